@@ -1,0 +1,39 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test lint bench docs clean
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml
+	@echo "== creating $(VENV) and installing pxvm with its development tools"
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "pxvm needs Python 3.10 or newer"'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+setup: $(STAMP) ## create .venv and install what pxvm needs
+
+demo: $(STAMP) ## run the main job on real input; pictures go to demo/
+	@$(BIN)/python pxvm/examples/demo.py
+
+lint: $(STAMP)
+	@echo "== ruff"
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "== mypy"
+	@$(BIN)/mypy
+
+test: lint ## lint, types and all tests
+	@echo "== pytest"
+	@$(BIN)/python -m pytest
+
+bench: $(STAMP) ## benchmarks, each beside its peer
+	@$(BIN)/python -m benchmarks
+
+docs: $(STAMP) ## rewrite the reference pages that are generated from the tables
+	@$(BIN)/python -m pxvm.core.reference_page
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
