@@ -1,0 +1,67 @@
+"""The registry of executors, found by name and loaded when first used.
+
+An executor is a module with ``run(image, program, max_steps) -> steps`` and
+``available() -> str``, which is empty or says why it cannot run here. Device ``name`` lives in
+``pxvm.name.executor``; the reference executor is core's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Protocol, cast
+
+from pxvm.core.errors import DeviceError
+from pxvm.core.program import Image, Program
+
+PREFERENCE = ("cpu", "reference")
+DEVICES = ("auto", "cpu", "gpu", "reference")
+
+
+class Executor(Protocol):
+    """What every executor offers."""
+
+    def available(self) -> str:
+        """Empty, or why this executor cannot run on this machine."""
+
+    def run(self, image: Image, program: Program, max_steps: int) -> int:
+        """Run ``program`` in place; returns the number of instructions executed."""
+
+
+def _module(device: str) -> str:
+    return "pxvm.core.reference" if device == "reference" else f"pxvm.{device}.executor"
+
+
+def installed() -> list[str]:
+    """Names of the devices whose executor is part of this installation."""
+    names = []
+    for device in DEVICES[1:]:
+        try:
+            if importlib.util.find_spec(_module(device)):
+                names.append(device)
+        except ModuleNotFoundError:
+            continue
+    return names
+
+
+def executor(device: str = "auto") -> Executor:
+    """The executor for ``device``; "auto" takes the fastest that is available.
+
+    Raises DeviceError naming the devices that can be used.
+    """
+    names = installed()
+    if device == "auto":
+        for name in PREFERENCE:
+            if name in names and not load(name).available():
+                return load(name)
+    if device not in names:
+        raise DeviceError(f"no executor for device {device!r}; there are auto, {', '.join(names)}")
+    found = load(device)
+    if reason := found.available():
+        raise DeviceError(f"device {device!r} cannot be used: {reason}")
+    return found
+
+
+def load(device: str) -> Executor:
+    """Import the module of an installed device."""
+    return cast(Executor, importlib.import_module(_module(device)))

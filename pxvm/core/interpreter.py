@@ -1,0 +1,49 @@
+"""The front door: run a program that is a file, or one that is an array.
+
+>>> from pxvm.core.interpreter import execute_pxi, save_image
+>>> result = execute_pxi("program.pxi")
+>>> save_image(result, "output.png")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pxvm.core import executors
+from pxvm.core.container import open_image, save_image
+from pxvm.core.errors import ProgramError
+from pxvm.core.program import Image
+from pxvm.core.verifier import verify
+
+__all__ = ["MAX_STEPS", "execute_pxi", "run_program", "save_image"]
+
+MAX_STEPS = 1024
+
+
+def run_program(image: Image, max_steps: int = MAX_STEPS, *, device: str = "auto") -> Image:
+    """Run the program in ``image`` in place and return the same array.
+
+    Args:
+        image: uint8 array (height, width, 4), RGBA, writable.
+        max_steps: at most so many instructions are executed; stopping there is no error.
+        device: "auto", "reference", or another installed executor; all give the same bytes.
+
+    Raises:
+        ProgramError: the program was refused before anything ran.
+        ExecutionError: an instruction cannot be executed; those before it have been.
+        DeviceError: there is no such executor here.
+    """
+    if max_steps < 0:
+        raise ProgramError(f"max_steps is at least 0; found {max_steps}")
+    program = verify(image)
+    executors.executor(device).run(image, program, max_steps)
+    return image
+
+
+def execute_pxi(path: str | Path, max_steps: int = MAX_STEPS, *, device: str = "auto") -> Image:
+    """Run the program in a ``.pxi`` file (any lossless PNG) and return the resulting image.
+
+    The file itself is never changed. Arguments and errors as for ``run_program``; also
+    FormatError when the file is no readable PNG, and OSError.
+    """
+    return run_program(open_image(path), max_steps, device=device)

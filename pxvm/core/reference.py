@@ -1,0 +1,173 @@
+"""The reference executor: the slow, readable, vectorised definition of every opcode.
+
+One function for each row of the table. A function reads all its operands, checks them, and only
+then writes, so that an instruction either happens or leaves the image as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pxvm.core import matrix
+from pxvm.core.dialect0 import text_lines
+from pxvm.core.errors import ExecutionError, ProgramError
+from pxvm.core.matrix import Matrix, check_fits, check_row, quantise, read_matrix, write_matrix
+from pxvm.core.program import Image, Instruction, Program
+
+Execute = Callable[[Image, int, int, int], None]
+
+FUNCTIONS: dict[str, Execute] = {}
+
+
+def defines(name: str) -> Callable[[Execute], Execute]:
+    """Mark a function as the definition of the opcode called ``name``."""
+
+    def mark(function: Execute) -> Execute:
+        FUNCTIONS[name] = function
+        return function
+
+    return mark
+
+
+def execute(image: Image, instruction: Instruction) -> None:
+    """Execute one instruction in place. Raises ExecutionError; the image is then unchanged."""
+    try:
+        FUNCTIONS[instruction.op.name](image, *instruction.operands)
+    except ProgramError as error:
+        raise ExecutionError(f"{instruction.place}: {error}") from None
+
+
+def available() -> str:
+    """Empty: the reference executor runs wherever NumPy does."""
+    return ""
+
+
+def run(image: Image, program: Program, max_steps: int) -> int:
+    """Run a program in place; returns the number of instructions executed, Halt not counted."""
+    steps = 0
+    for instruction in program.instructions[:max_steps]:
+        if instruction.op.name == "Halt":
+            break
+        execute(image, instruction)
+        steps += 1
+    return steps
+
+
+def _store(image: Image, row: int, values: NDArray[np.float64], *inputs: Matrix) -> None:
+    """Write a result in the encoding that its inputs call for."""
+    encodings = {m.encoding for m in inputs}
+    if "quantised" in encodings:
+        shape = (values.shape[0], values.shape[1])
+        check_fits(image, row, shape, "quantised")
+        data, scale, offset = quantise(values)
+        write_matrix(image, row, data, encoding="quantised", scale=scale, offset=offset)
+        return
+    encoding = "headerless" if "headerless" in encodings else "plain"
+    write_matrix(image, row, np.clip(values, 0, 255), encoding=encoding)
+
+
+def _same_shape(name: str, left: Matrix, right: Matrix) -> None:
+    if left.shape != right.shape:
+        raise ProgramError(
+            f"{name} needs two operands of one shape; found {_shape(left)} and {_shape(right)}"
+        )
+
+
+def _shape(m: Matrix) -> str:
+    return f"{m.shape[0]} x {m.shape[1]} at row {m.row}"
+
+
+@defines("Halt")
+def _halt(image: Image, g: int, b: int, a: int) -> None:
+    """Nothing happens."""
+
+
+@defines("Dot")
+def _dot(image: Image, g: int, b: int, a: int) -> None:
+    left, right = matrix.read_vectors(image, g, b)
+    check_row(image, a)
+    _same_shape("Dot", left, right)
+    for m in (left, right):
+        if m.encoding == "quantised":
+            raise ProgramError(f"Dot takes plain vectors; row {m.row} is quantised: use MatMul")
+    total = int(left.data.astype(np.int64).ravel() @ right.data.astype(np.int64).ravel()) & 0xFFFF
+    image[a, 0, :2] = total & 255, total >> 8
+
+
+@defines("Add")
+def _add(image: Image, g: int, b: int, a: int) -> None:
+    left, right = matrix.read_vectors(image, g, b)
+    _same_shape("Add", left, right)
+    _store(image, a, left.values + right.values, left, right)
+
+
+@defines("ReLU")
+def _relu(image: Image, g: int, b: int, a: int) -> None:
+    (m,) = matrix.read_vectors(image, g)
+    if m.encoding == "quantised":
+        _store(image, g, np.maximum(m.values, 0.0), m)
+
+
+@defines("MatMul")
+def _matmul(image: Image, g: int, b: int, a: int) -> None:
+    left, right = read_matrix(image, g), read_matrix(image, b)
+    if left.shape[1] != right.shape[0]:
+        raise ProgramError(
+            f"MatMul needs as many columns left as rows right; found {_shape(left)} and"
+            f" {_shape(right)}"
+        )
+    _store(image, a, product(left, right), left, right)
+
+
+def product(left: Matrix, right: Matrix) -> NDArray[np.float64]:
+    """left x right as float64 of (m, n), the operations in one fixed order.
+
+    With values ``q / s + o`` the product is sum(qa qb) / (sa sb) + ob sum(qa) / sa
+    + oa sum(qb) / sb + k oa ob. The three sums are integers below 2^53, so any summation order
+    (and BLAS) gives them exactly; only the epilogue rounds.
+    """
+    qa, qb = left.data.astype(np.float64), right.data.astype(np.float64)
+    sa, oa, sb, ob = left.scale, left.offset, right.scale, right.offset
+    total = (qa @ qb) / (sa * sb)
+    total = total + (ob * qa.sum(axis=1, keepdims=True)) / sa
+    total = total + (oa * qb.sum(axis=0, keepdims=True)) / sb
+    return np.asarray(total + left.shape[1] * (oa * ob))
+
+
+@defines("Blit")
+def _blit(image: Image, g: int, b: int, a: int) -> None:
+    text = read_matrix(image, g)
+    if text.encoding == "quantised":
+        raise ProgramError(f"Blit takes a plain matrix of character codes; row {g} is quantised")
+    check_row(image, b)
+    check_row(image, a)
+    width = image.shape[1]
+    w, h, first, count = (int(v) for v in image[b, 0])
+    per_band = (width - 1) // w if w else 0
+    if not (w and h and count and per_band) or b + -(-count // per_band) * h > len(image):
+        raise ProgramError(
+            f"row {b} has no valid font header: found {(w, h, first, count)}; expected (glyph"
+            f" width, glyph height, first code, glyphs) with all glyphs inside the image"
+        )
+    lines = text_lines(text.data.ravel().tolist(), max(1, width // w))
+    if a + len(lines) * h > len(image):
+        raise ProgramError(
+            f"{len(lines)} lines of {h}-pixel glyphs from row {a} on end below the image's last"
+            f" row {len(image) - 1}"
+        )
+    glyphs = {}
+    for code in {code for line in lines for code in line}:
+        band, column = divmod(code - first, per_band)
+        if not 0 <= code - first < count:
+            raise ProgramError(
+                f"the font at row {b} has codes {first}..{first + count - 1}; the text holds {code}"
+            )
+        y, x = b + band * h, 1 + column * w
+        glyphs[code] = image[y : y + h, x : x + w].copy()
+    for number, line in enumerate(lines):
+        for column, code in enumerate(line):
+            y, x = a + number * h, column * w
+            image[y : y + h, x : x + w] = glyphs[code]
