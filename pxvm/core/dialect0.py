@@ -96,7 +96,7 @@ class _Regions:
 
     def _matrix(self, row: int) -> Region | None:
         if row in self.found:
-            return self.found[row]
+            return self.found[row] if self.found[row].role == "matrix" else None
         try:
             found = matrix.read_matrix(self.image, row)
         except ProgramError:
@@ -194,4 +194,4 @@ def _scalar(row: int, image: Image) -> NDArray[Any]:
 
 
 def _pixels(row: int, rows: int, image: Image) -> NDArray[Any]:
-    return image[row : row + rows, :, :3].astype(np.int64).sum(axis=2)
+    return np.asarray(image[row : row + rows, :, :3].astype(np.int64).sum(axis=2))

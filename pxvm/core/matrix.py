@@ -107,7 +107,7 @@ def is_quantised(image: Image, row: int) -> bool:
 def _gather(image: Image, row: int, count: int, encoding: str) -> Image:
     height = rows_needed(count, image.shape[1], encoding)
     block = image[row : row + height, FIRST_COLUMN[encoding] :, 0]
-    return block.reshape(-1)[:count].copy()
+    return np.asarray(block.reshape(-1)[:count].copy())
 
 
 def _scatter(image: Image, row: int, encoding: str, data: Image) -> None:
@@ -156,7 +156,8 @@ def read_vectors(image: Image, *rows: int) -> tuple[Matrix, ...]:
     Otherwise all are headerless and as long as the run of columns, from 0 on, in which at least
     one of them is not zero in all channels.
     """
-    if all([read_header(image, row) is not None for row in rows]):
+    headers = [read_header(image, row) for row in rows]
+    if None not in headers:
         return tuple(read_matrix(image, row) for row in rows)
     used = np.any([image[row].any(axis=1) for row in rows], axis=0)
     count = len(used) if used.all() else int(np.argmin(used))
