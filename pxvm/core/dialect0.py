@@ -113,7 +113,8 @@ class _Regions:
         decode = partial(_headerless, row, count) if headerless else partial(_values, row, shape)
         role = "vector" if headerless else "matrix"
         spans = matrix.spans(row, count, width, encoding)
-        return self._keep(row, role, encoding, shape, spans, decode)
+        kept = self._keep(row, role, encoding, shape, spans, decode)
+        return kept if kept.role == role else None
 
     def _vectors(self, *rows: int) -> list[Region | None]:
         known = [self.found.get(row) for row in rows]
@@ -140,7 +141,7 @@ class _Regions:
         width, height = self.image.shape[1], len(self.image)
         w, h, _, count = (int(v) for v in self.image[font_row, 0])
         per_band = (width - 1) // w if w else 0
-        if not (w and h and per_band and text):
+        if not (w and h and per_band and text and text.encoding == "plain"):
             return
         bands = -(-count // per_band)
         if font_row + bands * h > height:

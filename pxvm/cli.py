@@ -1,0 +1,227 @@
+"""The command line: one click group, each command's module imported only when it runs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pxvm import __version__
+
+# Commands that live beside what they show: name -> (module, one line for the list).
+ELSEWHERE = {
+    "view": ("pxvm.visual.commands", "Render a labelled picture of a program."),
+    "trace": ("pxvm.visual.commands", "Table and animation of a run."),
+    "debug": ("pxvm.visual.commands", "Step forward and back in a terminal."),
+    "diff": ("pxvm.visual.commands", "First differing pixel of two images."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose foreign commands are imported when asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in ELSEWHERE:
+            command: click.Command = getattr(importlib.import_module(ELSEWHERE[name][0]), name)
+            return command
+        return super().get_command(ctx, name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [
+            (name, ELSEWHERE[name][1] if name in ELSEWHERE else self.commands[name].short_help)
+            for name in self.list_commands(ctx)
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text or "") for name, text in rows])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pxvm")
+def cli() -> None:
+    """Programs, data, results and memory as pixels.
+
+    Exit status: 0 done, 1 the answer is no (damaged, different), 2 the input is refused.
+    """
+
+
+FILE = click.Path(path_type=Path)
+
+
+def echo_json(value: Any) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(value, indent=2))
+
+
+@cli.command(short_help="Run a program; its image becomes the result.")
+@click.argument("file", type=FILE)
+@click.option("-o", "--output", type=FILE, help="Where the result goes (default: FILE.out.png).")
+@click.option("--max-steps", default=1024, show_default=True, help="At most so many instructions.")
+@click.option("--device", default="auto", show_default=True, help="Executor to run on.")
+@click.option("--layout", type=click.Choice(["compressed", "mappable"]), default="compressed")
+@click.option("--json", "as_json", is_flag=True, help="Print output path and regions as JSON.")
+def run(
+    file: Path, output: Path | None, max_steps: int, device: str, layout: str, as_json: bool
+) -> None:
+    """Run the program in FILE and write the resulting image. FILE is never changed."""
+    from pxvm.core.interpreter import execute_pxi, save_image
+    from pxvm.core.program import load_program
+
+    target = output or file.with_name(f"{file.stem}.out.png")
+    result = execute_pxi(file, max_steps, device=device)
+    save_image(result, target, layout=layout)
+    regions = [r for r in load_program(result).regions if r.role in ("matrix", "vector", "scalar")]
+    if as_json:
+        values = [
+            {
+                "name": r.name,
+                "role": r.role,
+                "encoding": r.encoding,
+                "shape": r.shape,
+                "values": r.values(result).tolist(),
+            }
+            for r in regions
+        ]
+        echo_json({"output": str(target), "regions": values})
+        return
+    for region in regions:
+        data = region.values(result)
+        shown = data.tolist() if data.size <= 16 else f"min {data.min():g}, max {data.max():g}"
+        size = "x".join(map(str, region.shape))
+        click.echo(f"{region.name:>6}  {region.role} {size} {region.encoding}: {shown}")
+    click.echo(f"wrote {target}")
+
+
+@cli.command(short_help="Assemble font-code text into a program.")
+@click.argument("file", type=click.File("r"))
+@click.option("-o", "--output", type=FILE, required=True, help="The .pxi to write.")
+@click.option("--layout", type=click.Choice(["compressed", "mappable"]), default="compressed")
+def asm(file: Any, output: Path, layout: str) -> None:
+    """Assemble the font-code in FILE ("-" for standard input) into OUTPUT."""
+    from pxvm.core.container import save_image
+    from pxvm.core.fontcode import assemble
+
+    image = assemble(file.read())
+    save_image(image, output, layout=layout)
+    click.echo(f"wrote {output}: {image.shape[1]}x{image.shape[0]} pixels")
+
+
+@cli.command(short_help="Disassemble a program into font-code text.")
+@click.argument("file", type=FILE)
+@click.option("-o", "--output", type=click.File("w"), default="-", help="Default: standard output.")
+def dis(file: Path, output: Any) -> None:
+    """Print the font-code text of FILE; assembling it gives the same pixels."""
+    from pxvm.core.container import open_image
+    from pxvm.core.fontcode import disassemble
+
+    output.write(disassemble(open_image(file)))
+
+
+@cli.command(short_help="Check a file's bytes and its program.")
+@click.argument("file", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help='Print {"valid": …, "reason": …}.')
+def verify(file: Path, as_json: bool) -> None:
+    """Check every checksum of FILE, then whether its program would be admitted to run."""
+    from pxvm.core.container import check_file, open_image
+    from pxvm.core.errors import PxvmError
+    from pxvm.core.verifier import verify as verify_program
+
+    try:
+        check_file(file)
+        program = verify_program(open_image(file))
+    except PxvmError as error:
+        if as_json:
+            echo_json({"valid": False, "reason": str(error)})
+        else:
+            click.echo(f"{file}: refused: {error}")
+        raise SystemExit(1) from None
+    if as_json:
+        echo_json({"valid": True, "reason": ""})
+    else:
+        count = len(program.instructions)
+        click.echo(f"{file}: valid, dialect {program.dialect}, {count} instructions")
+
+
+@cli.command(short_help="Show what a file holds.")
+@click.argument("file", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print file, instructions, regions as JSON.")
+def info(file: Path, as_json: bool) -> None:
+    """Show the container, the instructions and the regions of FILE."""
+    from dataclasses import asdict
+
+    from pxvm.core.container import inspect_file, open_image
+    from pxvm.core.program import load_program
+
+    found = asdict(inspect_file(file))
+    program = load_program(open_image(file))
+    if as_json:
+        echo_json(
+            {
+                "file": found,
+                "dialect": program.dialect,
+                "instructions": [str(i) for i in program.instructions],
+                "regions": [
+                    {"name": r.name, "role": r.role, "encoding": r.encoding, "shape": r.shape}
+                    for r in program.regions
+                ],
+            }
+        )
+        return
+    click.echo("  ".join(f"{key} {value}" for key, value in found.items()))
+    click.echo(f"dialect {program.dialect}")
+    for i in program.instructions:
+        click.echo(f"  {i.index:>4}  {i!s:<16} {i.op.name:<8} {i.op.semantics}")
+    for r in program.regions:
+        click.echo(f"  {r.name:>6}  {r.role:<8} {'x'.join(map(str, r.shape)):<12} {r.encoding}")
+
+
+@cli.command(short_help="Compress a .pxi for shipping.")
+@click.argument("source", type=FILE)
+@click.argument("target", type=FILE)
+def pack(source: Path, target: Path) -> None:
+    """Rewrite SOURCE as a compressed PNG at TARGET; the pixels stay the same."""
+    from pxvm.core.container import pack as pack_file
+
+    pack_file(source, target)
+    click.echo(f"{source}: {source.stat().st_size} bytes, {target}: {target.stat().st_size} bytes")
+
+
+@cli.command(short_help="Lay a .pxi out so that it can be memory-mapped.")
+@click.argument("source", type=FILE)
+@click.argument("target", type=FILE)
+def unpack(source: Path, target: Path) -> None:
+    """Rewrite SOURCE as a mappable PNG at TARGET; the pixels stay the same."""
+    from pxvm.core.container import unpack as unpack_file
+
+    unpack_file(source, target)
+    click.echo(f"{source}: {source.stat().st_size} bytes, {target}: {target.stat().st_size} bytes")
+
+
+def main() -> None:
+    """Entry point: bad input ends in one line on standard error and exit status 2."""
+    from pxvm.core.errors import PxvmError
+
+    try:
+        cli()
+    except PxvmError as error:
+        message = str(error)
+    except OSError as error:
+        message = f"{error.filename or 'input'}: {error.strerror or error}"
+    except UnicodeDecodeError as error:
+        message = f"input is not text: {error}"
+    except BrokenPipeError:
+        sys.exit(0)
+    else:
+        return
+    click.echo(f"pxvm: {message}", err=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
