@@ -183,12 +183,14 @@ def open_image(path: str | Path, *, extra_rows: int = 0) -> Image:
         size = os.fstat(file.fileno()).st_size
         header = png.read_header(file, size)
         if not _is_mappable(file, size, header):
-            image = _decode(file, size, MAX_PIXELS)
-            image.resize((header.height + extra_rows, header.width, 4), refcheck=False)
-            return image
+            decoded = _decode(file, size, MAX_PIXELS)
+            decoded.resize((header.height + extra_rows, header.width, 4), refcheck=False)
+            return decoded
         memory = _map(file, size, header, extra_rows)
     shape = (header.height + extra_rows, header.width, 4)
-    return np.ndarray(shape, np.uint8, memory, FIRST_ROW + GAP, (GAP + 4 * header.width, 4, 1))
+    strides = (GAP + 4 * header.width, 4, 1)
+    image: Image = np.ndarray(shape, np.uint8, memory, FIRST_ROW + GAP, strides)
+    return image
 
 
 def _map(file: BinaryIO, size: int, header: png.Header, extra_rows: int) -> Image:
