@@ -44,6 +44,8 @@ from pxvm.core.png import (
     scan,
 )
 
+IDAT_BYTES = 1 << 20  # of compressed data in one chunk, the last one excepted
+
 PathLike = str | os.PathLike[str]
 
 
@@ -232,7 +234,7 @@ def _write_compressed(stream: BinaryIO, image: NDArray[np.uint8], level: int) ->
     packed = bytearray()
     for rows in framed_rows(image, b"\x00"):
         packed += deflate.compress(rows.data)
-        if len(packed) >= 1 << 20:
+        if len(packed) >= IDAT_BYTES:
             stream.write(chunk(b"IDAT", bytes(packed)))
             packed.clear()
     packed += deflate.flush()

@@ -261,19 +261,22 @@ def _check_end(source: Source, picture: Picture, end: int) -> None:
 
 
 class Inflater:
-    """The decompressed stream of a picture, read by count, never more of it than asked for."""
+    """The decompressed stream of a picture, read by count, never more of it than asked for.
+
+    ``offset`` is where in the file the compressed piece begins that was taken last.
+    """
 
     def __init__(self, source: Source, picture: Picture) -> None:
         self._source = source
         self._inflate = zlib.decompressobj()
         self._pending = b""
-        self._offset = picture.data[0][0]
+        self.offset = picture.data[0][0]
         self._input = self._compressed(picture.data)
 
     def _compressed(self, spans: list[tuple[int, int]]) -> Iterator[bytes]:
         for start, length in spans:
             for piece in self._source.pieces(start, length):
-                self._offset = start
+                self.offset = start
                 start += len(piece)
                 yield piece
 
@@ -285,7 +288,7 @@ class Inflater:
         try:
             data = self._inflate.decompress(self._pending, most)
         except zlib.error as error:
-            raise self._source.error(self._offset, "a valid zlib stream", str(error)) from None
+            raise self._source.error(self.offset, "a valid zlib stream", str(error)) from None
         self._pending = self._inflate.unconsumed_tail
         return data, ended
 
@@ -299,7 +302,7 @@ class Inflater:
             parts.append(data)
             if missing and (self._inflate.eof or (ended and not data)):
                 expected = f"{missing} more bytes of pixels"
-                raise self._source.error(self._offset, expected, "the end of the zlib stream")
+                raise self._source.error(self.offset, expected, "the end of the zlib stream")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def finish(self) -> None:
@@ -307,11 +310,11 @@ class Inflater:
         while not self._inflate.eof:
             data, ended = self._step(1)
             if data:
-                raise self._source.error(self._offset, "the end of the pixels", "more data")
+                raise self._source.error(self.offset, "the end of the pixels", "more data")
             if ended and not self._inflate.eof:
-                raise self._source.error(self._offset, "the zlib stream's Adler-32", "nothing")
+                raise self._source.error(self.offset, "the zlib stream's Adler-32", "nothing")
         if self._inflate.unused_data or self._pending or next(self._input, b""):
-            raise self._source.error(self._offset, "no bytes after the zlib stream", "some")
+            raise self._source.error(self.offset, "no bytes after the zlib stream", "some")
 
 
 def decode(source: Source, picture: Picture, image: NDArray[np.uint8] | None) -> None:
@@ -332,19 +335,16 @@ def decode(source: Source, picture: Picture, image: NDArray[np.uint8] | None) ->
             count = min(band, height - y)
             data = inflater.read(count * (1 + row_bytes))
             stored = np.frombuffer(data, np.uint8).reshape(count, 1 + row_bytes)
+            where = f"rows {y} to {y + count - 1}"
             if (worst := int(stored[:, 0].max())) > 4:
-                raise FormatError(
-                    f"{source.name}: rows {y} to {y + count - 1}: expected row filters 0 to 4,"
-                    f" found {worst}; {RESAVE}"
-                )
+                expected = f"row filters 0 to 4 in {where}"
+                raise source.error(inflater.offset, expected, str(worst), RESAVE)
             plain = _unfilter(stored, above, header.bytes_per_pixel)
             above = plain[-1]
             out = np.empty((count, width, 4), np.uint8) if target is None else target[y : y + count]
-            if (colour := _expand(plain, header, colours, out)) is not None:
-                raise FormatError(
-                    f"{source.name}: rows {y} to {y + count - 1}: expected palette indices below"
-                    f" {len(picture.palette) // 3}, found {colour}; {RESAVE}"
-                )
+            if (index := _expand(plain, header, colours, out)) is not None:
+                expected = f"palette indices below {len(colours)} in {where}"
+                raise source.error(inflater.offset, expected, str(index), RESAVE)
     inflater.finish()
 
 
