@@ -62,12 +62,17 @@ def echo_json(value: Any) -> None:
 @cli.command(short_help="Run a program; its image becomes the result.")
 @click.argument("file", type=FILE)
 @click.option("-o", "--output", type=FILE, help="Where the result goes (default: FILE.out.png).")
-@click.option("--max-steps", default=1024, show_default=True, help="At most so many instructions.")
+@click.option("--max-steps", type=click.IntRange(0), help="At most so many instructions.")
 @click.option("--device", default="auto", show_default=True, help="Executor to run on.")
 @click.option("--layout", type=click.Choice(["compressed", "mappable"]), default="compressed")
 @click.option("--json", "as_json", is_flag=True, help="Print output path and regions as JSON.")
 def run(
-    file: Path, output: Path | None, max_steps: int, device: str, layout: str, as_json: bool
+    file: Path,
+    output: Path | None,
+    max_steps: int | None,
+    device: str,
+    layout: str,
+    as_json: bool,
 ) -> None:
     """Run the program in FILE and write the resulting image. FILE is never changed."""
     from pxvm.core.interpreter import execute_pxi, save_image

@@ -24,7 +24,7 @@ class Executor(Protocol):
     def available(self) -> str:
         """Empty, or why this executor cannot run on this machine."""
 
-    def run(self, image: Image, program: Program, max_steps: int) -> int:
+    def run(self, image: Image, program: Program, max_steps: int | None) -> int:
         """Run ``program`` in place; returns the number of instructions executed."""
 
 

@@ -15,17 +15,16 @@ from pxvm.core.errors import ProgramError
 from pxvm.core.program import Image
 from pxvm.core.verifier import verify
 
-__all__ = ["MAX_STEPS", "execute_pxi", "run_program", "save_image"]
-
-MAX_STEPS = 1024
+__all__ = ["execute_pxi", "run_program", "save_image"]
 
 
-def run_program(image: Image, max_steps: int = MAX_STEPS, *, device: str = "auto") -> Image:
+def run_program(image: Image, max_steps: int | None = None, *, device: str = "auto") -> Image:
     """Run the program in ``image`` in place and return the same array.
 
     Args:
         image: uint8 array (height, width, 4), RGBA, writable.
-        max_steps: at most so many instructions are executed; stopping there is no error.
+        max_steps: at most so many instructions are executed; stopping there is no error. None
+            means 1,024 in dialect 0, and until Halt or Yield in dialect 1.
         device: "auto", "reference", or another installed executor; all give the same bytes.
 
     Raises:
@@ -33,14 +32,14 @@ def run_program(image: Image, max_steps: int = MAX_STEPS, *, device: str = "auto
         ExecutionError: an instruction cannot be executed; those before it have been.
         DeviceError: there is no such executor here.
     """
-    if max_steps < 0:
+    if max_steps is not None and max_steps < 0:
         raise ProgramError(f"max_steps is at least 0; found {max_steps}")
     program = verify(image)
     executors.executor(device).run(image, program, max_steps)
     return image
 
 
-def execute_pxi(path: str | Path, max_steps: int = MAX_STEPS, *, device: str = "auto") -> Image:
+def execute_pxi(path: str | Path, max_steps: int | None = None, *, device: str = "auto") -> Image:
     """Run the program in a ``.pxi`` file (any lossless PNG) and return the resulting image.
 
     The file itself is never changed. Arguments and errors as for ``run_program``; also

@@ -31,6 +31,13 @@ class Mode(Enum):
     TEXT_IN = "row of a plain matrix of character codes, read"
     FONT_IN = "row of a font, read"
     CANVAS_OUT = "first row of the pixels drawn on, written"
+    TENSOR_IN = "tensor, read"
+    TENSOR_OUT = "tensor, written"
+    TENSOR_UPDATE = "tensor, read and written"
+    PARAMETERS = "descriptor of named parameters"
+    NUMBER = "number 0..255"
+    LOW = "low byte of an instruction number"
+    HIGH = "high byte of an instruction number"
 
     @property
     def writes(self) -> bool:
@@ -58,6 +65,9 @@ class Opcode:
         operations: integer operations as a formula of the shape's letters.
         bytes: bytes of pixels read and written, likewise.
         color: (R, G, B) with which viewers draw it.
+        types: dialect 1: the dtypes that G, B and A may have.
+        parameters: dialect 1: (name, kind) of each parameter word; kind is the dtypes of a tensor,
+            "number" or "scale".
     """
 
     code: int
@@ -70,11 +80,60 @@ class Opcode:
     operations: str
     bytes: str
     color: tuple[int, int, int]
+    types: tuple[str, ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()
 
     @property
     def glyph(self) -> str:
         """The character that the opcode byte spells."""
         return chr(self.code)
+
+
+_NONE, _IN, _OUT, _PARAMS = Mode.NONE, Mode.TENSOR_IN, Mode.TENSOR_OUT, Mode.PARAMETERS
+_PALETTE = (
+    (197, 134, 192), (86, 156, 214), (78, 201, 176), (220, 120, 80), (220, 200, 90),
+    (150, 190, 110), (210, 110, 140), (120, 140, 230), (200, 160, 120), (110, 200, 220),
+)  # fmt: skip
+
+
+def _color(glyph: str) -> tuple[int, int, int]:
+    """A colour for a glyph: ten hues in two strengths, neighbours in ASCII differ."""
+    red, green, blue = _PALETTE[ord(glyph) % 10]
+    weaker = 40 * (ord(glyph) // 10 % 2)
+    return red - weaker, green - weaker, blue - weaker
+
+
+def _sizes(names: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, "number") for name in names.split())
+
+
+def _control(
+    glyph: str, name: str, operands: tuple[Mode, ...], semantics: str, types: tuple[str, ...] = ()
+) -> Opcode:
+    """A dialect 1 row that moves the program counter."""
+    g, b, a = operands
+    return Opcode(
+        ord(glyph), name, 1, None, (g, b, a), "none", semantics, "0", "4", (150, 150, 150), types
+    )
+
+
+def _tensor(
+    glyph: str,
+    name: str,
+    operands: tuple[Mode, ...],
+    types: tuple[str, ...],
+    shape: str,
+    semantics: str,
+    operations: str,
+    bytes: str,
+    parameters: tuple[tuple[str, str], ...] = (),
+) -> Opcode:
+    """A dialect 1 row that computes on tensors; operands beyond those given are unused."""
+    g, b, a = (*operands, *[Mode.NONE] * (3 - len(operands)))
+    return Opcode(
+        ord(glyph), name, 1, None, (g, b, a), shape, semantics, operations, bytes,
+        _color(glyph), types, parameters,
+    )  # fmt: skip
 
 
 # fmt: off
@@ -115,6 +174,131 @@ OPCODES: tuple[Opcode, ...] = (
         "copy the glyph of each code onto the rows from A on, left to right, a new line at code 10",
         "0", "8*n*w*h + 4*n", (220, 200, 90),
     ),
+    # Dialect 1: control
+    _control("H", "Halt", (_NONE,) * 3, "stop for good; scratch tensors read as zero"),
+    _control("Y", "Yield", (_NONE,) * 3,
+             "stop after this instruction; scratch tensors read as zero; a later run goes on"),
+    _control("[", "Loop", (_IN, _NONE, Mode.NUMBER),
+             "run up to the matching ] as often as the scalar G says (0..65535), adding A to the"
+             " base after each round; the base returns to its value before", ("I32",)),
+    _control("]", "EndLoop", (_NONE,) * 3, "end of the body of a loop"),
+    _control("C", "Call", (Mode.LOW, Mode.HIGH, Mode.NUMBER),
+             "go to instruction G + 256 B with A added to the base, until Return"),
+    _control("^", "Return", (_NONE,) * 3, "go on after the Call, with the base of then"),
+    _control("?", "SkipIfZero", (_IN, _NONE, Mode.NUMBER),
+             "skip the next A instructions when the scalar G is 0", ("I32",)),
+    # Dialect 1: products
+    _tensor("E", "Embed", (_OUT, _IN, _IN), ("I32", "I32", "I8"), "[t,d], ids [t,1], table [v,d]",
+            "row ids[t] of the table, clamped to 0..v-1, times its scale", "t*d", "5*t*d"),
+    _tensor("L", "Linear", (_OUT, _IN, _IN), ("I32", "ACT", "I8"), "[t,n], x [t,k], weight [n,k]",
+            "x times weight transposed, exact sums, times both scales, plus bias",
+            "2*t*n*k", "n*k + t*k + 4*t*n"),
+    _tensor("M", "MatMul", (_OUT, _IN, _IN), ("I32", "ACT", "ACT"), "[m,n], a [m,k], b [n,k]",
+            "a times b transposed, exact sums, times both scales", "2*m*n*k",
+            "2*m*k + 2*n*k + 4*m*n"),
+    _tensor("V", "Conv2D", (_OUT, _IN, _PARAMS), ("I32", "ACT"), "[t, ho*wo*c], x [t, h*w*ci]",
+            "convolution of each row seen as height x width x channels, zero padding",
+            "2*t*n*k", "k*n + 4*t*n",
+            (("weight", "I8"), *_sizes("height width size stride pad"))),
+    # Dialect 1: element by element
+    _tensor("A", "Add", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
+            "a + b, saturated", "t*d", "12*t*d"),
+    _tensor("X", "Mul", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
+            "a * b, rounded and saturated", "t*d", "12*t*d"),
+    _tensor("D", "Dot", (_OUT, _IN, _IN), ("I32",) * 3, "[t,1], a [t,d], b [t,d]",
+            "sum over d of a * b, each product rounded", "2*t*d", "8*t*d"),
+    _tensor("R", "ReLU", (_OUT, _IN), ("I32",) * 2, "[t,d], x [t,d]", "max(x, 0)", "t*d", "8*t*d"),
+    _tensor("T", "Table", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], x [t,d], table [n+1]",
+            "table(x) by linear interpolation over -16..16: sigmoid, tanh", "6*t*d", "8*t*d"),
+    _tensor("G", "Gate", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], x [t,d], table [n+1]",
+            "x * table(x): SiLU with the sigmoid's table, GELU with the normal distribution's",
+            "8*t*d", "8*t*d"),
+    _tensor("<", "Less", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
+            "1 where a < b, else 0", "t*d", "12*t*d"),
+    _tensor("=", "Equal", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
+            "1 where a = b, else 0", "t*d", "12*t*d"),
+    _tensor("W", "Select", (Mode.TENSOR_UPDATE, _IN, _IN), ("I32",) * 3,
+            "[t,d], condition [t,d], x [t,d]", "x where the condition is not 0, else as it was",
+            "t*d", "16*t*d"),
+    # Dialect 1: rows
+    _tensor("N", "RMSNorm", (_OUT, _IN, _IN), ("I32|ACT", "I32", "I16"), "[t,d], x [t,d], w [d]",
+            "x * w / sqrt(mean(x^2) + epsilon); epsilon is the weight's scale", "6*t*d", "8*t*d"),
+    _tensor("n", "LayerNorm", (_OUT, _IN, _IN), ("I32", "I32", "I16"), "[t,d], x [t,d], w [d]",
+            "(x - mean) * w / sqrt(variance + epsilon) + bias", "8*t*d", "8*t*d"),
+    _tensor("l", "L2Norm", (_OUT, _IN), ("I32",) * 2, "[t,d], x [t,d]",
+            "x / sqrt(sum of x^2)", "4*t*d", "8*t*d"),
+    _tensor("S", "Softmax", (_OUT, _IN), ("I32",) * 2, "[t,d], x [t,d]",
+            "exp(x) / sum of exp(x), in base 2 from a table", "12*t*d", "8*t*d"),
+    _tensor("Q", "Quantise", (_OUT, _IN), ("ACT", "I32"), "[t,d], x [t,d]",
+            "x as activations with one scale for each row", "4*t*d", "6*t*d"),
+    _tensor("U", "Sum", (_OUT, _IN), ("I32",) * 2, "[t,1], x [t,d]", "sum over the row",
+            "t*d", "4*t*d"),
+    _tensor("O", "Max", (_OUT, _IN), ("I32",) * 2, "[t,1], x [t,d]", "largest of the row",
+            "t*d", "4*t*d"),
+    _tensor("m", "Mean", (_OUT, _IN), ("I32",) * 2, "[t,1], x [t,d]", "mean of the row",
+            "t*d", "4*t*d"),
+    _tensor("g", "Argmax", (_OUT, _IN), ("I32",) * 2, "[t,1], x [t,d]",
+            "index of the largest, the lowest among equals", "t*d", "4*t*d"),
+    _tensor("k", "TopK", (_OUT, _IN, _OUT), ("I32",) * 3, "indices [t,k], x [t,d], values [t,k]",
+            "the k largest in order, lower indices first among equals", "t*d*k", "4*t*d"),
+    # Dialect 1: attention
+    _tensor("P", "RoPEPairs", (Mode.TENSOR_UPDATE, _IN, _IN), ("I32", "I16", "I32"),
+            "x [t, heads*w], table [positions, w] of (cosine, sine), position [1]",
+            "turn elements 2i and 2i+1 of each head by the angles of position + t", "6*t*d",
+            "10*t*d"),
+    _tensor("p", "RoPEHalves", (Mode.TENSOR_UPDATE, _IN, _IN), ("I32", "I16", "I32"),
+            "x [t, heads*w], table [positions, w] of (cosine, sine), position [1]",
+            "turn elements i and i + w/2 of each head by the angles of position + t", "6*t*d",
+            "10*t*d"),
+    _tensor("K", "Append", (Mode.TENSOR_UPDATE, _IN, _IN), ("ACT1", "I32", "I32"),
+            "cache [heads, context, w], x [t, heads*w], position [1]",
+            "quantise each head of x to 7 bits into the rows position + t of the cache", "4*t*d",
+            "5*t*d"),
+    _tensor("a", "AttentionCausal", (_OUT, _IN, _PARAMS), ("I32", "I32"),
+            "[t, heads*w], q [t, heads*w], k and v [kv heads, context, w]",
+            "softmax(q k) v over the tokens 0..position+t", "4*t*d*context", "2*t*d*context",
+            (("k", "ACT1"), ("v", "ACT1"), ("position", "I32"), ("scale", "scale"))),
+    _tensor("f", "AttentionFull", (_OUT, _IN, _PARAMS), ("I32", "I32"),
+            "[t, heads*w], q [t, heads*w], k and v [kv heads, context, w]",
+            "softmax(q k) v inside each group of span rows, of which lengths are in use",
+            "4*t*d*context", "2*t*d*context",
+            (("k", "ACT1"), ("v", "ACT1"), ("span", "I32"), ("lengths", "I32"),
+             ("scale", "scale"))),
+    _tensor("o", "MeanPool", (_OUT, _IN, _PARAMS), ("I32", "I32"), "[groups,d], x [t,d]",
+            "mean over the rows in use of each group of span rows", "t*d", "4*t*d",
+            (("span", "I32"), ("lengths", "I32"))),
+    # Dialect 1: pictures
+    _tensor("x", "MaxPool", (_OUT, _IN, _PARAMS), ("I32", "I32"), "[t, ho*wo*c], x [t, h*w*c]",
+            "largest of each window of size x size", "t*d", "8*t*d",
+            _sizes("height width size stride")),
+    _tensor("v", "AvgPool", (_OUT, _IN, _PARAMS), ("I32", "I32"), "[t, ho*wo*c], x [t, h*w*c]",
+            "mean of each window of size x size", "t*d", "8*t*d",
+            _sizes("height width size stride")),
+    _tensor("B", "Blit", (Mode.TENSOR_UPDATE, _IN, _IN), ("RGBA", "I32", "RGBA"),
+            "canvas [h,w], text [n], font [glyphs, gh, gw]",
+            "draw each code, 32 being the font's first glyph, left to right and wrapping", "0",
+            "8*t*d"),
+    # Dialect 1: moving
+    _tensor("c", "Copy", (Mode.TENSOR_UPDATE, _IN), ("I32",) * 2, "any, x with no more elements",
+            "all elements of x in order (a reshape); what lies beyond stays", "0", "8*t*d"),
+    _tensor("t", "Transpose", (_OUT, _IN, _PARAMS), ("I32",) * 2, "the extents of x permuted",
+            "the axes of x in the order a, b, c, d", "0", "8*t*d", _sizes("a b c d")),
+    _tensor("s", "Slice", (_OUT, _IN, _PARAMS), ("I32",) * 2, "[t,n], x [t,d]",
+            "columns first, first + step, ... of x", "0", "8*t*d", _sizes("first step")),
+    _tensor("j", "Concat", (Mode.TENSOR_UPDATE, _IN, _PARAMS), ("I32",) * 2, "[t,n], x [t,d]",
+            "x in the columns from first on; the others stay", "0", "8*t*d", _sizes("first")),
+    _tensor("z", "Tail", (_OUT, _IN), ("I32",) * 2, "[r,d], x [t,d]", "the last rows in use of x",
+            "0", "8*t*d"),
+    _tensor("u", "Push", (Mode.TENSOR_UPDATE, _IN, Mode.TENSOR_UPDATE), ("I32",) * 3,
+            "list [n,d], x [t,d], length [1]",
+            "the rows of x behind the first length rows of the list; length grows", "0", "8*t*d"),
+    _tensor("F", "Fill", (_OUT, _IN), ("I32",) * 2, "[t,d], value [1]", "the scalar everywhere",
+            "0", "4*t*d"),
+    _tensor("$", "Sample", (_OUT, _IN, _PARAMS), ("I32", "I32"), "token [1,1], logits [1,v]",
+            "a token drawn by temperature, top-k, top-p and repetition penalty; the most likely"
+            " one at temperature 0", "20*d", "4*d",
+            (("temperature", "I32"), ("top_k", "I32"), ("top_p", "I32"), ("penalty", "I32"),
+             ("history", "I32"), ("random", "I32 updated"))),
 )
 # fmt: on
 

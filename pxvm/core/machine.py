@@ -1,4 +1,7 @@
-"""Stepping: one instruction at a time, with snapshots to come back to."""
+"""Stepping: one instruction at a time, with snapshots to come back to.
+
+The same for both dialects: tools that show a run need nothing else.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pxvm.core import reference
+from pxvm.core.dialect1 import Network
 from pxvm.core.isa import Mode
 from pxvm.core.program import Image, Instruction, Program, Region
+from pxvm.core.reference1 import Runner
+from pxvm.core.tensor import READY, YIELDED, State
 from pxvm.core.verifier import verify
 
 
@@ -31,35 +37,51 @@ class Machine:
         self.image = image
         self.program: Program = verify(image)
         self.steps = 0
+        self._runner = Runner(image, self.program) if isinstance(self.program, Network) else None
 
     @property
     def next(self) -> Instruction | None:
         """The instruction that ``step`` would execute, or None when halted."""
-        if self.halted:
+        if self._runner:
+            return self._runner.next
+        instructions = self.program.instructions
+        if self.steps >= len(instructions) or instructions[self.steps].op.name == "Halt":
             return None
-        return self.program.instructions[self.steps]
+        return instructions[self.steps]
 
     @property
     def halted(self) -> bool:
         """True at Halt and after the last instruction."""
-        instructions = self.program.instructions
-        return self.steps >= len(instructions) or instructions[self.steps].op.name == "Halt"
+        return self.next is None
 
     def step(self) -> Step | None:
         """Execute the next instruction; None when halted. Raises ExecutionError."""
         instruction = self.next
         if instruction is None:
             return None
-        reference.execute(self.image, instruction)
+        named = self._operands(instruction)
+        if self._runner:
+            if self._runner.state[State.STATUS] == YIELDED:
+                self._runner.state[State.STATUS] = READY
+            self._runner.step()
+            self._runner.store()
+        else:
+            reference.execute(self.image, instruction)
         self.steps += 1
-        named = [
-            (mode, self.program.region(f"@{row}"))
-            for mode, row in zip(instruction.op.operands, instruction.operands, strict=True)
-            if mode is not Mode.NONE and any(r.name == f"@{row}" for r in self.program.regions)
-        ]
         reads = tuple(region for mode, region in named if mode.reads)
         writes = tuple(region for mode, region in named if mode.writes)
         return Step(instruction, reads, writes)
+
+    def _operands(self, instruction: Instruction) -> list[tuple[Mode, Region]]:
+        if self._runner:
+            base = int(self._runner.state[State.BASE])
+            return self._runner.network.operand_regions(instruction, base)
+        by_name = {region.name: region for region in self.program.regions}
+        return [
+            (mode, by_name[f"@{row}"])
+            for mode, row in zip(instruction.op.operands, instruction.operands, strict=True)
+            if mode is not Mode.NONE and f"@{row}" in by_name
+        ]
 
     def run(self, max_steps: int = 1024) -> int:
         """Step until halted or ``max_steps`` were made; returns the number made."""
@@ -76,3 +98,5 @@ class Machine:
         """Come back to a snapshot of this machine; the image changes in place."""
         self.steps = saved[0]
         self.image[...] = saved[1]
+        if self._runner:
+            self._runner.load()

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from pxvm.core import matrix
 from pxvm.core.dialect0 import text_lines
+from pxvm.core.dialect1 import Network
 from pxvm.core.errors import ExecutionError, ProgramError
 from pxvm.core.matrix import Matrix, check_fits, check_row, quantise, read_matrix, write_matrix
 from pxvm.core.program import Image, Instruction, Program
+from pxvm.core.reference1 import Runner
 
 Execute = Callable[[Image, int, int, int], None]
 
@@ -45,10 +47,15 @@ def available() -> str:
     return ""
 
 
-def run(image: Image, program: Program, max_steps: int) -> int:
-    """Run a program in place; returns the number of instructions executed, Halt not counted."""
+def run(image: Image, program: Program, max_steps: int | None) -> int:
+    """Run a verified program in place; returns the number of instructions executed.
+
+    ``max_steps`` None: 1,024 in dialect 0, until Halt or Yield in dialect 1.
+    """
+    if isinstance(program, Network):
+        return Runner(image, program).run(max_steps)
     steps = 0
-    for instruction in program.instructions[:max_steps]:
+    for instruction in program.instructions[: 1024 if max_steps is None else max_steps]:
         if instruction.op.name == "Halt":
             break
         execute(image, instruction)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pxvm.core.program import Image, Program, load_program
+from pxvm.core import verifier1
+from pxvm.core.program import MAGIC, Image, Program, check_image, load_program
 
 
 def verify(image: Image) -> Program:
@@ -12,6 +13,10 @@ def verify(image: Image) -> Program:
     Shapes there depend on values that instructions write, so each instruction checks them again
     before it writes anything.
 
+    Dialect 1: descriptors, links, operands on every path and with every base, shapes, bounds,
+    overlaps, control flow, registers and the step budget; nothing is left to check while running.
+
     Raises ProgramError that names the instruction, what was expected and what was found.
     """
-    return load_program(image)
+    check_image(image)
+    return verifier1.verify(image) if image[0, 0].tobytes() == MAGIC else load_program(image)

@@ -1,0 +1,283 @@
+"""Lay out a dialect 1 program: tensors by name, layers, instructions; pixels come out.
+
+>>> b = NetworkBuilder()
+>>> b.tensor("x", DType.I32, (1, 4), Role.STATE, data=[[1, 2, 3, 4]])
+>>> b.tensor("y", DType.I32, (1, 4), Role.STATE)
+>>> b.emit("Add", "y", "x", "x")
+>>> image = b.build()
+
+A tensor with ``layer=n`` is one of a row of equal layers: every layer has the same names in the
+same order, and inside a loop whose stride is ``b.layer_size`` an instruction names the current
+layer's. Names are given without the layer; the picture calls them "3.name".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pxvm.core import isa
+from pxvm.core.dialect1 import RELATIVE
+from pxvm.core.errors import ProgramError
+from pxvm.core.integer import ints
+from pxvm.core.isa import Mode
+from pxvm.core.program import Image
+from pxvm.core.tensor import (
+    DESCRIPTOR_WORDS,
+    HEADER_WORDS,
+    MAGIC,
+    STATE_WORDS,
+    VERSION,
+    Descriptor,
+    DType,
+    Role,
+    State,
+    encode,
+    encode_descriptor,
+    row_words,
+    store_words,
+    write_words,
+)
+
+DEFAULT_WIDTH = 64
+
+
+@dataclass
+class _Tensor:
+    name: str
+    dtype: DType
+    role: Role
+    frac: int
+    extents: tuple[int, ...]
+    links: dict[str, str | None]
+    data: Any
+    scales: Any
+    layer: int | None
+    op: isa.Opcode | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class NetworkBuilder:
+    """Collects tensors and instructions of a dialect 1 program.
+
+    Args:
+        width: image width in pixels, a multiple of 4; a divisor-friendly width saves space.
+    """
+
+    def __init__(self, width: int = DEFAULT_WIDTH) -> None:
+        if width % 4 or not 16 <= width <= 16380:
+            raise ProgramError(f"width is a multiple of 4 in 16..16380; found {width}")
+        self.width = width
+        self._tensors: list[_Tensor] = []
+        self._names: dict[tuple[str, int | None], int] = {}
+        self._code: list[tuple[isa.Opcode, tuple[Any, ...]]] = []
+        self._labels: dict[str, int] = {}
+
+    def tensor(
+        self,
+        name: str,
+        dtype: DType,
+        extents: tuple[int, ...],
+        role: Role = Role.SCRATCH,
+        *,
+        frac: int = 0,
+        data: Any = None,
+        scales: Any = None,
+        scale: str | None = None,
+        bias: str | None = None,
+        length: str | None = None,
+        layer: int | None = None,
+    ) -> str:
+        """Declare a tensor; returns its name.
+
+        Args:
+            data: integers of ``extents``, or a function that gives them when they are laid out.
+            scales: for ACT data, (mantissas, exponents) of each row.
+            scale, bias, length: names of linked tensors, of the same layer or of none.
+        """
+        links = {"scale": scale, "bias": bias, "length": length}
+        self._declare(_Tensor(name, dtype, role, frac, extents, links, data, scales, layer))
+        return name
+
+    def constant(self, name: str, value: int, layer: int | None = None) -> str:
+        """A constant I32 scalar."""
+        return self.tensor(name, DType.I32, (1,), Role.CONSTANT, data=[value], layer=layer)
+
+    def scalar(self, name: str, value: int = 0) -> str:
+        """An I32 scalar of the state."""
+        return self.tensor(name, DType.I32, (1,), Role.STATE, data=[value])
+
+    def parameters(self, name: str, op: str, layer: int | None = None, **values: Any) -> str:
+        """A parameter block for the opcode ``op``: tensor names, numbers, (mantissa, exponent)."""
+        row = isa.by_name(op, 1)
+        if set(values) != {key for key, _ in row.parameters}:
+            raise ProgramError(f"{op} has parameters {row.parameters}; found {sorted(values)}")
+        self._declare(
+            _Tensor(name, DType.PARAMS, Role.CONSTANT, 0, (0,), {}, None, None, layer, row, values)
+        )
+        return name
+
+    def _declare(self, tensor: _Tensor) -> None:
+        key = (tensor.name, tensor.layer)
+        if key in self._names:
+            raise ProgramError(f"there is a tensor {tensor.name!r} already; names are unique")
+        self._names[key] = len(self._tensors)
+        self._tensors.append(tensor)
+
+    def emit(self, name: str, *operands: Any) -> None:
+        """Append an instruction: tensor names, numbers, or a label for Call."""
+        self._code.append((isa.by_name(name, 1), operands))
+
+    def label(self, name: str) -> None:
+        """Name the next instruction, the start of a subroutine."""
+        self._labels[name] = len(self._code)
+
+    def _order(self) -> tuple[dict[tuple[str, int | None], int], int]:
+        """Descriptor index of every tensor, globals first; and descriptors in a layer."""
+        shared = [t for t in self._tensors if t.layer is None]
+        layers = sorted({t.layer for t in self._tensors if t.layer is not None})
+        index: dict[tuple[str, int | None], int] = {}
+        index |= {(t.name, None): i for i, t in enumerate(shared)}
+        names: list[str] | None = None
+        for layer in layers:
+            here = [t.name for t in self._tensors if t.layer == layer]
+            if names is not None and here != names:
+                raise ProgramError(f"layer {layer} has tensors {here}; the first has {names}")
+            names = here
+            for name in here:
+                index[(name, layer)] = len(index)
+        self._layer_names = names or []
+        if len(shared) > RELATIVE or len(self._layer_names) > RELATIVE:
+            raise ProgramError(
+                f"at most {RELATIVE} shared tensors and {RELATIVE} a layer; found {len(shared)} and"
+                f" {len(self._layer_names)}"
+            )
+        return index, len(shared)
+
+    @property
+    def layer_size(self) -> int:
+        """Descriptors in a layer: the stride of a loop over layers."""
+        first = min((t.layer for t in self._tensors if t.layer is not None), default=None)
+        return sum(t.layer == first for t in self._tensors) if first is not None else 0
+
+    def build(self) -> Image:
+        """Lay everything out: uint8 array (height, width, 4). Raises ProgramError."""
+        index, shared = self._order()
+        ordered = sorted(self._tensors, key=lambda t: index[(t.name, t.layer)])
+        code = self._encode_code(index)
+        code_start = -(-HEADER_WORDS // 4) * 4
+        state_start = -(-(code_start + len(code)) // self.width) * self.width
+        table_start = -(-(state_start + STATE_WORDS) // self.width) * self.width
+        place = _Shelves(self.width, table_start + len(ordered) * DESCRIPTOR_WORDS)
+        descriptors = [self._descriptor(t, i, index, place) for i, t in enumerate(ordered)]
+        image = np.zeros((place.height, self.width, 4), np.uint8)
+        header = [int.from_bytes(MAGIC, "little"), VERSION, code_start, len(code), table_start,
+                  len(ordered), state_start]  # fmt: skip
+        write_words(image, 0, np.array(header, np.uint32))
+        write_words(image, code_start, code.view("<u4").reshape(-1))
+        state = np.zeros(STATE_WORDS, np.uint32)
+        state[State.BASE] = shared
+        write_words(image, state_start, state)
+        for tensor, d in zip(ordered, descriptors, strict=True):
+            write_words(image, table_start + d.index * DESCRIPTOR_WORDS, encode_descriptor(d))
+            if tensor.data is not None:
+                self._store(image, tensor, d)
+            elif d.dtype in (DType.I8,):
+                zero = np.full((d.rows, d.row_words), 0x80808080, np.uint32)
+                store_words(image, d, 0, zero)
+        return image
+
+    def _store(self, image: Image, tensor: _Tensor, d: Descriptor) -> None:
+        data = tensor.data() if callable(tensor.data) else tensor.data
+        values = ints(data)
+        if values.size != d.rows * d.cols:
+            raise ProgramError(f"{tensor.name} holds {d.extents}; found data {values.shape}")
+        store_words(image, d, 0, encode(values.reshape(d.rows, d.cols), d.dtype, tensor.scales))
+
+    def _descriptor(
+        self, t: _Tensor, number: int, index: dict[tuple[str, int | None], int], place: _Shelves
+    ) -> Descriptor:
+        def link(name: str | None) -> int | None:
+            return None if name is None else self._find(index, name, t.layer)
+
+        name = t.name if t.layer is None else f"{t.layer}.{t.name}"
+        d = Descriptor(number, name, t.dtype, t.role, t.frac, t.extents, 0, 1, None, None, None)
+        if t.parameters is not None and t.op is not None:
+            words = tuple(
+                self._word(index, t, kind, t.parameters[key]) for key, kind in t.op.parameters
+            )
+            return replace(d, parameters=words)
+        start, per = place.put(d.rows, row_words(t.dtype, d.cols))
+        scale, bias, length = (link(t.links[key]) for key in ("scale", "bias", "length"))
+        return replace(d, start=start, per=per, scale=scale, bias=bias, length=length)
+
+    def _word(
+        self, index: dict[tuple[str, int | None], int], t: _Tensor, kind: str, value: Any
+    ) -> int:
+        if kind == "scale":
+            return int(value[0]) | (int(value[1]) & 0xFFFF) << 16
+        return int(value) if kind == "number" else self._find(index, value, t.layer)
+
+    def _find(self, index: dict[tuple[str, int | None], int], name: str, layer: int | None) -> int:
+        for key in ((name, layer), (name, None)):
+            if key in index:
+                return index[key]
+        raise ProgramError(f"no tensor is called {name!r}")
+
+    def _encode_code(self, index: dict[tuple[str, int | None], int]) -> Any:
+        if not any(op.name == "Halt" for op, _ in self._code):
+            self.emit("Halt")
+        code = np.zeros((len(self._code), 4), np.uint8)
+        for row, (op, operands) in zip(code, self._code, strict=True):
+            if op.name == "Call":
+                target = self._labels.get(operands[0])
+                if target is None:
+                    raise ProgramError(f"no label is called {operands[0]!r}")
+                row[:] = op.code, target & 255, target >> 8, operands[1] if operands[1:] else 0
+                continue
+            given = list(operands)
+            row[0] = op.code
+            for position, mode in enumerate(op.operands):
+                if mode is not Mode.NONE and given:
+                    row[1 + position] = self._operand(index, given.pop(0))
+            if given:
+                raise ProgramError(f"{op.name} takes fewer operands; found {operands}")
+        return code
+
+    def _operand(self, index: dict[tuple[str, int | None], int], value: Any) -> int:
+        if not isinstance(value, str):
+            return int(value)
+        if (value, None) in index:
+            return index[(value, None)]
+        if value in self._layer_names:
+            return RELATIVE + self._layer_names.index(value)
+        raise ProgramError(f"no tensor is called {value!r}")
+
+
+class _Shelves:
+    """Places tensors: those of less than an image row side by side, others on rows of their own."""
+
+    def __init__(self, width: int, used: int) -> None:
+        self.width = width
+        self.height = -(-used // width)
+        self.shelf, self.column = -1, width
+
+    def put(self, rows: int, words: int) -> tuple[int, int]:
+        """(start word, tensor rows in an image row) for a tensor."""
+        if words > self.width:
+            start = self.height * self.width
+            self.height += rows * -(-words // self.width)
+            return start, 0
+        per = self.width // words
+        if rows * words > self.width // 2 or rows > per:
+            start = self.height * self.width
+            self.height += -(-rows // per)
+            return start, min(per, rows)
+        if self.column + rows * words > self.width:
+            self.shelf, self.column = self.height, 0
+            self.height += 1
+        start = self.shelf * self.width + self.column
+        self.column += rows * words
+        return start, rows

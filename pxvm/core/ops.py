@@ -1,0 +1,459 @@
+"""What every tensor opcode of dialect 1 computes: a few lines of int64 each, the specification.
+
+An operand is a ``Tensor`` (see ``reference1``): ``values`` are its rows in use as int64 (rows,
+cols), ``scales`` their scales as (mantissas, exponents), ``frac`` its fraction bits;
+``write(values)`` saturates to the element's range, counts what was saturated, and stores. Rows
+beyond those in use are neither read nor written. Parameters arrive as keywords.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pxvm.core import integer
+from pxvm.core.integer import (
+    EXP2,
+    Ints,
+    exp2_negative,
+    ints,
+    inverse_root,
+    multiply_scales,
+    normalise,
+    quantise_rows,
+    reciprocal,
+    rescale,
+    shift_down,
+    shift_round,
+)
+
+if TYPE_CHECKING:
+    from pxvm.core.reference1 import Tensor
+
+LOG2E = 94548  # log2(e) with 16 fraction bits
+FUNCTIONS: dict[str, Callable[..., None]] = {}
+
+
+def defines(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Mark a function as the definition of the opcode called ``name``."""
+
+    def mark(function: Callable[..., None]) -> Callable[..., None]:
+        FUNCTIONS[name] = function
+        return function
+
+    return mark
+
+
+def product(a: Ints, b: Ints) -> Ints:
+    """a (m, k) times b (n, k) transposed; exact: every sum stays below 2^53."""
+    return ints(np.asarray(a, np.float64) @ np.asarray(b, np.float64).T)
+
+
+@defines("Embed")
+def embed(out: Tensor, ids: Tensor, table: Tensor) -> None:
+    rows = out.clamp_index(ids.values[:, 0], table.rows)
+    mantissa, exponent = (s[rows, None] for s in table.scales)
+    out.write(rescale(table.at(rows), mantissa, exponent + out.frac))
+
+
+@defines("Linear")
+def linear(out: Tensor, x: Tensor, weight: Tensor) -> None:
+    scale = multiply_scales(
+        (x.scales[0][:, None], x.scales[1][:, None]), (weight.scales[0], weight.scales[1])
+    )
+    total = product(x.values, weight.values)
+    out.write(rescale(total, scale[0], scale[1] + out.frac) + weight.bias)
+
+
+@defines("MatMul")
+def matmul(out: Tensor, a: Tensor, b: Tensor) -> None:
+    linear(out, a, b)
+
+
+@defines("Add")
+def add(out: Tensor, a: Tensor, b: Tensor) -> None:
+    out.write(a.values + b.values)
+
+
+@defines("Mul")
+def mul(out: Tensor, a: Tensor, b: Tensor) -> None:
+    out.write(shift_round(a.values * b.values, a.frac + b.frac - out.frac))
+
+
+@defines("Dot")
+def dot(out: Tensor, a: Tensor, b: Tensor) -> None:
+    terms = shift_round(a.values * b.values, a.frac + b.frac - out.frac)
+    out.write(terms.sum(axis=1, keepdims=True))
+
+
+def _normalise_rows(out: Tensor, x: Ints, frac: int, weight: Tensor) -> None:
+    cols = x.shape[1]
+    largest = np.abs(x).max(axis=1)
+    shift = np.maximum(integer.bit_length(largest) - 15, 0)
+    small = shift_down(x, shift[:, None])
+    mantissa, exponent = weight.scales
+    epsilon = rescale(np.int64(cols), mantissa, exponent + 2 * (frac - shift))
+    square = (small * small).sum(axis=1) + np.maximum(epsilon, 1)
+    scale = inverse_root(np.full(len(x), cols), square)
+    scaled = small * weight.values
+    if out.is_activation:
+        q, size = quantise_rows(scaled, out.bits, weight.frac)
+        out.write(q, multiply_scales(size, scale))
+    else:
+        shifted = scale[1][:, None] + out.frac - weight.frac
+        out.write(rescale(scaled, scale[0][:, None], shifted) + weight.bias)
+
+
+@defines("RMSNorm")
+def rms_norm(out: Tensor, x: Tensor, weight: Tensor) -> None:
+    _normalise_rows(out, x.values, x.frac, weight)
+
+
+@defines("LayerNorm")
+def layer_norm(out: Tensor, x: Tensor, weight: Tensor) -> None:
+    cols = x.cols
+    mean = (2 * x.values.sum(axis=1, keepdims=True) + cols) // (2 * cols)
+    _normalise_rows(out, x.values - mean, x.frac, weight)
+
+
+@defines("Quantise")
+def quantise(out: Tensor, x: Tensor) -> None:
+    q, scale = quantise_rows(x.values, out.bits, x.frac)
+    out.write(q, scale)
+
+
+def _rotate(x: Tensor, table: Tensor, position: Tensor, first: Any, second: Any) -> None:
+    rows = x.clamp_index(position.scalar + np.arange(len(x.values)), table.rows)
+    cosine, sine = table.at(rows)[:, None, 0::2], table.at(rows)[:, None, 1::2]
+    heads = x.values.reshape(len(rows), -1, table.cols)
+    a, b = heads[..., first], heads[..., second]
+    turned = heads.copy()
+    turned[..., first] = shift_down(a * cosine - b * sine, 14)
+    turned[..., second] = shift_down(a * sine + b * cosine, 14)
+    x.write(turned.reshape(x.values.shape))
+
+
+@defines("RoPEPairs")
+def rope_pairs(x: Tensor, table: Tensor, position: Tensor) -> None:
+    _rotate(x, table, position, slice(0, None, 2), slice(1, None, 2))
+
+
+@defines("RoPEHalves")
+def rope_halves(x: Tensor, table: Tensor, position: Tensor) -> None:
+    half = table.cols // 2
+    _rotate(x, table, position, slice(0, half), slice(half, None))
+
+
+@defines("Append")
+def append(cache: Tensor, x: Tensor, position: Tensor) -> None:
+    heads, context, width = cache.extents
+    rows = x.clamp_index(position.scalar + np.arange(len(x.values)), context)
+    q, scale = quantise_rows(x.values.reshape(-1, heads, width), 7, x.frac)
+    for head in range(heads):
+        for number, row in enumerate(rows.tolist()):
+            cache.put(
+                head * context + row,
+                q[number, head],
+                scale[0][number, head],
+                scale[1][number, head],
+            )
+
+
+def _attend(q: Ints, scale: Any, k: Any, v: Any, frac: int) -> Ints:
+    """One query of one head over n tokens: q (width), k and v (values (n, width), scales (n))."""
+    k_values, k_scales = k
+    v_values, (v_mantissa, v_exponent) = v
+    mantissa, exponent = multiply_scales(scale, k_scales)
+    scores = np.clip(rescale(k_values @ q, mantissa, exponent + 16), -(2**31), 2**31 - 1)
+    weights = exp2_negative(scores.max() - scores)
+    common = v_exponent.max()
+    scaled = shift_round(weights * v_mantissa, common - v_exponent + 18)
+    inverse = reciprocal(weights.sum())
+    return rescale(scaled @ v_values, inverse[0], inverse[1] + common + 18 + frac)
+
+
+@defines("AttentionCausal")
+def attention_causal(
+    out: Tensor, q: Tensor, *, k: Tensor, v: Tensor, position: Tensor, scale: tuple[Ints, Ints]
+) -> None:
+    context = k.extents[1]
+    last = q.clamp_index(position.scalar + np.arange(len(q.values)), context)
+    _attention(out, q, k, v, scale, [(0, int(n) + 1) for n in last])
+
+
+@defines("AttentionFull")
+def attention_full(
+    out: Tensor, q: Tensor, *, k: Tensor, v: Tensor, span: Tensor, lengths: Tensor, scale: Any
+) -> None:
+    context, step = k.extents[1], int(np.clip(span.scalar, 1, k.extents[1]))
+    ranges = []
+    for number in range(len(q.values)):
+        group = number // step
+        start = min(group * step, context - 1)
+        used = int(lengths.flat[min(group, len(lengths.flat) - 1)])
+        ranges.append((start, min(start + min(max(used, 1), step), context)))
+    _attention(out, q, k, v, scale, ranges)
+
+
+def _attention(
+    out: Tensor, q: Tensor, k: Tensor, v: Tensor, scale: Any, ranges: list[tuple[int, int]]
+) -> None:
+    kv_heads, context, width = k.extents
+    heads = q.cols // width
+    rows, sizes = quantise_rows(q.values.reshape(-1, heads, width), 7, q.frac)
+    result = np.zeros((len(rows), heads, width), np.int64)
+    for number, (start, stop) in enumerate(ranges):
+        for head in range(heads):
+            first = head // (heads // kv_heads) * context
+            size = multiply_scales((sizes[0][number, head], sizes[1][number, head]), scale)
+            keys, values = (t.slice(first + start, first + stop) for t in (k, v))
+            result[number, head] = _attend(rows[number, head], size, keys, values, out.frac)
+    out.write(result.reshape(len(rows), -1))
+
+
+@defines("Softmax")
+def softmax(out: Tensor, x: Tensor) -> None:
+    distance = x.values.max(axis=1, keepdims=True) - x.values
+    weights = exp2_negative(np.minimum(shift_round(distance * LOG2E, x.frac), 1 << 32))
+    mantissa, exponent = reciprocal(weights.sum(axis=1, keepdims=True))
+    out.write(rescale(weights, mantissa, exponent + out.frac))
+
+
+@defines("ReLU")
+def relu(out: Tensor, x: Tensor) -> None:
+    out.write(np.maximum(x.values, 0))
+
+
+@defines("Table")
+def table_lookup(out: Tensor, x: Tensor, table: Tensor) -> None:
+    y = integer.interpolate(table.flat, shift_round(x.values, x.frac - 16))
+    out.write(shift_round(y, table.frac - out.frac))
+
+
+@defines("Gate")
+def gate(out: Tensor, x: Tensor, table: Tensor) -> None:
+    y = integer.interpolate(table.flat, shift_round(x.values, x.frac - 16))
+    out.write(shift_round(x.values * y, x.frac + table.frac - out.frac))
+
+
+@defines("Conv2D")
+def conv2d(
+    out: Tensor,
+    x: Tensor,
+    *,
+    weight: Tensor,
+    height: int,
+    width: int,
+    size: int,
+    stride: int,
+    pad: int,
+) -> None:
+    images = x.values.reshape(len(x.values), height, width, -1)
+    images = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(1, 2))
+    windows = windows[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)
+    patches = windows.reshape(len(images), -1, weight.cols)
+    total = product(patches.reshape(-1, weight.cols), weight.values)
+    scale = multiply_scales((x.scales[0][:, None], x.scales[1][:, None]), weight.scales)
+    total = total.reshape(len(images), -1, weight.rows)
+    y = rescale(total, scale[0][:, None], scale[1][:, None] + out.frac) + weight.bias
+    out.write(y.reshape(len(images), -1))
+
+
+def _windows(x: Tensor, height: int, width: int, size: int, stride: int) -> Ints:
+    images = x.values.reshape(len(x.values), height, width, -1)
+    windows = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(1, 2))
+    return ints(
+        windows[:, ::stride, ::stride].reshape(*windows[:, ::stride, ::stride].shape[:4], -1)
+    )
+
+
+@defines("MaxPool")
+def max_pool(out: Tensor, x: Tensor, *, height: int, width: int, size: int, stride: int) -> None:
+    out.write(_windows(x, height, width, size, stride).max(axis=-1).reshape(len(x.values), -1))
+
+
+@defines("AvgPool")
+def avg_pool(out: Tensor, x: Tensor, *, height: int, width: int, size: int, stride: int) -> None:
+    total = _windows(x, height, width, size, stride).sum(axis=-1)
+    out.write(((2 * total + size * size) // (2 * size * size)).reshape(len(x.values), -1))
+
+
+@defines("Copy")
+def copy(out: Tensor, x: Tensor) -> None:
+    out.write_all(x.all.reshape(-1))
+
+
+@defines("Transpose")
+def transpose(out: Tensor, x: Tensor, *, a: int, b: int, c: int, d: int) -> None:
+    four = x.all.reshape(x.extents + (1,) * (4 - len(x.extents)))
+    out.write_all(four.transpose(a, b, c, d).reshape(-1))
+
+
+@defines("Slice")
+def slice_(out: Tensor, x: Tensor, *, first: int, step: int) -> None:
+    out.write(x.values[:, first : first + step * out.cols : step][:, : out.cols])
+
+
+@defines("Concat")
+def concat(out: Tensor, x: Tensor, *, first: int) -> None:
+    merged = out.values.copy()
+    merged[:, first : first + x.cols] = x.values
+    out.write(merged)
+
+
+@defines("Tail")
+def tail(out: Tensor, x: Tensor) -> None:
+    used = len(x.values)
+    out.write(x.values[np.maximum(used - len(out.values) + np.arange(len(out.values)), 0)])
+
+
+@defines("Push")
+def push(out: Tensor, x: Tensor, length: Tensor) -> None:
+    rows = out.clamp_index(length.scalar + np.arange(len(x.values)), out.rows)
+    everything = out.all.copy()
+    everything[rows] = x.values
+    out.write_all(everything.reshape(-1))
+    length.write_all(np.minimum(ints([length.scalar]) + len(x.values), out.rows))
+
+
+@defines("Fill")
+def fill(out: Tensor, value: Tensor) -> None:
+    out.write(np.full(out.values.shape, value.scalar))
+
+
+@defines("Sum")
+def reduce_sum(out: Tensor, x: Tensor) -> None:
+    out.write(x.values.sum(axis=1, keepdims=True))
+
+
+@defines("Max")
+def reduce_max(out: Tensor, x: Tensor) -> None:
+    out.write(x.values.max(axis=1, keepdims=True))
+
+
+@defines("Mean")
+def reduce_mean(out: Tensor, x: Tensor) -> None:
+    out.write((2 * x.values.sum(axis=1, keepdims=True) + x.cols) // (2 * x.cols))
+
+
+@defines("MeanPool")
+def mean_pool(out: Tensor, x: Tensor, *, span: Tensor, lengths: Tensor) -> None:
+    step, everything = int(np.clip(span.scalar, 1, x.rows)), x.values
+    rows = []
+    for group in range(len(out.values)):
+        used = int(np.clip(lengths.flat[min(group, len(lengths.flat) - 1)], 1, step))
+        block = everything[group * step : group * step + used]
+        n = max(len(block), 1)
+        rows.append((2 * block.sum(axis=0) + n) // (2 * n))
+    out.write(ints(rows).reshape(-1, x.cols))
+
+
+@defines("L2Norm")
+def l2_norm(out: Tensor, x: Tensor) -> None:
+    shift = np.maximum(integer.bit_length(np.abs(x.values).max(axis=1)) - 22, 0)
+    small = shift_down(x.values, shift[:, None])
+    square = np.maximum((small * small).sum(axis=1), 1)
+    mantissa, exponent = inverse_root(np.ones_like(square), square)
+    out.write(rescale(small, mantissa[:, None], exponent[:, None] + out.frac))
+
+
+@defines("Argmax")
+def argmax(out: Tensor, x: Tensor) -> None:
+    out.write(np.argmax(x.values, axis=1)[:, None])
+
+
+def _largest(row: Ints, count: int) -> Ints:
+    return np.argsort(-row, kind="stable")[:count]
+
+
+@defines("TopK")
+def top_k(indices: Tensor, x: Tensor, values: Tensor) -> None:
+    order = ints([_largest(row, indices.cols) for row in x.values]).reshape(-1, indices.cols)
+    found = np.take_along_axis(x.values, order, axis=1)
+    indices.write(order)
+    values.write(found)
+
+
+@defines("Sample")
+def sample(
+    token: Tensor,
+    logits: Tensor,
+    *,
+    temperature: Tensor,
+    top_k: Tensor,
+    top_p: Tensor,
+    penalty: Tensor,
+    history: Tensor,
+    random: Tensor,
+) -> None:
+    row = logits.values[0].copy()
+    seen = np.unique(history.clamp_index(history.values[:, 0], logits.cols))
+    sized = np.where(row[seen] > 0, reciprocal_product(row[seen], penalty.scalar), row[seen])
+    row[seen] = np.where(
+        row[seen] > 0, sized, np.clip(shift_round(row[seen] * penalty.scalar, 16), -(2**31), 2**31)
+    )
+    limit = int(np.clip(top_k.scalar, 1, min(SAMPLE_CANDIDATES, logits.cols)))
+    order = _largest(row, limit)
+    warmth = int(temperature.scalar)
+    if warmth <= 0:
+        token.write(ints([[order[0]]]))
+        return
+    distance = row[order[0]] - row[order]
+    cold = normalise(LOG2E << 16, -16) if warmth == 0 else _over(LOG2E, warmth)
+    weights = exp2_negative(
+        np.minimum(rescale(distance, cold[0], cold[1] + 16 - logits.frac), 1 << 32)
+    )
+    total = np.cumsum(weights)
+    enough = shift_round(total[-1] * np.clip(top_p.scalar, 0, 65536), 16)
+    kept = int(np.searchsorted(total, max(int(enough), 1))) + 1
+    target = (random.draw() * int(total[kept - 1])) >> 32
+    token.write(ints([[order[np.searchsorted(total[:kept], target, side="right")]]]))
+
+
+SAMPLE_CANDIDATES = 1024
+
+
+def reciprocal_product(values: Ints, penalty: int) -> Ints:
+    """values / penalty, the penalty with 16 fraction bits and at least 1 / 65536."""
+    mantissa, exponent = reciprocal(np.maximum(penalty, 1))
+    return np.clip(rescale(values, mantissa, exponent + 16), -(2**31), 2**31)
+
+
+def _over(numerator: int, denominator: int) -> tuple[Ints, Ints]:
+    """numerator / denominator as a scale."""
+    return multiply_scales(reciprocal(ints(denominator)), normalise(ints(numerator), ints(0)))
+
+
+@defines("Less")
+def less(out: Tensor, a: Tensor, b: Tensor) -> None:
+    out.write((a.values < b.values).astype(np.int64))
+
+
+@defines("Equal")
+def equal(out: Tensor, a: Tensor, b: Tensor) -> None:
+    out.write((a.values == b.values).astype(np.int64))
+
+
+@defines("Select")
+def select(out: Tensor, condition: Tensor, x: Tensor) -> None:
+    out.write(np.where(condition.values != 0, x.values, out.values))
+
+
+@defines("Blit")
+def blit(canvas: Tensor, text: Tensor, font: Tensor) -> None:
+    glyphs, height, width = font.extents
+    per_line = canvas.cols // width
+    picture = canvas.all.copy()
+    for number, code in enumerate(font.clamp_index(text.flat - 32, glyphs).tolist()):
+        line, column = divmod(number, per_line)
+        if (line + 1) * height <= canvas.rows:
+            cell = font.at(np.arange(code * height, (code + 1) * height))
+            x = column * width
+            picture[line * height : (line + 1) * height, x : x + width] = cell
+    canvas.write_all(picture.reshape(-1))
+
+
+assert EXP2[256] == 32768

@@ -1,0 +1,377 @@
+"""The verifier of dialect 1.
+
+It walks every path of a program with the base register's every value, so that afterwards no
+operand, shape, place or overlap is open: a program that is admitted cannot read or write outside
+its image, cannot change what it may only read, and ends within its budget.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pxvm.core.dialect1 import TENSORS, Network, parse, read_state
+from pxvm.core.errors import ProgramError
+from pxvm.core.isa import Mode
+from pxvm.core.program import Image, Instruction
+from pxvm.core.reference1 import MAX_COUNT
+from pxvm.core.rules import IN_PLACE, RULES, flat, need
+from pxvm.core.tensor import DEPTH, HALTED, Descriptor, DType, Role, State, read_words
+
+MAX_VISITS = 1 << 20
+KINDS = {"ACT": (DType.ACT1, DType.ACT2), "I32|ACT": (DType.I32, DType.ACT1, DType.ACT2)}
+
+
+def verify(image: Image) -> Network:
+    """Admit a dialect 1 program or raise ProgramError; see ``verifier.verify``."""
+    network = parse(image)
+    _Links(network).check()
+    _check_overlaps(network)
+    walk = _Walk(image, network)
+    budget = walk.main()
+    _check_state(image, network, walk)
+    return replace(network, budget=budget)
+
+
+class _Links:
+    """Scale, bias and length of every descriptor."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def check(self) -> None:
+        for d in self.network.descriptors:
+            try:
+                self._check(d)
+            except ProgramError as error:
+                raise ProgramError(f"descriptor {d.index} ({d.name}): {error}") from None
+
+    def _check(self, d: Descriptor) -> None:
+        table = self.network.descriptors
+        if d.length is not None:
+            link = table[d.length]
+            need(
+                link.dtype == DType.I32 and flat(link) == 1 and link.length is None,
+                "an I32 scalar as length",
+                link,
+            )
+            need(len(d.extents) > 1, "at least two extents with a length", d)
+        if d.scale is not None:
+            link = table[d.scale]
+            count = {DType.I8: d.rows, DType.I16: 1}.get(d.dtype, 0)
+            fits = link.dtype == DType.SCALE and len(link.extents) == 1 and flat(link) == count
+            need(fits and link.role == Role.CONSTANT, f"{count} constant scales [n]", d, link)
+        if d.bias is not None:
+            link = table[d.bias]
+            count = {DType.I8: d.rows, DType.I16: d.cols}.get(d.dtype, 0)
+            fits = link.dtype == DType.I32 and len(link.extents) == 1 and flat(link) == count
+            need(fits and link.role == Role.CONSTANT, f"a constant I32 bias [{count}]", d, link)
+        if d.dtype in (DType.I8, DType.I16, DType.SCALE):
+            need(d.role == Role.CONSTANT, f"a constant role for {d.dtype.name}", d)
+
+
+def _rectangles(network: Network) -> tuple[Any, list[str]]:
+    """(y0, y1, x0, x1, writable) of every tensor and reserved area, and their names."""
+    width, boxes, names = network.width, [], []
+    for d in network.descriptors:
+        if d.dtype == DType.PARAMS:
+            continue
+        x, y = d.start % width, d.start // width
+        used = min(d.per, d.rows) * d.row_words if d.per else width
+        boxes.append((y, y + d.image_rows(width), x, x + used, d.role != Role.CONSTANT, d.index))
+        names.append(d.name or f"descriptor {d.index}")
+    for name, start, count in network.reserved:
+        first, last = start // width, -(-(start + count) // width)
+        one = first + 1 == last
+        x0, x1 = (start % width, start % width + count) if one else (0, width)
+        boxes.append((first, last, x0, x1, name == "state", -1))
+        names.append(name)
+    return np.array(boxes, np.int64).reshape(-1, 6), names
+
+
+def _check_overlaps(network: Network) -> None:
+    boxes, names = _rectangles(network)
+    y0, y1, x0, x1, writable, index = boxes.T
+    reserved = index < 0
+    for i in np.flatnonzero(writable | reserved):
+        hit = (y0 < y1[i]) & (y1 > y0[i]) & (x0 < x1[i]) & (x1 > x0[i])
+        hit[i] = False
+        if hit.any():
+            j = int(np.flatnonzero(hit)[0])
+            raise ProgramError(
+                f"{names[i]} and {names[j]} overlap at x={max(x0[i], x0[j])},"
+                f" y={max(y0[i], y0[j])}; what is written must stand alone"
+            )
+
+
+class _Walk:
+    """Visits every instruction with every base that can reach it."""
+
+    def __init__(self, image: Image, network: Network) -> None:
+        self.image, self.network = image, network
+        self.code = network.instructions
+        self.visited: set[tuple[int, int]] = set()
+        self.checked: set[tuple[int, int]] = set()
+        self.costs: dict[tuple[int, int], int] = {}
+        self.match, self.ends = self._structure()
+
+    def fail(self, instruction: Instruction, message: str) -> ProgramError:
+        return ProgramError(f"{instruction.place}: {message}")
+
+    def _structure(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Matching loops, and for each block's first instruction its last."""
+        match: dict[int, int] = {}
+        ends: dict[int, int] = {}
+        stack: list[int] = []
+        first = 0
+        for i in self.code:
+            if i.op.name == "Loop":
+                stack.append(i.index)
+            elif i.op.name == "EndLoop":
+                if not stack or stack[-1] < first:
+                    raise self.fail(i, "expected a Loop before it in the same block; found none")
+                match[stack.pop()] = i.index
+            elif i.op.name == ("Return" if first else "Halt"):
+                if stack:
+                    raise self.fail(
+                        self.code[stack[-1]], "expected its EndLoop; found the block's end"
+                    )
+                ends[first] = i.index
+                first = i.index + 1
+            elif i.op.name in ("Halt", "Return"):
+                raise self.fail(
+                    i, "the main block ends with its one Halt, a subroutine with its one Return"
+                )
+        if first != len(self.code):
+            raise self.fail(self.code[-1], "expected Halt (or Return) at the end of the block")
+        return match, ends
+
+    def main(self) -> int:
+        """Visit the main block; the largest number of steps."""
+        start = read_start(self.image, self.network)
+        return self.block(0, self.ends[0], start, 0, 0)
+
+    def block(self, first: int, last: int, base: int, loops: int, calls: int) -> int:
+        """Visit instructions first..last with a base; returns their largest number of steps."""
+        key = (first, base)
+        if key in self.costs:
+            return self.costs[key]
+        steps, index = 0, first
+        while index <= last:
+            instruction = self.code[index]
+            self._visit(instruction, base)
+            steps += 1
+            name = instruction.op.name
+            if name == "Loop":
+                end = self.match[index]
+                steps += self._loop(instruction, end, base, loops + 1, calls)
+                index = end
+            elif name == "Call":
+                steps += self._call(instruction, base, loops, calls + 1)
+            elif name == "SkipIfZero":
+                self._skip(instruction, last)
+            index += 1
+        self.costs[key] = steps
+        return steps
+
+    def _visit(self, instruction: Instruction, base: int) -> None:
+        if len(self.visited) > MAX_VISITS:
+            raise self.fail(instruction, f"the program has over {MAX_VISITS} paths")
+        self.visited.add((instruction.index, base))
+        relative = any(
+            operand >= 128
+            for mode, operand in zip(instruction.op.operands, instruction.operands, strict=True)
+            if mode in (*TENSORS, Mode.PARAMETERS)
+        )
+        key = (instruction.index, base if relative else -1)
+        if key not in self.checked:
+            self.checked.add(key)
+            try:
+                self._check(instruction, base)
+            except ProgramError as error:
+                raise self.fail(instruction, str(error)) from None
+
+    def _descriptor(self, index: int) -> Descriptor:
+        table = self.network.descriptors
+        if not 0 <= index < len(table):
+            raise ProgramError(f"expected descriptor 0..{len(table) - 1}; found {index}")
+        return table[index]
+
+    def _check(self, instruction: Instruction, base: int) -> None:
+        op = instruction.op
+        tensors: list[Descriptor] = []
+        written: list[Descriptor] = []
+        touched: list[Descriptor] = []
+        named: dict[str, Any] = {}
+        for position, (mode, operand) in enumerate(
+            zip(op.operands, instruction.operands, strict=True)
+        ):
+            if mode is Mode.NONE:
+                if operand:
+                    raise ProgramError(
+                        f"operand {position + 1} is unused and must be 0; found {operand}"
+                    )
+                continue
+            if mode not in (*TENSORS, Mode.PARAMETERS):
+                continue
+            d = self._descriptor(self.network.index(operand, base))
+            if mode is Mode.PARAMETERS:
+                named = self._parameters(instruction, d, touched, written)
+                continue
+            self._type(d, op.types[position])
+            tensors.append(d)
+            touched.append(d)
+            if mode.writes:
+                written.append(d)
+        for d in written:
+            need(d.role != Role.CONSTANT, "a result that is not constant", d)
+            need(touched.count(d) == 1 or (op.name in IN_PLACE and written.count(d) == 1),
+                 "a result that is none of the other operands", d)  # fmt: skip
+            for other in touched:
+                need(other.length != d.index, "a result that is not another operand's length", d)
+        if op.name in RULES:
+            RULES[op.name](*tensors, **named)
+        if op.name in ("Linear", "Conv2D", "RMSNorm", "LayerNorm"):
+            self._bias(tensors[0], named.get("weight", tensors[-1]))
+
+    def _bias(self, out: Descriptor, weight: Descriptor) -> None:
+        if weight.bias is not None:
+            bias = self._descriptor(weight.bias)
+            need(bias.frac == out.frac, "a bias with the result's fraction bits", bias, out)
+
+    def _type(self, d: Descriptor, kinds: str) -> None:
+        expected = KINDS.get(kinds) or (DType[kinds.split()[0]],)
+        if d.dtype not in expected:
+            raise ProgramError(f"expected {kinds}; found {d.dtype.name} ({d.name or d.index})")
+
+    def _parameters(
+        self,
+        instruction: Instruction,
+        d: Descriptor,
+        touched: list[Descriptor],
+        written: list[Descriptor],
+    ) -> dict[str, Any]:
+        if d.dtype != DType.PARAMS:
+            raise ProgramError(
+                f"expected a parameter block; found {d.dtype.name} ({d.name or d.index})"
+            )
+        named: dict[str, Any] = {}
+        for (name, kind), word in zip(instruction.op.parameters, d.parameters, strict=False):
+            named[name] = word
+            if kind in ("number", "scale"):
+                continue
+            named[name] = link = self._descriptor(word)
+            self._type(link, kind)
+            touched.append(link)
+            if "updated" in kind:
+                written.append(link)
+        return named
+
+    def _loop(self, loop: Instruction, end: int, base: int, loops: int, calls: int) -> int:
+        if loops > DEPTH:
+            raise self.fail(loop, f"loops nest at most {DEPTH} deep")
+        count = self._descriptor(self.network.index(loop.operands[0], base))
+        need(flat(count) == 1 and count.length is None, "a scalar count", count)
+        stride, times = loop.operands[2], MAX_COUNT
+        if count.role == Role.CONSTANT:
+            word = read_words(self.image, count.start, 1).view("<i4")[0]
+            times = int(np.clip(word, 0, MAX_COUNT))
+        elif stride:
+            raise self.fail(loop, "expected a constant count where the base moves")
+        if not stride:
+            return times * self.block(loop.index + 1, end, base, loops, calls)
+        return sum(
+            self.block(loop.index + 1, end, base + n * stride, loops, calls) for n in range(times)
+        )
+
+    def _call(self, call: Instruction, base: int, loops: int, calls: int) -> int:
+        target = call.operands[0] | call.operands[1] << 8
+        if calls > DEPTH or target not in self.ends or not target:
+            found = f"instruction {target} at call depth {calls}"
+            raise self.fail(
+                call, f"expected the start of a subroutine, at most {DEPTH} deep; found {found}"
+            )
+        return self.block(target, self.ends[target], base + call.operands[2], loops, calls)
+
+    def _skip(self, skip: Instruction, last: int) -> None:
+        target = skip.index + 1 + skip.operands[2]
+        inside = range(skip.index + 1, target)
+        balanced = all(
+            (i in inside) == (self.match[i] in inside) for i in self.match if i in inside
+        )
+        ends = {self.match[i] for i in self.match if i not in inside}
+        if target > last or not balanced or ends & set(inside):
+            raise self.fail(skip, "expected to skip whole loops inside its own block")
+
+
+def read_start(image: Image, network: Network) -> int:
+    """The base register at the start: the outermost base kept in the state."""
+    state = read_state(image, network.state_start)
+    if state[State.CALLS]:
+        first_call_base = int(state[State.CALL_STACK + 1])
+    else:
+        first_call_base = int(state[State.BASE])
+    return int(state[State.LOOP_STACK + 3]) if state[State.LOOPS] else first_call_base
+
+
+def _check_state(image: Image, network: Network, walk: _Walk) -> None:
+    """The registers must be a place that the program can reach."""
+    s = [int(v) for v in read_state(image, network.state_start)]
+    bad = ProgramError(
+        "the state's registers are not a place that this program reaches; reset the state to zero"
+    )
+    loops, calls, pc = s[State.LOOPS], s[State.CALLS], s[State.PC]
+    if not (0 <= loops <= DEPTH and 0 <= calls <= DEPTH and 0 <= s[State.STATUS] <= HALTED):
+        raise bad
+    if not (0 <= pc < len(walk.code) and (pc, s[State.BASE]) in walk.visited):
+        raise bad
+    # From the innermost frame outwards: which loops enclose the place, and with what base.
+    base, place, left = s[State.BASE], pc, loops
+    frames = [(s[State.CALL_STACK + 2 * i], s[State.CALL_STACK + 2 * i + 1]) for i in range(calls)]
+    while True:
+        block = max(first for first in walk.ends if first <= place)
+        for loop in sorted(
+            (i for i, e in walk.match.items() if i < place <= e and i >= block), reverse=True
+        ):
+            left -= 1
+            if left < 0:
+                raise bad
+            base = _check_loop(walk, s, left, loop, base, bad)
+        if not frames:
+            break
+        place, before = frames.pop()
+        call = walk.code[place - 1] if 0 < place < len(walk.code) else None
+        if call is None or call.op.name != "Call" or (place, before) not in walk.visited:
+            raise bad
+        if call.operands[0] | call.operands[1] << 8 != block or base != before + call.operands[2]:
+            raise bad
+        base = before
+    if left or block:
+        raise bad
+
+
+def _check_loop(
+    walk: _Walk, s: list[int], slot: int, loop: int, base: int, bad: ProgramError
+) -> int:
+    at = State.LOOP_STACK + 4 * slot
+    first, remaining, stride, before = s[at : at + 4]
+    if (
+        first != loop + 1
+        or stride != walk.code[loop].operands[2]
+        or not 1 <= remaining <= MAX_COUNT
+    ):
+        raise bad
+    if (loop, before) not in walk.visited:
+        raise bad
+    if not stride:
+        if base != before:
+            raise bad
+        return before
+    done, rest = divmod(base - before, stride)
+    count = walk.network.descriptors[walk.network.index(walk.code[loop].operands[0], before)]
+    times = int(np.clip(read_words(walk.image, count.start, 1).view("<i4")[0], 0, MAX_COUNT))
+    if rest or done < 0 or done + remaining != times:
+        raise bad
+    return before
