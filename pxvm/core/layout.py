@@ -55,6 +55,7 @@ class _Tensor:
     data: Any
     scales: Any
     layer: int | None
+    last: bool = False
     op: isa.Opcode | None = None
     parameters: dict[str, Any] | None = None
 
@@ -89,6 +90,7 @@ class NetworkBuilder:
         bias: str | None = None,
         length: str | None = None,
         layer: int | None = None,
+        last: bool = False,
     ) -> str:
         """Declare a tensor; returns its name.
 
@@ -96,9 +98,11 @@ class NetworkBuilder:
             data: integers of ``extents``, or a function that gives them when they are laid out.
             scales: for ACT data, (mantissas, exponents) of each row.
             scale, bias, length: names of linked tensors, of the same layer or of none.
+            last: stand on rows of their own behind all other tensors, in the order of the
+                descriptors, so that rows can be appended when the image is opened.
         """
         links = {"scale": scale, "bias": bias, "length": length}
-        self._declare(_Tensor(name, dtype, role, frac, extents, links, data, scales, layer))
+        self._declare(_Tensor(name, dtype, role, frac, extents, links, data, scales, layer, last))
         return name
 
     def constant(self, name: str, value: int, layer: int | None = None) -> str:
@@ -115,7 +119,20 @@ class NetworkBuilder:
         if set(values) != {key for key, _ in row.parameters}:
             raise ProgramError(f"{op} has parameters {row.parameters}; found {sorted(values)}")
         self._declare(
-            _Tensor(name, DType.PARAMS, Role.CONSTANT, 0, (0,), {}, None, None, layer, row, values)
+            _Tensor(
+                name,
+                DType.PARAMS,
+                Role.CONSTANT,
+                0,
+                (0,),
+                {},
+                None,
+                None,
+                layer,
+                False,
+                row,
+                values,
+            )
         )
         return name
 
@@ -170,8 +187,13 @@ class NetworkBuilder:
         code_start = -(-HEADER_WORDS // 4) * 4
         state_start = -(-(code_start + len(code)) // self.width) * self.width
         table_start = -(-(state_start + STATE_WORDS) // self.width) * self.width
-        place = _Shelves(self.width, table_start + len(ordered) * DESCRIPTOR_WORDS)
-        descriptors = [self._descriptor(t, i, index, place) for i, t in enumerate(ordered)]
+        place = Shelves(self.width, table_start + len(ordered) * DESCRIPTOR_WORDS)
+        descriptors: list[Any] = [None] * len(ordered)
+        for last in (False, True):
+            place.close()
+            for i, t in enumerate(ordered):
+                if t.last == last:
+                    descriptors[i] = self._descriptor(t, i, index, place)
         image = np.zeros((place.height, self.width, 4), np.uint8)
         header = [int.from_bytes(MAGIC, "little"), VERSION, code_start, len(code), table_start,
                   len(ordered), state_start]  # fmt: skip
@@ -197,7 +219,7 @@ class NetworkBuilder:
         store_words(image, d, 0, encode(values.reshape(d.rows, d.cols), d.dtype, tensor.scales))
 
     def _descriptor(
-        self, t: _Tensor, number: int, index: dict[tuple[str, int | None], int], place: _Shelves
+        self, t: _Tensor, number: int, index: dict[tuple[str, int | None], int], place: Shelves
     ) -> Descriptor:
         def link(name: str | None) -> int | None:
             return None if name is None else self._find(index, name, t.layer)
@@ -256,13 +278,17 @@ class NetworkBuilder:
         raise ProgramError(f"no tensor is called {value!r}")
 
 
-class _Shelves:
+class Shelves:
     """Places tensors: those of less than an image row side by side, others on rows of their own."""
 
     def __init__(self, width: int, used: int) -> None:
         self.width = width
         self.height = -(-used // width)
-        self.shelf, self.column = -1, width
+        self.close()
+
+    def close(self) -> None:
+        """Begin a new image row for whatever comes next."""
+        self.shelf, self.column = -1, self.width
 
     def put(self, rows: int, words: int) -> tuple[int, int]:
         """(start word, tensor rows in an image row) for a tensor."""

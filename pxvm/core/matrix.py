@@ -207,6 +207,8 @@ def write_matrix(
         image[row, 0] = [shape[1] & 255, shape[1] >> 8, shape[0] & 255, shape[0] >> 8]
     if encoding == "quantised":
         image[row, 1:3] = np.array([[scale], [offset]], "<f4").view(np.uint8)
+    elif encoding == "plain":
+        image[row, 1, 1:] = 0  # what an earlier scale or an opaque background left
     _scatter(image, row, encoding, bytes_.astype(np.uint8))
 
 

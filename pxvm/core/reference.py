@@ -47,10 +47,10 @@ def available() -> str:
     return ""
 
 
-def run(image: Image, program: Program, max_steps: int | None) -> int:
+def run(image: Image, program: Program, max_steps: int | None, threads: int | None = None) -> int:
     """Run a verified program in place; returns the number of instructions executed.
 
-    ``max_steps`` None: 1,024 in dialect 0, until Halt or Yield in dialect 1.
+    ``max_steps`` None: 1,024 in dialect 0, until Halt or Yield in dialect 1. One thread is used.
     """
     if isinstance(program, Network):
         return Runner(image, program).run(max_steps)
@@ -65,22 +65,22 @@ def run(image: Image, program: Program, max_steps: int | None) -> int:
 
 def _store(image: Image, row: int, values: NDArray[np.float64], *inputs: Matrix) -> None:
     """Write a result in the encoding that its inputs call for."""
-    encodings = {m.encoding for m in inputs}
-    if "quantised" in encodings:
+    encoding = _encoding(*inputs)
+    if encoding == "quantised":
         shape = (values.shape[0], values.shape[1])
         check_fits(image, row, shape, "quantised")
         data, scale, offset = quantise(values)
         write_matrix(image, row, data, encoding="quantised", scale=scale, offset=offset)
         return
-    encoding = "headerless" if "headerless" in encodings else "plain"
     write_matrix(image, row, np.clip(values, 0, 255), encoding=encoding)
 
 
-def _same_shape(name: str, left: Matrix, right: Matrix) -> None:
-    if left.shape != right.shape:
-        raise ProgramError(
-            f"{name} needs two operands of one shape; found {_shape(left)} and {_shape(right)}"
-        )
+def _encoding(*inputs: Matrix) -> str:
+    """The encoding of a result; a placeholder goes along with the other operand."""
+    encodings = {m.encoding for m in inputs}
+    if "quantised" in encodings:
+        return "quantised"
+    return "headerless" if "headerless" in encodings else "plain"
 
 
 def _shape(m: Matrix) -> str:
@@ -96,7 +96,10 @@ def _halt(image: Image, g: int, b: int, a: int) -> None:
 def _dot(image: Image, g: int, b: int, a: int) -> None:
     left, right = matrix.read_vectors(image, g, b)
     check_row(image, a)
-    _same_shape("Dot", left, right)
+    if left.data.size != right.data.size:
+        raise ProgramError(
+            f"Dot needs as many elements left as right; found {_shape(left)} and {_shape(right)}"
+        )
     for m in (left, right):
         if m.encoding == "quantised":
             raise ProgramError(f"Dot takes plain vectors; row {m.row} is quantised: use MatMul")
@@ -107,7 +110,10 @@ def _dot(image: Image, g: int, b: int, a: int) -> None:
 @defines("Add")
 def _add(image: Image, g: int, b: int, a: int) -> None:
     left, right = matrix.read_vectors(image, g, b)
-    _same_shape("Add", left, right)
+    if left.shape != right.shape:
+        raise ProgramError(
+            f"Add needs two operands of one shape; found {_shape(left)} and {_shape(right)}"
+        )
     _store(image, a, left.values + right.values, left, right)
 
 
@@ -126,6 +132,8 @@ def _matmul(image: Image, g: int, b: int, a: int) -> None:
             f"MatMul needs as many columns left as rows right; found {_shape(left)} and"
             f" {_shape(right)}"
         )
+    # Before the product is computed: two thin operands can call for one of gigabytes.
+    check_fits(image, a, (left.shape[0], right.shape[1]), _encoding(left, right))
     _store(image, a, product(left, right), left, right)
 
 

@@ -96,7 +96,7 @@ def _linear(out: Descriptor, x: Descriptor, weight: Descriptor) -> None:
         x,
         weight,
     )
-    need(x.cols <= MAX_INNER, f"k of at most {MAX_INNER}", x)
+    need(x.cols <= MAX_INNER and len(x.extents) <= 2, f"x [t,k], k of at most {MAX_INNER}", x)
 
 
 @rule("Add")

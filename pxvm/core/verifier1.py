@@ -52,11 +52,8 @@ class _Links:
         table = self.network.descriptors
         if d.length is not None:
             link = table[d.length]
-            need(
-                link.dtype == DType.I32 and flat(link) == 1 and link.length is None,
-                "an I32 scalar as length",
-                link,
-            )
+            one = link.dtype == DType.I32 and flat(link) == 1 and link.length is None
+            need(one and link.role != Role.SCRATCH, "a kept I32 scalar as length", link)
             need(len(d.extents) > 1, "at least two extents with a length", d)
         if d.scale is not None:
             link = table[d.scale]

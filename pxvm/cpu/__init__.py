@@ -1,0 +1,1 @@
+"""Floor 2: the compiled CPU executor, the same bytes as the reference."""

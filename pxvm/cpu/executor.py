@@ -1,0 +1,207 @@
+"""Device ``cpu``: the interpreter loop and every kernel compiled by Numba, on several threads.
+
+The compiled code is kept on disk under a name that contains a hash of its sources, so that it is
+compiled once for each version and processor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pxvm.core import reference
+from pxvm.core.dialect1 import Network, read_state
+from pxvm.core.integer import EXP2
+from pxvm.core.program import Image, Program
+from pxvm.core.reference1 import matching_loops
+from pxvm.core.tensor import (
+    READY,
+    YIELDED,
+    Descriptor,
+    DType,
+    State,
+    write_words,
+)
+
+if TYPE_CHECKING:
+    from pxvm.cpu.memory import Context
+
+MAX_THREADS = 64
+
+
+def available() -> str:
+    """Empty, or why the CPU executor cannot run here."""
+    if importlib.util.find_spec("numba") is None:
+        return "Numba is not installed: pip install 'pxvm[cpu]'"
+    return ""
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: the user's cache folder, by hash of the sources."""
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    sources = [
+        *package.glob("*.py"),
+        package.parent / "core/isa.py",
+        package.parent / "core/tensor.py",
+    ]
+    for source in sorted(sources):
+        digest.update(source.read_bytes())
+    return Path(root) / "pxvm" / f"kernels-{digest.hexdigest()[:16]}"
+
+
+@cache
+def kernels() -> Any:
+    """The compiled loop's module, imported (and compiled, said so once) when first used."""
+    import numba
+
+    folder, before = cache_folder(), numba.config.CACHE_DIR
+    if not folder.exists():
+        print("pxvm: compiling the CPU kernels once, about a minute", file=sys.stderr, flush=True)
+    numba.config.CACHE_DIR = str(folder)
+    try:
+        from pxvm.cpu import loop
+    finally:
+        numba.config.CACHE_DIR = before
+    return loop
+
+
+def default_threads() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run(
+    image: Image,
+    program: Program,
+    max_steps: int | None,
+    threads: int | None = None,
+    *,
+    vnni: bool | None = None,
+) -> int:
+    """Run a verified program in place; returns the number of instructions executed.
+
+    Args:
+        threads: worker threads; None takes every processor.
+        vnni: None uses VNNI where the processor has it; False never does (same bytes).
+    """
+    if not isinstance(program, Network):
+        return reference.run(image, program, max_steps)
+    return Session(image, program, threads, vnni=vnni).run(max_steps)
+
+
+class Session:
+    """A verified network bound to its image, ready to run again and again."""
+
+    def __init__(
+        self,
+        image: Image,
+        network: Network,
+        threads: int | None = None,
+        *,
+        vnni: bool | None = None,
+    ) -> None:
+        self.image, self.network = image, network
+        self.threads = max(1, min(threads or default_threads(), MAX_THREADS))
+        self.loop = kernels()
+        self.context = _context(image, network, self.threads, vnni)
+
+    def run(self, max_steps: int | None = None) -> int:
+        """Run until Halt, Yield or ``max_steps``; the state is in the pixels afterwards."""
+        state = read_state(self.image, self.network.state_start)
+        if state[State.STATUS] == YIELDED:
+            state[State.STATUS] = READY
+        copies = [state] + [state.copy() for _ in range(self.threads - 1)]
+        limit = -1 if max_steps is None else max_steps
+        others = [
+            _pool().submit(self.loop.run, self.context, copies[tid], tid, limit)
+            for tid in range(1, self.threads)
+        ]
+        made = int(self.loop.run(self.context, state, 0, limit))
+        for other in others:
+            other.result()
+        counted = self.context.counters.sum(axis=0)
+        self.context.counters[:] = 0
+        for word, count in ((State.SATURATIONS, counted[0]), (State.CLAMPS, counted[1])):
+            state[word] = (state[word] + count) & 0x7FFFFFFF
+        words = (state & 0xFFFFFFFF).astype(np.uint32)
+        write_words(self.image, self.network.state_start, words)
+        return made
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="pxvm")
+
+
+def _row(d: Descriptor, width: int) -> list[int]:
+    """A descriptor as the kernels read it; see ``memory``."""
+    links = [-1 if link is None else link for link in (d.scale, d.bias, d.length)]
+    extents = (*d.extents, 1, 1, 1, 1)[:4]
+    span = -(-d.row_words // width)
+    return [
+        d.dtype, d.rows, d.cols, d.row_words, d.start % width, d.start // width, d.per, d.frac,
+        *links, d.role, span, *extents,
+    ]  # fmt: skip
+
+
+def _context(image: Image, network: Network, threads: int, vnni: bool | None) -> Context:
+    from pxvm.cpu.intrinsics import HAVE_VNNI, TILE
+    from pxvm.cpu.memory import Context
+
+    height, width = image.shape[:2]
+    view = image.view("<i4")[..., 0]
+    stride = view.strides[0] // 4 if height > 1 else width
+    flat = np.lib.stride_tricks.as_strided(view, ((height - 1) * stride + width,), (4,))
+    flat_bytes = np.lib.stride_tricks.as_strided(
+        image.reshape(-1)[:1] if image.flags.c_contiguous else image[:1, :1, 0].reshape(-1),
+        (flat.size * 4,),
+        (1,),
+    )
+    tensors = np.array([_row(d, width) for d in network.descriptors], np.int64)
+    params = np.zeros((len(tensors), 9), np.int64)
+    for d in network.descriptors:
+        params[d.index, : len(d.parameters)] = _signed(d.parameters)
+    match = np.zeros(len(network.code), np.int64)
+    for loop, end in matching_loops(network.instructions).items():
+        match[loop] = end
+    real = [d for d in network.descriptors if d.dtype != DType.PARAMS]
+    longest = max(
+        [64, *(d.cols for d in real), *(max(d.extents) for d in real if len(d.extents) == 3)]
+    )
+    packed = max([64, *(d.cols for d in real if d.dtype == DType.I8)])
+    acts = [d for d in real if d.dtype in (DType.ACT1, DType.ACT2) and len(d.extents) <= 2]
+    padded = [(d.rows * 2 + TILE) * (d.cols + 64) for d in acts]
+    config = [width, stride, threads, HAVE_VNNI if vnni is None else vnni and HAVE_VNNI]
+    return Context(
+        flat,
+        flat_bytes,
+        tensors,
+        params,
+        np.ascontiguousarray(network.code),
+        match,
+        np.array(config, np.int64),
+        EXP2,
+        np.zeros((threads, 4, longest + 64), np.int64),
+        np.zeros((threads, max(20 * packed, 6 * longest) + 1024), np.int8),
+        np.zeros((threads, 1024), np.int32),
+        np.zeros(max([64, *padded]), np.int8),
+        np.zeros(max([1, *(d.rows for d in acts)]), np.int64),
+        np.zeros(64, np.int64),
+        np.zeros((threads, 8), np.int64),
+    )
+
+
+def _signed(words: tuple[int, ...]) -> list[int]:
+    return [word - (1 << 32) if word >> 31 else word for word in words]

@@ -1,0 +1,215 @@
+"""What NumPy types cannot say: atomics for the threads' barrier, and VNNI dot products.
+
+Everything here is LLVM IR built for Numba. ``HAVE_VNNI`` says whether this processor has
+``vpdpbusd`` on 512 bits; without it the VNNI functions are never compiled.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+BYTES, LANES = ir.VectorType(I8, 64), ir.VectorType(I32, 16)
+TILE = 8  # activation rows that one tile of the matrix product holds in registers
+
+
+def _have_vnni() -> bool:
+    try:
+        return bool(llvm.get_host_cpu_features().get("avx512vnni"))
+    except RuntimeError:
+        return False
+
+
+HAVE_VNNI = _have_vnni()
+
+
+@intrinsic
+def atomic_add(typingctx: Any, address: Any, value: Any) -> Any:
+    """Add to the int64 at an address, sequentially consistent; the value before."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], I64.as_pointer())
+        return builder.atomic_rmw("add", pointer, args[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def atomic_load(typingctx: Any, address: Any) -> Any:
+    """The int64 at an address, acquired."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load_atomic(builder.inttoptr(args[0], I64.as_pointer()), "acquire", 8)
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def atomic_store(typingctx: Any, address: Any, value: Any) -> Any:
+    """Write the int64 at an address, released."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], I64.as_pointer())
+        builder.store_atomic(args[1], pointer, "release", 8)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64), generate
+
+
+def _load(builder: Any, address: Any, kind: Any) -> Any:
+    value = builder.load(builder.inttoptr(address, kind.as_pointer()))
+    value.align = 1
+    return value
+
+
+def _dot_accumulate(builder: Any, total: Any, unsigned: Any, signed: Any) -> Any:
+    kind = ir.FunctionType(LANES, [LANES, LANES, LANES])
+    name = "llvm.x86.avx512.vpdpbusd.512"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, [total, unsigned, signed])
+
+
+def _sum_lanes(builder: Any, vector: Any) -> Any:
+    kind = ir.FunctionType(I32, [LANES])
+    name = "llvm.vector.reduce.add.v16i32"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.sext(builder.call(function, [vector]), I64)
+
+
+@intrinsic
+def _vnni_dot(typingctx: Any, weight: Any, low: Any, high: Any, size: Any, tail: Any) -> Any:
+    """256 * sum(weight * high) + sum(weight * low) over ``size`` bytes, unsigned by signed.
+
+    The activations are padded with zeros to a multiple of 64; ``tail`` (size % 64) weight bytes
+    of the last part are loaded under a mask, so that nothing behind the row is touched.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        weight, low, high, size, tail = args
+        zero = ir.Constant(LANES, [0] * 16)
+        sums = [cgutils.alloca_once_value(builder, zero) for _ in range(2)]
+
+        def accumulate(loaded: Any, offset: Any) -> None:
+            for total, source in zip(sums, (low, high), strict=True):
+                part = _load(builder, builder.add(source, offset), LANES)
+                builder.store(_dot_accumulate(builder, builder.load(total), loaded, part), total)
+
+        whole = builder.sub(size, tail)
+        start, step = ir.Constant(I64, 0), ir.Constant(I64, 64)
+        with cgutils.for_range_slice(builder, start, whole, step, intp=I64) as (offset, _):
+            accumulate(_load(builder, builder.add(weight, offset), LANES), offset)
+        with builder.if_then(builder.icmp_signed(">", tail, start)):
+            lanes = ir.Constant(BYTES, list(range(64)))
+            limit = builder.trunc(tail, I8)
+            splat = builder.shuffle_vector(
+                builder.insert_element(ir.Constant(BYTES, [0] * 64), limit, ir.Constant(I32, 0)),
+                ir.Constant(BYTES, None),
+                ir.Constant(ir.VectorType(I32, 64), [0] * 64),
+            )
+            mask = builder.icmp_unsigned("<", lanes, splat)
+            pointer = builder.inttoptr(builder.add(weight, whole), BYTES.as_pointer())
+            bits = ir.VectorType(ir.IntType(1), 64)
+            kind = ir.FunctionType(BYTES, [BYTES.as_pointer(), I32, bits, BYTES])
+            function = cgutils.get_or_insert_function(
+                builder.module, kind, "llvm.masked.load.v64i8.p0"
+            )
+            loaded = builder.call(
+                function, [pointer, ir.Constant(I32, 1), mask, ir.Constant(BYTES, [0] * 64)]
+            )
+            accumulate(builder.bitcast(loaded, LANES), whole)
+        first, second = (_sum_lanes(builder, builder.load(total)) for total in sums)
+        return builder.add(first, builder.mul(second, ir.Constant(I64, 256)))
+
+    return types.int64(*[types.int64] * 5), generate
+
+
+@intrinsic
+def _vnni_tile(typingctx: Any, weight: Any, rows: Any, stride: Any, quads: Any, out: Any) -> Any:
+    """out[r, lane] = sum over k of weight[k, lane] * rows[r, k], int32, for TILE rows.
+
+    ``weight`` holds [quads][16 lanes][4 bytes] unsigned, ``rows`` TILE rows ``stride`` bytes
+    apart, signed; ``out`` is TILE x 16 int32.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        weight, rows, stride, quads, out = args
+        zero = ir.Constant(LANES, [0] * 16)
+        sums = [cgutils.alloca_once_value(builder, zero) for _ in range(TILE)]
+        starts = [builder.add(rows, builder.mul(stride, ir.Constant(I64, r))) for r in range(TILE)]
+        with cgutils.for_range(builder, quads, intp=I64) as loop:
+            loaded = _load(
+                builder, builder.add(weight, builder.shl(loop.index, ir.Constant(I64, 6))), LANES
+            )
+            offset = builder.shl(loop.index, ir.Constant(I64, 2))
+            for total, start in zip(sums, starts, strict=True):
+                word = _load(builder, builder.add(start, offset), I32)
+                splat = builder.shuffle_vector(
+                    builder.insert_element(zero, word, ir.Constant(I32, 0)), zero, zero
+                )
+                builder.store(_dot_accumulate(builder, builder.load(total), loaded, splat), total)
+        for r, total in enumerate(sums):
+            place = builder.inttoptr(builder.add(out, ir.Constant(I64, 64 * r)), LANES.as_pointer())
+            builder.store(builder.load(total), place).align = 4
+        return context.get_dummy_value()
+
+    return types.none(*[types.int64] * 5), generate
+
+
+if HAVE_VNNI:
+
+    @njit(cache=True, nogil=True)
+    def vnni_dot(weight: int, low: int, high: int, size: int) -> int:
+        """See ``_vnni_dot``; addresses of bytes."""
+        return _vnni_dot(weight, low, high, size, size % 64)
+
+    @njit(cache=True, nogil=True)
+    def vnni_tile(weight: int, rows: int, stride: int, quads: int, out: int) -> None:
+        """See ``_vnni_tile``; addresses of bytes."""
+        _vnni_tile(weight, rows, stride, quads, out)
+
+else:
+
+    @njit(cache=True, nogil=True)
+    def vnni_dot(weight: int, low: int, high: int, size: int) -> int:
+        """Never called: the switch is off where the processor has no VNNI."""
+        return 0
+
+    @njit(cache=True, nogil=True)
+    def vnni_tile(weight: int, rows: int, stride: int, quads: int, out: int) -> None:
+        """Never called: the switch is off where the processor has no VNNI."""
+
+
+if os.name == "posix":
+    sched_yield = types.ExternalFunction("sched_yield", types.int32())
+else:
+
+    @njit(cache=True)
+    def sched_yield() -> int:
+        """Keep spinning where there is no such call."""
+        return 0
+
+
+@njit(cache=True, nogil=True)
+def barrier(sync: Any, threads: int) -> None:
+    """Wait until every thread is here. ``sync``: int64, arrivals at 0, generation at 8."""
+    if threads == 1:
+        return
+    arrivals = sync.ctypes.data
+    generation = arrivals + 64
+    before = atomic_load(generation)
+    if atomic_add(arrivals, 1) == threads - 1:
+        atomic_store(arrivals, 0)
+        atomic_store(generation, before + 1)
+        return
+    spins = 0
+    while atomic_load(generation) == before:
+        spins += 1
+        if spins > 20000:
+            sched_yield()

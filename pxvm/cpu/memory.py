@@ -1,0 +1,342 @@
+"""Tensors in the image's memory, and the integer primitives, compiled.
+
+A ``Context`` holds everything that the kernels share. Words are addressed by their index into
+``words``, the image's memory as int32 with padded rows included; rows of a tensor are loaded into
+and stored from int64 buffers, which hides whether they wrap. The arithmetic mirrors
+``pxvm.core.integer`` line by line.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+jit = njit(cache=True, nogil=True, inline="never", error_model="numpy")
+
+# Columns of ``Context.tensors``.
+DTYPE, ROWS, COLS, ROW_WORDS, X, Y, PER, FRAC, SCALE, BIAS, LENGTH, ROLE, SPAN, E0, E1 = range(15)
+COLUMNS = 17  # E0 to E3 are the extents
+# Entries of ``Context.config``.
+WIDTH, STRIDE, THREADS, VNNI = range(4)
+# Columns of ``Context.counters``, one row for each thread.
+SATURATIONS, CLAMPS = range(2)
+WIDE = 1 << 33
+I8, I16, I32, SCALES, ACT1, ACT2, RGBA = range(1, 8)
+
+
+class Context(NamedTuple):
+    """Arrays that every kernel gets."""
+
+    words: Any  # int32: the image's memory
+    bytes: Any  # uint8: the same memory
+    tensors: Any  # int64 (descriptors, COLUMNS)
+    params: Any  # int64 (descriptors, 9)
+    code: Any  # uint8 (instructions, 4)
+    match: Any  # int64 (instructions,): EndLoop of each Loop
+    config: Any  # int64
+    exp2: Any  # int64 (257,)
+    rows: Any  # int64 (threads, 4, columns): row buffers
+    bits: Any  # int8 (threads, bytes): byte buffers
+    tile: Any  # int32 (threads, 1024)
+    planes: Any  # int8: activations of a whole instruction, shared
+    sums: Any  # int64: their sums, shared
+    sync: Any  # int64: the barrier
+    counters: Any  # int64 (threads, 8)
+
+
+@jit
+def row_at(c: Any, d: int, row: int) -> int:
+    """Word index of a tensor row's start."""
+    t = c.tensors[d]
+    stride = c.config[STRIDE]
+    if t[PER] > 0:
+        return (t[Y] + row // t[PER]) * stride + t[X] + row % t[PER] * t[ROW_WORDS]
+    return (t[Y] + row * t[SPAN]) * stride
+
+
+@jit
+def wrapped(c: Any, d: int, start: int, index: int) -> int:
+    """Word index of the index-th word of a row that starts at ``start``."""
+    if c.tensors[d, PER] > 0:
+        return start + index
+    width = c.config[WIDTH]
+    return start + index // width * c.config[STRIDE] + index % width
+
+
+@jit
+def scalar(c: Any, d: int) -> int:
+    """The first element of an I32 tensor."""
+    return np.int64(c.words[row_at(c, d, 0)])
+
+
+@jit
+def used_rows(c: Any, d: int) -> int:
+    """Rows in use."""
+    rows, length = c.tensors[d, ROWS], c.tensors[d, LENGTH]
+    if length < 0:
+        return rows
+    return max(np.int64(0), min(rows, scalar(c, length)))
+
+
+@jit
+def load(c: Any, d: int, row: int, out: Any) -> None:
+    """An I32 (or RGBA) tensor row into an int64 buffer."""
+    n, start = c.tensors[d, COLS], row_at(c, d, row)
+    words = c.words
+    if c.tensors[d, PER] > 0:
+        for i in range(n):
+            out[i] = words[start + i]
+        return
+    width, stride = c.config[WIDTH], c.config[STRIDE]
+    done = 0
+    while done < n:
+        step = min(width, n - done)
+        for i in range(step):
+            out[done + i] = words[start + i]
+        done += step
+        start += stride
+
+
+@jit
+def store(c: Any, d: int, row: int, values: Any, tid: int) -> None:
+    """An int64 buffer into an I32 tensor row, saturated and counted."""
+    n, start = c.tensors[d, COLS], row_at(c, d, row)
+    words = c.words
+    wraps = c.tensors[d, PER] == 0
+    width, stride = c.config[WIDTH], c.config[STRIDE]
+    done, over = 0, 0
+    while done < n:
+        step = min(width, n - done) if wraps else n
+        for i in range(step):
+            v = values[done + i]
+            kept = min(max(v, np.int64(-2147483648)), np.int64(2147483647))
+            over += kept != v
+            words[start + i] = np.int32(kept)
+        done += step
+        start += stride
+    c.counters[tid, SATURATIONS] += over
+
+
+@jit
+def load_i16(c: Any, d: int, row: int, out: Any) -> None:
+    """An I16 tensor row into an int64 buffer."""
+    start = row_at(c, d, row)
+    for i in range(c.tensors[d, COLS]):
+        word = np.int64(c.words[wrapped(c, d, start, i >> 1)])
+        out[i] = word >> 16 if i & 1 else (word & 0xFFFF) - ((word & 0x8000) << 1)
+
+
+@jit
+def load_signed(c: Any, d: int, row: int, plane: int, out: Any, first: int) -> int:
+    """One plane of an I8 or ACT row as signed bytes into out[first:]; returns their sum."""
+    cols, start = c.tensors[d, COLS], row_at(c, d, row)
+    quads = cols >> 2
+    total = np.int64(0)
+    if c.tensors[d, PER] > 0:
+        at = (start + plane * quads) * 4
+        for i in range(cols):
+            v = np.int8(c.bytes[at + i] ^ 0x80)
+            out[first + i] = v
+            total += v
+        return total
+    for q in range(quads):
+        at = wrapped(c, d, start, plane * quads + q) * 4
+        for i in range(4):
+            v = np.int8(c.bytes[at + i] ^ 0x80)
+            out[first + 4 * q + i] = v
+            total += v
+    return total
+
+
+@jit
+def last_word(c: Any, d: int, row: int) -> int:
+    """The scale word of an activation row."""
+    start = row_at(c, d, row)
+    return np.int64(c.words[wrapped(c, d, start, c.tensors[d, ROW_WORDS] - 1)])
+
+
+@jit
+def linked_word(c: Any, d: int, index: int) -> int:
+    """Word ``index`` of a one-dimensional tensor."""
+    return np.int64(c.words[wrapped(c, d, row_at(c, d, 0), index)])
+
+
+@jit
+def store_activation(c: Any, d: int, row: int, q: Any, first: int, m: int, e: int) -> None:
+    """Write q[first:] as an ACT1 or ACT2 row with its scale."""
+    cols, start = c.tensors[d, COLS], row_at(c, d, row)
+    two = c.tensors[d, DTYPE] == ACT2
+    quads = cols >> 2
+    for k in range(quads):
+        low, high = np.int64(0), np.int64(0)
+        for i in range(4):
+            v = q[first + 4 * k + i]
+            up = (v + 128) >> 8 if two else np.int64(0)
+            low |= ((v - 256 * up + 128) & 255) << (8 * i)
+            high |= ((up + 128) & 255) << (8 * i)
+        c.words[wrapped(c, d, start, k)] = np.int32(low)
+        if two:
+            c.words[wrapped(c, d, start, quads + k)] = np.int32(high)
+    at = wrapped(c, d, start, c.tensors[d, ROW_WORDS] - 1)
+    c.words[at] = np.int32((m & 0xFFFF) | (e & 0xFFFF) << 16)
+
+
+@jit
+def clamp(c: Any, index: int, count: int, tid: int, counts: bool) -> int:
+    """An index clamped to 0..count - 1, counted where asked."""
+    kept = max(np.int64(0), min(index, count - 1))
+    if counts and kept != index:
+        c.counters[tid, CLAMPS] += 1
+    return kept
+
+
+@jit
+def bit_length(v: int) -> int:
+    """Bits of a non-negative integer."""
+    n = np.int64(0)
+    if v >= 1 << 32:
+        n, v = n + 32, v >> 32
+    if v >= 1 << 16:
+        n, v = n + 16, v >> 16
+    if v >= 1 << 8:
+        n, v = n + 8, v >> 8
+    if v >= 1 << 4:
+        n, v = n + 4, v >> 4
+    if v >= 1 << 2:
+        n, v = n + 2, v >> 2
+    if v >= 2:
+        return n + 2
+    return n + v
+
+
+@jit
+def shift_down(v: int, s: int) -> int:
+    """See integer.shift_down."""
+    return (v + ((np.int64(1) << s) >> 1)) >> s
+
+
+@jit
+def shift_round(v: int, s: int) -> int:
+    """See integer.shift_round."""
+    if s > 62:
+        return np.int64(0)
+    if s > 0:
+        r = (v + (np.int64(1) << (s - 1))) >> s
+        return max(np.int64(-WIDE), min(np.int64(WIDE), r))
+    left = min(-s, 34)
+    limit = np.int64(WIDE) >> left
+    if v > limit:
+        return np.int64(WIDE)
+    if v < -limit:
+        return np.int64(-WIDE)
+    return v << left
+
+
+@jit
+def rescale(v: int, m: int, e: int) -> int:
+    """See integer.rescale."""
+    return shift_round(v * m, -e)
+
+
+@jit
+def normalise(v: int, e: int) -> tuple[int, int]:
+    """See integer.normalise."""
+    down = bit_length(v) - 16
+    m = shift_down(v, down) if down > 0 else v << -down
+    over = m >> 16
+    m, e = m >> over, e + down + over
+    if m == 0:
+        return np.int64(0), np.int64(0)
+    return m, max(np.int64(-32768), min(np.int64(32767), e))
+
+
+@jit
+def split(word: int) -> tuple[int, int]:
+    """A scale word's mantissa and exponent."""
+    return word & 0xFFFF, word >> 16
+
+
+@jit
+def multiply_scales(m1: int, e1: int, m2: int, e2: int) -> tuple[int, int]:
+    """See integer.multiply_scales."""
+    return normalise(m1 * m2, e1 + e2)
+
+
+@jit
+def isqrt(v: int) -> int:
+    """Floor of the square root, exact."""
+    root = min(np.int64(np.floor(np.sqrt(np.float64(v)))), np.int64(3037000499))
+    if root * root > v:
+        root -= 1
+    if root < 3037000499 and (root + 1) * (root + 1) <= v:
+        root += 1
+    return root
+
+
+@jit
+def even(v: int) -> tuple[int, int]:
+    """See integer.inverse_root: v shifted by an even amount into [2^30, 2^32)."""
+    shift = bit_length(v) - 32
+    shift += shift & 1
+    return (v >> shift if shift > 0 else v << -shift), shift
+
+
+@jit
+def inverse_root(numerator: int, denominator: int) -> tuple[int, int]:
+    """See integer.inverse_root."""
+    n, n_shift = even(numerator)
+    m, m_shift = even(denominator)
+    root = isqrt(((n << 30) // m) << 30)
+    return normalise(root, (n_shift - m_shift) // 2 - 30)
+
+
+@jit
+def reciprocal(v: int) -> tuple[int, int]:
+    """See integer.reciprocal."""
+    shift = bit_length(v)
+    return normalise((np.int64(1) << (shift + 16)) // v, -(shift + 16))
+
+
+@jit
+def exp2_negative(table: Any, d: int) -> int:
+    """See integer.exp2_negative."""
+    whole = d >> 16
+    index = (d >> 8) & 255
+    high = table[index]
+    value = high - (((high - table[index + 1]) * (d & 255) + 128) >> 8)
+    s = min(whole, np.int64(17))
+    return np.int64(0) if whole > 17 else shift_down(value, s)
+
+
+@jit
+def quantise_row(v: Any, first: int, n: int, bits: int, frac: int) -> tuple[int, int]:
+    """See integer.quantise_rows, one row in place: v[first:first + n]; returns the scale."""
+    largest = np.int64(0)
+    for i in range(first, first + n):
+        largest = max(largest, abs(v[i]))
+    if bits == 14:
+        shift = max(bit_length(largest) - 14, np.int64(0))
+        half = (np.int64(1) << shift) >> 1
+        for i in range(first, first + n):
+            v[i] = (v[i] + half) >> shift
+        return normalise(np.int64(1), shift - frac)
+    shift = max(bit_length(largest) - 22, np.int64(0))
+    half = (np.int64(1) << shift) >> 1
+    m = np.int64(1)
+    for i in range(first, first + n):
+        small = (v[i] + half) >> shift
+        v[i] = small
+        m = max(m, abs(small))
+    # 254 |x| + m stays below 2^31, where the float64 quotient rounds to the same floor.
+    divisor = np.float64(2 * m)
+    for i in range(first, first + n):
+        v[i] = np.int64(np.floor(np.float64(254 * v[i] + m) / divisor))
+    return normalise((m << 32) // 127, shift - frac - 32)
+
+
+@jit
+def part(n: int, tid: int, threads: int) -> tuple[int, int]:
+    """The share [start, stop) of n items that a thread takes."""
+    return n * tid // threads, n * (tid + 1) // threads

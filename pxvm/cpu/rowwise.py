@@ -1,0 +1,437 @@
+"""Opcodes that work row by row or element by element; each mirrors its lines in core's ``ops``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pxvm.cpu.memory import (
+    ACT1,
+    BIAS,
+    COLS,
+    DTYPE,
+    FRAC,
+    I32,
+    ROWS,
+    SCALE,
+    THREADS,
+    bit_length,
+    clamp,
+    exp2_negative,
+    inverse_root,
+    jit,
+    linked_word,
+    load,
+    load_i16,
+    load_signed,
+    multiply_scales,
+    part,
+    quantise_row,
+    reciprocal,
+    rescale,
+    row_at,
+    scalar,
+    shift_round,
+    split,
+    store,
+    store_activation,
+    used_rows,
+    wrapped,
+)
+from pxvm.cpu.products import put, weight_scale
+
+LOG2E = 94548
+LARGEST = (1 << 31) - 1
+
+
+@jit
+def embed(c: Any, tid: int, out: int, ids: int, table: int) -> None:
+    """Embed."""
+    first, last = part(used_rows(c, out), tid, c.config[THREADS])
+    y, mine = c.rows[tid, 0], c.bits[tid]
+    for t in range(first, last):
+        index = np.int64(c.words[row_at(c, ids, t)])
+        row = clamp(c, index, c.tensors[table, ROWS], tid, True)
+        m, e = weight_scale(c, table, row)
+        load_signed(c, table, row, 0, mine, 0)
+        for i in range(c.tensors[out, COLS]):
+            y[i] = rescale(np.int64(mine[i]), m, e + c.tensors[out, FRAC])
+        store(c, out, t, y, tid)
+
+
+@jit
+def binary(c: Any, tid: int, out: int, a: int, b: int, kind: int) -> None:
+    """Add (0), Mul (1), Less (2), Equal (3); b may be one row or one element."""
+    n, rows = c.tensors[out, COLS], used_rows(c, out)
+    x, y = c.rows[tid, 0], c.rows[tid, 1]
+    first, last = part(rows, tid, c.config[THREADS])
+    shift = c.tensors[a, FRAC] + c.tensors[b, FRAC] - c.tensors[out, FRAC]
+    one_row, one = c.tensors[b, ROWS] == 1, c.tensors[b, COLS] == 1
+    for t in range(first, last):
+        load(c, a, t, x)
+        load(c, b, 0 if one_row else t, y)
+        if one:
+            y[1:n] = y[0]
+        if kind == 0:
+            for i in range(n):
+                x[i] += y[i]
+        elif kind == 1:
+            _multiply(x, y, n, shift)
+        elif kind == 2:
+            for i in range(n):
+                x[i] = np.int64(x[i] < y[i])
+        else:
+            for i in range(n):
+                x[i] = np.int64(x[i] == y[i])
+        store(c, out, t, x, tid)
+
+
+@jit
+def _multiply(x: Any, y: Any, n: int, shift: int) -> None:
+    if 1 <= shift <= 62:
+        half = np.int64(1) << (shift - 1)
+        for i in range(n):
+            v = (x[i] * y[i] + half) >> shift
+            x[i] = max(min(v, np.int64(1) << 33), -(np.int64(1) << 33))
+    else:
+        for i in range(n):
+            x[i] = shift_round(x[i] * y[i], shift)
+
+
+@jit
+def dot(c: Any, tid: int, out: int, a: int, b: int) -> None:
+    """Dot."""
+    n, rows = c.tensors[a, COLS], used_rows(c, out)
+    x, y = c.rows[tid, 0], c.rows[tid, 1]
+    first, last = part(rows, tid, c.config[THREADS])
+    shift = c.tensors[a, FRAC] + c.tensors[b, FRAC] - c.tensors[out, FRAC]
+    for t in range(first, last):
+        load(c, a, t, x)
+        load(c, b, t, y)
+        _multiply(x, y, n, shift)
+        put(c, row_at(c, out, t), x[:n].sum(), tid)
+
+
+@jit
+def select(c: Any, tid: int, out: int, condition: int, x: int) -> None:
+    """Select."""
+    n = c.tensors[out, COLS]
+    y, flag, new = c.rows[tid, 0], c.rows[tid, 1], c.rows[tid, 2]
+    first, last = part(used_rows(c, out), tid, c.config[THREADS])
+    for t in range(first, last):
+        load(c, out, t, y)
+        load(c, condition, t, flag)
+        load(c, x, t, new)
+        for i in range(n):
+            y[i] = new[i] if flag[i] != 0 else y[i]
+        store(c, out, t, y, tid)
+
+
+@jit
+def relu(c: Any, tid: int, out: int, x: int) -> None:
+    """ReLU."""
+    y = c.rows[tid, 0]
+    first, last = part(used_rows(c, out), tid, c.config[THREADS])
+    for t in range(first, last):
+        load(c, x, t, y)
+        for i in range(c.tensors[out, COLS]):
+            y[i] = max(y[i], np.int64(0))
+        store(c, out, t, y, tid)
+
+
+@jit
+def lookup(c: Any, tid: int, out: int, x: int, table: int, gated: bool) -> None:
+    """Table, and Gate when ``gated``."""
+    n, steps = c.tensors[out, COLS], c.tensors[table, COLS] - 1
+    bits = np.int64(21)  # 32 << 16 is 2^21 and steps is a power of two
+    while np.int64(1) << (21 - bits) < steps:
+        bits -= 1
+    half, x_frac, t_frac = (np.int64(1) << bits) >> 1, c.tensors[x, FRAC], c.tensors[table, FRAC]
+    shift = t_frac - c.tensors[out, FRAC] + (x_frac if gated else 0)
+    values, y, entries = c.rows[tid, 0], c.rows[tid, 1], c.rows[tid, 2]
+    first, last = part(used_rows(c, out), tid, c.config[THREADS])
+    if first < last:
+        load(c, table, 0, entries)
+    for t in range(first, last):
+        load(c, x, t, values)
+        for i in range(n):
+            offset = shift_round(values[i], x_frac - 16) + (16 << 16)
+            offset = min(max(offset, np.int64(0)), np.int64(32 << 16))
+            index = min(offset >> bits, steps - 1)
+            rest = offset - (index << bits)
+            slope = entries[index + 1] - entries[index]
+            y[i] = entries[index] + ((slope * rest + half) >> bits)
+        if gated:
+            _multiply(y, values, n, shift)
+        else:
+            for i in range(n):
+                y[i] = shift_round(y[i], shift)
+        store(c, out, t, y, tid)
+
+
+@jit
+def norm(c: Any, tid: int, out: int, x: int, w: int, centred: bool) -> None:
+    """RMSNorm, and LayerNorm when ``centred``."""
+    n, frac, w_frac = c.tensors[x, COLS], c.tensors[x, FRAC], c.tensors[w, FRAC]
+    first, last = part(used_rows(c, x), tid, c.config[THREADS])
+    v, weight = c.rows[tid, 0], c.rows[tid, 1]
+    em, ee = np.int64(0), np.int64(0)
+    if c.tensors[w, SCALE] >= 0:
+        em, ee = split(linked_word(c, c.tensors[w, SCALE], 0))
+    if first < last:
+        load_i16(c, w, 0, weight)
+    for t in range(first, last):
+        load(c, x, t, v)
+        if centred:
+            mean = (2 * v[:n].sum() + n) // (2 * n)
+            for i in range(n):
+                v[i] -= mean
+        largest = np.int64(0)
+        for i in range(n):
+            largest = max(largest, abs(v[i]))
+        shift = max(bit_length(largest) - 15, np.int64(0))
+        half = (np.int64(1) << shift) >> 1
+        square = np.int64(0)
+        for i in range(n):
+            small = (v[i] + half) >> shift
+            square += small * small
+            v[i] = small * weight[i]
+        square += max(rescale(n, em, ee + 2 * (frac - shift)), np.int64(1))
+        m, e = inverse_root(n, square)
+        if c.tensors[out, DTYPE] == I32:
+            bias = c.tensors[w, BIAS]
+            for i in range(n):
+                v[i] = rescale(v[i], m, e + c.tensors[out, FRAC] - w_frac)
+                if bias >= 0:
+                    v[i] += linked_word(c, bias, i)
+            store(c, out, t, v, tid)
+        else:
+            bits = 7 if c.tensors[out, DTYPE] == ACT1 else 14
+            qm, qe = quantise_row(v, 0, n, bits, w_frac)
+            qm, qe = multiply_scales(qm, qe, m, e)
+            store_activation(c, out, t, v, 0, qm, qe)
+
+
+@jit
+def l2_norm(c: Any, tid: int, out: int, x: int) -> None:
+    """L2Norm."""
+    n, v = c.tensors[x, COLS], c.rows[tid, 0]
+    first, last = part(used_rows(c, x), tid, c.config[THREADS])
+    for t in range(first, last):
+        load(c, x, t, v)
+        largest = np.int64(0)
+        for i in range(n):
+            largest = max(largest, abs(v[i]))
+        shift = max(bit_length(largest) - 22, np.int64(0))
+        half = (np.int64(1) << shift) >> 1
+        square = np.int64(0)
+        for i in range(n):
+            v[i] = (v[i] + half) >> shift
+            square += v[i] * v[i]
+        m, e = inverse_root(1, max(square, np.int64(1)))
+        for i in range(n):
+            v[i] = rescale(v[i], m, e + c.tensors[out, FRAC])
+        store(c, out, t, v, tid)
+
+
+@jit
+def softmax(c: Any, tid: int, out: int, x: int) -> None:
+    """Softmax."""
+    n, v = c.tensors[x, COLS], c.rows[tid, 0]
+    first, last = part(used_rows(c, x), tid, c.config[THREADS])
+    for t in range(first, last):
+        load(c, x, t, v)
+        top = v[:n].max()
+        total = np.int64(0)
+        for i in range(n):
+            d = shift_round((top - v[i]) * LOG2E, c.tensors[x, FRAC])
+            v[i] = exp2_negative(c.exp2, min(d, np.int64(1) << 32))
+            total += v[i]
+        m, e = reciprocal(total)
+        for i in range(n):
+            v[i] = rescale(v[i], m, e + c.tensors[out, FRAC])
+        store(c, out, t, v, tid)
+
+
+@jit
+def quantise(c: Any, tid: int, out: int, x: int) -> None:
+    """Quantise."""
+    v, bits = c.rows[tid, 0], 7 if c.tensors[out, DTYPE] == ACT1 else 14
+    first, last = part(used_rows(c, x), tid, c.config[THREADS])
+    for t in range(first, last):
+        load(c, x, t, v)
+        m, e = quantise_row(v, 0, c.tensors[x, COLS], bits, c.tensors[x, FRAC])
+        store_activation(c, out, t, v, 0, m, e)
+
+
+@jit
+def reduce(c: Any, tid: int, out: int, x: int, kind: int) -> None:
+    """Sum (0), Max (1), Mean (2), Argmax (3)."""
+    n, v = c.tensors[x, COLS], c.rows[tid, 0]
+    first, last = part(used_rows(c, x), tid, c.config[THREADS])
+    for t in range(first, last):
+        load(c, x, t, v)
+        if kind == 0:
+            y = v[:n].sum()
+        elif kind == 1:
+            y = v[:n].max()
+        elif kind == 2:
+            y = (2 * v[:n].sum() + n) // (2 * n)
+        else:
+            y = np.int64(0)
+            for i in range(n):
+                if v[i] > v[y]:
+                    y = np.int64(i)
+        put(c, row_at(c, out, t), y, tid)
+
+
+@jit
+def largest(v: Any, n: int, count: int, order: Any) -> None:
+    """Indexes of the ``count`` largest of v[:n] in order, the lower index first among equals."""
+    held = np.int64(0)
+    for i in range(n):
+        if held == count and v[i] <= v[order[held - 1]]:
+            continue
+        low, high = np.int64(0), held
+        while low < high:
+            middle = (low + high) >> 1
+            if v[order[middle]] >= v[i]:
+                low = middle + 1
+            else:
+                high = middle
+        if held < count:
+            held += 1
+        for j in range(held - 1, low, -1):
+            order[j] = order[j - 1]
+        order[low] = i
+
+
+@jit
+def top_k(c: Any, tid: int, indices: int, x: int, values: int) -> None:
+    """TopK."""
+    n, k = c.tensors[x, COLS], c.tensors[indices, COLS]
+    v, order, found = c.rows[tid, 0], c.rows[tid, 1], c.rows[tid, 2]
+    first, last = part(used_rows(c, x), tid, c.config[THREADS])
+    for t in range(first, last):
+        load(c, x, t, v)
+        largest(v, n, k, order)
+        for i in range(k):
+            found[i] = v[order[i]]
+        store(c, indices, t, order, tid)
+        store(c, values, t, found, tid)
+
+
+@jit
+def rope(c: Any, tid: int, x: int, table: int, position: int, pairs: bool) -> None:
+    """RoPEPairs, and RoPEHalves unless ``pairs``."""
+    n, width = c.tensors[x, COLS], c.tensors[table, COLS]
+    half = width // 2
+    v, angles = c.rows[tid, 0], c.rows[tid, 1]
+    start = scalar(c, position)
+    first, last = part(used_rows(c, x), tid, c.config[THREADS])
+    for t in range(first, last):
+        load(c, x, t, v)
+        load_i16(c, table, clamp(c, start + t, c.tensors[table, ROWS], tid, True), angles)
+        for head in range(0, n, width):
+            for i in range(half):
+                one = head + (2 * i if pairs else i)
+                two = one + (1 if pairs else half)
+                a, b, cosine, sine = v[one], v[two], angles[2 * i], angles[2 * i + 1]
+                v[one] = (a * cosine - b * sine + 8192) >> 14
+                v[two] = (a * sine + b * cosine + 8192) >> 14
+        store(c, x, t, v, tid)
+
+
+@jit
+def pool(c: Any, tid: int, out: int, x: int, a: int, mean: bool) -> None:
+    """AvgPool when ``mean``, else MaxPool."""
+    p = c.params[a]
+    height, width, size, stride = p[0], p[1], p[2], p[3]
+    channels = c.tensors[x, COLS] // (height * width)
+    high, wide = (height - size) // stride + 1, (width - size) // stride + 1
+    v, y, area = c.rows[tid, 0], c.rows[tid, 1], size * size
+    first, last = part(used_rows(c, x), tid, c.config[THREADS])
+    for t in range(first, last):
+        load(c, x, t, v)
+        for oy in range(high):
+            for ox in range(wide):
+                for ch in range(channels):
+                    total, top = np.int64(0), np.int64(-LARGEST - 1)
+                    for ky in range(size):
+                        for kx in range(size):
+                            at = ((oy * stride + ky) * width + ox * stride + kx) * channels + ch
+                            total += v[at]
+                            top = max(top, v[at])
+                    result = (2 * total + area) // (2 * area) if mean else top
+                    y[(oy * wide + ox) * channels + ch] = result
+        store(c, out, t, y, tid)
+
+
+@jit
+def columns(c: Any, tid: int, out: int, x: int, a: int, into: bool) -> None:
+    """Concat when ``into`` (x into columns of the result), else Slice."""
+    p, v, y = c.params[a], c.rows[tid, 0], c.rows[tid, 1]
+    begin, step = p[0], p[1]
+    first, last = part(used_rows(c, x), tid, c.config[THREADS])
+    for t in range(first, last):
+        load(c, x, t, v)
+        if into:
+            load(c, out, t, y)
+            for i in range(c.tensors[x, COLS]):
+                y[begin + i] = v[i]
+        else:
+            for i in range(c.tensors[out, COLS]):
+                y[i] = v[begin + i * step]
+        store(c, out, t, y, tid)
+
+
+@jit
+def fill(c: Any, tid: int, out: int, value: int) -> None:
+    """Fill."""
+    v, y = scalar(c, value), c.rows[tid, 0]
+    y[: c.tensors[out, COLS]] = v
+    first, last = part(used_rows(c, out), tid, c.config[THREADS])
+    for t in range(first, last):
+        store(c, out, t, y, tid)
+
+
+@jit
+def tail(c: Any, tid: int, out: int, x: int) -> None:
+    """Tail."""
+    used, rows, v = used_rows(c, x), used_rows(c, out), c.rows[tid, 0]
+    first, last = part(rows, tid, c.config[THREADS])
+    for t in range(first, last):
+        load(c, x, max(used - rows + t, np.int64(0)), v)
+        store(c, out, t, v, tid)
+
+
+@jit
+def mean_pool(c: Any, tid: int, out: int, x: int, a: int) -> None:
+    """MeanPool."""
+    p, n = c.params[a], c.tensors[x, COLS]
+    span, lengths = p[0], p[1]
+    step = min(max(scalar(c, span), np.int64(1)), c.tensors[x, ROWS])
+    count = c.tensors[lengths, ROWS] * c.tensors[lengths, COLS]
+    used, v, total = used_rows(c, x), c.rows[tid, 0], c.rows[tid, 1]
+    first, last = part(used_rows(c, out), tid, c.config[THREADS])
+    for group in range(first, last):
+        length = element(c, lengths, min(np.int64(group), count - 1))
+        begin = group * step
+        stop = min(begin + min(max(length, np.int64(1)), step), used)
+        total[:n] = 0
+        for t in range(begin, stop):
+            load(c, x, t, v)
+            for i in range(n):
+                total[i] += v[i]
+        size = max(stop - begin, np.int64(1))
+        for i in range(n):
+            total[i] = (2 * total[i] + size) // (2 * size)
+        store(c, out, group, total, tid)
+
+
+@jit
+def element(c: Any, d: int, index: int) -> int:
+    """An element of a tensor by its number in order."""
+    cols = c.tensors[d, COLS]
+    return np.int64(c.words[wrapped(c, d, row_at(c, d, index // cols), index % cols)])
