@@ -179,6 +179,30 @@ class NetworkBuilder:
         first = min((t.layer for t in self._tensors if t.layer is not None), default=None)
         return sum(t.layer == first for t in self._tensors) if first is not None else 0
 
+    def fit(self) -> int:
+        """Take the width that wastes the fewest pixels on int8 weights; returns it.
+
+        Candidates lie around a square picture, at most 2,304 wide by preference.
+        """
+        rows = [(t.extents, t.dtype) for t in self._tensors if t.dtype != DType.PARAMS]
+        words = [(int(np.prod(e[:-1])), row_words(kind, e[-1]), kind) for e, kind in rows]
+        total = sum(count * size for count, size, _ in words)
+        target = int(np.clip(np.sqrt(total), 64, 2304)) // 4 * 4
+        weights: dict[tuple[int, int], int] = {}
+        for count, size, kind in words:
+            if kind == DType.I8 and count * size > target // 2:
+                weights[count, size] = weights.get((count, size), 0) + 1
+
+        def waste(width: int) -> tuple[int, int]:
+            lost = 0
+            for (count, size), times in weights.items():
+                used = -(-count // (width // size)) if size <= width else count * -(-size // width)
+                lost += times * (used * width - count * size)
+            return lost, abs(width - target)
+
+        self.width = min(range(max(64, target // 8 * 4), min(2 * target, 16380), 4), key=waste)
+        return self.width
+
     def build(self) -> Image:
         """Lay everything out: uint8 array (height, width, 4). Raises ProgramError."""
         index, shared = self._order()

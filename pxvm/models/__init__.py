@@ -1,0 +1,1 @@
+"""Networks as programs: quantisation, graphs and builders that write dialect 1 images."""

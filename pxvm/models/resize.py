@@ -1,0 +1,131 @@
+"""Capacity chosen when a program is opened: rows of KV caches and of tokens in one execution.
+
+A file ships with the least capacity. The tensors that grow stand behind all others: caches
+(names that end in ``k_cache`` and ``v_cache``, shape [heads, context, w]) and tensors whose
+length is the scalar ``n``. Opening appends rows of zeros and rewrites their descriptors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from pxvm.core.container import PathLike, open_image
+from pxvm.core.dialect1 import Network, parse, read_state
+from pxvm.core.errors import ProgramError
+from pxvm.core.integer import ints
+from pxvm.core.layout import Shelves
+from pxvm.core.program import Image
+from pxvm.core.tensor import (
+    DESCRIPTOR_WORDS,
+    Descriptor,
+    State,
+    Words,
+    encode_descriptor,
+    read_words,
+    store_words,
+    tensor_words,
+    words_of,
+    write_words,
+)
+
+CACHES = ("k_cache", "v_cache")
+TABLE_WORD = 4  # of the header: where the descriptors start
+
+
+def resize(
+    source: Image | PathLike, *, context: int | None = None, prompt: int | None = None
+) -> Image:
+    """Open a program with other capacities; what its tensors hold is kept.
+
+    Args:
+        source: an image, which stays as it is, or a file.
+        context: tokens that the caches hold.
+        prompt: tokens in one execution. None keeps a capacity.
+
+    Raises ProgramError when tokens in use would be lost, or when the program cannot grow.
+    """
+    image = source if isinstance(source, np.ndarray) else open_image(source)
+    network = parse(image)
+    wanted = _wanted(network, context, prompt)
+    if not wanted:
+        raise ProgramError("expected a program with caches or with tensors of length n; found none")
+    old = {d.index: d for d in network.descriptors}
+    first = min(old[d.index].start for d in wanted) // network.width
+    if any(d.start >= first * network.width for d in _fixed(network, wanted)):
+        raise ProgramError("expected the tensors that grow behind all others; found one before")
+    shelves = Shelves(network.width, first * network.width)
+    placed = []
+    for d in wanted:
+        start, per = shelves.put(d.rows, d.row_words)
+        placed.append(replace(d, start=start, per=per))
+    state = read_state(image, network.state_start)
+    begun = bool(state[State.STEPS])
+    kept = {d.index: tensor_words(image, old[d.index], 0, old[d.index].rows) for d in placed
+            if begun or "cache" not in d.name}  # fmt: skip
+    if begun:
+        _check_fits(image, network, context, prompt)
+    result = _with_height(source, image, shelves.height)
+    words_of(result)[first:] = 0
+    table = int(read_words(result, TABLE_WORD, 1)[0])
+    for d in placed:
+        write_words(result, table + d.index * DESCRIPTOR_WORDS, encode_descriptor(d))
+        if d.index in kept:
+            _restore(result, d, old[d.index], kept[d.index])
+    return result
+
+
+def _wanted(network: Network, context: int | None, prompt: int | None) -> list[Descriptor]:
+    """The tensors that grow, with their new extents, in the order of their descriptors."""
+    wanted = []
+    for d in network.descriptors:
+        extents = d.extents
+        if d.name.endswith(CACHES) and len(extents) == 3:
+            extents = (extents[0], context or extents[1], extents[2])
+        elif d.length is not None and network.descriptors[d.length].name == "n":
+            extents = (prompt or extents[0], *extents[1:])
+        else:
+            continue
+        if min(extents) < 1:
+            raise ProgramError(f"expected a capacity of at least 1; found {min(extents)}")
+        wanted.append(replace(d, extents=extents))
+    return wanted
+
+
+def _fixed(network: Network, wanted: list[Descriptor]) -> list[Descriptor]:
+    growing = {d.index for d in wanted}
+    return [d for d in network.descriptors if d.index not in growing and d.row_words]
+
+
+def _check_fits(image: Image, network: Network, context: int | None, prompt: int | None) -> None:
+    """Raise ProgramError when a smaller capacity would lose tokens in use."""
+    for name, capacity in (("position", context), ("n", prompt)):
+        for d in network.descriptors:
+            if d.name == name and capacity is not None:
+                used = int(read_words(image, d.start, 1).view("<i4")[0])
+                if used > capacity:
+                    raise ProgramError(
+                        f"{used} tokens are in use ({name}); a capacity of {capacity} loses some"
+                    )
+
+
+def _with_height(source: Image | PathLike, image: Image, height: int) -> Image:
+    if height <= len(image):
+        return np.array(image[:height])
+    if isinstance(source, np.ndarray):
+        grown = np.zeros((height, *image.shape[1:]), np.uint8)
+        grown[: len(image)] = image
+        return grown
+    return open_image(source, extra_rows=height - len(image))
+
+
+def _restore(image: Image, new: Descriptor, old: Descriptor, words: Words) -> None:
+    """Put rows back where they stand in the new capacity."""
+    heads = old.extents[0] if len(old.extents) == 3 else 1
+    before, now = old.rows // heads, new.rows // heads
+    both = min(before, now)
+    target = np.zeros((heads, now, words.shape[1]), np.uint32)
+    target[:, :both] = words.reshape(heads, before, -1)[:, :both]
+    if ints(target.any()):
+        store_words(image, new, 0, target.reshape(new.rows, -1))
