@@ -40,7 +40,7 @@ TABLE = isa.table(1)
 RELATIVE = 128
 TENSORS = (Mode.TENSOR_IN, Mode.TENSOR_OUT, Mode.TENSOR_UPDATE)
 MAX_CODE = 1 << 16
-MAX_DESCRIPTORS = 1 << 20
+MAX_DESCRIPTORS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,12 @@ def parse(image: Image) -> Network:
     descriptors = tuple(decode_descriptor(row, i, tensors, area) for i, row in enumerate(table))
     for d in descriptors:
         check_place(d, width, height)
+    reach = sum(d.image_rows(width) for d in descriptors if d.dtype != DType.PARAMS)
+    if reach > 64 * (height + tensors):
+        raise ProgramError(
+            f"the tensors reach over {reach} image rows; at most {64 * (height + tensors)} for"
+            f" {tensors} descriptors in {height} rows, so that parsing stays short"
+        )
     instructions = tuple(_instruction(i, code, code_start, width) for i in range(count))
     regions = [
         Region("code", "code", "instructions", (count,), _runs(code_start, count, width),

@@ -83,6 +83,7 @@ def _embed(out: Descriptor, ids: Descriptor, table: Descriptor) -> None:
         ids,
         table,
     )
+    need(table.scale is not None, "a table with a scale", table)
 
 
 @rule("Linear", "MatMul")
@@ -96,6 +97,7 @@ def _linear(out: Descriptor, x: Descriptor, weight: Descriptor) -> None:
         x,
         weight,
     )
+    need(weight.dtype != DType.I8 or weight.scale is not None, "a weight with a scale", weight)
     need(x.cols <= MAX_INNER and len(x.extents) <= 2, f"x [t,k], k of at most {MAX_INNER}", x)
 
 
@@ -263,7 +265,9 @@ def _conv(
     stride: int, pad: int,
 ) -> None:  # fmt: skip
     same_rows(out, x)
+    need(pad < size, f"padding of less than the window's {size}", x)
     rows, columns, channels = _picture(x, height, width, size, stride, pad)
+    need(weight.scale is not None, "a weight with a scale", weight)
     need(weight.cols == size * size * channels <= MAX_INNER and weight.length is None,
          "weight [c, size*size*channels]", weight, x)  # fmt: skip
     need(out.cols == rows * columns * weight.rows, f"out [t, {rows}*{columns}*c]", out, weight)

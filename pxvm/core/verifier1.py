@@ -20,7 +20,9 @@ from pxvm.core.reference1 import MAX_COUNT
 from pxvm.core.rules import IN_PLACE, RULES, flat, need
 from pxvm.core.tensor import DEPTH, HALTED, Descriptor, DType, Role, State, read_words
 
-MAX_VISITS = 1 << 20
+MAX_WORK = 1 << 18  # instructions visited with their bases, and rounds of loops that move it
+PAIRWISE = 1 << 12  # boxes up to which each is compared with each
+BAND = 1 << 22
 KINDS = {"ACT": (DType.ACT1, DType.ACT2), "I32|ACT": (DType.I32, DType.ACT1, DType.ACT2)}
 
 
@@ -80,19 +82,28 @@ def _rectangles(network: Network) -> tuple[Any, list[str]]:
         boxes.append((y, y + d.image_rows(width), x, x + used, d.role != Role.CONSTANT, d.index))
         names.append(d.name or f"descriptor {d.index}")
     for name, start, count in network.reserved:
-        first, last = start // width, -(-(start + count) // width)
-        one = first + 1 == last
-        x0, x1 = (start % width, start % width + count) if one else (0, width)
-        boxes.append((first, last, x0, x1, name == "state", -1))
-        names.append(name)
+        # A partial first row, whole rows and a partial last row.
+        stop = start + count
+        first, last = -(-start // width), stop // width
+        pieces = [(start, min(first * width, stop)), (first * width, last * width)]
+        pieces.append((max(last, first) * width, stop))
+        for begin, end in pieces:
+            if begin < end:
+                y, x = divmod(begin, width)
+                rows = max((end - begin) // width, 1)
+                box = (y, y + rows, x, x + min(end - begin, width))
+                boxes.append((*box, name == "state", -1))
+                names.append(name)
     return np.array(boxes, np.int64).reshape(-1, 6), names
 
 
 def _check_overlaps(network: Network) -> None:
     boxes, names = _rectangles(network)
     y0, y1, x0, x1, writable, index = boxes.T
-    reserved = index < 0
-    for i in np.flatnonzero(writable | reserved):
+    alone = (writable != 0) | (index < 0)
+    if len(boxes) > PAIRWISE and not _crowded(boxes, alone, network.width):
+        return
+    for i in np.flatnonzero(alone):
         hit = (y0 < y1[i]) & (y1 > y0[i]) & (x0 < x1[i]) & (x1 > x0[i])
         hit[i] = False
         if hit.any():
@@ -103,6 +114,31 @@ def _check_overlaps(network: Network) -> None:
             )
 
 
+def _crowded(boxes: Any, alone: Any, width: int) -> bool:
+    """True when something that must stand alone overlaps, found by painting a picture.
+
+    Only rows where a box begins or ends matter, so the picture has one row for each of these;
+    it is painted in bands, so that its size is bounded.
+    """
+    lines = np.unique(boxes[:, :2])
+    y0, y1 = np.searchsorted(lines, boxes[:, 0]), np.searchsorted(lines, boxes[:, 1])
+    x0, x1 = boxes[:, 2], boxes[:, 3]
+    height = max(BAND // (width + 1), 1)
+    for top in range(0, len(lines), height):
+        here = (y0 < top + height) & (y1 > top)
+        above, below = np.maximum(y0[here] - top, 0), np.minimum(y1[here] - top, height)
+        left, right = x0[here], x1[here]
+        weight = np.where(alone[here], (1 << 32) + 1, 1)
+        picture = np.zeros((height + 1, width + 1), np.int64)
+        corners = ((above, left, 1), (above, right, -1), (below, left, -1), (below, right, 1))
+        for row, column, sign in corners:
+            np.add.at(picture, (row, column), sign * weight)
+        picture = picture.cumsum(axis=0).cumsum(axis=1)
+        if ((picture >> 32 > 0) & (picture & 0xFFFFFFFF > 1)).any():
+            return True
+    return False
+
+
 class _Walk:
     """Visits every instruction with every base that can reach it."""
 
@@ -111,7 +147,9 @@ class _Walk:
         self.code = network.instructions
         self.visited: set[tuple[int, int]] = set()
         self.checked: set[tuple[int, int]] = set()
-        self.costs: dict[tuple[int, int], int] = {}
+        self.costs: dict[tuple[int, int], tuple[int, int, int]] = {}
+        self.work = 0
+        self.inner: list[int] = []
         self.match, self.ends = self._structure()
 
     def fail(self, instruction: Instruction, message: str) -> ProgramError:
@@ -124,6 +162,7 @@ class _Walk:
         stack: list[int] = []
         first = 0
         for i in self.code:
+            self.inner.append(stack[-1] if stack else -1)
             if i.op.name == "Loop":
                 stack.append(i.index)
             elif i.op.name == "EndLoop":
@@ -148,14 +187,30 @@ class _Walk:
     def main(self) -> int:
         """Visit the main block; the largest number of steps."""
         start = read_start(self.image, self.network)
-        return self.block(0, self.ends[0], start, 0, 0)
+        return self.block(0, self.ends[0], start, 0, 0)[0]
 
-    def block(self, first: int, last: int, base: int, loops: int, calls: int) -> int:
-        """Visit instructions first..last with a base; returns their largest number of steps."""
+    def block(
+        self, first: int, last: int, base: int, loops: int, calls: int
+    ) -> tuple[int, int, int]:
+        """Visit instructions first..last with a base, inside so many loops and calls.
+
+        Returns their largest number of steps, and how many loops and calls deep they go.
+        """
+        if not 0 <= base <= len(self.network.descriptors):
+            raise self.fail(self.code[first], f"the base becomes {base}, beyond all descriptors")
         key = (first, base)
-        if key in self.costs:
-            return self.costs[key]
+        if key not in self.costs:
+            self.costs[key] = self._block(first, last, base, loops, calls)
+        steps, loops_inside, calls_inside = self.costs[key]
+        if loops + loops_inside > DEPTH or calls + calls_inside > DEPTH:
+            raise self.fail(self.code[first], f"loops and calls nest at most {DEPTH} deep")
+        return steps, loops_inside, calls_inside
+
+    def _block(
+        self, first: int, last: int, base: int, loops: int, calls: int
+    ) -> tuple[int, int, int]:
         steps, index = 0, first
+        loops_inside = calls_inside = 0
         while index <= last:
             instruction = self.code[index]
             self._visit(instruction, base)
@@ -163,19 +218,26 @@ class _Walk:
             name = instruction.op.name
             if name == "Loop":
                 end = self.match[index]
-                steps += self._loop(instruction, end, base, loops + 1, calls)
+                more, deep, far = self._loop(instruction, end, base, loops + 1, calls)
+                steps, loops_inside = steps + more, max(loops_inside, deep + 1)
+                calls_inside = max(calls_inside, far)
                 index = end
             elif name == "Call":
-                steps += self._call(instruction, base, loops, calls + 1)
+                more, deep, far = self._call(instruction, base, loops, calls + 1)
+                steps, loops_inside = steps + more, max(loops_inside, deep)
+                calls_inside = max(calls_inside, far + 1)
             elif name == "SkipIfZero":
                 self._skip(instruction, last)
             index += 1
-        self.costs[key] = steps
-        return steps
+        return steps, loops_inside, calls_inside
+
+    def _count(self, instruction: Instruction) -> None:
+        self.work += 1
+        if self.work > MAX_WORK:
+            raise self.fail(instruction, f"the program has over {MAX_WORK} paths")
 
     def _visit(self, instruction: Instruction, base: int) -> None:
-        if len(self.visited) > MAX_VISITS:
-            raise self.fail(instruction, f"the program has over {MAX_VISITS} paths")
+        self._count(instruction)
         self.visited.add((instruction.index, base))
         relative = any(
             operand >= 128
@@ -266,24 +328,29 @@ class _Walk:
                 written.append(link)
         return named
 
-    def _loop(self, loop: Instruction, end: int, base: int, loops: int, calls: int) -> int:
+    def _loop(
+        self, loop: Instruction, end: int, base: int, loops: int, calls: int
+    ) -> tuple[int, int, int]:
         if loops > DEPTH:
             raise self.fail(loop, f"loops nest at most {DEPTH} deep")
         count = self._descriptor(self.network.index(loop.operands[0], base))
         need(flat(count) == 1 and count.length is None, "a scalar count", count)
         stride, times = loop.operands[2], MAX_COUNT
         if count.role == Role.CONSTANT:
-            word = read_words(self.image, count.start, 1).view("<i4")[0]
-            times = int(np.clip(word, 0, MAX_COUNT))
+            times = constant_count(self.image, count)
         elif stride:
             raise self.fail(loop, "expected a constant count where the base moves")
         if not stride:
-            return times * self.block(loop.index + 1, end, base, loops, calls)
-        return sum(
-            self.block(loop.index + 1, end, base + n * stride, loops, calls) for n in range(times)
-        )
+            steps, deep, far = self.block(loop.index + 1, end, base, loops, calls)
+            return times * steps, deep, far
+        steps = deep = far = 0
+        for n in range(times):
+            self._count(loop)
+            one = self.block(loop.index + 1, end, base + n * stride, loops, calls)
+            steps, deep, far = steps + one[0], max(deep, one[1]), max(far, one[2])
+        return steps, deep, far
 
-    def _call(self, call: Instruction, base: int, loops: int, calls: int) -> int:
+    def _call(self, call: Instruction, base: int, loops: int, calls: int) -> tuple[int, int, int]:
         target = call.operands[0] | call.operands[1] << 8
         if calls > DEPTH or target not in self.ends or not target:
             found = f"instruction {target} at call depth {calls}"
@@ -294,23 +361,25 @@ class _Walk:
 
     def _skip(self, skip: Instruction, last: int) -> None:
         target = skip.index + 1 + skip.operands[2]
-        inside = range(skip.index + 1, target)
-        balanced = all(
-            (i in inside) == (self.match[i] in inside) for i in self.match if i in inside
-        )
-        ends = {self.match[i] for i in self.match if i not in inside}
-        if target > last or not balanced or ends & set(inside):
+        if target > last or self.inner[target] != self.inner[skip.index]:
             raise self.fail(skip, "expected to skip whole loops inside its own block")
 
 
+def constant_count(image: Image, count: Descriptor) -> int:
+    """How often a loop with a constant count runs."""
+    return int(np.clip(read_words(image, count.start, 1).view("<i4")[0], 0, MAX_COUNT))
+
+
 def read_start(image: Image, network: Network) -> int:
-    """The base register at the start: the outermost base kept in the state."""
+    """The base register at the start: the one kept by the outermost loop or call.
+
+    A loop that stands behind the main block's Halt was entered after a call.
+    """
     state = read_state(image, network.state_start)
-    if state[State.CALLS]:
-        first_call_base = int(state[State.CALL_STACK + 1])
-    else:
-        first_call_base = int(state[State.BASE])
-    return int(state[State.LOOP_STACK + 3]) if state[State.LOOPS] else first_call_base
+    end = next(i.index for i in network.instructions if i.op.name == "Halt")
+    if state[State.LOOPS] and state[State.LOOP_STACK] <= end:
+        return int(state[State.LOOP_STACK + 3])
+    return int(state[State.CALL_STACK + 1] if state[State.CALLS] else state[State.BASE])
 
 
 def _check_state(image: Image, network: Network, walk: _Walk) -> None:
@@ -362,13 +431,15 @@ def _check_loop(
         raise bad
     if (loop, before) not in walk.visited:
         raise bad
+    count = walk.network.descriptors[walk.network.index(walk.code[loop].operands[0], before)]
+    times = MAX_COUNT
+    if count.role == Role.CONSTANT:
+        times = constant_count(walk.image, count)
     if not stride:
-        if base != before:
+        if base != before or remaining > times:
             raise bad
         return before
     done, rest = divmod(base - before, stride)
-    count = walk.network.descriptors[walk.network.index(walk.code[loop].operands[0], before)]
-    times = int(np.clip(read_words(walk.image, count.start, 1).view("<i4")[0], 0, MAX_COUNT))
     if rest or done < 0 or done + remaining != times:
         raise bad
     return before
