@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.cpu.intrinsics import vnni_dot
 from pxvm.cpu.memory import (
     COLS,
     E0,
     E1,
     FRAC,
     PER,
+    ROW_WORDS,
     ROWS,
     THREADS,
     VNNI,
@@ -30,10 +30,11 @@ from pxvm.cpu.memory import (
     scalar,
     split,
     store_activation,
+    store_part,
     used_rows,
     wrapped,
 )
-from pxvm.cpu.products import plain_dot, put
+from pxvm.cpu.products import rescale_many, stream
 from pxvm.cpu.rowwise import element
 
 BLOCK = 256  # tokens whose weighted values fit into int32: 2^14 * 2^7 * 2^8 < 2^31
@@ -55,31 +56,36 @@ def append(c: Any, tid: int, cache: int, x: int, position: int) -> None:
 
 
 @jit
-def _scores(c: Any, k: int, first: int, n: int, q: Any, at: int, m: int, e: int, s: Any) -> int:
+def _scores(
+    c: Any, tid: int, k: int, first: int, n: int, q: Any, at: int, m: int, e: int, s: Any
+) -> int:
     """Base-2 scores of one query against n keys into s, 16 fraction bits; their largest."""
-    width = c.tensors[k, COLS]
+    width, size, per = c.tensors[k, COLS], c.tensors[k, ROW_WORDS], c.tensors[k, PER]
     minus = np.int64(0)
     for i in range(width):
         minus += q[at + i]
-    minus *= 128
-    base, zeros = q.ctypes.data + at, q.ctypes.data + at + (width + 63) // 64 * 64
-    wraps = c.tensors[k, PER] == 0
-    for j in range(n):
-        start = row_at(c, k, first + j)
-        if wraps:
+    totals, scales = c.rows[tid, 2], c.rows[tid, 3]
+    words, done = c.words, np.int64(0)
+    while done < n:
+        start, step = row_at(c, k, first + done), np.int64(1)
+        if per > 0:
+            step = min(per - (first + done) % per, n - done)
+            stream(
+                c.config[VNNI], c.bytes, 4 * start, 4 * size, step, q, at, -1, width, totals[done:]
+            )
+            for j in range(step):
+                scales[done + j] = words[start + j * size + size - 1]
+        else:
             total = np.int64(0)
             for i in range(width):
                 byte = c.bytes[4 * wrapped(c, k, start, i >> 2) + (i & 3)]
                 total += np.int64(byte) * np.int64(q[at + i])
-        elif c.config[VNNI]:
-            total = vnni_dot(c.bytes.ctypes.data + 4 * start, base, zeros, width)
-        else:
-            total = plain_dot(c.bytes, 4 * start, q, at, width)
-        s[j] = total - minus
+            totals[done] = total
+            scales[done] = last_word(c, k, first + done)
+        done += step
+    rescale_many(totals, 128 * minus, m, e, scales, 16, n, s)
     for j in range(n):
-        km, ke = split(last_word(c, k, first + j))
-        sm, se = multiply_scales(m, e, km, ke)
-        s[j] = min(max(rescale(s[j], sm, se + 16), np.int64(-2147483648)), np.int64(2147483647))
+        s[j] = min(max(s[j], np.int64(-2147483648)), np.int64(2147483647))
     return s[:n].max()
 
 
@@ -89,12 +95,21 @@ def _attend(
 ) -> None:
     """Weights of n scores, their sum of values, divided, into the result's columns from ``at``."""
     width, s, u, total = c.tensors[v, COLS], c.rows[tid, 1], c.rows[tid, 2], c.rows[tid, 3]
-    weight_sum, common = np.int64(0), np.int64(-40000)
+    size, per, words, byte = c.tensors[v, ROW_WORDS], c.tensors[v, PER], c.words, c.bytes
+    weight_sum, common, done = np.int64(0), np.int64(-40000), np.int64(0)
     for j in range(n):
         s[j] = exp2_negative(c.exp2, top - s[j])
         weight_sum += s[j]
+    while done < n:
+        start, step = row_at(c, v, first + done), np.int64(1)
+        if per > 0:
+            step = min(per - (first + done) % per, n - done)
+            for j in range(step):
+                u[done + j] = words[start + j * size + size - 1]
+        else:
+            u[done] = last_word(c, v, first + done)
+        done += step
     for j in range(n):
-        u[j] = last_word(c, v, first + j)
         common = max(common, u[j] >> 16)
     for j in range(n):
         # The product is below 2^33, so a shift beyond 40 gives 0 like any larger one.
@@ -102,31 +117,41 @@ def _attend(
         u[j] = (s[j] * (u[j] & 0xFFFF) + (np.int64(1) << (shift - 1))) >> shift
     total[:width] = 0
     partial = c.tile[tid]
-    wraps = c.tensors[v, PER] == 0
     for begin in range(0, n, BLOCK):
         stop = min(np.int64(begin + BLOCK), n)
         for d0 in range(0, width, 1024):
-            size = min(np.int64(1024), width - d0)
-            partial[:size] = 0
-            for j in range(begin, stop):
-                if u[j] == 0:
-                    continue
-                start, factor = row_at(c, v, first + j), np.int32(u[j])
-                if wraps:
-                    for i in range(size):
-                        word = wrapped(c, v, start, (d0 + i) >> 2)
-                        partial[i] += factor * (np.int32(c.bytes[4 * word + (i & 3)]) - 128)
+            part_size = min(np.int64(1024), width - d0)
+            partial[:part_size] = 0
+            done = np.int64(begin)
+            while done < stop:
+                start, step = row_at(c, v, first + done), np.int64(1)
+                if per > 0:
+                    step = min(per - (first + done) % per, stop - done)
+                    _weigh(byte, 4 * start + d0, 4 * size, step, part_size, u[done:], partial)
                 else:
-                    byte = 4 * start + d0
-                    for i in range(size):
-                        value = np.int32(np.int32(c.bytes[byte + i]) - np.int32(128))
-                        partial[i] = np.int32(partial[i] + np.int32(factor * value))
-            for i in range(size):
+                    for i in range(part_size):
+                        word = wrapped(c, v, start, (d0 + i) >> 2)
+                        value = np.int32(np.int32(byte[4 * word + (i & 3)]) - np.int32(128))
+                        partial[i] += np.int32(np.int32(u[done]) * value)
+                done += step
+            for i in range(part_size):
                 total[d0 + i] += partial[i]
     m, e = reciprocal(weight_sum)
-    start, frac = row_at(c, out, row), c.tensors[out, FRAC]
+    shift = e + common + 18 + c.tensors[out, FRAC]
     for i in range(width):
-        put(c, wrapped(c, out, start, at + i), rescale(total[i], m, e + common + 18 + frac), tid)
+        total[i] = rescale(total[i], m, shift)
+    store_part(c, out, row, at, width, total, tid)
+
+
+@jit
+def _weigh(values: Any, at: int, stride: int, n: int, width: int, u: Any, out: Any) -> None:
+    """out[i] += sum over n rows of u[j] * (values[row j, i] - 128), int32."""
+    for j in range(n):
+        factor = np.int32(u[j])
+        if factor != 0:
+            for i in range(width):
+                value = np.int32(np.int32(values[at + j * stride + i]) - np.int32(128))
+                out[i] = np.int32(out[i] + np.int32(factor * value))
 
 
 @jit
@@ -163,5 +188,5 @@ def attention(c: Any, tid: int, out: int, q: int, a: int, causal: bool) -> None:
         for i in range(width):
             mine[i] = np.int8(x[head * width + i])
         row = head // (heads // kv_heads) * context + begin
-        top = _scores(c, k, row, stop - begin, mine, 0, m, e, c.rows[tid, 1])
+        top = _scores(c, tid, k, row, stop - begin, mine, 0, m, e, c.rows[tid, 1])
         _attend(c, tid, out, v, row, stop - begin, top, head * width, t)

@@ -131,6 +131,7 @@ class Session:
         made = int(self.loop.run(self.context, state, 0, limit))
         for other in others:
             other.result()
+        self.context.sync[:] = 0
         counted = self.context.counters.sum(axis=0)
         self.context.counters[:] = 0
         for word, count in ((State.SATURATIONS, counted[0]), (State.CLAMPS, counted[1])):
@@ -193,11 +194,11 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
         match,
         np.array(config, np.int64),
         EXP2,
-        np.zeros((threads, 4, longest + 64), np.int64),
-        np.zeros((threads, max(20 * packed, 6 * longest) + 1024), np.int8),
+        np.zeros((threads, 4, max(longest + 64, 1024)), np.int64),
+        np.zeros((threads, max(64 * packed, 6 * longest) + 1024), np.int8),
         np.zeros((threads, 1024), np.int32),
         np.zeros(max([64, *padded]), np.int8),
-        np.zeros(max([1, *(d.rows for d in acts)]), np.int64),
+        np.zeros(2 * max([1, *(d.rows for d in acts)]), np.int64),
         np.zeros(64, np.int64),
         np.zeros((threads, 8), np.int64),
     )

@@ -28,6 +28,8 @@ def _have_vnni() -> bool:
 
 
 HAVE_VNNI = _have_vnni()
+IS_X86 = llvm.get_process_triple().startswith(("x86_64", "i686"))
+PAUSE = "llvm.x86.sse2.pause"
 
 
 @intrinsic
@@ -63,6 +65,19 @@ def atomic_store(typingctx: Any, address: Any, value: Any) -> Any:
     return types.none(types.int64, types.int64), generate
 
 
+@intrinsic
+def pause(typingctx: Any) -> Any:
+    """Tell the processor that this thread only spins, so that its sibling gets the core."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if IS_X86:
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, PAUSE), [])
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
 def _load(builder: Any, address: Any, kind: Any) -> Any:
     value = builder.load(builder.inttoptr(address, kind.as_pointer()))
     value.align = 1
@@ -83,21 +98,16 @@ def _sum_lanes(builder: Any, vector: Any) -> Any:
     return builder.sext(builder.call(function, [vector]), I64)
 
 
-@intrinsic
-def _vnni_dot(typingctx: Any, weight: Any, low: Any, high: Any, size: Any, tail: Any) -> Any:
-    """256 * sum(weight * high) + sum(weight * low) over ``size`` bytes, unsigned by signed.
-
-    The activations are padded with zeros to a multiple of 64; ``tail`` (size % 64) weight bytes
-    of the last part are loaded under a mask, so that nothing behind the row is touched.
-    """
+def _generate_dot(planes: int) -> Any:
+    """The code of ``_vnni_dot1`` and ``_vnni_dot2``: args are weight, planes, size, tail."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        weight, low, high, size, tail = args
+        weight, *sources, size, tail = args
         zero = ir.Constant(LANES, [0] * 16)
-        sums = [cgutils.alloca_once_value(builder, zero) for _ in range(2)]
+        sums = [cgutils.alloca_once_value(builder, zero) for _ in range(planes)]
 
         def accumulate(loaded: Any, offset: Any) -> None:
-            for total, source in zip(sums, (low, high), strict=True):
+            for total, source in zip(sums, sources, strict=True):
                 part = _load(builder, builder.add(source, offset), LANES)
                 builder.store(_dot_accumulate(builder, builder.load(total), loaded, part), total)
 
@@ -106,28 +116,50 @@ def _vnni_dot(typingctx: Any, weight: Any, low: Any, high: Any, size: Any, tail:
         with cgutils.for_range_slice(builder, start, whole, step, intp=I64) as (offset, _):
             accumulate(_load(builder, builder.add(weight, offset), LANES), offset)
         with builder.if_then(builder.icmp_signed(">", tail, start)):
-            lanes = ir.Constant(BYTES, list(range(64)))
-            limit = builder.trunc(tail, I8)
-            splat = builder.shuffle_vector(
-                builder.insert_element(ir.Constant(BYTES, [0] * 64), limit, ir.Constant(I32, 0)),
-                ir.Constant(BYTES, None),
-                ir.Constant(ir.VectorType(I32, 64), [0] * 64),
-            )
-            mask = builder.icmp_unsigned("<", lanes, splat)
-            pointer = builder.inttoptr(builder.add(weight, whole), BYTES.as_pointer())
-            bits = ir.VectorType(ir.IntType(1), 64)
-            kind = ir.FunctionType(BYTES, [BYTES.as_pointer(), I32, bits, BYTES])
-            function = cgutils.get_or_insert_function(
-                builder.module, kind, "llvm.masked.load.v64i8.p0"
-            )
-            loaded = builder.call(
-                function, [pointer, ir.Constant(I32, 1), mask, ir.Constant(BYTES, [0] * 64)]
-            )
+            loaded = _load_masked(builder, builder.add(weight, whole), tail)
             accumulate(builder.bitcast(loaded, LANES), whole)
-        first, second = (_sum_lanes(builder, builder.load(total)) for total in sums)
-        return builder.add(first, builder.mul(second, ir.Constant(I64, 256)))
+        total = _sum_lanes(builder, builder.load(sums[0]))
+        for plane in sums[1:]:
+            more = _sum_lanes(builder, builder.load(plane))
+            total = builder.add(total, builder.mul(more, ir.Constant(I64, 256)))
+        return total
 
-    return types.int64(*[types.int64] * 5), generate
+    return generate
+
+
+def _load_masked(builder: Any, address: Any, count: Any) -> Any:
+    """The first ``count`` of 64 bytes; the others are 0 and not touched."""
+    lanes = ir.Constant(BYTES, list(range(64)))
+    splat = builder.shuffle_vector(
+        builder.insert_element(
+            ir.Constant(BYTES, [0] * 64), builder.trunc(count, I8), ir.Constant(I32, 0)
+        ),
+        ir.Constant(BYTES, None),
+        ir.Constant(ir.VectorType(I32, 64), [0] * 64),
+    )
+    mask = builder.icmp_unsigned("<", lanes, splat)
+    pointer = builder.inttoptr(address, BYTES.as_pointer())
+    bits = ir.VectorType(ir.IntType(1), 64)
+    kind = ir.FunctionType(BYTES, [BYTES.as_pointer(), I32, bits, BYTES])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.masked.load.v64i8.p0")
+    zeros = ir.Constant(BYTES, [0] * 64)
+    return builder.call(function, [pointer, ir.Constant(I32, 1), mask, zeros])
+
+
+@intrinsic
+def _vnni_dot2(typingctx: Any, weight: Any, low: Any, high: Any, size: Any, tail: Any) -> Any:
+    """256 * sum(weight * high) + sum(weight * low) over ``size`` bytes, unsigned by signed.
+
+    The activations are padded with zeros to a multiple of 64; ``tail`` (size % 64) weight bytes
+    of the last part are loaded under a mask, so that nothing behind the row is touched.
+    """
+    return types.int64(*[types.int64] * 5), _generate_dot(2)
+
+
+@intrinsic
+def _vnni_dot1(typingctx: Any, weight: Any, low: Any, size: Any, tail: Any) -> Any:
+    """sum(weight * low), as ``_vnni_dot2``."""
+    return types.int64(*[types.int64] * 4), _generate_dot(1)
 
 
 @intrinsic
@@ -166,8 +198,10 @@ if HAVE_VNNI:
 
     @njit(cache=True, nogil=True)
     def vnni_dot(weight: int, low: int, high: int, size: int) -> int:
-        """See ``_vnni_dot``; addresses of bytes."""
-        return _vnni_dot(weight, low, high, size, size % 64)
+        """See ``_vnni_dot2``; addresses of bytes, ``high`` 0 where there is one plane."""
+        if high == 0:
+            return _vnni_dot1(weight, low, size, size % 64)
+        return _vnni_dot2(weight, low, high, size, size % 64)
 
     @njit(cache=True, nogil=True)
     def vnni_tile(weight: int, rows: int, stride: int, quads: int, out: int) -> None:
@@ -211,5 +245,6 @@ def barrier(sync: Any, threads: int) -> None:
     spins = 0
     while atomic_load(generation) == before:
         spins += 1
+        pause()
         if spins > 20000:
             sched_yield()

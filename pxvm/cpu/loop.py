@@ -27,7 +27,7 @@ from pxvm.cpu.memory import (
     wrapped,
 )
 from pxvm.cpu.moving import blit, copy, push, sample, transpose
-from pxvm.cpu.products import conv2d, linear
+from pxvm.cpu.products import COUNTER, conv2d, linear
 from pxvm.cpu.rowwise import (
     binary,
     columns,
@@ -79,9 +79,9 @@ SCRATCH, PARAMS, MAX_COUNT = 2, 8, 65535
 
 
 @jit
-def _products(c: Any, tid: int, code: int, g: int, b: int, a: int) -> bool:
+def _products(c: Any, tid: int, code: int, g: int, b: int, a: int, turn: int) -> bool:
     if code == LINEAR or code == MATMUL:
-        linear(c, tid, g, b, a)
+        linear(c, tid, g, b, a, turn)
     elif code == EMBED:
         embed(c, tid, g, b, a)
     elif code == CONV2D:
@@ -177,14 +177,16 @@ def _index(operand: int, base: int) -> int:
 
 
 @jit
-def _compute(c: Any, tid: int, code: int, g: int, b: int, a: int) -> None:
+def _compute(c: Any, tid: int, code: int, g: int, b: int, a: int, turn: int) -> None:
+    if tid == 0:  # nobody uses the next instruction's counter yet
+        c.sync[COUNTER + (turn + 1) % 3] = 0
     if TENSOR_OPERANDS[code, 0] and used_rows(c, g) == 0:
         return
     if TENSOR_OPERANDS[code, 1] and used_rows(c, b) == 0:
         return
     if TENSOR_OPERANDS[code, 2] and used_rows(c, a) == 0:
         return
-    if _products(c, tid, code, g, b, a):
+    if _products(c, tid, code, g, b, a, turn):
         return
     if _elements(c, tid, code, g, b, a):
         return
@@ -267,6 +269,6 @@ def run(c: Any, state: Any, tid: int, max_steps: int) -> int:
                 barrier(c.sync, threads)
         else:
             base = s[BASE]
-            _compute(c, tid, code, _index(g, base), _index(b, base), _index(a, base))
+            _compute(c, tid, code, _index(g, base), _index(b, base), _index(a, base), made % 3)
             barrier(c.sync, threads)
     return made

@@ -102,30 +102,78 @@ def load(c: Any, d: int, row: int, out: Any) -> None:
 @jit
 def store(c: Any, d: int, row: int, values: Any, tid: int) -> None:
     """An int64 buffer into an I32 tensor row, saturated and counted."""
-    n, start = c.tensors[d, COLS], row_at(c, d, row)
-    words = c.words
-    wraps = c.tensors[d, PER] == 0
-    width, stride = c.config[WIDTH], c.config[STRIDE]
-    done, over = 0, 0
-    while done < n:
-        step = min(width, n - done) if wraps else n
-        for i in range(step):
-            v = values[done + i]
-            kept = min(max(v, np.int64(-2147483648)), np.int64(2147483647))
-            over += kept != v
-            words[start + i] = np.int32(kept)
-        done += step
-        start += stride
-    c.counters[tid, SATURATIONS] += over
+    store_part(c, d, row, 0, c.tensors[d, COLS], values, tid)
 
 
 @jit
 def load_i16(c: Any, d: int, row: int, out: Any) -> None:
     """An I16 tensor row into an int64 buffer."""
-    start = row_at(c, d, row)
-    for i in range(c.tensors[d, COLS]):
-        word = np.int64(c.words[wrapped(c, d, start, i >> 1)])
-        out[i] = word >> 16 if i & 1 else (word & 0xFFFF) - ((word & 0x8000) << 1)
+    start, words = row_at(c, d, row), c.words
+    plain = c.tensors[d, PER] > 0
+    for i in range(c.tensors[d, COLS] >> 1):
+        word = np.int64(words[start + i] if plain else words[wrapped(c, d, start, i)])
+        out[2 * i] = (word & 0xFFFF) - ((word & 0x8000) << 1)
+        out[2 * i + 1] = word >> 16
+
+
+@jit
+def load_words(c: Any, d: int, first: int, n: int, out: Any) -> None:
+    """Words [first, first + n) of a one-dimensional tensor into an int64 buffer."""
+    start, words = row_at(c, d, 0), c.words
+    if c.tensors[d, PER] > 0:
+        for i in range(n):
+            out[i] = words[start + first + i]
+        return
+    width, stride = c.config[WIDTH], c.config[STRIDE]
+    done = 0
+    while done < n:
+        x = (first + done) % width
+        at = start + (first + done) // width * stride + x
+        step = min(width - x, n - done)
+        for i in range(step):
+            out[done + i] = words[at + i]
+        done += step
+
+
+@jit
+def store_part(c: Any, d: int, row: int, first: int, n: int, values: Any, tid: int) -> None:
+    """values[:n] into columns [first, first + n) of an I32 row, saturated and counted."""
+    start, words = row_at(c, d, row), c.words
+    width, stride = c.config[WIDTH], c.config[STRIDE]
+    wraps = c.tensors[d, PER] == 0
+    done, over = 0, 0
+    while done < n:
+        at, step = start + first + done, n - done
+        if wraps:
+            x = (first + done) % width
+            at = start + (first + done) // width * stride + x
+            step = min(width - x, n - done)
+        over += saturate_into(words, at, values, done, step)
+        done += step
+    c.counters[tid, SATURATIONS] += over
+
+
+@jit
+def saturate_into(words: Any, at: int, values: Any, first: int, n: int) -> int:
+    """values[first : first + n] into words[at:], saturated to int32; how many were."""
+    over = np.int64(0)
+    for i in range(n):
+        v = values[first + i]
+        kept = min(max(v, np.int64(-2147483648)), np.int64(2147483647))
+        over += kept != v
+        words[at + i] = np.int32(kept)
+    return over
+
+
+@jit
+def signed_bytes(source: Any, at: int, n: int, out: Any, first: int) -> int:
+    """n excess-128 bytes as signed ones into out[first:]; returns their sum."""
+    total = np.int32(0)
+    for i in range(n):
+        v = np.int8(source[at + i] ^ np.uint8(0x80))
+        out[first + i] = v
+        total = np.int32(total + np.int32(v))
+    return np.int64(total)
 
 
 @jit
@@ -135,12 +183,7 @@ def load_signed(c: Any, d: int, row: int, plane: int, out: Any, first: int) -> i
     quads = cols >> 2
     total = np.int64(0)
     if c.tensors[d, PER] > 0:
-        at = (start + plane * quads) * 4
-        for i in range(cols):
-            v = np.int8(c.bytes[at + i] ^ 0x80)
-            out[first + i] = v
-            total += v
-        return total
+        return signed_bytes(c.bytes, (start + plane * quads) * 4, cols, out, first)
     for q in range(quads):
         at = wrapped(c, d, start, plane * quads + q) * 4
         for i in range(4):
@@ -168,19 +211,25 @@ def store_activation(c: Any, d: int, row: int, q: Any, first: int, m: int, e: in
     """Write q[first:] as an ACT1 or ACT2 row with its scale."""
     cols, start = c.tensors[d, COLS], row_at(c, d, row)
     two = c.tensors[d, DTYPE] == ACT2
-    quads = cols >> 2
-    for k in range(quads):
-        low, high = np.int64(0), np.int64(0)
-        for i in range(4):
-            v = q[first + 4 * k + i]
-            up = (v + 128) >> 8 if two else np.int64(0)
-            low |= ((v - 256 * up + 128) & 255) << (8 * i)
-            high |= ((up + 128) & 255) << (8 * i)
-        c.words[wrapped(c, d, start, k)] = np.int32(low)
-        if two:
-            c.words[wrapped(c, d, start, quads + k)] = np.int32(high)
     at = wrapped(c, d, start, c.tensors[d, ROW_WORDS] - 1)
     c.words[at] = np.int32((m & 0xFFFF) | (e & 0xFFFF) << 16)
+    if c.tensors[d, PER] > 0:
+        out, byte = c.bytes, 4 * start
+        if two:
+            for i in range(cols):
+                v = q[first + i] + 128
+                out[byte + i] = np.uint8(v & 255)
+                out[byte + cols + i] = np.uint8(((v >> 8) + 128) & 255)
+        else:
+            for i in range(cols):
+                out[byte + i] = np.uint8((q[first + i] + 128) & 255)
+        return
+    for i in range(cols):
+        v = q[first + i] + 128
+        c.bytes[4 * wrapped(c, d, start, i >> 2) + (i & 3)] = np.uint8(v & 255)
+        if two:
+            word = wrapped(c, d, start, (cols + i) >> 2)
+            c.bytes[4 * word + (i & 3)] = np.uint8(((v >> 8) + 128) & 255)
 
 
 @jit

@@ -20,6 +20,7 @@ from pxvm.cpu.memory import (
     DTYPE,
     FRAC,
     PER,
+    ROW_WORDS,
     ROWS,
     SATURATIONS,
     SCALE,
@@ -29,18 +30,24 @@ from pxvm.cpu.memory import (
     last_word,
     linked_word,
     load_signed,
+    load_words,
     multiply_scales,
     part,
     rescale,
     row_at,
+    saturate_into,
     split,
+    store_part,
     used_rows,
     wrapped,
 )
 
 LANES = 16
+PACK = 64  # weight rows packed at a time
+HELD = LANES * TILE  # sums in one tile
 BATCH = 4  # from so many tokens on, weights are packed into tiles
-COUNTER = 16  # entry of ``sync`` that hands out blocks of work
+CHUNK = 512  # weight rows that a thread takes at a time
+COUNTER = 16  # entries of ``sync`` that hand out work, three in turn
 
 
 @jit
@@ -59,25 +66,53 @@ def plain_dot(weight: Any, at: int, x: Any, first: int, n: int) -> int:
 
 
 @jit
-def row_dot(c: Any, w: int, row: int, x: Any, low: int, high: int, scratch: Any) -> int:
-    """sum((w + 128) (256 high + low)) of one weight row; high < 0 where there is one plane."""
-    k, start = c.tensors[w, COLS], row_at(c, w, row)
-    if c.tensors[w, PER] == 0:
-        load_signed(c, w, row, 0, scratch, 0)
-        total = np.int64(0)
-        for i in range(k):
-            u = np.int64(scratch[i]) + 128
-            total += u * x[low + i]
-            if high >= 0:
-                total += 256 * u * x[high + i]
-        return total
-    if c.config[VNNI] and high >= 0:
-        base = x.ctypes.data
-        return vnni_dot(c.bytes.ctypes.data + 4 * start, base + low, base + high, k)
-    total = plain_dot(c.bytes, 4 * start, x, low, k)
-    if high >= 0:
-        total += 256 * plain_dot(c.bytes, 4 * start, x, high, k)
-    return total
+def rescale_many(
+    totals: Any, minus: int, m: int, e: int, scales: Any, frac: int, n: int, out: Any
+) -> None:
+    """out[i] = (totals[i] - minus) times the scale (m, e) times scales[i], to ``frac`` bits.
+
+    ``scales`` holds scale words. Where all of them are normalised and every shift goes right by 1
+    to 62, which is what real programs have, the loop has no branches and LLVM vectorises it.
+    """
+    low, high, least = np.int64(63), np.int64(0), m
+    for i in range(n):
+        mantissa = scales[i] & 0xFFFF
+        p = m * mantissa
+        down = 15 + (p >> 31)
+        sm = (p + (np.int64(1) << (down - 1))) >> down
+        over = sm >> 16
+        shift = -(e + (scales[i] >> 16) + down + over + frac)
+        least, low, high = min(least, mantissa), min(low, shift), max(high, shift)
+        right = max(min(shift, np.int64(62)), np.int64(1))
+        v = ((totals[i] - minus) * (sm >> over) + (np.int64(1) << (right - 1))) >> right
+        out[i] = max(min(v, np.int64(1) << 33), -(np.int64(1) << 33))
+    if least >= 32768 and low >= 1 and high <= 62:
+        return
+    for i in range(n):
+        sm, se = multiply_scales(m, e, scales[i] & 0xFFFF, scales[i] >> 16)
+        out[i] = rescale(totals[i] - minus, sm, se + frac)
+
+
+@jit
+def stream(
+    vnni: int, weights: Any, at: int, step: int, n: int, x: Any, low: int, high: int, k: int,
+    totals: Any,
+) -> None:  # fmt: skip
+    """Dot products of n weight rows, ``step`` bytes apart, with one token's planes in ``x``.
+
+    ``high`` is below 0 where there is one plane; planes are padded with zeros to 64 bytes.
+    """
+    base, first = x.ctypes.data, weights.ctypes.data
+    if vnni:
+        second = base + high if high >= 0 else 0
+        for row in range(n):
+            totals[row] = vnni_dot(first + at + row * step, base + low, second, k)
+        return
+    for row in range(n):
+        total = plain_dot(weights, at + row * step, x, low, k)
+        if high >= 0:
+            total += 256 * plain_dot(weights, at + row * step, x, high, k)
+        totals[row] = total
 
 
 @jit
@@ -119,70 +154,105 @@ def load_planes(c: Any, x: int, rows: int, padded: int, tid: int, threads: int) 
             at = (t * planes + p) * padded
             total += load_signed(c, x, t, p, c.planes, at) << (8 * p)
             c.planes[at + k : at + padded] = 0
-        c.sums[t] = total
+        c.sums[2 * t], c.sums[2 * t + 1] = total, last_word(c, x, t)
 
 
 @jit
-def linear(c: Any, tid: int, out: int, x: int, w: int) -> None:
-    """Linear and MatMul."""
+def linear(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None:
+    """Linear and MatMul; ``turn`` (0, 1, 2 by steps) picks the counter that hands out work."""
     rows = used_rows(c, x)
     threads = c.config[THREADS]
     k = c.tensors[w, COLS]
     padded = (k + 63) // 64 * 64
+    counter = c.sync.ctypes.data + 8 * (COUNTER + turn)
     if c.tensors[w, DTYPE] == ACT1 or c.tensors[w, DTYPE] == ACT2:
         _activations(c, tid, out, x, w, rows)
         return
-    if rows < BATCH:
-        _few(c, tid, out, x, w, rows, padded)
+    if rows < BATCH or c.tensors[w, PER] == 0:
+        _few(c, tid, out, x, w, rows, padded, counter)
         return
     load_planes(c, x, rows, padded, tid, threads)
-    if tid == 0:
-        c.sync[COUNTER] = 0
     barrier(c.sync, threads)
-    blocks = (c.tensors[w, ROWS] + LANES - 1) // LANES
-    counter = c.sync.ctypes.data + 8 * COUNTER
+    blocks = (c.tensors[w, ROWS] + PACK - 1) // PACK
     block = atomic_add(counter, 1)
     while block < blocks:
-        _block(c, tid, out, x, w, rows, padded, block * LANES)
+        _block(c, tid, out, x, w, rows, padded, block * PACK)
         block = atomic_add(counter, 1)
 
 
 @jit
-def _few(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int) -> None:
-    """One to three tokens: every thread quantises nothing, streams its share of the weights."""
+def _few(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, counter: int) -> None:
+    """Few tokens: the threads take chunks of weight rows and stream them once for each token."""
     planes, n = planes_of(c, x), c.tensors[w, ROWS]
-    mine, k = c.bits[tid], c.tensors[x, COLS]
-    first, last = part(n, tid, c.config[THREADS])
-    for t in range(rows):
-        low = load_signed(c, x, t, 0, mine, 0)
-        mine[k:padded] = 0
-        high, high_at = np.int64(0), np.int64(-1)
-        if planes == 2:
-            high_at = padded
-            high = load_signed(c, x, t, 1, mine, padded)
-            mine[padded + k : 2 * padded] = 0
-        total = 128 * (low + 256 * high)
-        m, e = split(last_word(c, x, t))
-        start = row_at(c, out, t)
-        for row in range(first, last):
-            s = row_dot(c, w, row, mine, 0, high_at, mine[2 * padded :]) - total
-            put(c, wrapped(c, out, start, row), finish(c, out, w, row, s, m, e), tid)
+    mine = c.bits[tid]
+    mine[: 2 * padded] = 0
+    chunk = max(np.int64(16), min(np.int64(CHUNK), n // (4 * c.config[THREADS])))
+    loaded, minus, m, e = np.int64(-1), np.int64(0), np.int64(0), np.int64(0)
+    first = atomic_add(counter, chunk)
+    while first < n:
+        stop = min(first + chunk, n)
+        for t in range(rows):
+            if t != loaded:
+                loaded = np.int64(t)
+                minus = load_signed(c, x, t, 0, mine, 0)
+                if planes == 2:
+                    minus += 256 * load_signed(c, x, t, 1, mine, padded)
+                minus *= 128
+                m, e = split(last_word(c, x, t))
+            _chunk(
+                c, tid, out, w, t, first, stop - first, padded if planes == 2 else -1, minus, m, e
+            )
+        first = atomic_add(counter, chunk)
+
+
+@jit
+def _chunk(
+    c: Any, tid: int, out: int, w: int, t: int, first: int, n: int, high: int, minus: int, m: int,
+    e: int,
+) -> None:  # fmt: skip
+    """Result columns [first, first + n) of one token, whose planes are in this thread's bytes."""
+    totals, scales, y = c.rows[tid, 0], c.rows[tid, 1], c.rows[tid, 2]
+    k, per, size = c.tensors[w, COLS], c.tensors[w, PER], c.tensors[w, ROW_WORDS]
+    mine, vnni = c.bits[tid], c.config[VNNI]
+    done = np.int64(0)
+    while done < n:
+        row = first + done
+        start = row_at(c, w, row)
+        step = np.int64(1)
+        if per > 0:
+            step = min(per - row % per, n - done)
+            stream(vnni, c.bytes, 4 * start, 4 * size, step, mine, 0, high, k, totals[done:])
+        else:
+            total = np.int64(0)
+            for i in range(k):
+                byte = np.int64(c.bytes[4 * wrapped(c, w, start, i >> 2) + (i & 3)])
+                total += byte * mine[i]
+                if high >= 0:
+                    total += 256 * byte * mine[high + i]
+            totals[done] = total
+        done += step
+    if c.tensors[w, SCALE] >= 0:
+        load_words(c, c.tensors[w, SCALE], first, n, scales)
+    else:
+        scales[:n] = 0
+    rescale_many(totals, minus, m, e, scales, c.tensors[out, FRAC], n, y)
+    if c.tensors[w, BIAS] >= 0:
+        load_words(c, c.tensors[w, BIAS], first, n, scales)
+        for i in range(n):
+            y[i] += scales[i]
+    store_part(c, out, t, first, n, y, tid)
 
 
 @jit
 def _pack(c: Any, w: int, first: int, lanes: int, k: int, packed: Any) -> None:
     """16 weight rows as [k / 4][16][4] bytes; missing rows are zero."""
-    words = packed.view(np.int32)
+    words, source, n = packed.view(np.int32), c.words, k // 4
     if lanes < LANES:
-        words[: k // 4 * LANES] = 0
+        words[: n * LANES] = 0
     for lane in range(lanes):
         start = row_at(c, w, first + lane)
-        if c.tensors[w, PER] > 0:
-            for q in range(k // 4):
-                words[q * LANES + lane] = c.words[start + q]
-        else:
-            for q in range(k // 4):
-                words[q * LANES + lane] = c.words[wrapped(c, w, start, q)]
+        for q in range(n):
+            words[q * LANES + lane] = source[start + q]
 
 
 @jit
@@ -202,80 +272,60 @@ def _plain_tile(packed: Any, x: Any, at: int, stride: int, quads: int, out: Any)
 
 @jit
 def _block(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, first: int) -> None:
-    """16 result columns of every token."""
+    """PACK result columns of every token."""
     k, planes = c.tensors[w, COLS], planes_of(c, x)
-    lanes = min(np.int64(LANES), c.tensors[w, ROWS] - first)
-    packed = c.bits[tid]
-    _pack(c, w, first, lanes, k, packed)
-    tile = c.tile[tid]
-    step = TILE // planes
-    base = c.planes.ctypes.data
-    scale_m, scale_e = c.rows[tid, 0], c.rows[tid, 1]
-    bias, bias_link = c.rows[tid, 2], c.tensors[w, BIAS]
-    for lane in range(LANES):
-        scale_m[lane], scale_e[lane], bias[lane] = 0, 0, 0
-        if lane < lanes:
-            scale_m[lane], scale_e[lane] = weight_scale(c, w, first + lane)
-            bias[lane] = linked_word(c, bias_link, first + lane) if bias_link >= 0 else 0
+    lanes = min(np.int64(PACK), c.tensors[w, ROWS] - first)
+    packed, tile, vnni = c.bits[tid], c.tile[tid], c.config[VNNI]
+    groups, size = (lanes + LANES - 1) // LANES, LANES * k
+    for group in range(groups):
+        begin = group * LANES
+        wide = min(np.int64(LANES), lanes - begin)
+        _pack(c, w, first + begin, wide, k, packed[group * size : (group + 1) * size])
+    totals, scales, y, bias = c.rows[tid, 0], c.rows[tid, 1], c.rows[tid, 2], c.rows[tid, 3]
+    scales[:lanes] = 0
+    if c.tensors[w, SCALE] >= 0:
+        load_words(c, c.tensors[w, SCALE], first, lanes, scales)
+    has_bias, frac = c.tensors[w, BIAS] >= 0, c.tensors[out, FRAC]
+    if has_bias:
+        load_words(c, c.tensors[w, BIAS], first, lanes, bias)
+    step, base, sums = TILE // planes, c.planes.ctypes.data, c.sums
+    words, plain, over = c.words, c.tensors[out, PER] > 0, np.int64(0)
     for t in range(0, rows, step):
         at = t * planes * padded
-        if c.config[VNNI]:
-            vnni_tile(packed.ctypes.data, base + at, padded, k // 4, tile.ctypes.data)
-        else:
-            _plain_tile(packed, c.planes, at, padded, k // 4, tile)
+        for group in range(groups):
+            source = group * size
+            if vnni:
+                address, place = packed.ctypes.data + source, tile.ctypes.data + group * 4 * HELD
+                vnni_tile(address, base + at, padded, k // 4, place)
+            else:
+                _plain_tile(packed[source:], c.planes, at, padded, k // 4, tile[group * HELD :])
         for r in range(min(np.int64(step), rows - t)):
-            _finish_lanes(c, tid, out, x, t + r, first, lanes, tile, r * planes * LANES, planes)
+            _collect(tile, r * planes * LANES, planes, lanes, totals)
+            word = sums[2 * (t + r) + 1]
+            minus = 128 * sums[2 * (t + r)]
+            rescale_many(totals, minus, word & 0xFFFF, word >> 16, scales, frac, lanes, y)
+            if has_bias:
+                for lane in range(lanes):
+                    y[lane] += bias[lane]
+            if plain:
+                over += saturate_into(words, row_at(c, out, t + r) + first, y, 0, lanes)
+            else:
+                store_part(c, out, t + r, first, lanes, y, tid)
+    c.counters[tid, SATURATIONS] += over
 
 
 @jit
-def _finish_lanes(
-    c: Any, tid: int, out: int, x: int, t: int, first: int, lanes: int, tile: Any, at: int,
-    planes: int,
-) -> None:  # fmt: skip
-    """The rounding of 16 sums of one token. Normalised scales take a loop without branches."""
-    m, e = split(last_word(c, x, t))
-    frac = c.tensors[out, FRAC]
-    scale_m, scale_e, bias, y = c.rows[tid, 0], c.rows[tid, 1], c.rows[tid, 2], c.rows[tid, 3]
-    minus = 128 * c.sums[t]
-    low, high = np.int64(63), np.int64(0)
-    for lane in range(LANES):
-        total = np.int64(tile[at + lane])
+def _collect(tile: Any, at: int, planes: int, lanes: int, totals: Any) -> None:
+    """One token's sums out of the tiles of every group, high plane times 256."""
+    for lane in range(0, lanes, LANES):
+        place = at + lane * TILE
         if planes == 2:
-            total += 256 * np.int64(tile[at + LANES + lane])
-        p = m * scale_m[lane]
-        down = 15 + (p >> 31)
-        sm = (p + (np.int64(1) << (down - 1))) >> down
-        over = sm >> 16
-        shift = -(e + scale_e[lane] + down + over + frac)
-        low, high = min(low, shift), max(high, shift)
-        y[lane] = (total - minus) * (sm >> over)
-        y[LANES + lane] = shift
-    usual = low >= 1 and high <= 62 and m >= 32768
-    for lane in range(lanes):
-        usual = usual and scale_m[lane] >= 32768
-    if usual:
-        for lane in range(LANES):
-            s = y[LANES + lane]
-            v = (y[lane] + (np.int64(1) << (s - 1))) >> s
-            y[lane] = max(min(v, np.int64(1) << 33), -(np.int64(1) << 33)) + bias[lane]
-    else:
-        for lane in range(lanes):
-            total = np.int64(tile[at + lane])
-            if planes == 2:
-                total += 256 * np.int64(tile[at + LANES + lane])
-            sm, se = multiply_scales(m, e, scale_m[lane], scale_e[lane])
-            y[lane] = rescale(total - minus, sm, se + frac) + bias[lane]
-    start = row_at(c, out, t)
-    if c.tensors[out, PER] > 0:
-        over_count = np.int64(0)
-        for lane in range(lanes):
-            kept = min(max(y[lane], np.int64(-2147483648)), np.int64(2147483647))
-            over_count += kept != y[lane]
-            c.words[start + first + lane] = np.int32(kept)
-        c.counters[tid, SATURATIONS] += over_count
-    else:
-        for lane in range(lanes):
-            put(c, wrapped(c, out, start, first + lane), y[lane], tid)
+            for i in range(LANES):
+                high = np.int64(tile[place + LANES + i])
+                totals[lane + i] = np.int64(tile[place + i]) + 256 * high
+        else:
+            for i in range(LANES):
+                totals[lane + i] = tile[place + i]
 
 
 @jit

@@ -25,6 +25,7 @@ from pxvm.cpu.memory import (
     load,
     load_i16,
     load_signed,
+    load_words,
     multiply_scales,
     part,
     quantise_row,
@@ -55,8 +56,9 @@ def embed(c: Any, tid: int, out: int, ids: int, table: int) -> None:
         row = clamp(c, index, c.tensors[table, ROWS], tid, True)
         m, e = weight_scale(c, table, row)
         load_signed(c, table, row, 0, mine, 0)
+        shift = e + c.tensors[out, FRAC]
         for i in range(c.tensors[out, COLS]):
-            y[i] = rescale(np.int64(mine[i]), m, e + c.tensors[out, FRAC])
+            y[i] = rescale(np.int64(mine[i]), m, shift)
         store(c, out, t, y, tid)
 
 
@@ -176,7 +178,7 @@ def norm(c: Any, tid: int, out: int, x: int, w: int, centred: bool) -> None:
     n, frac, w_frac = c.tensors[x, COLS], c.tensors[x, FRAC], c.tensors[w, FRAC]
     first, last = part(used_rows(c, x), tid, c.config[THREADS])
     v, weight = c.rows[tid, 0], c.rows[tid, 1]
-    em, ee = np.int64(0), np.int64(0)
+    em, ee, out_frac = np.int64(0), np.int64(0), c.tensors[out, FRAC]
     if c.tensors[w, SCALE] >= 0:
         em, ee = split(linked_word(c, c.tensors[w, SCALE], 0))
     if first < last:
@@ -200,11 +202,11 @@ def norm(c: Any, tid: int, out: int, x: int, w: int, centred: bool) -> None:
         square += max(rescale(n, em, ee + 2 * (frac - shift)), np.int64(1))
         m, e = inverse_root(n, square)
         if c.tensors[out, DTYPE] == I32:
-            bias = c.tensors[w, BIAS]
             for i in range(n):
-                v[i] = rescale(v[i], m, e + c.tensors[out, FRAC] - w_frac)
-                if bias >= 0:
-                    v[i] += linked_word(c, bias, i)
+                v[i] = rescale(v[i], m, e + out_frac - w_frac)
+            if c.tensors[w, BIAS] >= 0:
+                load_words(c, c.tensors[w, BIAS], 0, n, c.rows[tid, 2])
+                v[:n] += c.rows[tid, 2, :n]
             store(c, out, t, v, tid)
         else:
             bits = 7 if c.tensors[out, DTYPE] == ACT1 else 14
