@@ -182,12 +182,12 @@ class NetworkBuilder:
     def fit(self) -> int:
         """Take the width that wastes the fewest pixels on int8 weights; returns it.
 
-        Candidates lie around a square picture, at most 2,304 wide by preference.
+        Candidates lie around a square picture, at most 4,608 wide by preference.
         """
         rows = [(t.extents, t.dtype) for t in self._tensors if t.dtype != DType.PARAMS]
         words = [(int(np.prod(e[:-1])), row_words(kind, e[-1]), kind) for e, kind in rows]
         total = sum(count * size for count, size, _ in words)
-        target = int(np.clip(np.sqrt(total), 64, 2304)) // 4 * 4
+        target = int(np.clip(np.sqrt(total), 64, 4608)) // 4 * 4
         weights: dict[tuple[int, int], int] = {}
         for count, size, kind in words:
             if kind == DType.I8 and count * size > target // 2:

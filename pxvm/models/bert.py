@@ -29,6 +29,7 @@ from pxvm.core.program import Image
 from pxvm.core.tensor import DType, Role
 from pxvm.models.fields import Fields, fields
 from pxvm.models.quantise import (
+    Checked,
     Choice,
     Floats,
     add_norm,
@@ -106,10 +107,7 @@ def build_bert(
 
     Raises ProgramError when a weight is missing, misshapen or not finite.
     """
-    for name, shape in weight_shapes(config).items():
-        if name not in weights or tuple(weights[name].shape) != shape:
-            found = weights[name].shape if name in weights else "none"
-            raise ProgramError(f"weight {name}: expected {shape}; found {found}")
+    weights = Checked(weights, weight_shapes(config))
     frac = FRACS | dict(fracs or {})
     b = NetworkBuilder()
     _shared(b, config, weights, choice, frac, batch, batch * tokens, planes)

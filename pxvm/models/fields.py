@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core.dialect1 import Network, parse
+from pxvm.core.dialect1 import Network, parse, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.integer import Ints, ints
 from pxvm.core.program import Image
@@ -23,7 +23,6 @@ from pxvm.core.tensor import (
     tensor_words,
     write_words,
 )
-from pxvm.core.verifier1 import read_start
 
 
 class Fields:
@@ -84,10 +83,10 @@ class Fields:
         self[name] = ints(np.clip(scaled, -(2**31), 2**31 - 1))
 
     def restart(self) -> None:
-        """Put the registers where a fresh program has them; tensors stay."""
-        end = next(i.index for i in self.network.instructions if i.op.name == "Halt")
+        """Put the registers of a program without calls where a fresh one has them."""
+        old = read_state(self.image, self.network.state_start)
         state = np.zeros(STATE_WORDS, np.uint32)
-        state[State.BASE] = read_start(self.image, self.network, end)
+        state[State.BASE] = old[State.LOOP_STACK + 3] if old[State.LOOPS] else old[State.BASE]
         write_words(self.image, self.network.state_start, state)
 
 

@@ -106,7 +106,13 @@ class Value:
 
         Not causal: inside each group of ``span`` rows, all rows by default.
         """
-        settings = {"heads": heads, "kv_heads": kv_heads or heads, "causal": causal,
+        groups, width = kv_heads or heads, self.cols // heads
+        if self.cols % heads or heads % groups or k.shape != v.shape or k.cols != groups * width:
+            raise ProgramError(
+                f"expected q of {heads} heads, k and v of {groups}, which divide them; found"
+                f" {self.shape}, {k.shape} and {v.shape}"
+            )
+        settings = {"heads": heads, "kv_heads": groups, "causal": causal,
                     "span": span or self.rows}  # fmt: skip
         return self._then("attention", None, k, v, frac=frac, settings=settings)
 

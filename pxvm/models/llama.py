@@ -33,6 +33,7 @@ from pxvm.core.tensor import DType, Role
 from pxvm.models.fields import Fields, fields
 from pxvm.models.quantise import (
     ROPE_FRAC,
+    Checked,
     Choice,
     Floats,
     add_norm,
@@ -123,10 +124,7 @@ def build_llama(
 
     Raises ProgramError when a weight is missing, misshapen or not finite.
     """
-    for name, shape in weight_shapes(config).items():
-        if name not in weights or tuple(weights[name].shape) != shape:
-            found = weights[name].shape if name in weights else "none"
-            raise ProgramError(f"weight {name}: expected {shape}; found {found}")
+    weights = Checked(weights, weight_shapes(config))
     frac = FRACS | dict(fracs or {})
     b = NetworkBuilder()
     _shared(b, config, weights, choice, frac, prompt, all_logits)

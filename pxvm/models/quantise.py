@@ -10,7 +10,7 @@ tensor's name and may decide for each tensor by itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -165,6 +165,31 @@ def attention_scale(width: int) -> tuple[int, int]:
     return int(mantissa), int(exponent)
 
 
+class Checked(Mapping[str, Any]):
+    """Weights by name whose shapes are checked when each is read.
+
+    Raises ProgramError at once when one is missing, when read if it is misshapen.
+    """
+
+    def __init__(self, weights: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.weights, self.shapes = weights, shapes
+        missing = sorted(set(shapes) - set(weights))
+        if missing:
+            raise ProgramError(f"expected the weights {', '.join(missing[:4])}; found none")
+
+    def __getitem__(self, name: str) -> Any:
+        array = np.asarray(self.weights[name])
+        if array.shape != self.shapes[name]:
+            raise ProgramError(f"weight {name}: expected {self.shapes[name]}; found {array.shape}")
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+
 def add_weight(
     b: NetworkBuilder,
     name: str,
@@ -206,14 +231,14 @@ def add_norm(
     """Declare a norm's weights [d], its epsilon and, where given, its bias [d]."""
     values, frac = norm_weight(name, weight)
     scale = _words(scale_of([epsilon]))
-    b.tensor(f"{name}.epsilon", DType.SCALE, (1,), Role.CONSTANT, data=scale, layer=layer)
+    b.tensor(f"{name}.eps", DType.SCALE, (1,), Role.CONSTANT, data=scale, layer=layer)
     link = None
     if bias is not None:
         data = fixed(f"{name}.bias", bias, bias_frac)
         link = b.tensor(f"{name}.bias", DType.I32, (len(values),), Role.CONSTANT, frac=bias_frac,
                         data=data, layer=layer)  # fmt: skip
     return b.tensor(name, DType.I16, (len(values),), Role.CONSTANT, frac=frac, data=values,
-                    scale=f"{name}.epsilon", bias=link, layer=layer)  # fmt: skip
+                    scale=f"{name}.eps", bias=link, layer=layer)  # fmt: skip
 
 
 def add_table(b: NetworkBuilder, name: str) -> str:

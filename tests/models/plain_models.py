@@ -1,4 +1,4 @@
-"""Float64 Llama and BERT in plain NumPy, independent of the program builders, with random weights."""
+"""Float64 Llama and BERT in plain NumPy, and random weights for both."""
 
 import math
 

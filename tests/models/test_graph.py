@@ -1,0 +1,159 @@
+"""Graphs of every operation, lowered and compared with their own float64 values."""
+
+import numpy as np
+import pytest
+
+from pxvm import run_program
+from pxvm.core.errors import ProgramError
+from pxvm.models import floats
+from pxvm.models.fields import Fields
+from pxvm.models.graph import Graph
+from pxvm.models.lowering import lower, measured
+from pxvm.models.small import Conv, Pool, build_cnn, build_mlp, cnn_graph, mlp_graph
+
+RNG = np.random.default_rng(4)
+
+
+def run(graph, inputs, **options):
+    """The outputs of the lowered graph, and those in float64."""
+    image = lower(graph, inputs, **options)
+    f = Fields(image)
+    for name, values in inputs.items():
+        f.set_real(name, values)
+    run_program(image, device="reference")
+    return {name: f.real(name) for name in graph.outputs}, floats.outputs(graph, inputs)
+
+
+def close(found, wanted, limit):
+    assert found.keys() == wanted.keys()
+    for name in found:
+        error = np.abs(found[name] - wanted[name]).max()
+        assert error <= limit * max(np.abs(wanted[name]).max(), 1e-9), name
+
+
+def one(make, shape=(5, 12), **options):
+    graph = Graph()
+    x = graph.input("x", shape)
+    graph.output("y", make(x))
+    return run(graph, {"x": RNG.normal(0, 2, shape)}, **options)
+
+
+W = RNG.normal(0, 0.3, (7, 12))
+EXACT = {  # the argument and the result are rounded once, to 24 bits or so
+    "relu": lambda x: x.relu(),
+    "add": lambda x: x.add(x.relu()),
+    "add row": lambda x: x.add(np.arange(12)),
+    "add number": lambda x: x.add(0.25),
+    "mul": lambda x: x.mul(x),
+    "mul row": lambda x: x.mul(np.linspace(-2, 2, 12)),
+    "mean": lambda x: x.mean(),
+    "sum": lambda x: x.sum(),
+    "max": lambda x: x.max(),
+    "argmax": lambda x: x.argmax(),
+    "reshape": lambda x: x.reshape(3, 20).relu(),
+    "transpose": lambda x: x.transpose(1, 0),
+    "slice": lambda x: x.slice(2, 4, 3),
+    "concat": lambda x: x.slice(0, 3).concat(x, x.relu()),
+    "max pool": lambda x: x.as_picture(2, 3, 2).max_pool(2, 1),
+    "avg pool": lambda x: x.as_picture(2, 3, 2).avg_pool(2, 1),
+}
+CLOSE = {  # tables, 15-bit rows or 14-bit activations; int8 weights where there are any
+    "sigmoid": (lambda x: x.sigmoid(), 1e-4),
+    "tanh": (lambda x: x.tanh(), 1e-4),
+    "silu": (lambda x: x.silu(), 1e-4),
+    "gelu": (lambda x: x.gelu(), 1e-4),
+    "gelu tanh": (lambda x: x.gelu(tanh=True), 1e-4),
+    "softmax": (lambda x: x.softmax(), 1e-4),
+    "l2": (lambda x: x.l2_normalise(), 1e-4),
+    "rms": (lambda x: x.rms_norm(np.linspace(0.5, 2, 12)), 2e-4),
+    "layer": (lambda x: x.layer_norm(np.linspace(0.5, 2, 12), np.arange(12) / 6), 2e-4),
+    "linear": (lambda x: x.linear(W, np.arange(7)), 0.01),
+    "linear of 7 columns": (lambda x: x.linear(W).relu().linear(W.T), 0.02),
+    "matmul": (lambda x: x.matmul(x), 1e-3),
+    "conv": (lambda x: x.as_picture(2, 3, 2).conv2d(RNG.normal(size=(3, 2, 2, 2)), pad=1), 0.01),
+    "strided": (lambda x: x.as_picture(3, 4, 1).conv2d(np.ones((4, 3, 3, 1)), [1, 2, 3, 4]), 0.01),
+    "attention": (lambda x: x.attention(x.slice(4, 4), x.slice(0, 4), 3, 1), 0.03),
+    "causal": (lambda x: x.attention(x, x.relu(), 3, causal=True), 0.03),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_operations_without_quantisation(name):
+    close(*one(EXACT[name]), 1e-5)
+
+
+@pytest.mark.parametrize("name", CLOSE)
+def test_operations_with_tables_and_activations(name):
+    make, limit = CLOSE[name]
+    close(*one(make), limit)
+
+
+def test_embedding_and_mean_pool():
+    graph = Graph()
+    ids = graph.input("ids", (6, 1), frac=0)
+    lengths = graph.input("lengths", (2, 1), frac=0)
+    graph.output("y", graph.embed(ids, RNG.normal(size=(10, 8))).mean_pool(3, lengths))
+    inputs = {"ids": np.array([[1], [9], [3], [4], [5], [6]]), "lengths": np.array([[2], [3]])}
+    close(*run(graph, inputs), 0.01)
+
+
+def test_scratch_is_used_again_and_can_be_kept():
+    def deep(x):
+        for _ in range(12):
+            x = x.linear(np.eye(12)).relu()
+        return x
+
+    graph = Graph()
+    x = graph.input("x", (64, 12))
+    graph.output("y", deep(x))
+    inputs = {"x": RNG.normal(0, 2, (64, 12))}
+    lean, kept = lower(graph, inputs), lower(graph, inputs, keep=True)
+    assert lean.size < kept.size / 2
+    f = Fields(kept)
+    f.set_real("x", inputs["x"])
+    run_program(kept, device="reference")
+    assert f.real("relu.2") == pytest.approx(np.maximum(inputs["x"], 0), abs=0.05)
+
+
+def test_one_plane_is_taken_where_it_costs_little():
+    found, wanted = one(lambda x: x.linear(W), planes=measured(0.02))
+    close(found, wanted, 0.03)
+    assert measured(0.02)("x", RNG.normal(size=(4, 64))) == 1
+    assert measured(0.001)("x", RNG.normal(size=(4, 64))) == 2
+
+
+def test_a_program_runs_again_with_other_inputs():
+    layers = [(W, np.zeros(7)), (RNG.normal(size=(3, 7)), np.ones(3))]
+    x = RNG.normal(size=(4, 12))
+    image = build_mlp(layers, x)
+    f = Fields(image)
+    for scale in (1.0, -0.5):
+        f.set_real("input", x * scale)
+        run_program(image, device="reference")
+        wanted = floats.outputs(mlp_graph(layers, 4), {"input": x * scale})
+        assert f.real("logits") == pytest.approx(wanted["logits"], abs=0.1)
+
+
+def test_a_small_cnn():
+    body = [Conv(RNG.normal(size=(4, 3, 3, 1)), np.zeros(4), pad=1), Pool(2)]
+    layers = [(RNG.normal(size=(5, 36)), np.zeros(5))]
+    x = RNG.normal(size=(3, 36))
+    image = build_cnn((6, 6, 1), body, layers, x)
+    f = Fields(image)
+    f.set_real("input", x)
+    run_program(image, device="reference")
+    wanted = floats.outputs(cnn_graph((6, 6, 1), body, layers, 3), {"input": x})
+    close({"logits": f.real("logits")}, {"logits": wanted["logits"]}, 0.02)
+    assert np.array_equal(f["class"], wanted["class"])
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    x = Graph().input("x", (2, 8))
+    with pytest.raises(ProgramError, match=r"expected a weight \[n, 8\]"):
+        x.linear(np.ones((3, 7)))
+    with pytest.raises(ProgramError, match="expected a picture"):
+        x.max_pool()
+    with pytest.raises(ProgramError, match="heads"):
+        x.attention(x, x, 3)
+    with pytest.raises(ProgramError, match="does not fit"):
+        x.as_picture(2, 4, 1).max_pool(3)
