@@ -225,7 +225,7 @@ def quantise(values: ArrayLike) -> tuple[Image, float, float]:
     low, high = (float(real.min()), float(real.max())) if real.size else (0.0, 0.0)
     if not (abs(low) <= LARGEST_FLOAT and abs(high) <= LARGEST_FLOAT):
         raise ProgramError(f"values {low!r}..{high!r} do not fit into float32")
-    offset = float(np.float32(low))
+    offset = float(np.float32(low)) + 0.0  # never minus zero, which compares equal
     if high == low or 255.0 / (high - low) > LARGEST_FLOAT:
         return np.zeros(real.shape, np.uint8), 1.0, offset
     scale = float(np.float32(255.0 / (high - low)))

@@ -278,9 +278,9 @@ def decode(words: Words, dtype: DType, cols: int) -> Ints:
     """Elements of tensor rows as int64 (rows, cols); ACT scales are left out."""
     if dtype in (DType.I8, DType.ACT1, DType.ACT2):
         quads = -(-cols // 4)
-        low = words[:, :quads].copy().view(np.uint8)[:, :cols].astype(np.int64) - 128
+        low = ints(words[:, :quads].copy().view(np.uint8)[:, :cols]) - 128
         if dtype != DType.ACT2:
-            return low
+            return ints(low)
         high = words[:, quads : 2 * quads].copy().view(np.uint8)[:, :cols].astype(np.int64)
         return ints((high - 128) * 256 + low)
     if dtype == DType.I16:

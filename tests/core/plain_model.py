@@ -180,7 +180,7 @@ def float32(value: float) -> float:
     if abs(value) > FLOAT32_MAX:
         raise Refused(f"{value} does not fit into float32")
     (rounded,) = struct.unpack("<f", struct.pack("<f", value))
-    return float(rounded)
+    return float(rounded) + 0.0  # a zero is plus zero
 
 
 def write(

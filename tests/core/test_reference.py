@@ -471,6 +471,8 @@ def test_stepping_is_running_and_regions_keep_their_word(image):
 @MANY
 @given(st.lists(st.floats(-3.4e38, 3.4e38) | st.floats(-8, 8), min_size=1, max_size=20))
 @example([0.0, 5e-324])
+@example([0.0, -0.0])
+@example([-1e-60])
 @example([1.0, 1.0 + 2**-52])
 @example([-3.4028234663852886e38, 3.4028234663852886e38])
 def test_quantise_agrees_with_the_plain_model(values):
