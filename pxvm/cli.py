@@ -64,6 +64,7 @@ def echo_json(value: Any) -> None:
 @click.option("-o", "--output", type=FILE, help="Where the result goes (default: FILE.out.png).")
 @click.option("--max-steps", type=click.IntRange(0), help="At most so many instructions.")
 @click.option("--device", default="auto", show_default=True, help="Executor to run on.")
+@click.option("--threads", type=click.IntRange(1), help="Worker threads (default: all).")
 @click.option("--layout", type=click.Choice(["compressed", "mappable"]), default="compressed")
 @click.option("--json", "as_json", is_flag=True, help="Print output path and regions as JSON.")
 def run(
@@ -71,6 +72,7 @@ def run(
     output: Path | None,
     max_steps: int | None,
     device: str,
+    threads: int | None,
     layout: str,
     as_json: bool,
 ) -> None:
@@ -79,9 +81,13 @@ def run(
     from pxvm.core.program import load_program
 
     target = output or file.with_name(f"{file.stem}.out.png")
-    result = execute_pxi(file, max_steps, device=device)
+    result = execute_pxi(file, max_steps, device=device, threads=threads)
     save_image(result, target, layout=layout)
-    regions = [r for r in load_program(result).regions if r.role in ("matrix", "vector", "scalar")]
+    regions = [
+        r
+        for r in load_program(result).regions
+        if r.role in ("matrix", "vector", "scalar", "tensor")
+    ]
     if as_json:
         values = [
             {
@@ -193,8 +199,9 @@ def pack(source: Path, target: Path) -> None:
     """Rewrite SOURCE as a compressed PNG at TARGET; the pixels stay the same."""
     from pxvm.core.container import pack as pack_file
 
+    before = source.stat().st_size
     pack_file(source, target)
-    click.echo(f"{source}: {source.stat().st_size} bytes, {target}: {target.stat().st_size} bytes")
+    click.echo(f"{source}: {before} bytes, {target}: {target.stat().st_size} bytes")
 
 
 @cli.command(short_help="Lay a .pxi out so that it can be memory-mapped.")
@@ -204,8 +211,9 @@ def unpack(source: Path, target: Path) -> None:
     """Rewrite SOURCE as a mappable PNG at TARGET; the pixels stay the same."""
     from pxvm.core.container import unpack as unpack_file
 
+    before = source.stat().st_size
     unpack_file(source, target)
-    click.echo(f"{source}: {source.stat().st_size} bytes, {target}: {target.stat().st_size} bytes")
+    click.echo(f"{source}: {before} bytes, {target}: {target.stat().st_size} bytes")
 
 
 def main() -> None:

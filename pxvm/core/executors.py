@@ -14,7 +14,6 @@ from typing import Protocol, cast
 from pxvm.core.errors import DeviceError
 from pxvm.core.program import Image, Program
 
-PREFERENCE = ("cpu", "reference")
 DEVICES = ("auto", "cpu", "gpu", "reference")
 
 
@@ -24,7 +23,9 @@ class Executor(Protocol):
     def available(self) -> str:
         """Empty, or why this executor cannot run on this machine."""
 
-    def run(self, image: Image, program: Program, max_steps: int | None) -> int:
+    def run(
+        self, image: Image, program: Program, max_steps: int | None, threads: int | None = None
+    ) -> int:
         """Run ``program`` in place; returns the number of instructions executed."""
 
 
@@ -44,16 +45,18 @@ def installed() -> list[str]:
     return names
 
 
-def executor(device: str = "auto") -> Executor:
-    """The executor for ``device``; "auto" takes the fastest that is available.
+def executor(device: str = "auto", dialect: int = 0) -> Executor:
+    """The executor for ``device``.
+
+    "auto" takes the compiled executor for dialect 1 where it can run, else the reference: a
+    dialect 0 program is done before a compiler's runtime is loaded.
 
     Raises DeviceError naming the devices that can be used.
     """
     names = installed()
     if device == "auto":
-        for name in PREFERENCE:
-            if name in names and not load(name).available():
-                return load(name)
+        fast = dialect and "cpu" in names and not load("cpu").available()
+        return load("cpu" if fast else "reference")
     if device not in names:
         raise DeviceError(f"no executor for device {device!r}; there are auto, {', '.join(names)}")
     found = load(device)

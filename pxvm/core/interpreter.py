@@ -18,7 +18,13 @@ from pxvm.core.verifier import verify
 __all__ = ["execute_pxi", "run_program", "save_image"]
 
 
-def run_program(image: Image, max_steps: int | None = None, *, device: str = "auto") -> Image:
+def run_program(
+    image: Image,
+    max_steps: int | None = None,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+) -> Image:
     """Run the program in ``image`` in place and return the same array.
 
     Args:
@@ -26,6 +32,7 @@ def run_program(image: Image, max_steps: int | None = None, *, device: str = "au
         max_steps: at most so many instructions are executed; stopping there is no error. None
             means 1,024 in dialect 0, and until Halt or Yield in dialect 1.
         device: "auto", "reference", or another installed executor; all give the same bytes.
+        threads: worker threads of the compiled executor; None takes every processor.
 
     Raises:
         ProgramError: the program was refused before anything ran.
@@ -35,14 +42,20 @@ def run_program(image: Image, max_steps: int | None = None, *, device: str = "au
     if max_steps is not None and max_steps < 0:
         raise ProgramError(f"max_steps is at least 0; found {max_steps}")
     program = verify(image)
-    executors.executor(device).run(image, program, max_steps)
+    executors.executor(device, program.dialect).run(image, program, max_steps, threads)
     return image
 
 
-def execute_pxi(path: str | Path, max_steps: int | None = None, *, device: str = "auto") -> Image:
+def execute_pxi(
+    path: str | Path,
+    max_steps: int | None = None,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+) -> Image:
     """Run the program in a ``.pxi`` file (any lossless PNG) and return the resulting image.
 
     The file itself is never changed. Arguments and errors as for ``run_program``; also
     FormatError when the file is no readable PNG, and OSError.
     """
-    return run_program(open_image(path), max_steps, device=device)
+    return run_program(open_image(path), max_steps, device=device, threads=threads)
