@@ -59,7 +59,7 @@ class Machine:
         instruction = self.next
         if instruction is None:
             return None
-        named = self._operands(instruction)
+        named = self.operands(instruction)
         if self._runner:
             if self._runner.state[State.STATUS] == YIELDED:
                 self._runner.state[State.STATUS] = READY
@@ -72,7 +72,8 @@ class Machine:
         writes = tuple(region for mode, region in named if mode.writes)
         return Step(instruction, reads, writes)
 
-    def _operands(self, instruction: Instruction) -> list[tuple[Mode, Region]]:
+    def operands(self, instruction: Instruction) -> list[tuple[Mode, Region]]:
+        """The regions that an instruction names, executed at this point, each with its mode."""
         if self._runner:
             base = int(self._runner.state[State.BASE])
             return self._runner.network.operand_regions(instruction, base)
@@ -95,8 +96,12 @@ class Machine:
         return self.steps, np.array(self.image)
 
     def restore(self, saved: tuple[int, Image]) -> None:
-        """Come back to a snapshot of this machine; the image changes in place."""
+        """Come back to a snapshot of this machine; the image changes in place.
+
+        A caller that has put the pixels back itself passes this machine's own image.
+        """
         self.steps = saved[0]
-        self.image[...] = saved[1]
+        if saved[1] is not self.image:
+            self.image[...] = saved[1]
         if self._runner:
             self._runner.load()

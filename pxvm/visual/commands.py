@@ -1,0 +1,182 @@
+"""The click commands ``view``, ``trace``, ``diff`` and ``debug``; ``pxvm.cli`` adds them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+FILE = click.Path(path_type=Path)
+
+
+def _output(file: Path, kind: str, given: Path | None) -> Path:
+    return given or file.with_name(f"{file.stem}.{kind}.png")
+
+
+def _echo_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+@click.command(short_help="Render a labelled picture of a program.")
+@click.argument("file", type=FILE)
+@click.option("-o", "--output", type=FILE, help="Picture to write (default: FILE.view.png).")
+@click.option("--scale", type=click.IntRange(1, 64), help="Dots for one pixel of the program.")
+@click.option("--run", "run_first", is_flag=True, help="Run the program first, show the result.")
+@click.option("--json", "as_json", is_flag=True, help="Print what the picture shows as JSON.")
+def view(
+    file: Path, output: Path | None, scale: int | None, run_first: bool, as_json: bool
+) -> None:
+    """Render a labelled picture of FILE: instructions, pixels, every region's values.
+
+    --json prints {"output": path, "width": dots, "height": dots, "dialect": 0 or 1,
+    "instructions": [text], "regions": [{"name", "role", "encoding", "shape", "color": [r, g, b]}]}.
+    """
+    from pxvm.core.container import open_image
+    from pxvm.core.interpreter import run_program
+    from pxvm.core.program import load_program
+    from pxvm.visual.theme import region_colors
+    from pxvm.visual.view import render_view
+
+    image = open_image(file)
+    if run_first:
+        run_program(image)
+    picture = render_view(image, scale=scale)
+    target = _output(file, "view", output)
+    picture.save(target, format="PNG")
+    if not as_json:
+        click.echo(f"wrote {target}: {picture.width}x{picture.height} dots")
+        return
+    program = load_program(image)
+    colors = region_colors(program)
+    regions = [
+        {"name": r.name, "role": r.role, "encoding": r.encoding, "shape": r.shape,
+         "color": colors[r.name]}
+        for r in program.regions
+    ]  # fmt: skip
+    _echo_json(
+        {"output": str(target), "width": picture.width, "height": picture.height,
+         "dialect": program.dialect, "instructions": [str(i) for i in program.instructions],
+         "regions": regions}
+    )  # fmt: skip
+
+
+@click.command(short_help="Table and animation of a run.")
+@click.argument("file", type=FILE)
+@click.option("-o", "--output", type=FILE, help="Animated PNG (default: FILE.trace.png).")
+@click.option("--no-picture", is_flag=True, help="Only the table.")
+@click.option("--max-steps", type=click.IntRange(0), default=1024, show_default=True)
+@click.option("--scale", type=click.IntRange(1, 64), help="Dots for one pixel of the program.")
+@click.option("--json", "as_json", is_flag=True, help="Print the steps as JSON.")
+def trace(
+    file: Path,
+    output: Path | None,
+    no_picture: bool,
+    max_steps: int,
+    scale: int | None,
+    as_json: bool,
+) -> None:
+    """Run FILE step by step: print a table, write an animated PNG. FILE is never changed.
+
+    --json prints {"steps": [{"step", "index", "text", "name", "reads": [region], "writes":
+    [region], "changed": pixels, "low", "high"}], "stopped": "halted", "max_steps" or the error,
+    "output": path or null}; low and high are the extremes of the first region written, or null.
+    """
+    from pxvm.core.container import open_image
+    from pxvm.visual.trace import trace as run_trace
+
+    image = open_image(file)
+    found = run_trace(image, max_steps=max_steps, frames=not no_picture, scale=scale)
+    target = None if no_picture else _output(file, "trace", output)
+    if target:
+        found.save(target)
+    if as_json:
+        _echo_json({**found.to_dict(), "output": str(target) if target else None})
+    else:
+        _print_table(found.table())
+        click.echo(f"{found.stopped} after {len(found.rows)} steps" if not found.error else "")
+        if target:
+            click.echo(f"wrote {target}: {len(found.frames)} frames")
+    if found.error:
+        raise found.error
+
+
+def _print_table(table: Any) -> None:
+    import shutil
+
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:  # a pipe has no width: nothing is cut
+        console = Console(width=max(200, shutil.get_terminal_size().columns))
+    console.print(table)
+
+
+@click.command(short_help="First differing pixel of two images.")
+@click.argument("a", type=FILE)
+@click.argument("b", type=FILE)
+@click.option("-o", "--output", type=FILE, help="Picture of both and their differences.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+def diff(a: Path, b: Path, output: Path | None, as_json: bool) -> None:
+    """Compare images A and B; exit status 0 when they are equal, 1 when not, 2 on bad input.
+
+    --json prints {"same", "shapes": [[height, width]] of both, "count": differing pixels, "first":
+    [x, y], "pixels": [rgba, rgba], "region", "instruction", "written_by": [text], "element":
+    [index], "values": [a, b], "regions": {name: count}, "output": path or null}; what does not
+    apply is null or empty.
+    """
+    from pxvm.core.container import open_image
+    from pxvm.visual.diff import diff as compare
+
+    found = compare(open_image(a), open_image(b))
+    if output:
+        found.picture().save(output, format="PNG")
+    if as_json:
+        _echo_json({**found.to_dict(), "output": str(output) if output else None})
+    else:
+        click.echo(str(found))
+        if output:
+            click.echo(f"wrote {output}")
+    if not found.same:
+        raise SystemExit(1)
+
+
+@click.command(short_help="Step forward and back in a terminal.")
+@click.argument("file", type=FILE)
+@click.option("--commands", help='Commands divided by ";", such as "step; print @8; back".')
+@click.option("--json", "as_json", is_flag=True, help="With --commands: print outputs as JSON.")
+def debug(file: Path, commands: str | None, as_json: bool) -> None:
+    """Debug FILE in the terminal: forward, back, breakpoints, watches. FILE is never changed.
+
+    With --commands nothing is interactive: each command and what it shows is printed. The command
+    "help" lists the language. --json prints [{"command", "output"}] instead.
+    """
+    from pxvm.core.container import open_image
+    from pxvm.core.errors import PxvmError
+    from pxvm.visual.session import Session
+
+    if commands is None and as_json:
+        raise click.UsageError("--json needs --commands")
+    session = Session(open_image(file))
+    if commands is not None:
+        done: list[dict[str, str]] = []
+        try:
+            for command, shown in session.script(commands):
+                done.append({"command": command, "output": shown})
+                if not as_json:
+                    click.echo(f"> {command}\n{shown}" if shown else f"> {command}")
+        finally:
+            if as_json:
+                _echo_json(done)
+        return
+    try:
+        from pxvm.visual.debugger import Debugger
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "textual":
+            raise
+        raise PxvmError(
+            "the terminal debugger needs Textual: pip install 'pxvm[debug]'"
+            ' (--commands "step; back" works without)'
+        ) from None
+    Debugger(session, file.name).run()

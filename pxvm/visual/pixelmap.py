@@ -1,0 +1,214 @@
+"""The program's actual pixels, enlarged or reduced, with every region outlined and named.
+
+The map is a grid of *cells*. Enlarged, a cell is one pixel of the program, ``zoom`` dots wide;
+reduced, a cell is one dot for ``step`` x ``step`` pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pxvm.core.program import Image, Instruction, Program, Region
+from pxvm.visual import theme
+from pxvm.visual.blocks import Block, Page
+from pxvm.visual.glyphs import text_mask, text_size
+from pxvm.visual.pixels import Rectangle, bounds, rectangles
+from pxvm.visual.theme import Color
+
+Colors = NDArray[np.uint8]
+MOST_WIDE, MOST_HIGH = 1104, 640
+LARGEST_ZOOM = 32
+GRID_FROM = 8  # zoom from which cells are set apart
+GLYPH_FROM = 14  # zoom from which instructions show their glyph
+
+
+class PixelMap:
+    """Where pixels of a program stand on the map, and how to draw them.
+
+    Args:
+        shape: (height, width) of the program's image.
+        scale: dots for one pixel; None takes the largest that fits ``reach``. One that would not
+            fit is reduced.
+        reach: (width, height) in dots that the map may take.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        scale: int | None = None,
+        reach: tuple[int, int] = (MOST_WIDE, MOST_HIGH),
+    ) -> None:
+        self.image_height, self.image_width = shape
+        fits = min(reach[0] // self.image_width, reach[1] // self.image_height)
+        self.zoom = max(1, min(scale or LARGEST_ZOOM, fits))
+        self.step = 1
+        if not fits:
+            self.step = max(-(-self.image_width // reach[0]), -(-self.image_height // reach[1]))
+        self.columns = -(-self.image_width // self.step)
+        self.rows = -(-self.image_height // self.step)
+        self.width, self.height = self.columns * self.zoom, self.rows * self.zoom
+
+    @property
+    def caption(self) -> str:
+        """What a dot means."""
+        if self.step > 1:
+            return f"one dot is {self.step} x {self.step} pixels"
+        return "pixels as they are" if self.zoom == 1 else f"pixels enlarged {self.zoom} times"
+
+    def box(self, rectangle: Rectangle) -> Rectangle:
+        """The dots (x0, y0, x1, y1) that show a rectangle of pixels."""
+        x0, y0, x1, y1 = rectangle
+        step, zoom = self.step, self.zoom
+        return x0 // step * zoom, y0 // step * zoom, -(-x1 // step) * zoom, -(-y1 // step) * zoom
+
+    def cells(self, image: Image) -> Colors:
+        """One colour for each cell, alpha left out: uint8 (rows, columns, 3)."""
+        if self.step == 1:
+            return np.ascontiguousarray(image[..., :3])
+        cells = np.empty((self.rows, self.columns, 3), np.uint8)
+        starts = np.arange(0, self.image_width, self.step)
+        for row in range(self.rows):
+            band = image[row * self.step : (row + 1) * self.step, :, :3].astype(np.uint32)
+            sums = np.add.reduceat(band.sum(axis=0), starts, axis=0)
+            counts = np.minimum(starts + self.step, self.image_width) - starts
+            cells[row] = sums // (counts * len(band))[:, None]
+        return cells
+
+    def enlarge(self, cells: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Cells as dots."""
+        return cells.repeat(self.zoom, 0).repeat(self.zoom, 1)
+
+    def dots(self, image: Image) -> Colors:
+        """The map without marks: uint8 (height, width, 3)."""
+        dots = np.array(self.enlarge(self.cells(image)), np.uint8)
+        if self.zoom >= GRID_FROM:
+            for lines in (dots[self.zoom - 1 :: self.zoom], dots[:, self.zoom - 1 :: self.zoom]):
+                lines[...] = lines // 2 + np.array(theme.BACKGROUND, np.uint8) // 2
+        return dots
+
+    def outline(self, dots: Colors, boxes: Iterable[Rectangle], color: Color) -> None:
+        """Draw the border of what the boxes of pixels cover, just inside it."""
+        placed = [self.box(rectangle) for rectangle in boxes]
+        left, top, right, bottom = bounds(placed)
+        if left >= right:
+            return
+        inside = np.zeros((bottom - top + 2, right - left + 2), bool)
+        for x0, y0, x1, y1 in placed:
+            inside[y0 - top + 1 : y1 - top + 1, x0 - left + 1 : x1 - left + 1] = True
+        core = inside
+        for _ in range(2 if self.zoom >= 6 else 1):
+            core = _shrunk(core)
+        border = (inside & ~core)[1:-1, 1:-1]
+        part = dots[top:bottom, left:right]
+        # A border one dot wide would hide a thin region that is not enlarged: let it shine through.
+        share = 1.0 if self.zoom >= 3 else 0.7
+        part[border] = (part[border] * (1 - share) + np.array(color) * share).astype(np.uint8)
+
+    def mark(self, dots: Colors, xs: NDArray[np.int64], ys: NDArray[np.int64]) -> None:
+        """Highlight pixels: bright frames where cells are large, a tinted patch with a bright
+        border where they are small, bright cells where they are tiny."""
+        cells = np.zeros((self.rows, self.columns), bool)
+        cells[ys // self.step, xs // self.step] = True
+        marked = np.array(self.enlarge(cells), bool)
+        if self.zoom >= 12:
+            place = np.arange(self.zoom)
+            edge = (place < 2) | (place >= self.zoom - 2)
+            frame = edge[:, None] | edge[None, :]
+            marked &= np.tile(frame, (self.rows, self.columns))
+        elif self.zoom >= 4:
+            border = marked & ~_shrunk(marked)
+            tinted = dots[marked] * 0.65 + np.array(theme.CHANGED) * 0.35
+            dots[marked] = tinted.astype(np.uint8)
+            marked = border
+        dots[marked] = theme.CHANGED
+
+    def glyphs(self, dots: Colors, instructions: Iterable[Instruction]) -> None:
+        """Write each instruction's glyph on its pixel, in the opcode's colour."""
+        if self.zoom < GLYPH_FROM:
+            return
+        for i in instructions:
+            mask = text_mask(i.op.glyph, "bold")
+            y = i.y * self.zoom + (self.zoom - mask.shape[0] + 1) // 2
+            x = i.x * self.zoom + (self.zoom - mask.shape[1] + 1) // 2
+            cell = dots[i.y * self.zoom : (i.y + 1) * self.zoom, i.x * self.zoom :][:, : self.zoom]
+            cell[1:-1, 1:-1] = theme.mix(i.op.color, theme.BACKGROUND, 0.72)
+            dots[y : y + mask.shape[0], x : x + mask.shape[1]][mask] = i.op.color
+
+
+def _shrunk(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Dots whose four neighbours are inside as well."""
+    padded = np.pad(inside, 1)
+    across = padded[1:-1, :-2] & padded[1:-1, 2:]
+    return inside & across & padded[:-2, 1:-1] & padded[2:, 1:-1]
+
+
+def map_block(pixel_map: PixelMap, dots: Colors, program: Program) -> Block:
+    """A map beside the names of its regions, each with a line to where it starts."""
+    colors = theme.region_colors(program)
+    beside, within = _labels(pixel_map, program)
+    gutter = max((text_size(r.name, "bold")[0] for r, _, _ in beside), default=0)
+    gutter += 22 if beside else 0
+
+    def paint(page: Page, x: int, y: int) -> None:
+        page.pixels(x + gutter, y, dots)
+        page.box(
+            x + gutter - 1, y - 1, pixel_map.width + 2, pixel_map.height + 2, outline=theme.LINE
+        )
+        for region, start, place in beside:
+            color = colors[region.name]
+            width, height = text_size(region.name, "bold")
+            page.text(x + gutter - 22 - width, y + place - height // 2, region.name, color, "bold")
+            bend = x + gutter - 18
+            points = [(bend, y + place), (bend + 4, y + place), (x + gutter - 6, y + start)]
+            page.draw.line([*points, (x + gutter - 2, y + start)], fill=color)
+        for region, left, top in within:
+            width, height = text_size(region.name, "small")
+            page.box(x + gutter + left, y + top, width + 4, height + 2, fill=theme.BACKGROUND)
+            page.text(x + gutter + left + 2, y + top + 1, region.name, colors[region.name], "small")
+
+    return Block(gutter + pixel_map.width, pixel_map.height, paint)
+
+
+Label = tuple[Region, int, int]
+
+
+def _labels(pixel_map: PixelMap, program: Program) -> tuple[list[Label], list[Label]]:
+    """((region, y of its start, y of the label) beside, (region, x, y) within the map).
+
+    Regions that start at the left edge are named beside the map, as many as have room, the
+    largest first; others inside, where their name fits.
+    """
+
+    def room_for(name: str) -> int:
+        return text_size(name, "small")[0] + 8
+
+    spacing = text_size("x", "bold")[1] + 1
+    room = max(1, pixel_map.height // spacing)
+    beside: list[tuple[int, Region, int]] = []
+    within: list[Label] = []
+    for region in program.regions:
+        x0, y0, x1, y1 = pixel_map.box(bounds(rectangles(region.spans)))
+        if x0 == 0:
+            first = pixel_map.zoom // 2 if pixel_map.zoom > 3 else min(4, (y1 - y0) // 2)
+            beside.append(((x1 - x0) * (y1 - y0), region, y0 + first))
+        elif y1 - y0 > 14 and x1 - x0 > (3 if y1 - y0 < 40 else 1) * room_for(region.name):
+            within.append((region, x0 + 3, y0 + 3))
+    beside.sort(key=lambda found: -found[0])
+    rows = sorted(((start, region) for _, region, start in beside[:room]), key=lambda r: r[0])
+    places = _spread([start for start, _ in rows], spacing, pixel_map.height)
+    return [(r, start, place) for (start, r), place in zip(rows, places, strict=True)], within
+
+
+def _spread(wanted: list[int], spacing: int, height: int) -> list[int]:
+    """Places as near to the wanted ones as possible, in order, at least ``spacing`` apart."""
+    places: list[int] = []
+    for want in wanted:
+        places.append(max(want, places[-1] + spacing if places else 0))
+    limit = height - spacing // 2
+    for index in range(len(places) - 1, -1, -1):
+        places[index] = min(places[index], limit)
+        limit = places[index] - spacing
+    return places
