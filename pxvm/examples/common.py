@@ -1,0 +1,54 @@
+"""What the examples share: where files go, how a result is shown, and how a wrong one fails."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pxvm.core.container import save_image
+from pxvm.core.program import Image, load_program
+from pxvm.visual.view import render_view
+
+DEMO = Path(__file__).resolve().parents[2] / "demo"
+
+
+def shown(path: Path) -> str:
+    """A path as the reader would type it from the repository's root."""
+    return path.relative_to(DEMO.parent).as_posix()
+
+
+def save_program(image: Image, path: Path) -> None:
+    """Write a program to ``path`` and say so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_image(image, path)
+    print(f"wrote {shown(path)}: a program of {image.shape[1]} x {image.shape[0]} pixels")
+
+
+def tell_program(path: Path, image: Image) -> None:
+    """Print the instructions of a program that is about to run."""
+    print(f"running {shown(path)}:")
+    for instruction in load_program(image).instructions:
+        print(f"  {instruction!s:<10} {instruction.op.name}: {instruction.op.semantics}")
+
+
+def save_result(image: Image, name: str) -> None:
+    """Leave two pictures in ``demo/``: the resulting image itself, and a labelled view of it."""
+    result, view = DEMO / f"{name}.result.png", DEMO / f"{name}.view.png"
+    save_image(image, result)
+    render_view(image).save(view)
+    print(f"wrote {shown(result)}, the result, and {shown(view)}, the result with labels")
+
+
+def check(what: str, found: Any, expected: Any, tolerance: float = 0.0) -> None:
+    """Print a result and compare it; exits with status 1 and a message when it is wrong.
+
+    Args:
+        tolerance: largest difference of an element that is still right.
+    """
+    values, wanted = np.asarray(found), np.asarray(expected)
+    print(f"{what} = {values.round(3).tolist()}")
+    if values.shape != wanted.shape or (abs(values - wanted) > tolerance).any():
+        sys.exit(f"WRONG: {what} is {values.tolist()}; expected {wanted.tolist()}")

@@ -1,0 +1,99 @@
+"""Every example of dialect 0 as a reader runs it: a copy of the tree, a new process, no install."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("dot", "matmul", "add_relu", "font_code")
+PICTURES = {
+    "dot": ["dot_test"],
+    "matmul": ["matmul_test"],
+    "add_relu": ["add_relu_test"],
+    "font_code": ["font_code_test", "hello"],
+}
+PRINTS = {
+    "dot": "[1, 2, 3, 4] . [10, 20, 30, 40] = 300",
+    "matmul": "C = A x B = [[58, 64], [139, 154]]",
+    "add_relu": "relu(p + q), clamped to 0..255 = [200, 255, 33, 4]",
+    "font_code": "the program wrote HELLO into its own picture",
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the package, so that nothing is written into this one."""
+    leave = shutil.ignore_patterns("__pycache__", "networks", "data", "models", "cpu", "gpu")
+    shutil.copytree(ROOT / "pxvm", tmp_path / "pxvm", ignore=leave)
+    return tmp_path
+
+
+def example(tree: Path, name: str) -> subprocess.CompletedProcess[str]:
+    """Run pxvm/examples/NAME.py of the copy."""
+    return subprocess.run(
+        [sys.executable, f"pxvm/examples/{name}.py"], cwd=tree, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_run_makes_what_is_missing_and_leaves_pictures(tree: Path, name: str):
+    done = example(tree, f"run_{name}_test")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert PRINTS[name] in done.stdout
+    for picture in PICTURES[name]:
+        assert f"wrote demo/{picture}.pxi" in done.stdout
+        for kind in ("result", "view"):
+            with Image.open(tree / "demo" / f"{picture}.{kind}.png") as image:
+                assert np.asarray(image).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_make_then_run(tree: Path, name: str):
+    made = example(tree, f"make_{name}_test")
+    assert (made.returncode, made.stderr) == (0, "")
+    files = {path: path.read_bytes() for path in (tree / "demo").iterdir()}
+    assert {path.stem for path in files} == set(PICTURES[name])
+    done = example(tree, f"run_{name}_test")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ".pxi: a program of" not in done.stdout, "what is there is not made again"
+    assert all(path.read_bytes() == data for path, data in files.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "x", "y"),
+    [
+        ("dot", "dot_test", 2, 1),
+        ("matmul", "matmul_test", 4, 4),
+        ("add_relu", "add_relu_test", 0, 1),
+        ("add_relu", "add_relu_test", 7, 4),
+        ("font_code", "font_code_test", 5, 1),
+        ("font_code", "hello", 3, 1),
+    ],
+)
+def test_a_wrong_result_fails_loudly(tree: Path, name: str, file: str, x: int, y: int):
+    assert example(tree, f"make_{name}_test").returncode == 0
+    path = tree / "demo" / f"{file}.pxi"
+    with Image.open(path) as picture:
+        image = np.array(picture)
+    image[y, x, 0] ^= 5
+    Image.fromarray(image).save(path, "PNG")
+    done = example(tree, f"run_{name}_test")
+    assert done.returncode == 1
+    assert done.stderr.startswith("WRONG: ") and "expected" in done.stderr
+
+
+def test_requirements_are_those_of_the_package():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(r"^dependencies = \[([^]]*)\]", project, re.MULTILINE)
+    assert found is not None
+    wanted = sorted(re.findall(r'"([^"]+)"', found[1]))
+    lines = (ROOT / "pxvm/requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert sorted(line for line in lines if line and not line.startswith("#")) == wanted
