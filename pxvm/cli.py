@@ -6,11 +6,14 @@ import importlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pxvm import __version__
+
+if TYPE_CHECKING:
+    from pxvm.core.program import Region
 
 # Commands that live beside what they show: name -> (module, one line for the list).
 ELSEWHERE = {
@@ -59,6 +62,13 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def shows_result(region: Region) -> bool:
+    """True for what a person wants to see after a run: no code, font, constants or caches."""
+    if region.role == "tensor":
+        return region.encoding in ("I32 state", "I8 state")
+    return region.role in ("matrix", "vector", "scalar")
+
+
 @cli.command(short_help="Run a program; its image becomes the result.")
 @click.argument("file", type=FILE)
 @click.option("-o", "--output", type=FILE, help="Where the result goes (default: FILE.out.png).")
@@ -83,11 +93,7 @@ def run(
     target = output or file.with_name(f"{file.stem}.out.png")
     result = execute_pxi(file, max_steps, device=device, threads=threads)
     save_image(result, target, layout=layout)
-    regions = [
-        r
-        for r in load_program(result).regions
-        if r.role in ("matrix", "vector", "scalar", "tensor")
-    ]
+    regions = [r for r in load_program(result).regions if shows_result(r)]
     if as_json:
         values = [
             {
