@@ -3,20 +3,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint bench docs clean
+SECONDS ?= 60
+.PHONY: help setup demo test lint fuzz bench docs clean
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(STAMP): pyproject.toml
 	@echo "== creating $(VENV) and installing pxvm with its development tools"
-	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "pxvm needs Python 3.10 or newer"'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "pxvm needs Python 3.10 or newer; found " + sys.version)'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 setup: $(STAMP) ## create .venv and install what pxvm needs
 
-demo: $(STAMP) ## run the main job on real input; pictures go to demo/
+demo: $(STAMP) ## run every example on real input; pictures go to demo/
+	@echo "== running the examples; pictures go to demo/"
 	@$(BIN)/python pxvm/examples/demo.py
 
 lint: $(STAMP)
@@ -28,6 +30,9 @@ lint: $(STAMP)
 test: lint ## lint, types and all tests
 	@echo "== pytest"
 	@$(BIN)/python -m pytest
+
+fuzz: $(STAMP) ## random programs on two executors for SECONDS seconds (default 60)
+	@$(BIN)/python -m tests.differential --seconds $(SECONDS) --devices reference,cpu
 
 bench: $(STAMP) ## benchmarks, each beside its peer
 	@$(BIN)/python -m benchmarks

@@ -1,0 +1,40 @@
+"""The tour: every example in turn, pictures in demo/. Run by ``make demo``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+
+STOPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("A dot product: two rows of pixels, one pixel of result", ("run_dot_test.py",)),
+    ("A matrix product inside a picture", ("run_matmul_test.py",)),
+    ("Addition and ReLU", ("run_add_relu_test.py",)),
+    ("A program that is text, and a program that writes HELLO", ("run_font_code_test.py",)),
+    ("A network trained and written as one PNG", ("encode_pixellm_forward.py",)),
+    ("Its predictions, every logit read from the PNG", ("run_pixellm_forward.py",)),
+    ("Text from the PNG", ("generate_text.py",)),
+    ("How close the PNG is to float32", ("validate_pixellm_accuracy.py",)),
+    ("Handwritten digits recognised by two PNGs", ("digits.py",)),
+)
+
+
+def main() -> int:
+    """Run every stop; 0 when all of them succeeded."""
+    for number, (title, command) in enumerate(STOPS, 1):
+        print(f"\n== {number}/{len(STOPS)}  {title}", flush=True)
+        script, *arguments = command
+        done = subprocess.run([sys.executable, str(HERE / script), *arguments], cwd=ROOT)
+        if done.returncode:
+            print(f"{script} failed with exit status {done.returncode}", file=sys.stderr)
+            return 1
+    pictures = sorted(path.name for path in (ROOT / "demo").glob("*.view.png"))
+    print(f"\nPictures in {ROOT / 'demo'}: {', '.join(pictures)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
