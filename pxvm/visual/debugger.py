@@ -65,6 +65,10 @@ class Debugger(App[None]):
     #left {{ width: 50%; }}
     .pane {{ border: round {_style(theme.LINE)}; border-title-color: {_style(theme.MUTED)};
              padding: 0 1; }}
+    .pane, CommandInput {{ scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0;
+        scrollbar-color: {_style(theme.LINE)}; scrollbar-background: {_style(theme.BACKGROUND)};
+        scrollbar-color-hover: {_style(theme.MUTED)};
+        scrollbar-background-hover: {_style(theme.BACKGROUND)}; }}
     .pane:focus {{ border: round {_style(theme.MUTED)}; }}
     #listing {{ height: 1fr; }}
     #watches {{ height: 1fr; }}
@@ -81,6 +85,7 @@ class Debugger(App[None]):
         Binding("c", "run_command('continue')", "Continue"),
         Binding("r", "run_command('reverse')", "Reverse"),
         Binding("home", "run_command('goto 0')", "Start"),
+        Binding("z", "zoom", "Zoom"),
         Binding("colon,slash", "command", "Command", key_display=":"),
         Binding("escape", "leave", "Stop/keys", priority=True),
         Binding("q,ctrl+c", "quit", "Quit", priority=False),
@@ -92,6 +97,8 @@ class Debugger(App[None]):
         self.sub_title = name
         self.interrupt = threading.Event()
         self.running = False
+        self.close = False
+        session.show_watches = False
 
     def compose(self) -> ComposeResult:
         """The parts of the screen."""
@@ -128,6 +135,11 @@ class Debugger(App[None]):
     def action_command(self) -> None:
         """Go to the command line."""
         self.query_one(CommandInput).focus()
+
+    def action_zoom(self) -> None:
+        """The whole picture, or the part around the changes."""
+        self.close = not self.close
+        self.show()
 
     def action_leave(self) -> None:
         """Stop a long run, and leave the command line."""
@@ -180,9 +192,11 @@ class Debugger(App[None]):
         width, height = picture.content_size
         if width and height:
             changes = self.session.last[1] if self.session.last else None
-            picture.update(
-                text.picture_blocks(self.session.image, width, height, changes, self.session.next)
+            blocks, shown = text.picture_blocks(
+                self.session.image, width, height, changes, self.session.next, close=self.close
             )
+            picture.update(blocks)
+            picture.border_title = f"Picture: {shown}"
 
     def _status(self) -> Text:
         height, width = self.session.image.shape[:2]
@@ -197,7 +211,8 @@ class Debugger(App[None]):
 
     def _listing(self) -> Text:
         listing = Text(no_wrap=True, overflow="ellipsis")
-        room = max(3, self.query_one("#listing").content_size.height)
+        width, height = self.query_one("#listing").content_size
+        room = max(3, height)
         code = self.session.program.instructions
         upcoming = self.session.next
         here = upcoming.index if upcoming else len(code) - 1
@@ -206,13 +221,15 @@ class Debugger(App[None]):
         for i in code[first : first + room]:
             current = upcoming is not None and i.index == here
             stops = any(point.stops_before(i) for point in points)
-            line = Text("●" if stops else " ", _style(theme.NEGATIVE))
+            line = Text()
+            line.append("●" if stops else " ", _style(theme.NEGATIVE))
             line.append("▶" if current else " ", _style(theme.CHANGED))
             line.append(f"{i.index:>4} ", theme_muted())
             line.append(f"{i.op.glyph} ", f"bold {_style(i.op.color)}")
             line.append(f"{i.op.name:<12} ", _style(i.op.color))
             line.append(self.session.operand_names(i) or str(i), "" if current else theme_muted())
             if current:
+                line.pad_right(max(0, width - len(line)))
                 line.stylize(f"on {_style(theme.LINE)}")
             listing.append_text(line).append("\n")
         return listing

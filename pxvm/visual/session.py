@@ -53,6 +53,7 @@ class Session:
 
     Attributes:
         last: (instruction, changes) of the step that was made or undone last, or None.
+        show_watches: whether commands that move show watched regions as well.
 
     Raises ProgramError when the program is refused.
     """
@@ -63,6 +64,7 @@ class Session:
         self.machine = self.history.machine
         self.breakpoints: dict[int, Breakpoint] = {}
         self.watches: list[str] = []
+        self.show_watches = True
         self.last: tuple[Instruction, Changes] | None = None
         self._numbers = 0
 
@@ -159,7 +161,7 @@ class Session:
                 yield command.strip(), self.execute(command)
 
     def _moved(self, what: str) -> str:
-        return "\n".join([what, *self._watched()] if what else self._watched())
+        return "\n".join([what, *self._watched()] if self.show_watches else [what]).strip("\n")
 
     def _watched(self) -> list[str]:
         return [line for name in self.watches for line in self.show(name)]
@@ -178,8 +180,7 @@ class Session:
         if not self.last:
             return "nothing has run yet"
         instruction, changes = self.last
-        count = len(changes)
-        return f"{instruction} {instruction.op.name}, {count} pixel{'s' * (count != 1)} changed"
+        return f"{instruction} {instruction.op.name}, {plural(len(changes), 'pixel')} changed"
 
     def _do_step(self, rest: str, stop: Callable[[], bool]) -> str:
         lines: list[str] = []
@@ -191,7 +192,7 @@ class Session:
             lines if len(lines) <= 10 else [*lines[:3], f"... {len(lines) - 6} more", *lines[-3:]]
         )
         if self.machine.halted:
-            shown.append(f"halted after {self.position} steps")
+            shown.append(f"halted after {plural(self.position, 'step')}")
         return self._moved("\n".join(shown))
 
     def _do_back(self, rest: str, stop: Callable[[], bool]) -> str:
@@ -301,6 +302,11 @@ class Session:
 
     def _do_help(self, rest: str, stop: Callable[[], bool]) -> str:
         return "\n".join(f"  {usage:<18} {what}" for usage, what in COMMANDS.values())
+
+
+def plural(count: int, word: str) -> str:
+    """ "1 step", "2 steps" """
+    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def arrow(reads: list[Region], writes: list[Region]) -> str:

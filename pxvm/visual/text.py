@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pxvm.core.program import Image, Instruction
 from pxvm.visual import theme
+from pxvm.visual.pixelmap import PixelMap
 from pxvm.visual.pixels import Changes
 
 if TYPE_CHECKING:
@@ -118,19 +119,52 @@ def picture_blocks(
     rows: int,
     changes: Changes | None = None,
     current: Instruction | None = None,
-) -> Text:
+    *,
+    close: bool = False,
+) -> tuple[Text, str]:
     """The program's pixels as half blocks, changed ones and the current instruction marked.
 
-    Fits ``columns`` x ``rows`` characters: enlarged by an integer, or sampled.
+    Args:
+        columns, rows: characters that the picture may take.
+        close: at least one dot for a pixel; of a larger image the part around the changes (or the
+            current instruction) is shown. Otherwise a larger image is reduced.
+
+    Returns:
+        (the picture, what it shows in words).
     """
+    left = top = 0
+    if close:
+        left, top = _corner(image, columns, 2 * rows, changes, current)
+        image = image[top : top + 2 * rows, left : left + columns]
     height, width = image.shape[:2]
-    zoom = max(1, min(columns // width, 2 * rows // height))
-    step = max(1, -(-width // max(1, columns)), -(-height // max(1, 2 * rows)))
-    colors = np.array(image[::step, ::step, :3])
+    placed = PixelMap((height, width), None, (max(1, columns), max(1, 2 * rows)))
+    step = placed.step
+    small = image.shape[0] * image.shape[1] <= 1 << 21
+    colors = placed.cells(image) if small else np.array(image[::step, ::step, :3])
     if changes is not None and len(changes):
-        place = (changes.ys // step, changes.xs // step)
+        xs, ys = (changes.xs - left) // step, (changes.ys - top) // step
+        seen = (xs >= 0) & (ys >= 0) & (xs < colors.shape[1]) & (ys < colors.shape[0])
+        place = (ys[seen], xs[seen])
         mixed = colors[place] * 0.45 + np.array(theme.CHANGED) * 0.55
         colors[place] = mixed.astype(np.uint8)
     if current is not None:
-        colors[current.y // step, current.x // step] = theme.INK
-    return half_blocks(colors.repeat(zoom, 0).repeat(zoom, 1))
+        x, y = (current.x - left) // step, (current.y - top) // step
+        if 0 <= x < colors.shape[1] and 0 <= y < colors.shape[0]:
+            colors[y, x] = theme.INK
+    shown = f"one dot is {step} x {step} pixels" if step > 1 else placed.caption
+    if close:
+        shown = f"x {left}..{left + width - 1}, y {top}..{top + height - 1}"
+    return half_blocks(np.asarray(placed.enlarge(colors), np.uint8)), shown
+
+
+def _corner(
+    image: Image, width: int, height: int, changes: Changes | None, current: Instruction | None
+) -> tuple[int, int]:
+    """The top left corner of a part of the image with what matters in its middle."""
+    x = y = 0
+    if changes is not None and len(changes):
+        x, y = int(np.median(changes.xs)), int(np.median(changes.ys))
+    elif current is not None:
+        x, y = current.x, current.y
+    left = max(0, min(x - width // 2, image.shape[1] - width))
+    return left, max(0, min(y - height // 2, image.shape[0] - height))

@@ -1,0 +1,215 @@
+"""Where a run spends its time: one instruction at a time on any device, timed and counted.
+
+Operations and bytes are those of the table's formulas (see ``core.cost``). A stop after every
+instruction costs time of its own: the same stop without an instruction is timed as well, and its
+median subtracted from each. ``straight`` is the same run without stops.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from pxvm.core import executors
+from pxvm.core.cost import cost
+from pxvm.core.dialect1 import Network, read_state
+from pxvm.core.errors import ProgramError
+from pxvm.core.executors import Session
+from pxvm.core.program import Image, Instruction, Program
+from pxvm.core.tensor import HALTED, YIELDED, DType, Role, State, write_words
+from pxvm.core.verifier import verify
+
+EMPTY_STEPS = 101
+
+
+@dataclass
+class Line:
+    """What all executions of one instruction, or of one opcode, took together.
+
+    ``seconds`` is what was measured less the empty steps, and may be below zero by noise.
+    """
+
+    name: str
+    count: int = 0
+    seconds: float = 0.0
+    operations: int = 0
+    bytes: int = 0
+
+    def add(self, other: Line) -> None:
+        """Take another line's figures in."""
+        self.count += other.count
+        self.seconds += other.seconds
+        self.operations += other.operations
+        self.bytes += other.bytes
+
+    def figures(self, total: float) -> dict[str, Any]:
+        """The line for a reader: milliseconds, share of ``total`` seconds, rates per second."""
+        seconds = max(self.seconds, 0.0)
+        return {
+            "name": self.name,
+            "count": self.count,
+            "ms": 1e3 * self.seconds,
+            "share": seconds / total if total > 0 else 0.0,
+            "operations": self.operations,
+            "bytes": self.bytes,
+            "GB/s": self.bytes / seconds / 1e9 if seconds else None,
+            "Gop/s": self.operations / seconds / 1e9 if seconds else None,
+        }
+
+
+@dataclass
+class Profile:
+    """A measured run.
+
+    Attributes:
+        device, threads: as asked for; threads None is every processor.
+        steps: instructions executed.
+        empty: median seconds of a stop without an instruction, subtracted from every step.
+        measured: seconds of all steps, the stops included.
+        straight: seconds of the same run without stops.
+        instructions: by index of the instruction: (it, the operands of its first execution, sums).
+    """
+
+    device: str
+    threads: int | None
+    steps: int = 0
+    empty: float = 0.0
+    measured: float = 0.0
+    straight: float = 0.0
+    instructions: dict[int, tuple[Instruction, str, Line]] = field(default_factory=dict)
+
+    def opcodes(self) -> list[Line]:
+        """One line for each opcode, the longest first."""
+        found: dict[str, Line] = {}
+        for instruction, _, line in self.instructions.values():
+            found.setdefault(instruction.op.name, Line(instruction.op.name)).add(line)
+        return sorted(found.values(), key=lambda line: -line.seconds)
+
+    def lines(self) -> list[Line]:
+        """One line for each instruction, in the order of the program."""
+        return [self.instructions[index][2] for index in sorted(self.instructions)]
+
+    def total(self, lines: Iterable[Line] | None = None) -> Line:
+        """All together."""
+        everything = Line("all")
+        for line in self.lines() if lines is None else lines:
+            everything.add(line)
+        return everything
+
+
+def profile(
+    image: Image,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    max_steps: int | None = None,
+    runs: int = 1,
+) -> Profile:
+    """Run the program in ``image`` in place, one instruction at a time.
+
+    Args:
+        max_steps: at most so many instructions; None: 1,024 in dialect 0, all in dialect 1.
+        runs: a program that yields goes on until it has yielded so often.
+
+    Raises ProgramError, ExecutionError and DeviceError as running does.
+    """
+    program = verify(image)
+    executor = executors.executor(device)
+    found = Profile(device, threads)
+    copy = image.copy()
+    straight = executor.session(copy, program, threads)
+    start = time.perf_counter()
+    for _ in range(runs):
+        straight.run(max_steps)
+        if not isinstance(program, Network):
+            break
+    found.straight = time.perf_counter() - start
+    found.empty = _empty_step(executor.session(copy, program, threads))
+    session = executor.session(image, program, threads)
+    limit = max_steps if isinstance(program, Network) or max_steps is not None else 1024
+    for instruction, base in _steps(image, program, runs):
+        if found.steps == limit:
+            break
+        price = cost(image, program, instruction, base)
+        if instruction.index not in found.instructions:
+            named = _operands(program, instruction, base)
+            line = Line(f"{instruction} {instruction.op.name} {named}".rstrip())
+            found.instructions[instruction.index] = instruction, named, line
+        start = time.perf_counter()
+        session.run(1)
+        took = time.perf_counter() - start
+        found.steps += 1
+        found.measured += took
+        step = Line("", 1, took - found.empty, price.operations, price.bytes)
+        found.instructions[instruction.index][2].add(step)
+    return found
+
+
+def _empty_step(session: Session) -> float:
+    times = []
+    for _ in range(EMPTY_STEPS):
+        start = time.perf_counter()
+        session.run(0)
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+def _steps(image: Image, program: Program, runs: int) -> Iterator[tuple[Instruction, int]]:
+    """(instruction that comes next, base register); the caller executes it before the next."""
+    if not isinstance(program, Network):
+        for instruction in program.instructions:
+            if instruction.op.name == "Halt":
+                return
+            yield instruction, 0
+        return
+    while True:
+        state = read_state(image, program.state_start)
+        if state[State.STATUS] == HALTED:
+            return
+        instruction = program.instructions[int(state[State.PC])]
+        yield instruction, int(state[State.BASE])
+        after = read_state(image, program.state_start)
+        runs -= after[State.STATUS] == YIELDED
+        if not runs:
+            return
+
+
+def _operands(program: Program, instruction: Instruction, base: int) -> str:
+    """What an instruction reads and, after ">", writes, by name."""
+    if not isinstance(program, Network):
+        return ""
+    named = program.operand_regions(instruction, base)
+    reads = " ".join(dict.fromkeys(r.name for mode, r in named if mode.reads))
+    writes = " ".join(dict.fromkeys(r.name for mode, r in named if mode.writes))
+    return f"{reads} > {writes}" if writes else reads
+
+
+def set_scalar(image: Image, text: str) -> None:
+    """Carry out "NAME=NUMBER": the first element of an I32 tensor of the state.
+
+    Raises ProgramError when there is no such tensor or number.
+    """
+    name, _, number = text.partition("=")
+    program = verify(image)
+    known = {
+        d.name: d
+        for d in (program.descriptors if isinstance(program, Network) else ())
+        if d.dtype == DType.I32 and d.role == Role.STATE
+    }
+    try:
+        value = int(number)
+    except ValueError:
+        value = 1 << 32
+    if name not in known or not -(2**31) <= value < 2**31:
+        raise ProgramError(
+            f"expected NAME=NUMBER with a tensor of the state ({', '.join(known) or 'none'}) and 32"
+            f" bits; found {text!r}"
+        )
+    write_words(image, known[name].start, np.array([value & 0xFFFFFFFF], np.uint32))
+
+
