@@ -219,10 +219,10 @@ def _part(image: Image, changes: Changes, name: str) -> blocks.Block:
     try:
         program = load_program(image)
     except PxvmError:
-        dots = pixel_map.dots(image)
+        dots = pixel_map.dots(pixel_map.cells(image))
         pixel_map.mark(dots, changes.xs, changes.ys)
         return blocks.column([title, blocks.pixels(dots)], 10)
-    dots = map_dots(pixel_map, image, program)
+    dots = map_dots(pixel_map, pixel_map.cells(image), program)
     pixel_map.mark(dots, changes.xs, changes.ys)
     return blocks.column([title, map_block(pixel_map, dots, program)], 10)
 

@@ -50,6 +50,7 @@ class PixelMap:
         self.columns = -(-self.image_width // self.step)
         self.rows = -(-self.image_height // self.step)
         self.width, self.height = self.columns * self.zoom, self.rows * self.zoom
+        self._borders: tuple[Program, list[tuple[NDArray[np.int64], Color]]] | None = None
 
     @property
     def caption(self) -> str:
@@ -66,46 +67,62 @@ class PixelMap:
 
     def cells(self, image: Image) -> Colors:
         """One colour for each cell, alpha left out: uint8 (rows, columns, 3)."""
-        if self.step == 1:
-            return np.ascontiguousarray(image[..., :3])
         cells = np.empty((self.rows, self.columns, 3), np.uint8)
-        starts = np.arange(0, self.image_width, self.step)
-        for row in range(self.rows):
-            band = image[row * self.step : (row + 1) * self.step, :, :3].astype(np.uint32)
-            sums = np.add.reduceat(band.sum(axis=0), starts, axis=0)
-            counts = np.minimum(starts + self.step, self.image_width) - starts
-            cells[row] = sums // (counts * len(band))[:, None]
+        self.refresh(cells, image, range(self.rows))
         return cells
+
+    def refresh(self, cells: Colors, image: Image, rows: Iterable[int]) -> None:
+        """Bring some rows of ``cells`` up to date with the image."""
+        if self.step == 1:
+            for row in rows:
+                cells[row] = image[row, :, :3]
+            return
+        starts = np.arange(0, self.image_width, self.step)
+        counts = np.minimum(starts + self.step, self.image_width) - starts
+        for row in rows:
+            band = image[row * self.step : (row + 1) * self.step, :, :3]
+            sums = np.add.reduceat(band.sum(axis=0, dtype=np.uint32), starts, axis=0)
+            cells[row] = sums // (counts * len(band))[:, None]
 
     def enlarge(self, cells: NDArray[np.generic]) -> NDArray[np.generic]:
         """Cells as dots."""
         return cells.repeat(self.zoom, 0).repeat(self.zoom, 1)
 
-    def dots(self, image: Image) -> Colors:
+    def dots(self, cells: Colors) -> Colors:
         """The map without marks: uint8 (height, width, 3)."""
-        dots = np.array(self.enlarge(self.cells(image)), np.uint8)
+        dots = np.array(self.enlarge(cells), np.uint8)
         if self.zoom >= GRID_FROM:
             for lines in (dots[self.zoom - 1 :: self.zoom], dots[:, self.zoom - 1 :: self.zoom]):
                 lines[...] = lines // 2 + np.array(theme.BACKGROUND, np.uint8) // 2
         return dots
 
-    def outline(self, dots: Colors, boxes: Iterable[Rectangle], color: Color) -> None:
-        """Draw the border of what the boxes of pixels cover, just inside it."""
+    def border(self, boxes: Iterable[Rectangle]) -> NDArray[np.int64]:
+        """Numbers y * width + x of the dots just inside the border of what boxes cover."""
         placed = [self.box(rectangle) for rectangle in boxes]
         left, top, right, bottom = bounds(placed)
-        if left >= right:
-            return
-        inside = np.zeros((bottom - top + 2, right - left + 2), bool)
+        inside = np.zeros((bottom - top, right - left), bool)
         for x0, y0, x1, y1 in placed:
-            inside[y0 - top + 1 : y1 - top + 1, x0 - left + 1 : x1 - left + 1] = True
+            inside[y0 - top : y1 - top, x0 - left : x1 - left] = True
         core = inside
         for _ in range(2 if self.zoom >= 6 else 1):
             core = _shrunk(core)
-        border = (inside & ~core)[1:-1, 1:-1]
-        part = dots[top:bottom, left:right]
-        # A border one dot wide would hide a thin region that is not enlarged: let it shine through.
+        ys, xs = np.nonzero(inside & ~core)
+        return np.asarray((ys + top) * self.width + xs + left, np.int64)
+
+    def outline(self, dots: Colors, border: NDArray[np.int64], color: Color) -> None:
+        """Draw a border on the map."""
+        # One dot wide, it would hide a thin region that is not enlarged: let that shine through.
         share = 1.0 if self.zoom >= 3 else 0.7
-        part[border] = (part[border] * (1 - share) + np.array(color) * share).astype(np.uint8)
+        ys, xs = border // self.width, border % self.width
+        dots[ys, xs] = (dots[ys, xs] * (1 - share) + np.array(color) * share).astype(np.uint8)
+
+    def borders(self, program: Program) -> list[tuple[NDArray[np.int64], Color]]:
+        """The border and the colour of every region; found once for each program."""
+        if self._borders is None or self._borders[0] is not program:
+            colors = theme.region_colors(program)
+            found = [(self.border(rectangles(r.spans)), colors[r.name]) for r in program.regions]
+            self._borders = program, found
+        return self._borders[1]
 
     def mark(self, dots: Colors, xs: NDArray[np.int64], ys: NDArray[np.int64]) -> None:
         """Highlight pixels: bright frames where cells are large, a tinted patch with a bright
@@ -179,7 +196,8 @@ def _labels(pixel_map: PixelMap, program: Program) -> tuple[list[Label], list[La
     """((region, y of its start, y of the label) beside, (region, x, y) within the map).
 
     Regions that start at the left edge are named beside the map, as many as have room, the
-    largest first; others inside, where their name fits.
+    largest first (where many crowd, only as near to their start as they can stand); others
+    inside, where their name fits.
     """
 
     def room_for(name: str) -> int:
@@ -197,7 +215,12 @@ def _labels(pixel_map: PixelMap, program: Program) -> tuple[list[Label], list[La
         elif y1 - y0 > 14 and x1 - x0 > (3 if y1 - y0 < 40 else 1) * room_for(region.name):
             within.append((region, x0 + 3, y0 + 3))
     beside.sort(key=lambda found: -found[0])
-    rows = sorted(((start, region) for _, region, start in beside[:room]), key=lambda r: r[0])
+    kept: list[tuple[int, Region]] = []
+    for _, region, start in beside:
+        crowded = 2 * len(beside) > room and any(abs(start - s) < spacing for s, _ in kept)
+        if len(kept) < room and not crowded:
+            kept.append((start, region))
+    rows = sorted(kept, key=lambda row: row[0])
     places = _spread([start for start, _ in rows], spacing, pixel_map.height)
     return [(r, start, place) for (start, r), place in zip(rows, places, strict=True)], within
 

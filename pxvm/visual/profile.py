@@ -124,10 +124,10 @@ def profile(
     copy = image.copy()
     straight = executor.session(copy, program, threads)
     start = time.perf_counter()
-    for _ in range(runs):
-        straight.run(max_steps)
-        if not isinstance(program, Network):
-            break
+    left = max_steps
+    for _ in range(runs if isinstance(program, Network) else 1):
+        made = straight.run(left)
+        left = None if left is None else left - made
     found.straight = time.perf_counter() - start
     found.empty = _empty_step(executor.session(copy, program, threads))
     session = executor.session(image, program, threads)
@@ -211,5 +211,3 @@ def set_scalar(image: Image, text: str) -> None:
             f" bits; found {text!r}"
         )
     write_words(image, known[name].start, np.array([value & 0xFFFFFFFF], np.uint32))
-
-

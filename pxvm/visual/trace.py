@@ -16,7 +16,7 @@ from pxvm.visual import blocks, theme
 from pxvm.visual.blocks import Block, Page
 from pxvm.visual.glyphs import text_size
 from pxvm.visual.heatmap import MOST_DECODED
-from pxvm.visual.pixelmap import PixelMap, map_block
+from pxvm.visual.pixelmap import Colors, PixelMap, map_block
 from pxvm.visual.pixels import Changes, Shadow, merge, no_changes
 from pxvm.visual.view import glyph_box, map_dots
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MARGIN = 24
-MOST_FRAMES = 120
+MOST_FRAMES = 60
 MILLISECONDS = 900
 LAST_MILLISECONDS = 3000
 NAMES_SHOWN = 6
@@ -169,6 +169,7 @@ class _Film:
     def __init__(self, image: Image, program: Program, scale: int | None, most: int) -> None:
         self.image, self.program = image, program
         self.map = PixelMap(image.shape[:2], scale)
+        self.cells = self.map.cells(image)
         self.most = max(2, most)
         self.stride = 1
         self.pending = no_changes(image.shape[1])
@@ -195,12 +196,14 @@ class _Film:
 
     def _draw(self) -> None:
         upcoming, row = self.last
-        self.kept.append(frame(self.image, self.program, self.map, upcoming, row, self.pending))
+        rows = np.unique(self.pending.ys // self.map.step).tolist()
+        self.map.refresh(self.cells, self.image, rows)
+        self.kept.append(frame(self.cells, self.program, self.map, upcoming, row, self.pending))
         self.pending = no_changes(self.image.shape[1])
 
 
 def frame(
-    image: Image,
+    cells: Colors,
     program: Program,
     pixel_map: PixelMap,
     upcoming: Instruction | None,
@@ -208,13 +211,13 @@ def frame(
     changes: Changes,
 ) -> Picture.Image:
     """One picture of a run: the step just made, the map with changes, what comes next."""
-    dots = map_dots(pixel_map, image, program)
+    dots = map_dots(pixel_map, cells, program)
     pixel_map.mark(dots, changes.xs, changes.ys)
     done = program.instructions[row.index] if row else None
     for instruction, color in ((upcoming, theme.INK), (done, theme.CHANGED)):
         if instruction:
             x, y = instruction.x, instruction.y
-            pixel_map.outline(dots, [(x, y, x + 1, y + 1)], color)
+            pixel_map.outline(dots, pixel_map.border([(x, y, x + 1, y + 1)]), color)
     pixels = map_block(pixel_map, dots, program)
     width = max(720, pixels.width)
     head = _head(done, row, width)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pxvm.core.errors import PxvmError
 from pxvm.core.isa import Mode, Opcode
 from pxvm.core.machine import Machine
@@ -14,8 +12,7 @@ from pxvm.visual import blocks, theme
 from pxvm.visual.blocks import Block, Page
 from pxvm.visual.glyphs import text_size
 from pxvm.visual.heatmap import panel
-from pxvm.visual.pixelmap import MOST_HIGH, MOST_WIDE, PixelMap, map_block
-from pxvm.visual.pixels import rectangles
+from pxvm.visual.pixelmap import MOST_HIGH, MOST_WIDE, Colors, PixelMap, map_block
 
 if TYPE_CHECKING:
     from PIL import Image as Picture
@@ -71,18 +68,17 @@ def operand_regions(image: Image, program: Program) -> Operands:
     return found
 
 
-def map_dots(pixel_map: PixelMap, image: Image, program: Program) -> np.ndarray:
+def map_dots(pixel_map: PixelMap, cells: Colors, program: Program) -> Colors:
     """The pixel map with outlines and glyphs: uint8 (height, width, 3)."""
-    colors = theme.region_colors(program)
-    dots = pixel_map.dots(image)
+    dots = pixel_map.dots(cells)
     pixel_map.glyphs(dots, program.instructions)
-    for region in program.regions:
-        pixel_map.outline(dots, rectangles(region.spans), colors[region.name])
+    for border, color in pixel_map.borders(program):
+        pixel_map.outline(dots, border, color)
     return dots
 
 
 def _page(image: Image, program: Program, pixel_map: PixelMap, most: int) -> Block:
-    pixels = map_block(pixel_map, map_dots(pixel_map, image, program), program)
+    pixels = map_block(pixel_map, map_dots(pixel_map, pixel_map.cells(image), program), program)
     width = min(most, max(960, pixels.width))
     title = _title(image, program)
     operands = operand_regions(image, program)
