@@ -21,6 +21,7 @@ ELSEWHERE = {
     "trace": ("pxvm.visual.commands", "Table and animation of a run."),
     "debug": ("pxvm.visual.commands", "Step forward and back in a terminal."),
     "diff": ("pxvm.visual.commands", "First differing pixel of two images."),
+    "profile": ("pxvm.visual.profile_command", "Time, bytes and operations per opcode."),
 }
 
 

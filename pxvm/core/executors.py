@@ -17,6 +17,13 @@ from pxvm.core.program import Image, Program
 DEVICES = ("auto", "cpu", "gpu", "reference")
 
 
+class Session(Protocol):
+    """A program bound to its image, run in parts; between two parts the pixels hold the state."""
+
+    def run(self, max_steps: int | None) -> int:
+        """Go on in place; returns the number of instructions executed."""
+
+
 class Executor(Protocol):
     """What every executor offers."""
 
@@ -27,6 +34,9 @@ class Executor(Protocol):
         self, image: Image, program: Program, max_steps: int | None, threads: int | None = None
     ) -> int:
         """Run ``program`` in place; returns the number of instructions executed."""
+
+    def session(self, image: Image, program: Program, threads: int | None = None) -> Session:
+        """Bind a verified program to its image, for many short runs; None: every processor."""
 
 
 def _module(device: str) -> str:

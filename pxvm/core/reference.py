@@ -15,6 +15,7 @@ from pxvm.core import matrix
 from pxvm.core.dialect0 import text_lines
 from pxvm.core.dialect1 import Network
 from pxvm.core.errors import ExecutionError, ProgramError
+from pxvm.core.executors import Session
 from pxvm.core.matrix import Matrix, check_fits, check_row, quantise, read_matrix, write_matrix
 from pxvm.core.program import Image, Instruction, Program
 from pxvm.core.reference1 import Runner
@@ -52,15 +53,29 @@ def run(image: Image, program: Program, max_steps: int | None, threads: int | No
 
     ``max_steps`` None: 1,024 in dialect 0, until Halt or Yield in dialect 1. One thread is used.
     """
-    if isinstance(program, Network):
-        return Runner(image, program).run(max_steps)
-    steps = 0
-    for instruction in program.instructions[: 1024 if max_steps is None else max_steps]:
-        if instruction.op.name == "Halt":
-            break
-        execute(image, instruction)
-        steps += 1
-    return steps
+    return session(image, program).run(max_steps)
+
+
+def session(image: Image, program: Program, threads: int | None = None) -> Session:
+    """Bind a verified program to its image. One thread is used."""
+    return Runner(image, program) if isinstance(program, Network) else Row(image, program)
+
+
+class Row:
+    """A dialect 0 program at some point of its run."""
+
+    def __init__(self, image: Image, program: Program) -> None:
+        self.image, self.program, self.steps = image, program, 0
+
+    def run(self, max_steps: int | None = None) -> int:
+        """Execute until Halt or ``max_steps`` (None: 1,024); returns the steps made."""
+        first, limit = self.steps, 1024 if max_steps is None else max_steps
+        for instruction in self.program.instructions[first : first + limit]:
+            if instruction.op.name == "Halt":
+                break
+            execute(self.image, instruction)
+            self.steps += 1
+        return self.steps - first
 
 
 def _store(image: Image, row: int, values: NDArray[np.float64], *inputs: Matrix) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pxvm.core import reference
+from pxvm.core import executors, reference
 from pxvm.core.dialect1 import Network, read_state
 from pxvm.core.integer import EXP2
 from pxvm.core.program import Image, Program
@@ -99,6 +99,13 @@ def run(
     if not isinstance(program, Network):
         return reference.run(image, program, max_steps)
     return Session(image, program, threads, vnni=vnni).run(max_steps)
+
+
+def session(image: Image, program: Program, threads: int | None = None) -> executors.Session:
+    """Bind a verified program to its image, ready to run again and again."""
+    if not isinstance(program, Network):
+        return reference.session(image, program)
+    return Session(image, program, threads)
 
 
 class Session:

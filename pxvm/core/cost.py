@@ -1,0 +1,189 @@
+"""What an instruction costs when it is executed now: integer operations and bytes of pixels.
+
+The formulas stand in the table (``Opcode.operations`` and ``.bytes``); here their letters get
+their numbers from the operands as they stand in the pixels. In dialect 1:
+
+    t, d       rows in use and columns of the operand that the shape rule calls x [t,d]
+    t, n, k    Linear: tokens, weight rows, columns; Conv2D: windows, output channels, a window
+    m, n, k    MatMul: rows in use of a, columns of the result, columns of a
+    k          TopK: how many
+    context    attention: tokens that a query sees, the mean over the queries
+
+An instruction one of whose operands has no row in use does nothing and costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from types import CodeType
+
+import numpy as np
+
+from pxvm.core.dialect1 import TENSORS, Network
+from pxvm.core.isa import Mode
+from pxvm.core.program import Image, Instruction, Program
+from pxvm.core.tensor import Descriptor, read_words
+
+Letters = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``operations``: integer operations. ``bytes``: of pixels, read and written."""
+
+    operations: int
+    bytes: int
+
+
+def cost(image: Image, program: Program, instruction: Instruction, base: int = 0) -> Cost:
+    """The cost of a verified program's instruction, executed with this image and base register."""
+    if isinstance(program, Network):
+        letters = _Operands(image, program, instruction, base).letters()
+    else:
+        letters = _dialect_0(image, program, instruction)
+    if letters is None:
+        return Cost(0, 0)
+    op = instruction.op
+    return Cost(_value(op.operations, letters), _value(op.bytes, letters))
+
+
+@cache
+def _compiled(formula: str) -> CodeType:
+    return compile(formula, "<table>", "eval")
+
+
+def _value(formula: str, letters: Letters) -> int:
+    value: float = eval(_compiled(formula), {"__builtins__": {}}, letters)
+    return round(value)
+
+
+def _dialect_0(image: Image, program: Program, instruction: Instruction) -> Letters | None:
+    """Letters by the shapes that regions have; None where a shape is not known."""
+    regions = {region.name: region for region in program.regions}
+    shapes = [
+        regions[f"@{row}"].shape if f"@{row}" in regions else None
+        for mode, row in zip(instruction.op.operands, instruction.operands, strict=True)
+        if mode is not Mode.NONE
+    ]
+    if None in shapes:
+        return None
+    known = [shape for shape in shapes if shape is not None]
+    if instruction.op.name == "MatMul":
+        (m, k), n = known[0], known[1][1]
+        return {"m": m, "k": k, "n": n}
+    letters: Letters = {"n": int(np.prod(known[0]))} if known else {}
+    if instruction.op.name == "Blit":
+        letters |= {"w": int(image[instruction.operands[1], 0, 0])}
+        letters |= {"h": int(image[instruction.operands[1], 0, 1])}
+    return letters
+
+
+class _Operands:
+    """The tensors that an instruction names, and its parameters by name."""
+
+    def __init__(self, image: Image, network: Network, instruction: Instruction, base: int) -> None:
+        self.image, self.network, self.op = image, network, instruction.op
+        self.tensors: list[Descriptor] = []
+        self.named: dict[str, int] = {}
+        for mode, operand in zip(instruction.op.operands, instruction.operands, strict=True):
+            if mode in TENSORS:
+                self.tensors.append(network.descriptors[network.index(operand, base)])
+            elif mode is Mode.PARAMETERS:
+                words = network.descriptors[network.index(operand, base)].parameters
+                self.named = {
+                    name: word for (name, _), word in zip(self.op.parameters, words, strict=False)
+                }
+
+    def letters(self) -> Letters | None:
+        """What the letters of the formulas stand for; None when there is nothing to do."""
+        if not all(self.used(d) for d in self.tensors):
+            return None
+        if not self.tensors or (self.op.operations == "0" and "t" not in self.op.bytes):
+            return {}
+        x = self.tensors[min(1, len(self.tensors) - 1)]
+        found: Letters = {"t": self.used(x), "d": x.cols}
+        special = SPECIAL.get(self.op.name)
+        return found | special(self, *self.tensors) if special else found
+
+    def used(self, d: Descriptor) -> int:
+        """Rows in use."""
+        if d.length is None:
+            return d.rows
+        return min(max(self.first(d.length), 0), d.rows)
+
+    def first(self, index: int) -> int:
+        """The first element of an I32 tensor."""
+        return self.value(index, 0)
+
+    def value(self, index: int, at: int) -> int:
+        """An element of an I32 tensor of one dimension."""
+        d = self.network.descriptors[index]
+        row, column = divmod(min(at, d.rows * d.cols - 1), d.cols)
+        start = d.row_start(row, self.network.width) + column
+        return int(read_words(self.image, start, 1).view("<i4")[0])
+
+    def linked(self, name: str) -> Descriptor:
+        """The tensor that a parameter names."""
+        return self.network.descriptors[self.named[name]]
+
+
+def _embed(o: _Operands, out: Descriptor, ids: Descriptor, table: Descriptor) -> Letters:
+    return {"d": table.cols}
+
+
+def _linear(o: _Operands, out: Descriptor, x: Descriptor, weight: Descriptor) -> Letters:
+    return {"n": weight.rows, "k": weight.cols}
+
+
+def _matmul(o: _Operands, out: Descriptor, a: Descriptor, b: Descriptor) -> Letters:
+    return {"m": o.used(a), "n": out.cols, "k": a.cols}
+
+
+def _conv2d(o: _Operands, out: Descriptor, x: Descriptor) -> Letters:
+    weight = o.linked("weight")
+    return {"t": o.used(x) * out.cols // weight.rows, "n": weight.rows, "k": weight.cols}
+
+
+def _top_k(o: _Operands, indices: Descriptor, x: Descriptor, values: Descriptor) -> Letters:
+    return {"k": indices.cols}
+
+
+def _rope(o: _Operands, x: Descriptor, table: Descriptor, position: Descriptor) -> Letters:
+    return {"t": o.used(x), "d": x.cols}
+
+
+def _fill(o: _Operands, out: Descriptor, value: Descriptor) -> Letters:
+    return {"t": o.used(out), "d": out.cols}
+
+
+def _everything(o: _Operands, out: Descriptor, x: Descriptor) -> Letters:
+    return {"t": x.rows}
+
+
+def _blit(o: _Operands, canvas: Descriptor, text: Descriptor, font: Descriptor) -> Letters:
+    return {"t": text.rows * text.cols * font.extents[1], "d": font.extents[2]}
+
+
+def _causal(o: _Operands, out: Descriptor, q: Descriptor) -> Letters:
+    context, position = o.linked("k").extents[1], o.first(o.named["position"])
+    last = np.clip(position + np.arange(o.used(q)), 0, context - 1)
+    return {"context": float(last.mean()) + 1}
+
+
+def _full(o: _Operands, out: Descriptor, q: Descriptor) -> Letters:
+    context = o.linked("k").extents[1]
+    span = min(max(o.first(o.named["span"]), 1), context)
+    groups = np.arange(o.used(q)) // span
+    lengths = [o.value(o.named["lengths"], group) for group in range(int(groups[-1]) + 1)]
+    start = np.minimum(groups * span, context - 1)
+    seen = np.minimum(np.clip(lengths, 1, span)[groups], context - start)
+    return {"context": float(seen.mean())}
+
+
+SPECIAL: dict[str, Callable[..., Letters]] = {
+    "Embed": _embed, "Linear": _linear, "MatMul": _matmul, "Conv2D": _conv2d, "TopK": _top_k,
+    "RoPEPairs": _rope, "RoPEHalves": _rope, "Fill": _fill, "Copy": _everything,
+    "Transpose": _everything, "Blit": _blit, "AttentionCausal": _causal, "AttentionFull": _full,
+}  # fmt: skip
