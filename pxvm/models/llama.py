@@ -262,6 +262,8 @@ def resize_context(source: Image | PathLike, context: int, *, prompt: int | None
 def set_tokens(image: Image | Fields, ids: Sequence[int], *, answer: bool = True) -> None:
     """Give the next execution its tokens; ``answer`` False takes them in and draws none.
 
+    The token drawn last is not in the caches yet: to go on after an answer, put it first.
+
     Raises ProgramError when they exceed an execution's or the context's capacity.
     """
     f = fields(image)
