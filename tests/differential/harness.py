@@ -56,8 +56,8 @@ def admitted(image: Image) -> Network:
     return program
 
 
-def _run(image: Image, device: str, steps: int) -> int:
-    return executors.executor(device).run(image, admitted(image), steps)
+def _run(image: Image, device: str, steps: int, threads: int) -> int:
+    return executors.executor(device).run(image, admitted(image), steps, threads)
 
 
 def _halted(image: Image) -> bool:
@@ -105,18 +105,25 @@ def compare(
     The second device's image lies in padded rows with sentinels around it.
     """
     first, second = devices
+    threads = rng.choice((1, 1, 1, 2))
     straight, (padded, buffer) = image.copy(), guarded(image)
     crossing, (other, frame) = image.copy(), guarded(image)
     ends, total = list(devices), 0
     while total < max_steps and not _halted(straight):
-        made = _run(straight, first, max_steps - total), _run(padded, second, max_steps - total)
+        made = [
+            _run(copy, device, max_steps - total, threads)
+            for copy, device in ((straight, first), (padded, second))
+        ]
         total += made[0]
         if found := _differs(image, devices, (straight, padded), made, "one run"):
             return found
     total = 0
     while total < max_steps and not _halted(crossing):
         steps = min(rng.choice((0, 1, 1, 2, 3, 7, 50)), max_steps - total)
-        made = _run(crossing, ends[0], steps), _run(other, ends[1], steps)
+        made = [
+            _run(copy, device, steps, threads)
+            for copy, device in zip((crossing, other), ends, strict=True)
+        ]
         total += made[0]
         if found := _differs(image, devices, (crossing, other), made, f"stop at {total}"):
             return found
@@ -134,7 +141,7 @@ def _differs(
     image: Image,
     devices: tuple[str, str],
     images: tuple[Image, Image],
-    made: tuple[int, int],
+    made: list[int],
     when: str,
 ) -> Difference | None:
     if not np.array_equal(*images):
