@@ -66,7 +66,7 @@ class Layout:
     def known(self, accept: Callable[[tuple[int, int]], bool]) -> int | None:
         """Sometimes the row of a tensor that is there already."""
         rows = [row for row, shape in self.shapes.items() if accept(shape)]
-        return self.draw(st.sampled_from(rows)) if rows and self.draw(st.booleans()) else None
+        return self.draw(st.sampled_from(rows)) if rows and self.draw(st.integers(0, 1)) else None
 
     def tensor(self, shape: tuple[int, int], kind: str) -> int:
         """Put a new tensor into the picture."""
@@ -80,11 +80,14 @@ class Layout:
             self.image[row][0] = [shape[1] % 256, shape[1] // 256, shape[0] % 256, shape[0] // 256]
         if kind == "quantised":
             put_scale(self.image, row, self.draw(SCALES), self.draw(OFFSETS))
-        first = first_column(reading)
+        first, speckled = first_column(reading), self.draw(st.integers(0, 3)) == 0
         data = bytes(count) if kind == "placeholder" else self.draw(few_bytes(count))
         for number, byte in enumerate(data):
             down, right = divmod(number, self.width - first)
             self.image[row + down][first + right][0] = byte
+            # Only the first element of a plain matrix must have G, B and A zero.
+            if speckled and (number or kind == "headerless"):
+                self.image[row + down][first + right][1:] = self.noise[1:]
         if kind != "headerless":
             self.shapes[row] = shape
         return row
@@ -102,7 +105,7 @@ class Layout:
 
     def font(self) -> int:
         """Put a font into the picture."""
-        if self.fonts and self.draw(st.booleans()):
+        if self.fonts and self.draw(st.integers(0, 1)):
             return self.draw(st.sampled_from(self.fonts))
         w, h = self.draw(st.integers(1, 3)), self.draw(st.integers(1, 3))
         first, count = self.draw(st.integers(0, 12)), self.draw(st.integers(1, 8))
@@ -141,7 +144,7 @@ def _instruction(layout: Layout, op: Opcode) -> list[int]:
     outer = same[0]
     # A text needs to know its font: the font is laid down first.
     font = layout.font() if Mode.FONT_IN in op.operands else None
-    operands = []
+    operands: list[int] = []
     for number, mode in enumerate(op.operands):
         if mode is Mode.NONE:
             row = draw(st.sampled_from([0, 0, 255]))
@@ -171,7 +174,11 @@ def _instruction(layout: Layout, op: Opcode) -> list[int]:
         elif mode is Mode.FONT_IN:
             row = font or 0
         elif mode is Mode.CANVAS_OUT:
-            row = layout.grow(draw(st.integers(1, 24)), clean=False)
+            over = [*layout.fonts, *layout.shapes]
+            if not over or draw(st.integers(0, 3)):
+                row = layout.grow(draw(st.integers(1, 24)), clean=False)
+            else:
+                row = draw(st.sampled_from(over))
         else:
             raise NotImplementedError(f"tests/strategies.py lays nothing down for {mode}")
         operands.append(row)

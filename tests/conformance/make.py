@@ -51,7 +51,8 @@ class Case:
         """Append instructions: a letter or an old number, and operands."""
         for letter, *operands in instructions:
             code = ord(letter) if isinstance(letter, str) else letter
-            self.image[0][self.steps] = [code, *operands, *[0] * (3 - len(operands))]
+            padded = [*map(int, operands), *[0] * (3 - len(operands))]
+            self.image[0][self.steps] = [code, *padded]
             self.steps += 1
 
     def plain(self, row: int, rows: int, columns: int, data: list[int] | None = None) -> None:
@@ -501,7 +502,7 @@ def _mixture(c: Case) -> None:
             scale, offset = c.dice.uniform(0.5, 300), c.dice.uniform(-5, 5)
             c.quantised(row, size, size, scale=scale, offset=offset)
     for _ in range(10):
-        letter = c.dice.choice(["A", 2, "M", 4, "R", 3])
+        letter: str | int = c.dice.choice(("A", 2, "M", 4, "R", 3))
         c.code((letter, *(c.dice.randrange(1, 29, 4) for _ in range(3))))
     c.code(("H",))
 

@@ -250,10 +250,15 @@ def matmul(image: Picture, g: int, b: int, a: int) -> None:
     left, right = read(image, g), read(image, b)
     if left.columns != right.rows:
         raise Refused("MatMul of shapes that do not meet")
-    # The sums of bytes are exact integers; the operations after them stand in one fixed order.
-    kind, values = kind_of_result(left, right), []
+    kind = kind_of_result(left, right)
     if not fits(image, a, left.rows * right.columns, kind):
         raise Refused("MatMul's result does not fit")
+    write(image, a, left.rows, right.columns, product(left, right), kind)
+
+
+def product(left: Tensor, right: Tensor) -> list[float]:
+    """left x right: sums of bytes are exact integers; what follows stands in one fixed order."""
+    values = []
     for i in range(left.rows):
         for j in range(right.columns):
             both = from_left = from_right = 0
@@ -268,7 +273,7 @@ def matmul(image: Picture, g: int, b: int, a: int) -> None:
             value += (left.offset * float(from_right)) / right.scale
             value += float(left.columns) * (left.offset * right.offset)
             values.append(value)
-    write(image, a, left.rows, right.columns, values, kind)
+    return values
 
 
 def blit(image: Picture, g: int, b: int, a: int) -> None:

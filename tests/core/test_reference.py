@@ -14,10 +14,10 @@ from pxvm.core.builder import Builder
 from pxvm.core.errors import ExecutionError, ProgramError, PxvmError
 from pxvm.core.interpreter import run_program
 from pxvm.core.machine import Machine
-from pxvm.core.matrix import quantise, read_matrix, write_matrix
+from pxvm.core.matrix import Matrix, quantise, read_matrix, write_matrix
 from pxvm.core.program import load_program
 from tests.core import plain_model
-from tests.strategies import hostile_pictures, programs, to_array
+from tests.strategies import OFFSETS, SCALES, hostile_pictures, programs, to_array
 
 LETTERS = {"H": 72, "D": 68, "A": 65, "R": 82, "M": 77, "B": 66}
 NUMBERS = {"H": 0, "D": 1, "A": 2, "R": 3, "M": 4}
@@ -469,8 +469,32 @@ def test_stepping_is_running_and_regions_keep_their_word(image):
 
 
 @MANY
+@given(
+    st.tuples(st.integers(1, 4), st.integers(1, 6), st.integers(1, 4)),
+    st.randoms(use_true_random=False),
+    st.tuples(SCALES, OFFSETS, SCALES, OFFSETS),
+)
+def test_a_product_rounds_like_the_plain_model(extents, dice, numbers):
+    """Before quantisation hides it: float64 results, equal to the last bit."""
+    m, k, n = extents
+    left_bytes, right_bytes = dice.randbytes(m * k), dice.randbytes(k * n)
+    left = plain_model.Tensor(m, k, "quantised", list(left_bytes), *numbers[:2])
+    right = plain_model.Tensor(k, n, "quantised", list(right_bytes), *numbers[2:])
+    arrays = [
+        Matrix(1, (t.rows, t.columns), t.kind, as_array(t), t.scale, t.offset)
+        for t in (left, right)
+    ]
+    assert reference.product(*arrays).ravel().tolist() == plain_model.product(left, right)
+
+
+def as_array(tensor: plain_model.Tensor) -> np.ndarray:
+    return np.array(tensor.elements, np.uint8).reshape(tensor.rows, tensor.columns)
+
+
+@MANY
 @given(st.lists(st.floats(-3.4e38, 3.4e38) | st.floats(-8, 8), min_size=1, max_size=20))
 @example([0.0, 5e-324])
+@example([0.0, 255.0, 0.5, 1.5, 2.5, 3.5])  # halves round up
 @example([0.0, -0.0])
 @example([-1e-60])
 @example([1.0, 1.0 + 2**-52])
