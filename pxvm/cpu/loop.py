@@ -250,7 +250,7 @@ def run(c: Any, state: Any, tid: int, max_steps: int) -> int:
     ``state`` is this thread's own copy of the registers; thread 0's is what gets stored.
     """
     s, threads = state, c.config[THREADS]
-    made = np.int64(0)
+    made, computed = np.int64(0), np.int64(0)
     while s[STATUS] == IS_READY and made != max_steps:
         index = s[PC]
         code = np.int64(c.code[index, 0])
@@ -269,6 +269,7 @@ def run(c: Any, state: Any, tid: int, max_steps: int) -> int:
                 barrier(c.sync, threads)
         else:
             base = s[BASE]
-            _compute(c, tid, code, _index(g, base), _index(b, base), _index(a, base), made % 3)
+            _compute(c, tid, code, _index(g, base), _index(b, base), _index(a, base), computed % 3)
+            computed += 1
             barrier(c.sync, threads)
     return made

@@ -84,7 +84,7 @@ class Debugger(App[None]):
         Binding("b,left", "run_command('back')", "Back"),
         Binding("c", "run_command('continue')", "Continue"),
         Binding("r", "run_command('reverse')", "Reverse"),
-        Binding("home", "run_command('goto 0')", "Start"),
+        Binding("0", "run_command('goto 0')", "Start"),
         Binding("z", "zoom", "Zoom"),
         Binding("colon,slash", "command", "Command", key_display=":"),
         Binding("escape", "leave", "Stop/keys", priority=True),
