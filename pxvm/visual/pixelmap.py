@@ -212,6 +212,8 @@ def _labels(pixel_map: PixelMap, program: Program) -> tuple[list[Label], list[La
         if x0 == 0:
             first = pixel_map.zoom // 2 if pixel_map.zoom > 3 else min(4, (y1 - y0) // 2)
             beside.append(((x1 - x0) * (y1 - y0), region, y0 + first))
+        elif region.role == "code" and pixel_map.zoom >= GLYPH_FROM:
+            continue  # its glyphs say so
         elif y1 - y0 > 14 and x1 - x0 > (3 if y1 - y0 < 40 else 1) * room_for(region.name):
             within.append((region, x0 + 3, y0 + 3))
     beside.sort(key=lambda found: -found[0])

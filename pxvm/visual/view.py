@@ -84,7 +84,7 @@ def _page(image: Image, program: Program, pixel_map: PixelMap, most: int) -> Blo
     operands = operand_regions(image, program)
     cards = _cards(program, operands, width)
     beside = width - pixels.width - 2 * GAP
-    map_part = blocks.column([blocks.text(f"Pixels: {pixel_map.caption}", theme.MUTED), pixels], 10)
+    map_part = blocks.column([blocks.text(pixel_map.caption.capitalize(), theme.MUTED), pixels], 10)
     legend = _legend(program, beside if beside >= 300 else width)
     both = [map_part, legend]
     middle = blocks.row(both, 2 * GAP) if beside >= 300 else blocks.column(both, 2 * GAP)
