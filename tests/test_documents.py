@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUN = ("README.md", "CORE_VM_README.md", "SETUP.md")
 LINKED = (*RUN, "docs/ARCHITECTURE.md", "docs/FORMAT.md", "docs/ISA.md")
 LEFT_OUT = (".venv", ".git", "demo", "build", "dist", "tests", "__pycache__", ".*_cache")
+PRELUDE = "pip() { :; }\n"  # what is to be installed is there; a test changes no installation
 
 EXCUSED = {
     r"git clone .*|cd \S+": "fetches the project",
@@ -118,7 +119,10 @@ def run(block: Block, namespace: dict[str, object]) -> str:
             exec(compile("\n" * block.line + block.text, block.document, "exec"), namespace)
         return printed.getvalue()
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block.text], capture_output=True, text=True, timeout=120
+        ["bash", "-euo", "pipefail", "-c", PRELUDE + block.text],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, f"{block}: exit status {done.returncode}\n{done.stderr}"
     return done.stdout

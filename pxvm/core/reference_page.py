@@ -89,6 +89,15 @@ in use does nothing. Below each specification stands the verifier's rule for the
 program that breaks it never runs. `ACT` means `ACT1` or `ACT2`.
 """
 
+STEPS = """\
+## How a program runs
+
+Quoted from the same file. The words of the state and their names are in
+[FORMAT.md](FORMAT.md#registers-and-state).
+"""
+
+RUNNER = ("run", "step", "_compute", "_parameter", "_clear_scratch", "load", "store")
+
 INTEGERS = """\
 ## Exact integer arithmetic
 
@@ -246,6 +255,9 @@ def dialect_1() -> Iterator[str]:
     yield quoted(*functions_of(rules, [*rules.RULES.values(), rules.rule, rules.need]))
     yield TENSORS
     yield quoted(reference1.Tensor)
+    yield STEPS
+    yield constants(reference1, "MAX_COUNT", "READY", "YIELDED", "HALTED")
+    yield quoted(*(getattr(reference1.Runner, name) for name in RUNNER))
     yield INTEGERS
     yield constants(integer, "WIDE", "LARGEST_SHIFT")
     yield quoted(*functions_of(integer))
