@@ -133,12 +133,13 @@ def asm(file: Any, output: Path, layout: str) -> None:
 @cli.command(short_help="Disassemble a program into font-code text.")
 @click.argument("file", type=FILE)
 @click.option("-o", "--output", type=click.File("w"), default="-", help="Default: standard output.")
-def dis(file: Path, output: Any) -> None:
+@click.option("--code-only", is_flag=True, help="Leave out pixels of data, such as weights.")
+def dis(file: Path, output: Any, code_only: bool) -> None:
     """Print the font-code text of FILE; assembling it gives the same pixels."""
     from pxvm.core.container import open_image
     from pxvm.core.fontcode import disassemble
 
-    output.write(disassemble(open_image(file)))
+    output.write(disassemble(open_image(file), data=not code_only))
 
 
 @cli.command(short_help="Check a file's bytes and its program.")

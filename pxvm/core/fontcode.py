@@ -21,7 +21,7 @@ row 8. A program is a list of lines; ``;`` starts a comment:
     .pixels       Y X hexadecimal RRGGBBAA of pixels from (X, Y) on to the right
 
 ``disassemble`` writes exactly this text, and ``assemble`` gives back the same pixels, for every
-image of dialect 0.
+program of either dialect; ``fontcode1`` has the lines that dialect 1 adds.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pxvm.core import isa, matrix
+from pxvm.core import fontcode1, isa, matrix
+from pxvm.core.dialect1 import Network
 from pxvm.core.errors import AssemblyError, PxvmError
 from pxvm.core.program import Image, Region, load_program
+from pxvm.core.tensor import DESCRIPTOR_WORDS, HEADER_WORDS, encode_descriptor, write_words
 
 MAX_PIXELS = 1 << 28
-_GLYPHS = {op.glyph: op for op in isa.OPCODES if op.dialect == 0}
+_GLYPHS = {d: {op.glyph for op in isa.OPCODES if op.dialect == d} for d in (0, 1)}
 _PLACE = re.compile(r"^([A-Za-z_]\w*)?@(\d+)$")
 _SIZE = re.compile(r"^(\d+)x(\d+)$")
 _INSTRUCTION = re.compile(r"^([!-/:-?A-~])((?:@\w+)*)$|^(\d+)((?:@\w+)*)$")
@@ -56,6 +58,8 @@ class _Assembler:
     def __init__(self) -> None:
         self.image: Image | None = None
         self.names: dict[str, int] = {}
+        self.network: tuple[int, int, int] | None = None
+        self.tensors: list[tuple[int, list[str]]] = []
         self.code: list[tuple[int, str]] = []
         self.line = 0
 
@@ -77,7 +81,7 @@ class _Assembler:
             if directive is None or not directive.__doc__:
                 raise self.error(
                     f"unknown directive {words[0]}; there are .image .matrix .quantised .values"
-                    " .result .bitmap .pixels"
+                    " .result .bitmap .pixels .network .tensor .parameters"
                 )
             try:
                 directive(words[1:])
@@ -87,8 +91,61 @@ class _Assembler:
                 raise self.error(f"{words[0]}: {error}") from None
         if self.image is None:
             raise AssemblyError("line 1: expected '.image WxH'; found no such line")
-        self._place_code(self.image)
+        if self.network is not None:
+            self._place_network(self.image, *self.network)
+        else:
+            self._place_code(self.image)
         return self.image
+
+    def _place_network(self, image: Image, code: int, state: int, table: int) -> None:
+        ends = (code + len(self.code), table + len(self.tensors) * DESCRIPTOR_WORDS, HEADER_WORDS)
+        if max(ends) > image.shape[0] * image.shape[1]:
+            raise AssemblyError(f"{max(ends)} words do not fit into the image; make .image larger")
+        words = fontcode1.header_words(code, state, table, len(self.code), len(self.tensors))
+        write_words(image, 0, words)
+        for index, (self.line, line) in enumerate(self.tensors):
+            try:
+                if line[0] == ".tensor":
+                    d = fontcode1.parse_tensor(line[1:], index, self._tensor_index)
+                else:
+                    d = fontcode1.parse_parameters(line[1:], index)
+                write_words(image, table + index * DESCRIPTOR_WORDS, encode_descriptor(d))
+            except AssemblyError:
+                raise
+            except (PxvmError, ValueError, IndexError, KeyError) as error:
+                raise self.error(f"{line[0]}: {error}") from None
+        for number, (line_number, word) in enumerate(self.code):
+            self.line = line_number
+            pixel = bytes(self._instruction(word, 1))
+            write_words(image, code + number, np.frombuffer(pixel, np.uint32))
+
+    def _tensor_index(self, text: str) -> int:
+        if not text.isdecimal() and text not in self.names:
+            raise self.error(f"unknown tensor {text!r}")
+        return int(text) if text.isdecimal() else self.names[text]
+
+    def _network(self, words: list[str]) -> None:
+        """.network CODE STATE DESCRIPTORS"""
+        code, state, table = (int(word) for word in words)
+        if self.network is not None or min(code, state, table) < 0 or max(code, state, table) >> 32:
+            raise self.error(".network stands once and gives three words of 32 bits")
+        self.network = code, state, table
+
+    def _tensor(self, words: list[str]) -> None:
+        """.tensor [NAME]@INDEX ..."""
+        self._keep(".tensor", words)
+
+    def _parameters(self, words: list[str]) -> None:
+        """.parameters [NAME]@INDEX ..."""
+        self._keep(".parameters", words)
+
+    def _keep(self, directive: str, words: list[str]) -> None:
+        if self.network is None:
+            raise self.error(f"{directive} needs .network before it")
+        name, index = fontcode1.parse_place(words[0], len(self.tensors))
+        if name:
+            self.names.setdefault(name, index)
+        self.tensors.append((self.line, [directive, *words]))
 
     def _place_code(self, image: Image) -> None:
         if len(self.code) > image.shape[1]:
@@ -100,17 +157,17 @@ class _Assembler:
             self.line = line
             image[0, x] = self._instruction(word)
 
-    def _instruction(self, word: str) -> list[int]:
+    def _instruction(self, word: str, dialect: int = 0) -> list[int]:
         match = _INSTRUCTION.match(word)
         if not match:
             raise self.error(f"expected an instruction such as M@1@4@8; found {word!r}")
         glyph, operands, number, more = match.groups()
         if number is not None:
             code = self._byte(number, "an opcode number")
-        elif glyph in _GLYPHS:
+        elif glyph in _GLYPHS[dialect]:
             code = ord(glyph)
         else:
-            known = " ".join(_GLYPHS)
+            known = " ".join(sorted(_GLYPHS[dialect]))
             raise self.error(f"unknown opcode {glyph!r} in {word!r}; there are {known}")
         parts = (operands if number is None else more).split("@")[1:]
         if len(parts) > 3:
@@ -154,7 +211,7 @@ class _Assembler:
             self.names[name] = row
         return row
 
-    def _tensor(self, words: list[str]) -> tuple[int, tuple[int, int], list[str], list[str]]:
+    def _values_of(self, words: list[str]) -> tuple[int, tuple[int, int], list[str], list[str]]:
         row = self._target(words)
         size = _SIZE.match(words[1]) if len(words) > 1 else None
         if not size or "=" not in words:
@@ -174,12 +231,12 @@ class _Assembler:
 
     def _matrix(self, words: list[str]) -> None:
         """.matrix [NAME]@ROW RxC = integers"""
-        row, shape, _, values = self._tensor(words)
+        row, shape, _, values = self._values_of(words)
         self._write(row, shape, values)
 
     def _quantised(self, words: list[str]) -> None:
         """.quantised [NAME]@ROW RxC scale=S offset=O = bytes"""
-        row, shape, settings, values = self._tensor(words)
+        row, shape, settings, values = self._values_of(words)
         given = dict(setting.split("=", 1) for setting in settings)
         if set(given) != {"scale", "offset"}:
             raise self.error("expected scale=S offset=O between the size and '='")
@@ -188,7 +245,7 @@ class _Assembler:
 
     def _values(self, words: list[str]) -> None:
         """.values [NAME]@ROW RxC = floats"""
-        row, shape, _, values = self._tensor(words)
+        row, shape, _, values = self._values_of(words)
         data, scale, offset = matrix.quantise([float(value) for value in values])
         text = [str(byte) for byte in data.tolist()]
         self._write(row, shape, text, encoding="quantised", scale=scale, offset=offset)
@@ -220,8 +277,10 @@ class _Assembler:
         self._run(words, np.frombuffer(data, np.uint8).reshape(-1, 4))
 
 
-def disassemble(image: Image) -> str:
+def disassemble(image: Image, *, data: bool = True) -> str:
     """The font-code text of an image; ``assemble`` of it gives exactly the same pixels.
+
+    ``data`` False leaves out the pixels that neither instructions nor matrices draw: weights.
 
     Raises ProgramError when row 0 holds no program.
     """
@@ -229,13 +288,15 @@ def disassemble(image: Image) -> str:
     height, width = image.shape[:2]
     lines = [f".image {width}x{height}"]
     drawn = np.zeros_like(image)
+    if isinstance(program, Network):
+        lines += fontcode1.network_lines(image, program, drawn)
     for region in program.regions:
         lines += _matrix_line(image, drawn, region)
     code = [str(instruction) for instruction in program.instructions]
     for instruction in program.instructions:
-        drawn[0, instruction.x] = [instruction.code, *instruction.operands]
-    lines += _rest_lines(image, drawn)
-    return "\n".join([*lines, *code]) + "\n"
+        drawn[instruction.y, instruction.x] = [instruction.code, *instruction.operands]
+    rest = list(_rest_lines(image, drawn)) if data else []
+    return "\n".join([*lines, *code, *rest]) + "\n"
 
 
 def _matrix_line(image: Image, drawn: Image, region: Region) -> Iterator[str]:
