@@ -103,7 +103,8 @@ class _Assembler:
             raise AssemblyError(f"{max(ends)} words do not fit into the image; make .image larger")
         words = fontcode1.header_words(code, state, table, len(self.code), len(self.tensors))
         write_words(image, 0, words)
-        for index, (self.line, line) in enumerate(self.tensors):
+        for index, (number, line) in enumerate(self.tensors):
+            self.line = number
             try:
                 if line[0] == ".tensor":
                     d = fontcode1.parse_tensor(line[1:], index, self._tensor_index)

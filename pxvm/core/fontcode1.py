@@ -27,6 +27,7 @@ from pxvm.core.tensor import (
     Descriptor,
     DType,
     Role,
+    Words,
     encode_descriptor,
     read_words,
     shape_text,
@@ -37,7 +38,7 @@ _PLACE = re.compile(r"^(\S*)@(\d+)$")
 _PLAIN = re.compile(r"^[^\s;@=.][^\s;@=]*$")
 
 
-def header_words(code: int, state: int, table: int, instructions: int, tensors: int) -> Image:
+def header_words(code: int, state: int, table: int, instructions: int, tensors: int) -> Words:
     """The seven words of a dialect 1 header."""
     magic = int.from_bytes(MAGIC, "little")
     return np.array([magic, VERSION, code, instructions, table, tensors, state], np.uint32)
@@ -92,7 +93,9 @@ def parse_tensor(words: list[str], index: int, find: Callable[[str], int]) -> De
             f" ({', '.join(Role.__members__).lower()}) and at, per, frac, scale, bias, length;"
             f" found {kind} {role} {' '.join(sorted(unknown))}".rstrip()
         )
-    links = [find(given[key]) if key in given else None for key in ("scale", "bias", "length")]
+    scale, bias, length = (
+        find(given[key]) if key in given else None for key in ("scale", "bias", "length")
+    )
     extents = tuple(int(extent) for extent in size.split("x"))
     frac = int(given.get("frac", 0))
     numbers = [*extents, int(given["at"]), int(given["per"])]
@@ -100,7 +103,7 @@ def parse_tensor(words: list[str], index: int, find: Callable[[str], int]) -> De
         raise ProgramError(f"extents, at and per are 32 bits, frac -128..127; found {words}")
     return Descriptor(
         index, name, DType[kind], Role[role.upper()], frac, extents, int(given["at"]),
-        int(given["per"]), *links,
+        int(given["per"]), scale, bias, length,
     )  # fmt: skip
 
 
