@@ -117,9 +117,14 @@ def _print_table(table: Any) -> None:
 @click.argument("a", type=FILE)
 @click.argument("b", type=FILE)
 @click.option("-o", "--output", type=FILE, help="Picture of both and their differences.")
+@click.option("--run", type=click.IntRange(1), help="Run both, at most so many steps.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-def diff(a: Path, b: Path, output: Path | None, as_json: bool) -> None:
+def diff(a: Path, b: Path, output: Path | None, run: int | None, as_json: bool) -> None:
     """Compare images A and B; exit status 0 when they are equal, 1 when not, 2 on bad input.
+
+    With --run N both programs are run side by side for at most N steps and the first instruction
+    whose results differ is named; its --json is {"step", "instructions": [a, b], "region", "at":
+    [x, y], "pixels"} or null.
 
     --json prints {"same", "shapes": [[height, width]] of both, "count": differing pixels, "first":
     [x, y], "pixels": [rgba, rgba], "region", "instruction", "written_by": [text], "element":
@@ -128,7 +133,15 @@ def diff(a: Path, b: Path, output: Path | None, as_json: bool) -> None:
     """
     from pxvm.core.container import open_image
     from pxvm.visual.diff import diff as compare
+    from pxvm.visual.lockstep import first_divergence
 
+    if run is not None:
+        parted = first_divergence(open_image(a), open_image(b), run)
+        if as_json:
+            _echo_json(parted.to_dict() if parted else None)
+        else:
+            click.echo(str(parted or f"no difference in {run} steps or to the end"))
+        raise SystemExit(1 if parted else 0)
     found = compare(open_image(a), open_image(b))
     if output:
         found.picture().save(output, format="PNG")
