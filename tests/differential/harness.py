@@ -1,6 +1,8 @@
 """Two executors, one image: run, compare pixel by pixel, shrink what differs, keep it.
 
 >>> generate(7) is an image; compare(generate(7), ("reference", "cpu"), Random(7)) is None
+
+A device is an executor's name; "cpu:portable" is the CPU executor without VNNI.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ def admitted(image: Image) -> Network:
 
 
 def _run(image: Image, device: str, steps: int, threads: int) -> int:
-    return executors.executor(device).run(image, admitted(image), steps, threads)
+    name, _, option = device.partition(":")
+    options = {"vnni": False} if option == "portable" else {}
+    return executors.executor(name).run(image, admitted(image), steps, threads, **options)
 
 
 def _halted(image: Image) -> bool:

@@ -82,7 +82,7 @@ class Maker:
 
     def set_rows(self) -> None:
         """Choose how many rows the next instruction works on, and whether a length limits them."""
-        self.rows = self.rng.choice((1, 1, 2, 3, 4, 6, 9))
+        self.rows = self.rng.choice((1, 1, 2, 3, 4, 5, 6, 9, 18))
         self.length = None
         if self.rng.random() < 0.4:
             edges = (0, 1, self.rows, self.rows - 1, self.rows + 1, -1, 2**31 - 1, -(2**31))
