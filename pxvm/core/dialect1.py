@@ -9,7 +9,7 @@ instructions can be looped over layers.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -79,12 +79,23 @@ class Network(Program):
 
     def tensor_region(self, index: int) -> Region:
         """The region of a descriptor."""
-        return self.region(region_name(self.descriptors[index]))
+        return self._tensor_regions[index]
+
+    @cached_property
+    def _tensor_regions(self) -> dict[int, Region]:
+        named = [d.index for d in self.descriptors if d.dtype != DType.PARAMS]
+        return dict(zip(named, self.regions[-len(named) :], strict=True)) if named else {}
 
 
-def region_name(d: Descriptor) -> str:
-    """How tools call a tensor: its name, or its index where it has none."""
-    return d.name or f"@{d.index}"
+def region_names(descriptors: tuple[Descriptor, ...]) -> list[str]:
+    """How tools call tensors: by name; by index where there is none or another has it."""
+    taken = {"code", "state"}
+    names = []
+    for d in descriptors:
+        name = d.name if d.name and d.name not in taken else f"{d.name}@{d.index}"
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 def parse(image: Image) -> Network:
@@ -125,7 +136,9 @@ def parse(image: Image) -> Network:
         Region("state", "state", "words", (STATE_WORDS,), _runs(state_start, STATE_WORDS, width),
                partial(_state_values, state_start)),
     ]  # fmt: skip
-    regions += [tensor_region(d, width) for d in descriptors if d.dtype != DType.PARAMS]
+    for d, name in zip(descriptors, region_names(descriptors), strict=True):
+        if d.dtype != DType.PARAMS:
+            regions.append(tensor_region(d, width, name))
     return Network(
         1, instructions, tuple(regions), descriptors, code_start, state_start, width, height,
         tuple(reserved), code,
@@ -155,7 +168,7 @@ def _runs(start: int, count: int, width: int) -> tuple[tuple[int, int, int], ...
     return tuple(runs)
 
 
-def tensor_region(d: Descriptor, width: int) -> Region:
+def tensor_region(d: Descriptor, width: int, name: str) -> Region:
     """The pixels of a tensor and what they mean as real numbers."""
     x, y, words = d.start % width, d.start // width, d.row_words
     spans = []
@@ -167,7 +180,7 @@ def tensor_region(d: Descriptor, width: int) -> Region:
         for row in range(d.rows):
             spans += _runs(d.row_start(row, width), words, width)
     encoding = f"{d.dtype.name} {d.role.name.lower()}"
-    return Region(region_name(d), "tensor", encoding, d.extents, tuple(spans), partial(_real, d))
+    return Region(name, "tensor", encoding, d.extents, tuple(spans), partial(_real, d))
 
 
 def _real(d: Descriptor, image: Image) -> NDArray[Any]:

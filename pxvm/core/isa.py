@@ -9,7 +9,8 @@ An instruction is one RGBA pixel:
 
 One row of ``OPCODES`` says everything about an opcode. The assembler, the disassembler, the
 verifier, the executors, the reference page, the viewer's legend and the test strategies read it
-from here; adding an opcode is one row here and one function in each executor.
+from here; adding an opcode is one row here and one function in each executor (in dialect 1 also
+its shape rule and a case of the differential generator).
 """
 
 from __future__ import annotations
@@ -175,9 +176,11 @@ OPCODES: tuple[Opcode, ...] = (
         "0", "8*n*w*h + 4*n", (220, 200, 90),
     ),
     # Dialect 1: control
-    _control("H", "Halt", (_NONE,) * 3, "stop for good; scratch tensors read as zero"),
+    _control("H", "Halt", (_NONE,) * 3,
+             "stop for good; the rows in use of scratch tensors become zero"),
     _control("Y", "Yield", (_NONE,) * 3,
-             "stop after this instruction; scratch tensors read as zero; a later run goes on"),
+             "stop after this instruction, a later run goes on; the rows in use of scratch tensors"
+             " become zero"),
     _control("[", "Loop", (_IN, _NONE, Mode.NUMBER),
              "run up to the matching ] as often as the scalar G says (0..65535), adding A to the"
              " base after each round; the base returns to its value before", ("I32",)),
@@ -295,8 +298,8 @@ OPCODES: tuple[Opcode, ...] = (
     _tensor("F", "Fill", (_OUT, _IN), ("I32",) * 2, "[t,d], value [1]", "the scalar everywhere",
             "0", "4*t*d"),
     _tensor("$", "Sample", (_OUT, _IN, _PARAMS), ("I32", "I32"), "token [1,1], logits [1,v]",
-            "a token drawn by temperature, top-k, top-p and repetition penalty; the most likely"
-            " one at temperature 0", "20*d", "4*d",
+            "a token drawn by temperature, top-p and repetition penalty (16 fraction bits) and top-k"
+            " (an integer); the most likely one at temperature 0", "20*d", "4*d",
             (("temperature", "I32"), ("top_k", "I32"), ("top_p", "I32"), ("penalty", "I32"),
              ("history", "I32"), ("random", "I32 updated"))),
 )

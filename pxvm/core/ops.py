@@ -402,7 +402,7 @@ def sample(
         token.write(ints([[order[0]]]))
         return
     distance = row[order[0]] - row[order]
-    cold = normalise(LOG2E << 16, -16) if warmth == 0 else _over(LOG2E, warmth)
+    cold = _over(LOG2E, warmth)
     weights = exp2_negative(
         np.minimum(rescale(distance, cold[0], cold[1] + 16 - logits.frac), 1 << 32)
     )

@@ -55,7 +55,7 @@ class Region:
 
     Attributes:
         name: how font-code calls it, such as "@4".
-        role: "code", "matrix", "vector", "scalar", "font" or "canvas".
+        role: "code", "state", "matrix", "vector", "scalar", "font", "canvas" or "tensor".
         encoding: how its elements stand in the pixels.
         shape: extents of what ``values`` gives.
         spans: (y, x_start, x_stop) runs of pixels, header included.

@@ -20,6 +20,7 @@ import numpy as np
 from pxvm.core import executors, reference
 from pxvm.core.dialect1 import Network, read_state
 from pxvm.core.integer import EXP2
+from pxvm.core.isa import OPCODES
 from pxvm.core.program import Image, Program
 from pxvm.core.reference1 import matching_loops
 from pxvm.core.tensor import (
@@ -49,13 +50,10 @@ def cache_folder() -> Path:
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     digest = hashlib.sha256()
     package = Path(__file__).parent
-    sources = [
-        *package.glob("*.py"),
-        package.parent / "core/isa.py",
-        package.parent / "core/tensor.py",
-    ]
-    for source in sorted(sources):
+    for source in [*sorted(package.glob("*.py")), package.parent / "core/tensor.py"]:
         digest.update(source.read_bytes())
+    opcodes = [(op.code, op.name, op.dialect, [m.name for m in op.operands]) for op in OPCODES]
+    digest.update(repr(opcodes).encode())
     return Path(root) / "pxvm" / f"kernels-{digest.hexdigest()[:16]}"
 
 
