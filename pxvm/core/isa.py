@@ -298,8 +298,8 @@ OPCODES: tuple[Opcode, ...] = (
     _tensor("F", "Fill", (_OUT, _IN), ("I32",) * 2, "[t,d], value [1]", "the scalar everywhere",
             "0", "4*t*d"),
     _tensor("$", "Sample", (_OUT, _IN, _PARAMS), ("I32", "I32"), "token [1,1], logits [1,v]",
-            "a token drawn by temperature, top-p and repetition penalty (16 fraction bits) and top-k"
-            " (an integer); the most likely one at temperature 0", "20*d", "4*d",
+            "a token drawn by temperature, top-p and repetition penalty (16 fraction bits) and"
+            " top-k (an integer); the most likely one at temperature 0", "20*d", "4*d",
             (("temperature", "I32"), ("top_k", "I32"), ("top_p", "I32"), ("penalty", "I32"),
              ("history", "I32"), ("random", "I32 updated"))),
 )

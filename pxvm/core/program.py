@@ -116,6 +116,10 @@ def load_program(image: Image) -> Program:
     Raises ProgramError naming the instruction, what was expected and what was found.
     """
     check_image(image)
-    from pxvm.core import dialect0, dialect1
+    if image[0, 0].tobytes() == MAGIC:
+        from pxvm.core import dialect1
 
-    return dialect1.parse(image) if image[0, 0].tobytes() == MAGIC else dialect0.parse(image)
+        return dialect1.parse(image)
+    from pxvm.core import dialect0
+
+    return dialect0.parse(image)

@@ -7,18 +7,17 @@ then writes, so that an instruction either happens or leaves the image as it was
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.core import matrix
 from pxvm.core.dialect0 import text_lines
-from pxvm.core.dialect1 import Network
 from pxvm.core.errors import ExecutionError, ProgramError
 from pxvm.core.executors import Session
 from pxvm.core.matrix import Matrix, check_fits, check_row, quantise, read_matrix, write_matrix
 from pxvm.core.program import Image, Instruction, Program
-from pxvm.core.reference1 import Runner
 
 Execute = Callable[[Image, int, int, int], None]
 
@@ -58,7 +57,12 @@ def run(image: Image, program: Program, max_steps: int | None, threads: int | No
 
 def session(image: Image, program: Program, threads: int | None = None) -> Session:
     """Bind a verified program to its image. One thread is used."""
-    return Runner(image, program) if isinstance(program, Network) else Row(image, program)
+    if program.dialect == 0:
+        return Row(image, program)
+    from pxvm.core.dialect1 import Network
+    from pxvm.core.reference1 import Runner  # a dialect 0 program starts without it
+
+    return Runner(image, cast(Network, program))
 
 
 class Row:
