@@ -106,6 +106,11 @@ def check_image(image: Image) -> None:
         raise ProgramError(f"an image is a NumPy uint8 array; found {found}")
     if image.ndim != 3 or image.shape[2] != 4 or 0 in image.shape:
         raise ProgramError(f"an image has shape (height, width, 4); found {image.shape}")
+    if image.strides[1:] != (4, 1) or image.strides[0] % 4:
+        raise ProgramError(
+            f"an image's pixels lie side by side, rows whole pixels apart; found strides"
+            f" {image.strides}: pass a copy"
+        )
     if not image.flags.writeable:
         raise ProgramError("the image is read-only; pass a copy")
 

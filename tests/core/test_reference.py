@@ -506,3 +506,10 @@ def test_quantise_agrees_with_the_plain_model(values):
     packed = list(struct.pack("<f", scale)), list(struct.pack("<f", offset))
     assert packed == (image[0][1], image[0][2])
     assert data.ravel().tolist() == [pixel[0] for pixel in image[0][3:]]
+
+
+@pytest.mark.parametrize("view", [np.s_[:, :, ::-1], np.s_[:, ::2], np.s_[:, ::-1]])
+def test_a_view_whose_pixels_are_apart_is_refused(view):
+    image = np.zeros((4, 8, 4), np.uint8)
+    with pytest.raises(ProgramError, match="strides"):
+        run_program(image[view])
