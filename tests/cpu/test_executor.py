@@ -1,0 +1,235 @@
+"""Device ``cpu`` gives the reference's bytes: any number of threads, VNNI or not, any memory."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pxvm.core import executors, reference
+from pxvm.core.container import open_image, read_image, save_image
+from pxvm.core.dialect1 import Network, read_state
+from pxvm.core.errors import DeviceError, ExecutionError
+from pxvm.core.interpreter import run_program
+from pxvm.core.layout import NetworkBuilder
+from pxvm.core.program import Image
+from pxvm.core.tensor import HALTED, DType, Role, State
+from pxvm.core.verifier import verify
+from pxvm.cpu import executor
+from pxvm.models.llama import LlamaConfig, build_llama, set_sampler, set_tokens, tokens
+from pxvm.models.llama import weight_shapes as llama_shapes
+from tests.differential.generator import generate
+from tests.differential.harness import guarded, trespassed
+
+NETWORKS = sorted((Path(__file__).parents[1] / "conformance" / "dialect0").glob("*.pxi"))
+needs_numba = pytest.mark.skipif(bool(executor.available()), reason=executor.available() or "-")
+THREADS = (1, 2, 3, 5)
+
+
+def products(rng: np.random.Generator, rows: int, n: int, k: int, per: int) -> Image:
+    """Linear of ``rows`` tokens with bias, for one token and for all, both planes and one."""
+    b = NetworkBuilder(width=64 * per)
+    b.tensor("n", DType.I32, (1,), Role.STATE, data=[rows])
+    x = rng.integers(-(2**20), 2**20, (rows, k))
+    b.tensor("x", DType.I32, (rows, k), Role.STATE, frac=12, length="n", data=x)
+    b.tensor("two", DType.ACT2, (rows, k), length="n")
+    b.tensor("one", DType.ACT1, (rows, k), length="n")
+    scale = rng.integers(32768, 65536, n) | (rng.integers(-30, -15, n) & 0xFFFF) << 16
+    b.tensor("scale", DType.SCALE, (n,), Role.CONSTANT, data=scale)
+    bias = rng.integers(-999, 999, n)
+    b.tensor("bias", DType.I32, (n,), Role.CONSTANT, frac=12, data=bias)
+    b.tensor("w", DType.I8, (n, k), Role.CONSTANT, scale="scale", bias="bias",
+             data=rng.integers(-128, 128, (n, k)))  # fmt: skip
+    for name in ("y", "z"):
+        b.tensor(name, DType.I32, (rows, n), Role.STATE, frac=12, length="n")
+    for name, activation in (("y", "two"), ("z", "one")):
+        b.emit("Quantise", activation, "x")
+        b.emit("Linear", name, activation, "w")
+    return b.build()
+
+
+def llama(context: int = 24) -> Image:
+    """A small model with a prompt of 5 tokens, and a sampler that draws."""
+    config = LlamaConfig(
+        layers=3, width=32, heads=4, kv_heads=2, ff=48, vocab=200, context=64, qkv_bias=True
+    )
+    rng = np.random.default_rng(5)
+    weights = {name: rng.normal(0, 0.3, shape) for name, shape in llama_shapes(config).items()}
+    image = build_llama(config, weights, context=context, prompt=5)
+    set_sampler(image, temperature=1.2, top_k=50, top_p=0.9, penalty=1.1, seed=7)
+    set_tokens(image, [3, 1, 4, 1, 5])
+    return image
+
+
+SHAPES = {"few": (3, 700, 128, 1), "many": (19, 150, 64, 1), "side by side": (9, 70, 64, 8),
+          "wrapped": (6, 20, 300, 1), "one row": (1, 1, 4, 1)}  # fmt: skip
+PROGRAMS: dict[str, Callable[[], Image]] = {
+    **{f"seed {seed}": lambda seed=seed: generate(seed) for seed in range(2000, 2016)},
+    **{
+        f"linear, {name}": lambda shape=shape: products(np.random.default_rng(1), *shape)
+        for name, shape in SHAPES.items()
+    },
+    "llama": llama,
+}
+STEPS = 400
+
+
+def expected(image: Image) -> tuple[Image, int]:
+    """The image after a run on the reference executor, and the steps made."""
+    result = image.copy()
+    return result, reference.run(result, verify(result), STEPS)
+
+
+@needs_numba
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_threads_and_instructions_change_no_byte(name: str):
+    image = PROGRAMS[name]()
+    wanted, steps = expected(image)
+    assert name.startswith("seed") or not np.array_equal(image, wanted)
+    for threads, vnni in [(1, None), (2, False), (2, True), (3, None), (5, False)]:
+        found = image.copy()
+        made = executor.run(found, verify(found), STEPS, threads, vnni=vnni)
+        assert made == steps
+        assert np.array_equal(found, wanted), f"{threads} threads, vnni {vnni}"
+
+
+@needs_numba
+@pytest.mark.parametrize("name", ["linear, many", "linear, wrapped", "llama", "seed 2003"])
+def test_padded_and_mapped_memory(name: str, tmp_path: Path):
+    image = PROGRAMS[name]()
+    wanted, steps = expected(image)
+    padded, frame = guarded(image)
+    save_image(image, tmp_path / "program.pxi", layout="mappable")
+    mapped = open_image(tmp_path / "program.pxi")
+    for found in (padded, mapped):
+        assert not found.flags.c_contiguous
+        assert executor.run(found, verify(found), STEPS, 2) == steps
+        assert np.array_equal(found, wanted)
+    assert not trespassed(frame)
+    assert np.array_equal(read_image(tmp_path / "program.pxi"), image), "the file is not written"
+
+
+@needs_numba
+def test_a_run_goes_on_on_another_device_after_any_instruction():
+    straight, left = llama(), 500
+    while left:
+        left -= reference.run(straight, verify(straight), left)
+    for seed in range(3):
+        rng, image, left, device = Random(seed), llama(), 500, 0
+        while left:
+            steps = min(left, rng.choice((0, 1, 1, 2, 3, 17, 60)))
+            left -= executors.executor(("cpu", "reference")[device % 2]).run(
+                image, verify(image), steps
+            )
+            device += 1
+        assert np.array_equal(image, straight)
+
+
+def verified(image: Image) -> Network:
+    program = verify(image)
+    assert isinstance(program, Network)
+    return program
+
+
+@needs_numba
+def test_a_session_generates_token_after_token():
+    one, other = llama(), llama()
+    for device, image in (("cpu", one), ("reference", other)):
+        session = executors.executor(device).session(image, verify(image), 2)
+        for number in range(6):
+            assert session.run(None) > 0
+            assert len(tokens(image)) == number + 1
+    assert tokens(one) == tokens(other) and np.array_equal(one, other)
+    assert len(set(tokens(one))) > 1
+
+
+@needs_numba
+def test_nothing_runs_after_halt_and_in_no_steps():
+    image = products(np.random.default_rng(2), 2, 8, 16, 1)
+    before = image.copy()
+    session = executor.Session(image, verified(image), 3)
+    assert session.run(0) == 0
+    assert np.array_equal(image, before)
+    assert session.run() == 5
+    assert read_state(image, verified(image).state_start)[State.STATUS] == HALTED
+    after = image.copy()
+    assert session.run() == 0 and np.array_equal(image, after)
+
+
+@needs_numba
+@pytest.mark.parametrize("given,used", [(1, 1), (4, 4), (1000, executor.MAX_THREADS)])
+def test_threads_have_bounds(given: int, used: int):
+    image = products(np.random.default_rng(2), 2, 8, 16, 1)
+    assert executor.Session(image, verified(image), given).threads == used
+
+
+@needs_numba
+def test_no_number_of_threads_means_every_processor():
+    image = products(np.random.default_rng(2), 2, 8, 16, 1)
+    assert executor.Session(image, verified(image)).threads == min(executor.default_threads(), 64)
+
+
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
+def test_dialect_0_is_the_references(path: Path):
+    if executor.available():
+        pytest.skip(executor.available())
+    results: list[Any] = []
+    for device in ("cpu", "reference"):
+        image, refusal = read_image(path), ""
+        try:
+            run_program(image, 40, device=device)
+        except (ExecutionError, ValueError) as error:
+            refusal = str(error)
+        results.append((image, refusal))
+    assert np.array_equal(results[0][0], results[1][0]) and results[0][1] == results[1][1]
+
+
+@pytest.mark.parametrize("device", ["cpu", "reference"])
+def test_a_session_of_dialect_0_stops_and_goes_on(device: str):
+    if reason := executors.load(device).available():
+        pytest.skip(reason)
+    path = next(p for p in NETWORKS if p.stem == "network")
+    image, straight = read_image(path), read_image(path)
+    run_program(straight, device="reference")
+    session = executors.executor(device).session(image, verify(image))
+    assert session.run(0) == 0
+    made = 0
+    while step := session.run(1):
+        made += step
+    assert made == len([i for i in verify(image).instructions if i.op.name != "Halt"])
+    assert np.array_equal(image, straight)
+
+
+def test_without_numba_the_device_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(importlib.util, "find_spec",
+                        lambda name, found=importlib.util.find_spec: (
+                            None if name == "numba" else found(name)))  # fmt: skip
+    with pytest.raises(DeviceError, match=r"'cpu' cannot be used: .*pip install 'pxvm\[cpu\]'"):
+        executors.executor("cpu")
+    assert executors.executor("auto") is reference
+
+
+def test_compiled_kernels_are_kept_by_the_hash_of_their_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("cpu/executor.py", "cpu/loop.py", "core/tensor.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    monkeypatch.setattr(executor, "__file__", str(tmp_path / "cpu/executor.py"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    first = executor.cache_folder()
+    assert first.parent == tmp_path / "cache/pxvm" and first.name.startswith("kernels-")
+    assert executor.cache_folder() == first and not first.exists()
+    seen = {first}
+    for name in ("cpu/loop.py", "core/tensor.py"):
+        (tmp_path / name).write_text("changed")
+        seen.add(executor.cache_folder())
+    assert len(seen) == 3
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert executor.cache_folder().parent == tmp_path / "home/.cache/pxvm"
