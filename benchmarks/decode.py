@@ -168,7 +168,7 @@ def load_peer(path: Path) -> Any:
 
     @llama_cpp.llama_log_callback
     def quiet(level: int, text: bytes, data: Any) -> None:
-        if level >= 4:
+        if level == 4:  # errors; 5 continues a line
             sys.stderr.write(text.decode(errors="replace"))
 
     load_peer.kept = quiet  # type: ignore[attr-defined]

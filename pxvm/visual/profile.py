@@ -1,8 +1,9 @@
 """Where a run spends its time: one instruction at a time on any device, timed and counted.
 
 Operations and bytes are those of the table's formulas (see ``core.cost``). A stop after every
-instruction costs time of its own: the same stop without an instruction is timed as well, and its
-median subtracted from each. ``straight`` is the same run without stops.
+instruction costs time of its own: a stop without an instruction is timed before each step, and the
+median of these is subtracted. ``straight`` is the same run without stops. On several threads a stop
+costs more than a small instruction, and its time varies: one thread shows the shares best.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ from pxvm.core.executors import Session
 from pxvm.core.program import Image, Instruction, Program
 from pxvm.core.tensor import HALTED, YIELDED, DType, Role, State, write_words
 from pxvm.core.verifier import verify
-
-EMPTY_STEPS = 101
 
 
 @dataclass
@@ -70,7 +69,7 @@ class Profile:
         device, threads: as asked for; threads None is every processor.
         steps: instructions executed.
         empty: median seconds of a stop without an instruction, subtracted from every step.
-        measured: seconds of all steps, the stops included.
+        measured: seconds of all steps, one stop with each included.
         straight: seconds of the same run without stops.
         instructions: by index of the instruction: (it, the operands of its first execution, sums).
     """
@@ -123,15 +122,16 @@ def profile(
     found = Profile(device, threads)
     copy = image.copy()
     straight = executor.session(copy, program, threads)
+    straight.run(0)  # compiled code is loaded by now
     start = time.perf_counter()
     left = max_steps
     for _ in range(runs if isinstance(program, Network) else 1):
         made = straight.run(left)
         left = None if left is None else left - made
     found.straight = time.perf_counter() - start
-    found.empty = _empty_step(executor.session(copy, program, threads))
     session = executor.session(image, program, threads)
     limit = max_steps if isinstance(program, Network) or max_steps is not None else 1024
+    empties: list[float] = []
     for instruction, base in _steps(image, program, runs):
         if found.steps == limit:
             break
@@ -140,23 +140,22 @@ def profile(
             named = _operands(program, instruction, base)
             line = Line(f"{instruction} {instruction.op.name} {named}".rstrip())
             found.instructions[instruction.index] = instruction, named, line
-        start = time.perf_counter()
-        session.run(1)
-        took = time.perf_counter() - start
+        empties.append(_timed(session, 0))
+        took = _timed(session, 1)
         found.steps += 1
         found.measured += took
-        step = Line("", 1, took - found.empty, price.operations, price.bytes)
+        step = Line("", 1, took, price.operations, price.bytes)
         found.instructions[instruction.index][2].add(step)
+    found.empty = median(empties) if empties else 0.0
+    for line in found.lines():
+        line.seconds -= line.count * found.empty
     return found
 
 
-def _empty_step(session: Session) -> float:
-    times = []
-    for _ in range(EMPTY_STEPS):
-        start = time.perf_counter()
-        session.run(0)
-        times.append(time.perf_counter() - start)
-    return median(times)
+def _timed(session: Session, steps: int) -> float:
+    start = time.perf_counter()
+    session.run(steps)
+    return time.perf_counter() - start
 
 
 def _steps(image: Image, program: Program, runs: int) -> Iterator[tuple[Instruction, int]]:
