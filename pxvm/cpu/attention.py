@@ -65,14 +65,12 @@ def _scores(
     for i in range(width):
         minus += q[at + i]
     totals, scales = c.rows[tid, 2], c.rows[tid, 3]
-    words, done = c.words, np.int64(0)
+    words, vnni, done = c.words, c.config[VNNI], np.int64(0)
     while done < n:
         start, step = row_at(c, k, first + done), np.int64(1)
         if per > 0:
             step = min(per - (first + done) % per, n - done)
-            stream(
-                c.config[VNNI], c.bytes, 4 * start, 4 * size, step, q, at, -1, width, totals[done:]
-            )
+            stream(vnni, c.bytes, 4 * start, 4 * size, step, q, at, -1, width, totals, done)
             for j in range(step):
                 scales[done + j] = words[start + j * size + size - 1]
         else:

@@ -83,20 +83,27 @@ def used_rows(c: Any, d: int) -> int:
 @jit
 def load(c: Any, d: int, row: int, out: Any) -> None:
     """An I32 (or RGBA) tensor row into an int64 buffer."""
-    n, start = c.tensors[d, COLS], row_at(c, d, row)
-    words = c.words
+    load_part(c, d, row, 0, c.tensors[d, COLS], out)
+
+
+@jit
+def load_part(c: Any, d: int, row: int, first: int, n: int, out: Any) -> None:
+    """Words [first, first + n) of a tensor row into out[:n], int64."""
+    start, words = row_at(c, d, row), c.words
     if c.tensors[d, PER] > 0:
+        start += first
         for i in range(n):
             out[i] = words[start + i]
         return
     width, stride = c.config[WIDTH], c.config[STRIDE]
     done = 0
     while done < n:
-        step = min(width, n - done)
+        x = (first + done) % width
+        at = start + (first + done) // width * stride + x
+        step = min(width - x, n - done)
         for i in range(step):
-            out[done + i] = words[start + i]
+            out[done + i] = words[at + i]
         done += step
-        start += stride
 
 
 @jit
@@ -119,20 +126,7 @@ def load_i16(c: Any, d: int, row: int, out: Any) -> None:
 @jit
 def load_words(c: Any, d: int, first: int, n: int, out: Any) -> None:
     """Words [first, first + n) of a one-dimensional tensor into an int64 buffer."""
-    start, words = row_at(c, d, 0), c.words
-    if c.tensors[d, PER] > 0:
-        for i in range(n):
-            out[i] = words[start + first + i]
-        return
-    width, stride = c.config[WIDTH], c.config[STRIDE]
-    done = 0
-    while done < n:
-        x = (first + done) % width
-        at = start + (first + done) // width * stride + x
-        step = min(width - x, n - done)
-        for i in range(step):
-            out[done + i] = words[at + i]
-        done += step
+    load_part(c, d, 0, first, n, out)
 
 
 @jit
@@ -383,6 +377,12 @@ def quantise_row(v: Any, first: int, n: int, bits: int, frac: int) -> tuple[int,
     for i in range(first, first + n):
         v[i] = np.int64(np.floor(np.float64(254 * v[i] + m) / divisor))
     return normalise((m << 32) // 127, shift - frac - 32)
+
+
+@jit
+def pieces_of(rows: int, threads: int) -> int:
+    """Into how many runs of columns a row is cut, so that every thread has work."""
+    return 1 if rows >= threads else threads
 
 
 @jit

@@ -24,8 +24,11 @@ from pxvm.cpu.memory import (
     ROWS,
     SATURATIONS,
     SCALE,
+    STRIDE,
     THREADS,
     VNNI,
+    X,
+    Y,
     jit,
     last_word,
     linked_word,
@@ -96,9 +99,9 @@ def rescale_many(
 @jit
 def stream(
     vnni: int, weights: Any, at: int, step: int, n: int, x: Any, low: int, high: int, k: int,
-    totals: Any,
+    totals: Any, done: int,
 ) -> None:  # fmt: skip
-    """Dot products of n weight rows, ``step`` bytes apart, with one token's planes in ``x``.
+    """totals[done:]: dot products of n weight rows, ``step`` bytes apart, with planes in ``x``.
 
     ``high`` is below 0 where there is one plane; planes are padded with zeros to 64 bytes.
     """
@@ -106,13 +109,13 @@ def stream(
     if vnni:
         second = base + high if high >= 0 else 0
         for row in range(n):
-            totals[row] = vnni_dot(first + at + row * step, base + low, second, k)
+            totals[done + row] = vnni_dot(first + at + row * step, base + low, second, k)
         return
     for row in range(n):
         total = plain_dot(weights, at + row * step, x, low, k)
         if high >= 0:
             total += 256 * plain_dot(weights, at + row * step, x, high, k)
-        totals[row] = total
+        totals[done + row] = total
 
 
 @jit
@@ -214,16 +217,20 @@ def _chunk(
     totals, scales, y = c.rows[tid, 0], c.rows[tid, 1], c.rows[tid, 2]
     k, per, size = c.tensors[w, COLS], c.tensors[w, PER], c.tensors[w, ROW_WORDS]
     mine, vnni = c.bits[tid], c.config[VNNI]
-    done = np.int64(0)
+    x0, y0, stride = c.tensors[w, X], c.tensors[w, Y], c.config[STRIDE]
+    if per > 0 and per * size == stride:  # no gap after an image row: the tensor is one run
+        at = 4 * (y0 * stride + x0 + first * size)
+        stream(vnni, c.bytes, at, 4 * size, n, mine, 0, high, k, totals, 0)
+    done = n if per > 0 and per * size == stride else np.int64(0)
     while done < n:
         row = first + done
-        start = row_at(c, w, row)
         step = np.int64(1)
         if per > 0:
             step = min(per - row % per, n - done)
-            stream(vnni, c.bytes, 4 * start, 4 * size, step, mine, 0, high, k, totals[done:])
+            at = 4 * ((y0 + row // per) * stride + x0 + row % per * size)
+            stream(vnni, c.bytes, at, 4 * size, step, mine, 0, high, k, totals, done)
         else:
-            total = np.int64(0)
+            start, total = row_at(c, w, row), np.int64(0)
             for i in range(k):
                 byte = np.int64(c.bytes[4 * wrapped(c, w, start, i >> 2) + (i & 3)])
                 total += byte * mine[i]

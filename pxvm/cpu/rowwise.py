@@ -13,6 +13,7 @@ from pxvm.cpu.memory import (
     DTYPE,
     FRAC,
     I32,
+    PER,
     ROWS,
     SCALE,
     THREADS,
@@ -24,10 +25,12 @@ from pxvm.cpu.memory import (
     linked_word,
     load,
     load_i16,
+    load_part,
     load_signed,
     load_words,
     multiply_scales,
     part,
+    pieces_of,
     quantise_row,
     reciprocal,
     rescale,
@@ -37,6 +40,7 @@ from pxvm.cpu.memory import (
     split,
     store,
     store_activation,
+    store_part,
     used_rows,
     wrapped,
 )
@@ -65,16 +69,21 @@ def embed(c: Any, tid: int, out: int, ids: int, table: int) -> None:
 @jit
 def binary(c: Any, tid: int, out: int, a: int, b: int, kind: int) -> None:
     """Add (0), Mul (1), Less (2), Equal (3); b may be one row or one element."""
-    n, rows = c.tensors[out, COLS], used_rows(c, out)
+    cols, rows, threads = c.tensors[out, COLS], used_rows(c, out), c.config[THREADS]
     x, y = c.rows[tid, 0], c.rows[tid, 1]
-    first, last = part(rows, tid, c.config[THREADS])
+    pieces = pieces_of(rows, threads)
+    first, last = part(rows * pieces, tid, threads)
     shift = c.tensors[a, FRAC] + c.tensors[b, FRAC] - c.tensors[out, FRAC]
     one_row, one = c.tensors[b, ROWS] == 1, c.tensors[b, COLS] == 1
-    for t in range(first, last):
-        load(c, a, t, x)
-        load(c, b, 0 if one_row else t, y)
+    for item in range(first, last):
+        t = item // pieces
+        begin, stop = part(cols, item % pieces, pieces)
+        n = stop - begin
+        load_part(c, a, t, begin, n, x)
         if one:
-            y[1:n] = y[0]
+            y[:n] = element(c, b, 0 if one_row else t)
+        else:
+            load_part(c, b, 0 if one_row else t, begin, n, y)
         if kind == 0:
             for i in range(n):
                 x[i] += y[i]
@@ -86,7 +95,7 @@ def binary(c: Any, tid: int, out: int, a: int, b: int, kind: int) -> None:
         else:
             for i in range(n):
                 x[i] = np.int64(x[i] == y[i])
-        store(c, out, t, x, tid)
+        store_part(c, out, t, begin, n, x, tid)
 
 
 @jit
@@ -145,31 +154,48 @@ def relu(c: Any, tid: int, out: int, x: int) -> None:
 @jit
 def lookup(c: Any, tid: int, out: int, x: int, table: int, gated: bool) -> None:
     """Table, and Gate when ``gated``."""
-    n, steps = c.tensors[out, COLS], c.tensors[table, COLS] - 1
+    cols, steps, threads = c.tensors[out, COLS], c.tensors[table, COLS] - 1, c.config[THREADS]
     bits = np.int64(21)  # 32 << 16 is 2^21 and steps is a power of two
     while np.int64(1) << (21 - bits) < steps:
         bits -= 1
     half, x_frac, t_frac = (np.int64(1) << bits) >> 1, c.tensors[x, FRAC], c.tensors[table, FRAC]
     shift = t_frac - c.tensors[out, FRAC] + (x_frac if gated else 0)
-    values, y, entries = c.rows[tid, 0], c.rows[tid, 1], c.rows[tid, 2]
-    first, last = part(used_rows(c, out), tid, c.config[THREADS])
-    if first < last:
+    values, y, rows = c.rows[tid, 0], c.rows[tid, 1], used_rows(c, out)
+    entries, plain = c.rows[tid, 2], c.tensors[table, PER] > 0
+    at, pieces = row_at(c, table, 0), pieces_of(rows, threads)
+    first, last = part(rows * pieces, tid, threads)
+    if not plain and first < last:
         load(c, table, 0, entries)
-    for t in range(first, last):
-        load(c, x, t, values)
-        for i in range(n):
-            offset = shift_round(values[i], x_frac - 16) + (16 << 16)
-            offset = min(max(offset, np.int64(0)), np.int64(32 << 16))
-            index = min(offset >> bits, steps - 1)
-            rest = offset - (index << bits)
-            slope = entries[index + 1] - entries[index]
-            y[i] = entries[index] + ((slope * rest + half) >> bits)
+    for item in range(first, last):
+        t = item // pieces
+        begin, stop = part(cols, item % pieces, pieces)
+        n = stop - begin
+        load_part(c, x, t, begin, n, values)
+        if plain:
+            _interpolate(c.words, at, values, n, x_frac - 16, bits, half, steps, y)
+        else:
+            _interpolate(entries, 0, values, n, x_frac - 16, bits, half, steps, y)
         if gated:
             _multiply(y, values, n, shift)
         else:
             for i in range(n):
                 y[i] = shift_round(y[i], shift)
-        store(c, out, t, y, tid)
+        store_part(c, out, t, begin, n, y, tid)
+
+
+@jit
+def _interpolate(
+    table: Any, at: int, x: Any, n: int, shift: int, bits: int, half: int, steps: int, y: Any
+) -> None:
+    """y[i] = the table at x[i], its entries from ``at`` on; see integer.interpolate."""
+    for i in range(n):
+        offset = shift_round(x[i], shift) + (16 << 16)
+        offset = min(max(offset, np.int64(0)), np.int64(32 << 16))
+        index = min(offset >> bits, steps - 1)
+        rest = offset - (index << bits)
+        low = np.int64(table[at + index])
+        slope = np.int64(table[at + index + 1]) - low
+        y[i] = low + ((slope * rest + half) >> bits)
 
 
 @jit
