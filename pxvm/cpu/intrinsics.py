@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 BYTES, LANES = ir.VectorType(I8, 64), ir.VectorType(I32, 16)
+PATIENCE = 1000  # spins before a waiting thread gives its processor away; more hurts busy machines
 TILE = 8  # activation rows that one tile of the matrix product holds in registers
 
 
@@ -246,5 +247,5 @@ def barrier(sync: Any, threads: int) -> None:
     while atomic_load(generation) == before:
         spins += 1
         pause()
-        if spins > 20000:
+        if spins > PATIENCE:
             sched_yield()

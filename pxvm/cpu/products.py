@@ -189,7 +189,7 @@ def _few(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, cou
     planes, n = planes_of(c, x), c.tensors[w, ROWS]
     mine = c.bits[tid]
     mine[: 2 * padded] = 0
-    chunk = max(np.int64(16), min(np.int64(CHUNK), n // (4 * c.config[THREADS])))
+    chunk = max(np.int64(16), min(np.int64(CHUNK), n // (2 * c.config[THREADS])))
     loaded, minus, m, e = np.int64(-1), np.int64(0), np.int64(0), np.int64(0)
     first = atomic_add(counter, chunk)
     while first < n:
