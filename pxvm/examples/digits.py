@@ -23,6 +23,7 @@ from pxvm.models.fields import Fields
 from pxvm.models.graph import Graph
 from pxvm.models.lowering import lower
 from pxvm.models.small import Conv, Pool, cnn_graph, mlp_graph
+from pxvm.visual.view import render_view
 
 TESTS = 450
 POINTS = 0.5
@@ -124,6 +125,8 @@ def recognise(name: str, graph: Graph, train: Any, test: Any, folder: Path, devi
     save_image(image, path)
     result = execute_pxi(path, device=device)
     save_image(result, folder / f"digits_{name}_result.png")
+    render_view(result).save(folder / f"digits_{name}.view.png")
+    print(f"digits_{name}.view.png shows its program, weights and activations")
     print(f"{path}: {image.shape[1]} x {image.shape[0]} pixels, {path.stat().st_size:,} bytes")
     return Fields(result)["class"][:, 0]
 

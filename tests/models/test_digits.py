@@ -17,4 +17,4 @@ def test_digits_are_recognised_as_well_as_in_float(tmp_path, monkeypatch, capsys
     assert "mlp: 9" in out and "cnn: 9" in out
     for path in tmp_path.glob("*.png"):
         check_file(path)
-    assert len(list(tmp_path.glob("*.png"))) == 4
+    assert len(list(tmp_path.glob("*.png"))) == 6
