@@ -27,7 +27,6 @@ from pxvm.core.tensor import (
     VERSION,
     Descriptor,
     DType,
-    State,
     check_place,
     decode,
     decode_descriptor,
@@ -212,8 +211,3 @@ def read_state(image: Image, start: int) -> Ints:
     words = read_words(image, start, STATE_WORDS)
     values: Ints = words.view("<i4").astype(np.int64)
     return values
-
-
-def base_of(image: Image, network: Network) -> int:
-    """The base register as it stands in the pixels."""
-    return int(read_state(image, network.state_start)[State.BASE])

@@ -1,8 +1,7 @@
 """The registry of executors, found by name and loaded when first used.
 
-An executor is a module with ``run(image, program, max_steps) -> steps`` and
-``available() -> str``, which is empty or says why it cannot run here. Device ``name`` lives in
-``pxvm.name.executor``; the reference executor is core's own.
+An executor is a module with ``run``, ``session`` and ``available`` as ``Executor`` says. Device
+``name`` lives in ``pxvm.name.executor``; the reference executor is core's own.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ import numpy as np
 
 from pxvm.core import integer
 from pxvm.core.integer import (
-    EXP2,
     Ints,
     exp2_negative,
     ints,
@@ -454,6 +453,3 @@ def blit(canvas: Tensor, text: Tensor, font: Tensor) -> None:
             x = column * width
             picture[line * height : (line + 1) * height, x : x + width] = cell
     canvas.write_all(picture.reshape(-1))
-
-
-assert EXP2[256] == 32768
