@@ -16,7 +16,7 @@ normalisation as sentence-transformers do. Caches and row tensors stand at the e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,7 @@ def build_bert(
     planes: int = 2,
     choice: Choice = largest,
     fracs: Mapping[str, int] | None = None,
+    extend: Callable[[NetworkBuilder], None] | None = None,
     width: int | None = None,
 ) -> Image:
     """Write an encoder as a program.
@@ -100,6 +101,7 @@ def build_bert(
         planes: int8 planes of activations, 1 or 2.
         choice: steps of a weight's rows, by name; see ``quantise``.
         fracs: fraction bits other than ``FRACS``.
+        extend: declares more tensors that the file carries, such as its tokenizer's.
         width: of the image; chosen when None.
 
     Returns:
@@ -114,6 +116,8 @@ def build_bert(
     for layer in range(config.layers):
         _layer(b, config, weights, choice, frac, layer)
     _program(b)
+    if extend is not None:
+        extend(b)
     if width is None:
         b.fit()
     else:

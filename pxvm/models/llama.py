@@ -11,6 +11,8 @@ token in ``ids``, and yields; running on generates token after token. Tensors of
     output [context, 1]   the tokens drawn so far, output_length [1] of them
     history [context, 1]  the tokens taken in so far, history_length [1]: the penalty sees them
     logits [1, vocab]     of the last token; with all_logits [prompt, vocab] of every one
+    masked [1]            1: mask is added to the logits before a token is drawn
+    mask [1, vocab]       0 for tokens that may be drawn, FORBIDDEN for others
     temperature, top_p, penalty [1] with 16 fraction bits; top_k [1] (1 to 1,024); random [2]
 
 Caches ``<layer>.k_cache`` and ``.v_cache`` [kv heads, context, head width] and the tensors of
@@ -20,7 +22,7 @@ Caches ``<layer>.k_cache`` and ``.v_cache`` [kv heads, context, head width] and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +49,7 @@ from pxvm.models.resize import resize
 
 RUNS = 65535
 FRACS = {"residual": 12, "attention": 16, "gate": 16, "product": 13, "logits": 16}
+FORBIDDEN = -(1 << 30)  # a logit of -16,384, far below any that a network computes
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ def build_llama(
     choice: Choice = largest,
     fracs: Mapping[str, int] | None = None,
     all_logits: bool = False,
+    extend: Callable[[NetworkBuilder], None] | None = None,
     width: int | None = None,
 ) -> Image:
     """Write a model as a program.
@@ -117,6 +121,7 @@ def build_llama(
         choice: steps of a weight's rows, by name ("3.down"); see ``quantise``.
         fracs: fraction bits other than ``FRACS``.
         all_logits: logits of every token instead of drawing one: for perplexity.
+        extend: declares more tensors that the file carries, such as its tokenizer's.
         width: of the image; chosen when None.
 
     Returns:
@@ -131,6 +136,8 @@ def build_llama(
     for layer in range(config.layers):
         _layer(b, config, weights, choice, frac, context, layer)
     _program(b, config, all_logits)
+    if extend is not None:
+        extend(b)
     if width is None:
         b.fit()
     else:
@@ -182,6 +189,8 @@ def _shared(
                  length="n", last=True)  # fmt: skip
         return
     b.tensor("logits", DType.I32, (1, c.vocab), Role.STATE, frac=frac["logits"])
+    b.scalar("masked")
+    b.tensor("mask", DType.I32, (1, c.vocab), Role.STATE, frac=frac["logits"])
     b.tensor("last", DType.I32, (1, c.width), frac=frac["residual"])
     b.tensor("last_normed", DType.ACT2, (1, c.width))
     b.parameters("sampler", "Sample", temperature="temperature", top_k="top_k", top_p="top_p",
@@ -241,10 +250,12 @@ def _program(b: NetworkBuilder, c: LlamaConfig, all_logits: bool) -> None:
         b.emit("RMSNorm", "normed", "x", "norm")
         b.emit("Linear", "logits", "normed", weight)
     else:
-        b.emit("SkipIfZero", "answer", 7)
+        b.emit("SkipIfZero", "answer", 9)
         b.emit("Tail", "last", "x")
         b.emit("RMSNorm", "last_normed", "last", "norm")
         b.emit("Linear", "logits", "last_normed", weight)
+        b.emit("SkipIfZero", "masked", 1)
+        b.emit("Add", "logits", "logits", "mask")
         b.emit("Sample", "token", "logits", "sampler")
         b.emit("Push", "output", "token", "output_length")
         b.emit("Copy", "ids", "token")
