@@ -1,0 +1,318 @@
+"""What a record is: its fields, the hash that names it, and its exact bytes.
+
+A `Draft` is what somebody wants to have remembered; a `Record` is a draft that has been stored and so
+has a number and a time. Both are values: nothing here knows of files or pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta, timezone
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pxvm.core.errors import FormatError, LimitError
+from pxvm.learning.errors import RecordError
+
+# The place in this tuple is the number in the pixels: append only.
+KINDS = (
+    "interaction",
+    "note",
+    "document",
+    "correction",
+    "tombstone",
+    "program",
+    "measurement",
+)
+RELATIONS = ("corrects", "forgets", "tags", "supersedes", "next", "recalled")
+#: Relations that change what other records count for; a record with one is flagged in its header.
+ACTING_RELATIONS = frozenset({"corrects", "forgets", "tags", "supersedes"})
+
+STORED, DEFLATED = 0, 1
+#: Most bytes of a record's text; a larger one is refused rather than drawn over many pages.
+MAX_TEXT = 16 << 20
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Link(NamedTuple):
+    """One record names another: ``relation`` is one of `RELATIONS`, ``id`` 64 hexadecimal digits."""
+
+    relation: str
+    id: str
+
+
+@dataclass(frozen=True, eq=False)
+class Vector:
+    """An embedding: ``values`` int8 of shape (dimension,), each times ``scale`` is the real number.
+
+    ``probe`` is a hash of what the model answers to a fixed text: two models of one name differ in it.
+    """
+
+    model: str
+    probe: str
+    values: NDArray[np.int8]
+    scale: float
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values)
+        if values.dtype != np.int8 or values.ndim != 1 or not 0 < values.size < 65536:
+            raise RecordError(
+                f"vector of {self.model!r}: expected int8 values of shape (dimension,), "
+                f"found {values.dtype} of shape {values.shape}"
+            )
+        if not np.isfinite(self.scale):
+            raise RecordError(f"vector of {self.model!r}: scale {self.scale} is not finite")
+
+    def _key(self) -> tuple[str, str, float, bytes]:
+        return self.model, self.probe, float(self.scale), self.values.tobytes()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vector) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+
+def to_microseconds(moment: datetime, name: str = "time") -> int:
+    """Microseconds since 1970 in UTC, exactly. Raises `RecordError` for a time without a zone."""
+    if moment.tzinfo is None:
+        raise RecordError(f"{name} {moment} has no time zone: give one, e.g. timezone.utc")
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def from_microseconds(count: int) -> datetime:
+    """The aware UTC datetime that ``count`` microseconds since 1970 name."""
+    try:
+        return EPOCH + timedelta(microseconds=count)
+    except OverflowError:
+        raise FormatError(f"time of {count} microseconds is outside the years 1 to 9999") from None
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise RecordError(f"{name} must be text, found {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise RecordError(
+            f"{name} holds a lone surrogate U+{ord(value[error.start]):04X} at character "
+            f"{error.start}, which is no Unicode text: decode its source with errors='replace'"
+        ) from None
+    return value
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What is to be stored. Raises `RecordError` when a field cannot be kept exactly.
+
+    ``tags`` become sorted and unique; ``event_time`` is aware and becomes UTC.
+    """
+
+    query: str
+    answer: str
+    tags: tuple[str, ...] = ()
+    kind: str = "interaction"
+    source: str = ""
+    model: str = ""
+    event_time: datetime | None = None
+    links: tuple[Link, ...] = ()
+    vectors: tuple[Vector, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("query", "answer", "source", "model"):
+            _text(getattr(self, name), name)
+        if self.kind not in KINDS:
+            raise RecordError(f"unknown kind {self.kind!r}: expected one of {', '.join(KINDS)}")
+        if isinstance(self.tags, str):
+            raise RecordError(f"tags must be a list of texts, found the text {self.tags!r}")
+        for tag in self.tags:
+            if not _text(tag, "tag") or tag != " ".join(tag.split()):
+                raise RecordError(f"tag {tag!r} is empty or has spaces at its ends or line breaks")
+        set_field = object.__setattr__
+        set_field(self, "tags", tuple(sorted(set(self.tags))))
+        set_field(self, "links", tuple(Link(*link) for link in self.links))
+        set_field(self, "vectors", tuple(self.vectors))
+        for link in self.links:
+            if link.relation not in RELATIONS:
+                raise RecordError(
+                    f"unknown relation {link.relation!r}: expected one of {', '.join(RELATIONS)}"
+                )
+            if len(link.id) != 64 or set(link.id) - set("0123456789abcdef"):
+                raise RecordError(f"link to {link.id!r}: expected 64 hexadecimal digits")
+        if self.event_time is not None:
+            exact = from_microseconds(to_microseconds(self.event_time, "event_time"))
+            set_field(self, "event_time", exact)
+        size = sum(len(t.encode()) for t in (self.query, self.answer, self.source, *self.tags))
+        if size > MAX_TEXT:
+            raise LimitError(
+                f"record of {size:,} bytes of text is over the limit of {MAX_TEXT:,}: split it"
+            )
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 over kind, query, answer, source, event time and tags, 64 hexadecimal digits."""
+        event = "" if self.event_time is None else str(to_microseconds(self.event_time))
+        digest = hashlib.sha256()
+        for part in (self.kind, self.query, self.answer, self.source, event, *self.tags):
+            data = part.encode()
+            digest.update(len(data).to_bytes(8, "big") + data)
+        return digest.hexdigest()
+
+    @property
+    def acts(self) -> bool:
+        """Whether it changes what other records count for (corrects, forgets, tags, supersedes)."""
+        return any(link.relation in ACTING_RELATIONS for link in self.links)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Draft):
+    """A draft that has been stored.
+
+    ``sequence`` is its number in this network, ``record_time`` when it was first stored;
+    ``stored_again`` holds the later times at which the same content was stored here or in networks
+    merged into this one, ascending.
+    """
+
+    sequence: int
+    record_time: datetime
+    stored_again: tuple[datetime, ...] = ()
+
+    @property
+    def last_stored(self) -> datetime:
+        """The newest time at which this content was stored."""
+        return self.stored_again[-1] if self.stored_again else self.record_time
+
+    def draft(self) -> Draft:
+        """The same content without number and times."""
+        return Draft(**{f.name: getattr(self, f.name) for f in fields(Draft)})
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A record's exact bytes: ``data`` is the text part as stored, then the vectors' int8 values."""
+
+    codec: int
+    stored: int
+    raw: int
+    vectors: int
+    data: bytes = field(repr=False)
+
+
+def encode(draft: Draft, *, level: int = 6) -> Payload:
+    """The bytes of a draft or record: JSON in UTF-8, deflated when that is shorter, then vectors."""
+    described: dict[str, Any] = {"query": draft.query, "answer": draft.answer}
+    if draft.tags:
+        described["tags"] = draft.tags
+    if draft.source:
+        described["source"] = draft.source
+    if draft.model:
+        described["model"] = draft.model
+    if draft.event_time is not None:
+        described["event_time"] = to_microseconds(draft.event_time)
+    if draft.links:
+        described["links"] = draft.links
+    if draft.vectors:
+        described["vectors"] = [
+            [v.model, v.probe, len(v.values), float(v.scale)] for v in draft.vectors
+        ]
+    if isinstance(draft, Record) and draft.stored_again:
+        described["stored_again"] = [to_microseconds(moment) for moment in draft.stored_again]
+    raw = json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
+    packed, codec = zlib.compress(raw, level), DEFLATED
+    if len(packed) >= len(raw):
+        packed, codec = raw, STORED
+    vectors = b"".join(v.values.tobytes() for v in draft.vectors)
+    return Payload(codec, len(packed), len(raw), len(vectors), packed + vectors)
+
+
+def _expand(codec: int, stored: bytes, raw: int) -> bytes:
+    if codec == STORED:
+        return stored
+    if codec != DEFLATED:
+        raise FormatError(f"unknown codec {codec}: the file is of a newer version of the format")
+    inflater = zlib.decompressobj()
+    try:
+        text = inflater.decompress(stored, raw + 1)
+    except zlib.error as error:
+        raise FormatError(f"text does not inflate: {error}") from None
+    if len(text) != raw or not inflater.eof:
+        raise FormatError(f"text of {len(text)} bytes where the header says {raw}")
+    return text
+
+
+def decode(
+    payload: Payload, *, kind: int, sequence: int, record_time: int, identity: bytes
+) -> Record:
+    """The record that ``payload`` and its header's fields hold; the opposite of `encode`.
+
+    ``kind`` is a place in `KINDS`, ``record_time`` microseconds, ``identity`` the 32 bytes of the id.
+    Raises `FormatError` when the bytes are not a record, or not the one that ``identity`` names.
+    """
+    if kind >= len(KINDS):
+        raise FormatError(f"record {sequence}: unknown kind {kind}")
+    text = _expand(payload.codec, payload.data[: payload.stored], payload.raw)
+    try:
+        described = json.loads(text)
+        vectors, position = [], payload.stored
+        for model, probe, dimension, scale in described.get("vectors", ()):
+            values = np.frombuffer(payload.data, np.int8, dimension, position)
+            vectors.append(Vector(model, probe, values, scale))
+            position += dimension
+        event = described.get("event_time")
+        record = Record(
+            query=described["query"],
+            answer=described["answer"],
+            tags=tuple(described.get("tags", ())),
+            kind=KINDS[kind],
+            source=described.get("source", ""),
+            model=described.get("model", ""),
+            event_time=None if event is None else from_microseconds(event),
+            links=tuple(Link(*link) for link in described.get("links", ())),
+            vectors=tuple(vectors),
+            sequence=sequence,
+            record_time=from_microseconds(record_time),
+            stored_again=tuple(
+                from_microseconds(moment) for moment in described.get("stored_again", ())
+            ),
+        )
+    except FormatError:
+        raise
+    except (RecordError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FormatError(f"record {sequence}: {error}") from None
+    if record.id != identity.hex():
+        raise FormatError(
+            f"record {sequence}: content hashes to {record.id[:12]}, header says "
+            f"{identity.hex()[:12]}"
+        )
+    return record
+
+
+def join(records: Sequence[Record]) -> Record:
+    """One record of several of the same id, whatever their order: all times, links and vectors.
+
+    The number is the smallest; a merge renumbers anyway.
+    """
+    first = min(records, key=lambda r: (r.record_time, r.sequence))
+    if len(records) == 1:
+        return first
+    times = sorted({t for r in records for t in (r.record_time, *r.stored_again)})
+    vectors = {v._key(): v for r in records for v in r.vectors}
+    values = {f.name: getattr(first, f.name) for f in fields(Draft)} | {
+        "model": max(r.model for r in records),
+        "links": tuple(sorted({link for r in records for link in r.links})),
+        "vectors": tuple(vectors[key] for key in sorted(vectors)),
+    }
+    return Record(
+        **values,
+        sequence=min(r.sequence for r in records),
+        record_time=times[0],
+        stored_again=tuple(times[1:]),
+    )
