@@ -15,3 +15,7 @@ class UnknownRecordError(PxvmError, LookupError):
 
 class NetworkError(PxvmError, RuntimeError):
     """A network cannot be opened, locked or written."""
+
+
+class UnreadableError(PxvmError, ValueError):
+    """A document cannot be read."""

@@ -1,0 +1,553 @@
+"""Files to chunks: whatever is in a file is in its chunks, cut where its author would cut."""
+
+import itertools
+import json
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pxvm.learning.documents import (
+    LARGEST,
+    Document,
+    Skipped,
+    decode,
+    find_files,
+    read_content,
+    read_document,
+    read_documents,
+    source_of,
+)
+from pxvm.learning.errors import UnreadableError
+from pxvm.learning.readers.blocks import OVERLAP, SLACK, TARGET, WHOLE, Block, pack, size
+from pxvm.learning.readers.chats import read_chat
+from pxvm.learning.readers.code import read_code
+from pxvm.learning.readers.html import read_html
+from pxvm.learning.readers.markdown import read_markdown, read_text
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PAGE = """\
+---
+title: Boats
+---
+Before any heading.
+
+# Boats
+
+## Keels
+
+A keel is long.
+It is heavy.
+
+```sh
+# not a heading
+make keel
+
+make boat
+```
+
+| wood | price |
+|------|-------|
+| oak  | 12    |
+
+Setext
+------
+
+- one
+- two
+
+  still two
+"""
+
+
+def text_of(blocks):
+    return [block.text for block in blocks]
+
+
+def test_markdown_keeps_headings_code_and_tables():
+    blocks = read_markdown(PAGE)
+    assert blocks[0] == Block("title: Boats", (), True)
+    assert blocks[1] == Block("Before any heading.")
+    assert blocks[2] == Block("A keel is long.\nIt is heavy.", ("Boats", "Keels"))
+    code = Block(
+        "```sh\n# not a heading\nmake keel\n\nmake boat\n```", ("Boats", "Keels"), whole=True
+    )
+    assert blocks[3] == code
+    assert blocks[4].whole and blocks[4].text.startswith("| wood | price |")
+    assert blocks[5] == Block("- one\n- two\n\n  still two", ("Boats", "Setext"))
+
+
+def test_restructured_headings_nest_in_the_order_of_their_marks():
+    text = "=====\nBoats\n=====\n\nWood.\n\nKeels\n-----\n\nHeavy."
+    text += "\n\nOak\n~~~\nHard.\n\nSails\n-----\nWhite"
+    found = [(block.path, block.text) for block in read_text(text)]
+    assert found == [
+        (("Boats",), "Wood."),
+        (("Boats", "Keels"), "Heavy."),
+        (("Boats", "Keels", "Oak"), "Hard."),
+        (("Boats", "Sails"), "White"),
+    ]
+
+
+PYTHON = '''\
+"""Boats."""
+
+import os
+
+
+class Boat:
+    """A boat."""
+
+    name = "Molly"
+
+    # The keel first.
+    @property
+    def keel(self):
+        if self.name:
+            return {keel}
+
+        return None
+
+    def sail(self):
+        return {sail}
+
+
+def small():
+    return 1
+'''
+
+
+def test_code_is_cut_at_definitions_with_the_class_above_its_methods():
+    text = PYTHON.format(keel=repr("k" * 700), sail=repr("s" * 700))
+    blocks = read_code(text, ".py")
+    paths = [block.path for block in blocks]
+    assert paths == [
+        (),
+        (),
+        ("class Boat",),
+        ("class Boat",),
+        ("class Boat", "def keel(self)"),
+        ("class Boat", "def sail(self)"),
+        (),
+    ]
+    assert blocks[4].text.lstrip().startswith("# The keel first.\n    @property\n    def keel")
+    assert blocks[4].text.endswith("return None")
+
+
+C = """\
+#include <stdio.h>
+
+/* The sum. */
+static int sum(int a,
+               int b)
+{
+    int total = a + b;
+
+    return total; /* PADDING */
+}
+
+struct boat {
+    int keel;
+};
+"""
+JAVASCRIPT = """\
+import x from "y";
+
+export class Boat {
+  constructor(name) {
+    this.name = name; // PADDING
+  }
+
+  sail() {
+    return 1; // PADDING
+  }
+}
+export const row = (boat) => {
+  return boat; // PADDING
+};
+"""
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text", "expected"),
+    [
+        (".c", C, [("static int sum(int a,",)]),
+        (".js", JAVASCRIPT, [("export class Boat",), ("export const row = (boat) =>",)]),
+    ],
+)
+def test_other_languages_are_cut_at_their_definitions(suffix, text, expected):
+    padded = text.replace("PADDING", "p" * 600)
+    paths = {block.path for block in read_code(padded, suffix)}
+    assert set(expected) <= {path[:1] for path in paths}
+    if suffix == ".js":
+        assert ("export class Boat", "sail()") in paths
+
+
+@pytest.mark.parametrize(
+    "name", ["pxvm/cli.py", "pxvm/core/ops.py", "Makefile", "pyproject.toml", "docs/FORMAT.md"]
+)
+def test_every_line_of_real_files_is_kept(name):
+    text = (ROOT / name).read_text()
+    chunks = read_document(ROOT / name, name).chunks
+    together = "\n".join([*(chunk.answer for chunk in chunks), *(chunk.query for chunk in chunks)])
+    for line in text.splitlines():
+        heading = line.lstrip("#").strip() if name.endswith(".md") else line.strip()
+        assert line.strip() in together or " ".join(heading.split()) in together, line
+
+
+def test_chunks_of_a_long_section_repeat_the_last_sentences():
+    sentences = [f"This is sentence number {n} about boats." for n in range(100)]
+    chunks = list(pack([Block(" ".join(sentences), ("Boats",))]))
+    assert all(path == ("Boats",) and size(text) <= TARGET + SLACK for path, text in chunks)
+    for (_, before), (_, after) in itertools.pairwise(chunks):
+        repeated = after.split("\n\n")[0]
+        assert before.endswith(repeated) and 0 < size(repeated) <= OVERLAP
+    assert all(any(sentence in text for _, text in chunks) for sentence in sentences)
+
+
+def test_code_stays_whole_and_is_torn_at_lines_only_when_it_is_huge():
+    code = "\n".join(f"line_{n}()" for n in range(400))
+    assert [text for _, text in pack([Block(code, whole=True)])] == [code]
+    huge = "\n".join(f"line_{n}()" for n in range(3_000))
+    parts = [text for _, text in pack([Block(huge, whole=True)])]
+    assert "\n".join(parts) == huge and all(size(part) <= WHOLE for part in parts)
+
+
+def test_a_section_is_never_mixed_with_the_next():
+    chunks = list(pack([Block("one", ("a",)), Block("two", ("b",)), Block("three", ("b",))]))
+    assert chunks == [(("a",), "one"), (("b",), "two\n\nthree")]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=6_000), st.booleans())
+def test_nothing_but_white_space_is_lost_when_a_block_is_torn(text, whole):
+    # With no overlap counted twice: each character of the block, in order, is in the chunks.
+    chunks = list(pack([Block(text, whole=whole)]))
+    limit = WHOLE if whole else TARGET + SLACK
+    assert all(size(chunk) <= limit + OVERLAP + 2 for _, chunk in chunks)
+    stream = iter("".join("".join(chunk.split()) for _, chunk in chunks))
+    assert all(character in stream for character in "".join(text.split()))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.text(st.characters(exclude_characters="\0"), max_size=300),
+    st.sampled_from([".md", ".txt", ".py", ".c", ".js", ".html", ".json"]),
+)
+def test_readers_take_any_text(text, suffix):
+    document = read_content(text.encode("utf-8", "replace"), f"a{suffix}", "a")
+    for chunk in document.chunks:
+        assert chunk.query and chunk.answer.strip()
+
+
+HTML = """<!DOCTYPE html><html><head><title>Boat yard</title><style>p {}</style></head><body>
+<nav>Home | Away</nav><h1>Boats&nbsp;</h1>
+<div>A <b>keel</b> is
+long.<br>Heavy.<script>evil()</script><!-- hidden --></div>
+<h2>Wood <a>¶</a></h2><ul><li>oak<ul><li>white</li></ul></li><li>pine</li></ul>
+<pre><code>make keel
+
+make boat
+</code></pre>
+<table><tr><th>wood</th><th>price</th></tr><tr><td>oak</td><td>12</td></tr></table>
+<ol><li>Run <pre>make</pre> then rest.</li></ol></body></html>"""
+
+
+def test_html():
+    blocks = read_html(HTML)
+    boats, wood = ("Boat yard", "Boats"), ("Boat yard", "Boats", "Wood")
+    assert blocks == [
+        Block("A keel is long.\nHeavy.", boats),
+        Block("- oak\n  - white\n- pine", wood),
+        Block("make keel\n\nmake boat", wood, True),
+        Block("wood | price\noak | 12", wood, True),
+        Block("Run", wood),
+        Block("make", wood, True),
+        Block("then rest.", wood),
+    ]
+
+
+def pdf(*pages: str) -> bytes:
+    """A PDF that shows one line a page."""
+    kids = " ".join(f"{4 + 2 * n} 0 R" for n in range(len(pages)))
+    bodies = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    for n, text in enumerate(pages):
+        stream = f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET"
+        bodies.append(
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] "
+            f"/Resources << /Font << /F1 3 0 R >> >> /Contents {5 + 2 * n} 0 R >>"
+        )
+        bodies.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
+    out, places = b"%PDF-1.4\n", []
+    for number, body in enumerate(bodies, 1):
+        places.append(len(out))
+        out += f"{number} 0 obj\n{body}\nendobj\n".encode()
+    table = "".join(f"{place:010} 00000 n \n" for place in places)
+    start = len(out)
+    out += f"xref\n0 {len(bodies) + 1}\n0000000000 65535 f \n{table}".encode()
+    return out + (
+        f"trailer\n<< /Size {len(bodies) + 1} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n".encode()
+    )
+
+
+def test_pdf_has_its_pages_as_headings(tmp_path):
+    file = tmp_path / "boats.pdf"
+    file.write_bytes(pdf("The keel is oak.", "The sail is white."))
+    found = [(chunk.query, chunk.answer) for chunk in read_document(file, "boats.pdf").chunks]
+    assert found == [
+        ("boats.pdf > page 1", "The keel is oak."),
+        ("boats.pdf > page 2", "The sail is white."),
+    ]
+
+
+def test_a_pdf_outline_gives_headings(tmp_path):
+    import pypdf
+
+    writer = pypdf.PdfWriter()
+    (tmp_path / "plain.pdf").write_bytes(pdf("one", "two", "three"))
+    writer.append(tmp_path / "plain.pdf")
+    boats = writer.add_outline_item(title="Boats", page_number=0)
+    writer.add_outline_item(title="Sails", page_number=1, parent=boats)
+    writer.write(tmp_path / "boats.pdf")
+    chunks = read_document(tmp_path / "boats.pdf", "boats.pdf").chunks
+    assert [chunk.query for chunk in chunks] == [
+        "boats.pdf > Boats > page 1",
+        "boats.pdf > Boats > Sails > page 2",
+        "boats.pdf > Boats > Sails > page 3",
+    ]
+
+
+@pytest.mark.parametrize("content", [pdf("boats")[:300], b"%PDF-1.4\nnothing", b"", pdf("")])
+def test_a_pdf_that_cannot_be_read_is_refused_in_one_line(tmp_path, content):
+    file = tmp_path / "bad.pdf"
+    file.write_bytes(content)
+    with pytest.raises(UnreadableError, match=r"PDF (is damaged|holds no text)") as caught:
+        read_document(file, "bad.pdf")
+    assert "\n" not in str(caught.value)
+
+
+SHAREGPT = [
+    {
+        "id": "abc",
+        "conversations": [
+            {"from": "system", "value": "Be kind."},
+            {"from": "human", "value": "What is a keel?"},
+            {"from": "gpt", "value": "The spine of a boat."},
+            {"from": "human", "value": "And a sail?"},
+        ],
+    }
+]
+CHATGPT = [
+    {
+        "title": "Boats",
+        "current_node": "d",
+        "mapping": {
+            "a": {"message": None, "parent": None, "children": ["b"]},
+            "b": {
+                "parent": "a",
+                "children": ["c", "d"],
+                "message": {
+                    "author": {"role": "user"},
+                    "create_time": 1700000000.5,
+                    "content": {"content_type": "text", "parts": ["What is a keel?", {"image": 1}]},
+                },
+            },
+            "c": {
+                "parent": "b",
+                "children": [],
+                "message": {
+                    "author": {"role": "assistant"},
+                    "content": {"content_type": "text", "parts": ["A first try."]},
+                },
+            },
+            "d": {
+                "parent": "b",
+                "children": [],
+                "message": {
+                    "author": {"role": "assistant"},
+                    "create_time": 1700000003,
+                    "metadata": {"model_slug": "gpt-4"},
+                    "content": {"content_type": "text", "parts": ["The spine of a boat."]},
+                },
+            },
+        },
+    }
+]
+MESSAGES = [
+    {"role": "user", "content": "Hello", "session": "s1", "timestamp": "2024-03-01T10:00:00Z"},
+    {"role": "assistant", "content": [{"type": "text", "text": "Hi"}], "session": "s1"},
+    {"role": "user", "content": "Bye", "session": "s2", "timestamp": 1709287200000},
+]
+
+
+def chat(data, suffix=".json"):
+    lines = suffix == ".jsonl"
+    text = "\n".join(map(json.dumps, data)) if lines else json.dumps(data)
+    document = read_content(text.encode(), f"export{suffix}", "export")
+    assert not document.replaces
+    return [
+        (chunk.kind, chunk.query, chunk.answer, chunk.source, chunk.model, chunk.event_time)
+        for chunk in document.chunks
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_sharegpt(suffix):
+    assert chat(SHAREGPT, suffix) == [
+        ("interaction", "What is a keel?", "The spine of a boat.", "chat: abc", "", None),
+        ("interaction", "And a sail?", "", "chat: abc", "", None),
+    ]
+
+
+def test_chatgpt_takes_the_branch_that_was_seen_last():
+    time = datetime(2023, 11, 14, 22, 13, 20, 500_000, timezone.utc)
+    assert chat(CHATGPT) == [
+        ("interaction", "What is a keel?", "The spine of a boat.", "chat: Boats", "gpt-4", time)
+    ]
+
+
+def test_jsonl_of_messages_is_one_record_an_exchange_with_its_session_and_time():
+    assert chat(MESSAGES, ".jsonl") == [
+        (
+            "interaction",
+            "Hello",
+            "Hi",
+            "chat: s1",
+            "",
+            datetime(2024, 3, 1, 10, tzinfo=timezone.utc),
+        ),
+        ("interaction", "Bye", "", "chat: s2", "", datetime(2024, 3, 1, 10, tzinfo=timezone.utc)),
+    ]
+
+
+def test_openai_messages_and_pairs():
+    openai = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    assert [found[1:4] for found in chat([openai], ".jsonl")] == [("a", "b", "chat: export.jsonl")]
+    pairs = [{"instruction": "a", "output": "b"}, {"prompt": "c", "response": "d"}]
+    assert [found[1:3] for found in chat(pairs)] == [("a", "b"), ("c", "d")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", "3", '{"name": "pxvm"}', '[{"mapping": 3}]', '[{"messages": [1]}]', "[" * 100_000],
+)
+def test_other_json_is_no_chat(text):
+    assert read_chat(text, lines=False) is None
+
+
+def test_half_characters_become_a_stated_substitute():
+    text = json.dumps([{"question": "a\ud83d", "answer": "b"}])
+    assert chat(json.loads(text))[0][1] == "a\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"\xef\xbb\xbfa\r\nb\rc", "a\nb\nc"),
+        ("Grüße".encode("utf-16"), "Grüße"),
+        ("Das Gemüse schmeckt süß, sagte der Bär vor der Tür.".encode("cp1252"), None),
+    ],
+)
+def test_encodings(content, text):
+    assert decode(content) == (text or content.decode("cp1252"))
+
+
+def test_binary_is_refused():
+    with pytest.raises(UnreadableError, match="binary"):
+        decode(b"abc\0def")
+
+
+def test_a_missing_parser_names_the_extra(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "bs4", None)
+    with pytest.raises(UnreadableError, match=r'bs4: pip install "pxvm\[documents\]"'):
+        read_content(b"<p>a", "a.html", "a")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    files = {
+        "b.md": "# B\n\ntext",
+        "a.txt": "text",
+        "empty.txt": "",
+        "deep/c.py": "x = 1",
+        "deep/.gitignore": "local.txt\n!kept.log\n",
+        "deep/local.txt": "no",
+        "deep/kept.log": "yes",
+        "top.log": "no",
+        ".gitignore": "*.log\nbuilt/\n",
+        "built/d.md": "no",
+        ".hidden/e.md": "no",
+        "node_modules/f.js": "no",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    return tmp_path
+
+
+def names(found, folder):
+    return [Path(path).relative_to(folder).as_posix() for path in found]
+
+
+def test_a_folder_is_walked_in_order_without_what_is_hidden_or_ignored(folder):
+    found = list(find_files([folder]))
+    files = names((path for path in found if isinstance(path, Path)), folder)
+    assert files == ["a.txt", "b.md", "deep/c.py", "deep/kept.log", "empty.txt", "picture.png"]
+    skipped = {Path(s.path).name: s.reason for s in found if isinstance(s, Skipped)}
+    assert skipped["local.txt"] == skipped["top.log"] == skipped["built"] == "ignored"
+    assert skipped[".hidden"] == "hidden" and skipped["node_modules"] == "ignored"
+
+
+def test_the_rules_above_hold_inside_a_repository(folder):
+    (folder / ".git").mkdir()
+    (folder / "deep/more.log").write_text("no")
+    found = [path for path in find_files([folder / "deep"]) if isinstance(path, Path)]
+    assert names(found, folder) == ["deep/c.py", "deep/kept.log"]
+
+
+def test_huge_files_and_links_to_folders_are_skipped(tmp_path):
+    with (tmp_path / "huge.txt").open("wb") as file:
+        file.truncate(LARGEST + 1)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "gone").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "pipe")
+    reasons = {Path(s.path).name: s.reason for s in find_files([tmp_path])}
+    assert reasons == {
+        "huge.txt": "over 32 MiB; name it to learn it",
+        "loop": "link to a folder",
+        "gone": "not a file",
+        "pipe": "not a file",
+    }
+
+
+def test_found_files_that_cannot_be_read_are_skipped_and_named_ones_are_errors(folder):
+    read = list(read_documents([folder], folder, ["x"]))
+    documents = [d for d in read if isinstance(d, Document)]
+    assert [d.source for d in documents] == [
+        "a.txt",
+        "b.md",
+        "deep/c.py",
+        "deep/kept.log",
+        "empty.txt",
+    ]
+    assert documents[1].chunks[0].query == "b.md > B" and documents[1].chunks[0].tags == ("x",)
+    assert Skipped(str(folder / "picture.png"), "binary") in read
+    with pytest.raises(UnreadableError, match=r"picture\.png: binary"):
+        list(read_documents([folder / "picture.png"], folder))
+    with pytest.raises(FileNotFoundError):
+        list(read_documents([folder / "nothing"], folder))
+
+
+def test_sources_do_not_depend_on_where_one_stands(folder, monkeypatch):
+    monkeypatch.chdir(folder / "deep")
+    assert source_of(Path("c.py"), folder) == "deep/c.py"
+    assert source_of(folder / "b.md", Path()) == (folder / "b.md").as_posix()
