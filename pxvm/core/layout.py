@@ -13,6 +13,7 @@ layer's. Names are given without the layer; the picture calls them "3.name".
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,7 +96,9 @@ class NetworkBuilder:
         """Declare a tensor; returns its name.
 
         Args:
-            data: integers of ``extents``, or a function that gives them when they are laid out.
+            data: integers of ``extents``, or a function that gives them when they are laid out,
+                whole or as an iterator of bands of rows; such functions are called in the order
+                of the descriptors.
             scales: for ACT data, (mantissas, exponents) of each row.
             scale, bias, length: names of linked tensors, of the same layer or of none.
             last: stand on rows of their own behind all other tensors, in the order of the
@@ -237,10 +240,17 @@ class NetworkBuilder:
 
     def _store(self, image: Image, tensor: _Tensor, d: Descriptor) -> None:
         data = tensor.data() if callable(tensor.data) else tensor.data
-        values = ints(data)
-        if values.size != d.rows * d.cols:
-            raise ProgramError(f"{tensor.name} holds {d.extents}; found data {values.shape}")
-        store_words(image, d, 0, encode(values.reshape(d.rows, d.cols), d.dtype, tensor.scales))
+        row = 0
+        for band in data if isinstance(data, Iterator) else [data]:
+            values = ints(band)
+            count = values.size // d.cols
+            if values.size != count * d.cols or count > d.rows - row:
+                raise ProgramError(f"{tensor.name} holds {d.extents}; found data {values.shape}")
+            words = encode(values.reshape(count, d.cols), d.dtype, tensor.scales)
+            store_words(image, d, row, words)
+            row += count
+        if row < d.rows:
+            raise ProgramError(f"{tensor.name} holds {d.extents}; found data of {row} rows")
 
     def _descriptor(
         self, t: _Tensor, number: int, index: dict[tuple[str, int | None], int], place: Shelves

@@ -264,14 +264,15 @@ def tensor_words(image: Image, d: Descriptor, row0: int, rows: int) -> Words:
 
 def store_words(image: Image, d: Descriptor, row0: int, values: Words) -> None:
     """Write tensor rows from ``row0`` on; the inverse of ``tensor_words``."""
-    width = image.shape[1]
-    if d.per > 1 and row0 == 0 and len(values) >= d.per:
-        x, y, full = d.start % width, d.start // width, len(values) // d.per
-        block = values[: full * d.per].reshape(full, -1)
+    width, per = image.shape[1], max(d.per, 1)
+    first = min(-row0 % per, len(values))
+    full = (len(values) - first) // per if per > 1 else 0
+    if full:  # whole image rows at once
+        x, y = d.start % width, d.start // width + (row0 + first) // per
+        block = values[first : first + full * per].reshape(full, -1)
         words_of(image)[y : y + full, x : x + block.shape[1]] = block
-        row0, values = full * d.per, values[full * d.per :]
-    for number, row in enumerate(values):
-        write_words(image, d.row_start(row0 + number, width), row)
+    for number in (*range(first), *range(first + full * per, len(values))):
+        write_words(image, d.row_start(row0 + number, width), values[number])
 
 
 def decode(words: Words, dtype: DType, cols: int) -> Ints:

@@ -28,6 +28,7 @@ TABLE_STEPS = 4096
 TABLE_FRAC = 16
 ROPE_FRAC = 14
 HEADROOM = 8.0
+BAND = 1 << 18  # elements of a weight that are real numbers at a time
 LIMIT = 2.0**31
 
 
@@ -178,7 +179,7 @@ class Checked(Mapping[str, Any]):
             raise ProgramError(f"expected the weights {', '.join(missing[:4])}; found none")
 
     def __getitem__(self, name: str) -> Any:
-        array = np.asarray(self.weights[name])
+        array = self.weights[name]
         if array.shape != self.shapes[name]:
             raise ProgramError(f"weight {name}: expected {self.shapes[name]}; found {array.shape}")
         return array
@@ -202,20 +203,32 @@ def add_weight(
 ) -> str:
     """Declare an int8 weight [n, k] with its scales and, where given, its bias [n].
 
-    Columns are filled up with zeros to a multiple of 4, as activations' rows are.
+    The weight is anything with a shape whose rows can be sliced. It is read and quantised a band
+    of rows at a time when the image is laid out: in memory there are never two copies of it.
     """
     full = name if layer is None else f"{layer}.{name}"
-    q, scale = quantise_weight(full, weight, choice)
-    b.tensor(
-        f"{name}.scale", DType.SCALE, (len(q),), Role.CONSTANT, data=_words(scale), layer=layer
-    )
+    count, cols = weight.shape
+    words: list[Ints] = []
+
+    def bands() -> Iterator[NDArray[np.int8]]:
+        rows = max(1, BAND // cols)
+        words.clear()
+        for first in range(0, count, rows):
+            q, scale = quantise_weight(full, weight[first : first + rows], choice)
+            words.append(_words(scale))
+            yield q
+
     link = None
     if bias is not None:
         data = fixed(f"{full}.bias", bias, bias_frac)
-        link = b.tensor(f"{name}.bias", DType.I32, (len(q),), Role.CONSTANT, frac=bias_frac,
+        link = b.tensor(f"{name}.bias", DType.I32, (count,), Role.CONSTANT, frac=bias_frac,
                         data=data, layer=layer)  # fmt: skip
-    return b.tensor(name, DType.I8, q.shape, Role.CONSTANT, data=q, scale=f"{name}.scale",
-                    bias=link, layer=layer)  # fmt: skip
+    b.tensor(name, DType.I8, (count, cols), Role.CONSTANT, data=bands, scale=f"{name}.scale",
+             bias=link, layer=layer)  # fmt: skip
+    # Declared after the weight, so that it is laid out when the weight has been read.
+    b.tensor(f"{name}.scale", DType.SCALE, (count,), Role.CONSTANT,
+             data=lambda: np.concatenate(words), layer=layer)  # fmt: skip
+    return name
 
 
 def add_norm(

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from pxvm.core.errors import ProgramError
 from pxvm.core.integer import interpolate, ints
+from pxvm.core.layout import NetworkBuilder
+from pxvm.core.tensor import DType, encode_scales
 from pxvm.models import quantise as q
+from pxvm.models.fields import Fields
 
 RNG = np.random.default_rng(1)
 
@@ -105,3 +108,30 @@ def test_rotary_table_and_attention_scale():
     assert table[7, 5] == round(math.sin(7 * 0.01) * 16384)
     mantissa, exponent = q.attention_scale(64)
     assert mantissa * 2.0**exponent == pytest.approx(math.log2(math.e) / 8, rel=1e-5)
+
+
+@pytest.mark.parametrize("cols", [12, 64, 300])  # five rows in an image row, one, two image rows
+def test_a_weight_in_bands_is_the_weight_at_once(monkeypatch, cols):
+    weight = RNG.normal(size=(37, cols))
+
+    def image(band):
+        monkeypatch.setattr(q, "BAND", band)
+        b = NetworkBuilder(width=64 if cols == 300 else 16)
+        q.add_weight(b, "w", weight)
+        return b.build()
+
+    whole = image(1 << 18)
+    f = Fields(whole)
+    integers, scale = q.quantise_weight("w", weight)
+    assert np.array_equal(f["w"], integers)
+    assert f["w.scale"].tolist() == ints(encode_scales(*scale).view("<i4")).tolist()
+    for rows in (1, 2, 7):
+        assert np.array_equal(image(rows * cols), whole)
+
+
+def test_too_many_or_too_few_rows_are_refused():
+    for bands in ([[[1, 2]], [[3, 4]]], [[[1, 2]] * 4], [[[1, 2, 3]]]):
+        b = NetworkBuilder()
+        b.tensor("x", DType.I32, (3, 2), data=lambda bands=bands: iter(bands))
+        with pytest.raises(ProgramError, match="x holds"):
+            b.build()
