@@ -1,0 +1,382 @@
+"""Records as JSONL, Markdown, Parquet and Arrow files, and back without loss.
+
+A row has a record's fields under their names; ``links`` and ``vectors`` are lists of objects, times
+are UTC. What other programs write is taken too: rows with a question and an answer, or with
+messages, become interactions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from pxvm.core.errors import FormatError, PxvmError
+from pxvm.learning.documents import decode
+from pxvm.learning.errors import UnreadableError
+from pxvm.learning.readers.chats import exchanges
+from pxvm.learning.record import (
+    Draft,
+    Link,
+    Record,
+    Vector,
+    from_microseconds,
+    to_microseconds,
+)
+
+if TYPE_CHECKING:
+    import pyarrow
+
+BATCH = 4_096  # rows written at once to a columnar file
+TEXTS = ("id", "kind", "query", "answer", "source", "model")
+COMMENT = re.compile(r"<!-- pxvm (\{[^\n]*\}) -->\n")
+
+
+def write_records(records: Iterable[Record], path: Path) -> int:
+    """Write records to a file, whose name's end says how; returns how many.
+
+    Raises:
+        PxvmError: the end is not known, or its library is not installed.
+    """
+    write, _ = _format(path)
+    count = 0
+
+    def counted() -> Iterator[Record]:
+        nonlocal count
+        for count, record in enumerate(records, 1):  # noqa: B007
+            yield record
+
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(counted(), unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count
+
+
+def read_records(path: Path) -> Iterator[Record | Draft]:
+    """The records of a file that was exported, or drafts of what another program wrote.
+
+    Raises:
+        FormatError: a row is neither, or its content is not what its id names.
+        PxvmError: the end of the name is not known, or its library is not installed.
+    """
+    return _format(path)[1](path)
+
+
+def to_row(record: Record) -> dict[str, Any]:
+    """A record's fields as JSON wants them."""
+    return {
+        "id": record.id,
+        "sequence": record.sequence,
+        "kind": record.kind,
+        "query": record.query,
+        "answer": record.answer,
+        "tags": list(record.tags),
+        "source": record.source,
+        "model": record.model,
+        "record_time": record.record_time.isoformat(),
+        "event_time": record.event_time.isoformat() if record.event_time else None,
+        "stored_again": [moment.isoformat() for moment in record.stored_again],
+        "links": [link._asdict() for link in record.links],
+        "vectors": [
+            {"model": v.model, "probe": v.probe, "scale": v.scale, "values": v.values.tolist()}
+            for v in record.vectors
+        ],
+    }
+
+
+def from_row(row: dict[str, Any], where: str) -> Iterator[Record | Draft]:
+    """The record of a row, or the drafts of a row that another program wrote.
+
+    Args:
+        where: file and row, for messages.
+
+    Raises:
+        FormatError: the row is neither.
+    """
+    try:
+        if "id" in row and "record_time" in row and "kind" in row:
+            yield _record(row)
+            return
+        found = [
+            Draft(turn.query, turn.answer, _tags(row), source=turn.session, model=turn.model,
+                  event_time=turn.time)
+            for turn in exchanges([row])
+        ]  # fmt: skip
+    except (PxvmError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise FormatError(f"{where}: {error}") from None
+    if not found:
+        raise FormatError(
+            f"{where}: expected an exported record, or query and answer, or messages; found "
+            f"{', '.join(map(repr, list(row)[:8])) or 'nothing'}"
+        )
+    yield from found
+
+
+def _tags(row: dict[str, Any]) -> tuple[str, ...]:
+    tags = row.get("tags") or ()
+    return tuple(str(tag) for tag in ([tags] if isinstance(tags, str) else tags))
+
+
+def _record(row: dict[str, Any]) -> Record:
+    event = row.get("event_time")
+    record = Record(
+        query=row["query"],
+        answer=row["answer"],
+        tags=tuple(row["tags"]),
+        kind=row["kind"],
+        source=row["source"],
+        model=row["model"],
+        event_time=None if event is None else _time(event),
+        links=tuple(Link(link["relation"], link["id"]) for link in row["links"]),
+        vectors=tuple(
+            Vector(v["model"], v["probe"], np.array(v["values"], np.int8), float(v["scale"]))
+            for v in row["vectors"]
+        ),
+        sequence=int(row["sequence"]),
+        record_time=_time(row["record_time"]),
+        stored_again=tuple(map(_time, row["stored_again"])),
+    )
+    if record.id != row["id"]:
+        raise FormatError(f"the content hashes to {record.id}, but the id is {row['id']}")
+    return record
+
+
+def _time(value: Any) -> datetime:
+    if isinstance(value, int):
+        return from_microseconds(value)
+    return datetime.fromisoformat(value)
+
+
+# JSON
+
+
+def _write_jsonl(records: Iterable[Record], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for record in records:
+            file.write(json.dumps(to_row(record), ensure_ascii=False) + "\n")
+
+
+def _read_jsonl(path: Path) -> Iterator[Record | Draft]:
+    single: list[dict[str, Any]] = []  # messages of one conversation, a line each
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            where = f"{path}, line {number}"
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise FormatError(f"{where}: not JSON ({error})") from None
+            if not isinstance(row, dict):
+                raise FormatError(f"{where}: expected an object, found {type(row).__name__}")
+            if "role" in row and "content" in row:
+                single.append(row)
+            else:
+                yield from from_row(row, where)
+    if single:
+        yield from from_row({"messages": single}, str(path))
+
+
+def _read_json(path: Path) -> Iterator[Record | Draft]:
+    try:
+        whole = json.loads(decode(path.read_bytes()))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: not JSON ({error})") from None
+    for number, row in enumerate(whole if isinstance(whole, list) else [whole], 1):
+        if not isinstance(row, dict):
+            raise FormatError(f"{path}, item {number}: expected an object")
+        yield from from_row(row, f"{path}, item {number}")
+
+
+def _write_json(records: Iterable[Record], path: Path) -> None:
+    rows = [to_row(record) for record in records]
+    path.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+# Markdown: what a person reads; the other fields stand in a comment, with the lengths of the texts.
+
+
+def _write_markdown(records: Iterable[Record], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for record in records:
+            _write_section(record, file)
+
+
+def _write_section(record: Record, file: TextIO) -> None:
+    row = to_row(record)
+    row["query"], row["answer"] = len(record.query), len(record.answer)
+    when = (record.event_time or record.record_time).strftime("%Y-%m-%d %H:%M")
+    hidden = json.dumps(row).replace(">", "\\u003e")
+    file.write(f"## {record.kind} {record.sequence}, {when}\n\n<!-- pxvm {hidden} -->\n")
+    if record.query:
+        file.write(f"\n**{record.query}**\n")
+    file.write(f"\n{record.answer}\n\n")
+
+
+def _read_markdown(path: Path) -> Iterator[Record | Draft]:
+    with path.open(encoding="utf-8", newline="") as file:
+        text = file.read()
+    place, found = 0, False
+    while match := COMMENT.search(text, place):
+        where = f"{path}, line {text.count(chr(10), 0, match.start()) + 1}"
+        found = True
+        try:
+            row = json.loads(match[1])
+            place = match.end()
+            for name, before, after in (("query", "\n**", "**\n"), ("answer", "\n", "\n\n")):
+                length = int(row[name])
+                if name == "query" and not length:
+                    row[name] = ""
+                    continue
+                place += len(before)
+                row[name] = text[place : place + length]
+                place += length + len(after)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise FormatError(f"{where}: the comment of a record was changed") from None
+        try:
+            yield from from_row(row, where)
+        except FormatError as error:
+            raise FormatError(f"{error}; was the text edited? Learn it as a document") from None
+    if not found:
+        raise FormatError(f"{path}: no exported record in it; use pxvm learn for a document")
+
+
+# Parquet and Arrow
+
+
+def _arrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError:
+        raise UnreadableError(
+            'Parquet and Arrow need pyarrow: pip install "pxvm[arrow]", or take .jsonl'
+        ) from None
+    return pyarrow
+
+
+def schema() -> pyarrow.Schema:
+    """The columns of a columnar file."""
+    pa = _arrow()
+    time, text = pa.timestamp("us", "UTC"), pa.string()
+    vector = [("model", text), ("probe", text), ("scale", pa.float64())]
+    return pa.schema(
+        [pa.field(name, text, nullable=False) for name in TEXTS]
+        + [
+            pa.field("sequence", pa.int64(), nullable=False),
+            pa.field("tags", pa.list_(text), nullable=False),
+            pa.field("record_time", time, nullable=False),
+            pa.field("event_time", time),
+            pa.field("stored_again", pa.list_(time), nullable=False),
+            pa.field("links", pa.list_(pa.struct([("relation", text), ("id", text)]))),
+            pa.field("vectors", pa.list_(pa.struct([*vector, ("values", pa.list_(pa.int8()))]))),
+        ]
+    )
+
+
+def _columns(record: Record) -> dict[str, Any]:
+    """A row for Arrow: times as microseconds."""
+    row = to_row(record)
+    row["record_time"] = to_microseconds(record.record_time)
+    row["event_time"] = to_microseconds(record.event_time) if record.event_time else None
+    row["stored_again"] = [to_microseconds(moment) for moment in record.stored_again]
+    return row
+
+
+def _batches(records: Iterable[Record]) -> Iterator[Any]:
+    pa, columns, rest = _arrow(), schema(), iter(records)
+    while batch := [_columns(record) for record in islice(rest, BATCH)]:
+        yield pa.RecordBatch.from_pylist(batch, schema=columns)
+
+
+def _write_parquet(records: Iterable[Record], path: Path) -> None:
+    _arrow()
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetWriter(path, schema(), compression="zstd") as writer:
+        for batch in _batches(records):
+            writer.write_batch(batch)
+
+
+def _write_arrow(records: Iterable[Record], path: Path) -> None:
+    pa = _arrow()
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema()) as writer:
+        for batch in _batches(records):
+            writer.write_batch(batch)
+
+
+def _read_parquet(path: Path) -> Iterator[Record | Draft]:
+    _arrow()
+    import pyarrow.parquet
+
+    with _readable(path, pyarrow.parquet.ParquetFile) as file:
+        yield from _rows(path, file.iter_batches(BATCH))
+
+
+def _read_arrow(path: Path) -> Iterator[Record | Draft]:
+    pa = _arrow()
+    with _readable(path, pa.ipc.open_file) as file:
+        yield from _rows(path, map(file.get_batch, range(file.num_record_batches)))
+
+
+def _readable(path: Path, opener: Callable[[Any], Any]) -> Any:
+    pa = _arrow()
+    try:
+        return opener(pa.memory_map(str(path)))
+    except pa.ArrowInvalid as error:
+        reason = str(error).split("\n")[0]
+        raise FormatError(f"{path}: not the file that its name says ({reason})") from None
+
+
+def _rows(path: Path, batches: Iterable[Any]) -> Iterator[Record | Draft]:
+    pa, number = _arrow(), 0
+    for batch in batches:
+        for row in _with_microseconds(pa, batch).to_pylist():
+            number += 1
+            yield from from_row(row, f"{path}, row {number}")
+
+
+def _with_microseconds(pa: Any, batch: Any) -> Any:
+    """Times as microseconds: exact, and no database of time zones is needed."""
+    table = pa.Table.from_batches([batch])
+    micro, number = pa.timestamp("us", "UTC"), pa.int64()
+    for place, name in enumerate(table.column_names):
+        kind = table.schema.types[place]
+        if pa.types.is_timestamp(kind):
+            column = table.column(name).cast(micro).cast(number)
+            table = table.set_column(place, name, column)
+        elif pa.types.is_list(kind) and pa.types.is_timestamp(kind.value_type):
+            column = table.column(name).cast(pa.list_(micro)).cast(pa.list_(number))
+            table = table.set_column(place, name, column)
+    return table
+
+
+Writer = Callable[[Iterable[Record], Path], None]
+Reader = Callable[[Path], Iterator[Record | Draft]]
+FORMATS: dict[str, tuple[Writer, Reader]] = {
+    ".jsonl": (_write_jsonl, _read_jsonl),
+    ".ndjson": (_write_jsonl, _read_jsonl),
+    ".json": (_write_json, _read_json),
+    ".md": (_write_markdown, _read_markdown),
+    ".parquet": (_write_parquet, _read_parquet),
+    ".arrow": (_write_arrow, _read_arrow),
+    ".feather": (_write_arrow, _read_arrow),
+}
+
+
+def _format(path: Path) -> tuple[Writer, Reader]:
+    try:
+        return FORMATS[path.suffix.lower()]
+    except KeyError:
+        raise UnreadableError(
+            f"{path}: expected a name that ends in {', '.join(FORMATS)}; found {path.suffix!r}"
+        ) from None
