@@ -7,6 +7,7 @@ another place finds its old chunks; a file outside that folder keeps its absolut
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,7 @@ MARKDOWN = {".md", ".markdown", ".mdx", ".qmd", ".rmd"}
 HTML = {".html", ".htm", ".xhtml"}
 NEVER = {"node_modules", "__pycache__"}  # folders of generated files
 
+EXPORTED = re.compile(r'"id": ?"[0-9a-f]{64}",\s*"sequence": ?\d+')  # what an export begins with
 INSTALL = 'pip install "pxvm[documents]"'
 
 
@@ -126,6 +128,8 @@ def read_content(content: bytes, path: str, source: str, tags: Iterable[str] = (
     suffix = Path(path).suffix.lower()
     text = decode(content)
     if suffix in (".json", ".jsonl", ".ndjson"):
+        if EXPORTED.search(text, 0, SNIFFED):
+            raise UnreadableError("an exported network: pxvm network import takes it")
         exchanges = read_chat(text, lines=suffix != ".json")
         if exchanges:
             return _chat(path, exchanges, tags)

@@ -22,11 +22,13 @@ from pxvm.learning.documents import (
     source_of,
 )
 from pxvm.learning.errors import UnreadableError
+from pxvm.learning.exchange import write_records
 from pxvm.learning.readers.blocks import OVERLAP, SLACK, TARGET, WHOLE, Block, pack, size
 from pxvm.learning.readers.chats import read_chat
 from pxvm.learning.readers.code import read_code
 from pxvm.learning.readers.html import read_html
 from pxvm.learning.readers.markdown import read_markdown, read_text
+from pxvm.learning.record import Record
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -463,6 +465,15 @@ def test_encodings(content, text):
 def test_binary_is_refused():
     with pytest.raises(UnreadableError, match="binary"):
         decode(b"abc\0def")
+
+
+def test_an_export_is_imported_not_learned(tmp_path):
+    record = Record(query="a", answer="b", sequence=0, record_time=datetime.now(timezone.utc))
+    for suffix in (".json", ".jsonl"):
+        path = tmp_path / f"export{suffix}"
+        write_records([record], path)
+        with pytest.raises(UnreadableError, match="pxvm network import"):
+            read_document(path, path.name)
 
 
 def test_a_missing_parser_names_the_extra(monkeypatch):
