@@ -1,0 +1,170 @@
+"""Text to lines: wrapping at words, code kept as it is, lines set in two columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from pxvm.learning.characters import BREAK, CLUSTER, FILL, clean, to_cells
+
+#: Rows from one line to the next; a line of the compact faces that holds a Unifont glyph is as
+#: high as one of Unifont.
+PITCH = {"small": 10, "large": 15, "unifont": 18}
+BLANK = 5  # rows of an empty line
+
+# What stands at the left of a line, as the pixels of one byte.
+PLAIN, QUESTION, CODE = 0b00000000, 0b01111000, 0b00010000
+
+_FENCE = re.compile(r" {0,3}(```|~~~)")
+_HANGING = re.compile(r" *(?:[-*+•] +|\d{1,3}[.)] +|> ?)?")
+#: Signs that do not begin a line.
+_CLOSING = frozenset("、。，．！？：；）」』】〉》〕］｝”’…ー々")
+
+
+class Line(NamedTuple):
+    """A line that has been set: its cells, its clusters in the order of their cells, its look."""
+
+    cells: str
+    clusters: list[str]
+    face: str
+    mark: int
+    rows: int
+
+
+def wrap(cells: str, width: int) -> list[str]:
+    """Cuts cells into lines of at most ``width``: at spaces, beside wide characters, else anywhere.
+
+    Further lines of a list item hang under its text.
+    """
+    if len(cells) <= width:
+        return [cells]
+    hanging = _HANGING.match(cells)
+    indent = " " * hanging.end() if hanging and hanging.end() <= width // 3 else ""
+    filled = BREAK in cells or FILL in cells
+    first = len(indent)
+    lines, start, room, lead = [], 0, width, ""
+    while len(cells) - start > room:
+        cut = cells.rfind(" ", start + first, start + room + 1)
+        if filled:
+            cut = max(cut, _break(cells, start, start + room))
+        if cut <= start:
+            cut = start + room
+            while filled and cells[cut] in (FILL, BREAK) and cut > start + 1:
+                cut -= 1
+        lines.append(lead + cells[start:cut].rstrip(" "))
+        start = cut
+        while start < len(cells) and cells[start] == " ":
+            start += 1
+        room, lead, first = width - len(indent), indent, 0
+    if start < len(cells):
+        lines.append(lead + cells[start:])
+    return lines
+
+
+def _break(cells: str, start: int, stop: int) -> int:
+    """The last place in (start, stop] beside a wide character where a line may end, or -1."""
+    place = stop
+    while (place := cells.rfind(BREAK, start, place)) > start:
+        after = place + 1
+        if cells[after] not in (BREAK, FILL) and cells[after] not in _CLOSING:
+            return after
+    return -1
+
+
+def set_lines(text: str, face: str, mark: int, width: int) -> Iterator[Line]:
+    """Sets a text in lines of ``width`` cells of a face.
+
+    Lines between code fences are cut only where the column ends, and stand behind a bar.
+    """
+    pitch = PITCH[face]
+    in_code = blank = False
+    for paragraph in clean(text.replace("\r\n", "\n")).split("\n"):
+        if not paragraph or paragraph.isspace():
+            if in_code or not blank:
+                yield Line("", [], face, CODE if in_code else mark, BLANK)
+            blank = True
+            continue
+        blank = False
+        fence = _FENCE.match(paragraph) is not None
+        cells, clusters = to_cells(paragraph.rstrip(" "), face)
+        if in_code or fence:
+            pieces, look = list(_cut(cells, width)), CODE
+        else:
+            pieces, look = wrap(cells, width), mark
+        if fence:
+            in_code = not in_code
+        rest = iter(clusters)
+        for piece in pieces:
+            own = list(islice(rest, piece.count(CLUSTER))) if clusters else []
+            tall = not piece.isascii() and (FILL in piece or BREAK in piece)
+            yield Line(piece, own, face, look, PITCH["unifont"] if tall else pitch)
+
+
+def _cut(cells: str, width: int) -> Iterator[str]:
+    start = 0
+    while len(cells) - start > width:
+        stop = start + width
+        while cells[stop] in (FILL, BREAK):
+            stop -= 1
+        yield cells[start:stop]
+        start = stop
+    yield cells[start:]
+
+
+class Placed(NamedTuple):
+    """A line and its place: the row of its top, the number of its column."""
+
+    row: int
+    column: int
+    line: Line
+
+
+def in_columns(
+    lines: list[Line], columns: int, block: int, joint: int = -1
+) -> tuple[list[Placed], int]:
+    """Places lines in one or two columns of equal height, and counts the rows.
+
+    Args:
+        lines: what to place.
+        columns: 1 or 2.
+        block: rows after which the columns start anew below, so that one need not scroll far back.
+        joint: number of the line before which a split is best (where the answer begins), or -1.
+
+    Returns:
+        The placed lines, and rows in all.
+    """
+    placed: list[Placed] = []
+    top = start = 0
+    while start < len(lines):
+        stop, height = start, 0
+        while stop < len(lines) and (height + lines[stop].rows <= columns * block or stop == start):
+            height += lines[stop].rows
+            stop += 1
+        split = _split(lines[start:stop], height, joint - start) + start if columns == 2 else stop
+        bottom = top
+        for column, part in enumerate((lines[start:split], lines[split:stop])):
+            row = top
+            for line in part:
+                if line.cells or row > top:  # no empty line at the top of a column
+                    placed.append(Placed(row, column, line))
+                    row += line.rows
+            bottom = max(bottom, row)
+        top = bottom + (8 if stop < len(lines) else 0)
+        start = stop
+    return placed, top
+
+
+def _split(lines: list[Line], height: int, joint: int) -> int:
+    """How many lines stand in the left column: the more even, the better; best at the joint."""
+    left, count = 0, 0
+    while count < len(lines) and 2 * left < height:
+        left += lines[count].rows
+        count += 1
+    even = max(left, height - left)
+    if 0 < joint < len(lines):
+        before = sum(line.rows for line in lines[:joint])
+        if max(before, height - before) <= even + 30:
+            return joint
+    return count
