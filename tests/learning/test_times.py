@@ -1,0 +1,125 @@
+"""Time expressions against a table of dates written by hand."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pxvm.learning.times import find_times
+
+NOW = datetime(2023, 8, 16, 15, 30, tzinfo=timezone.utc)  # a Wednesday
+
+TABLE = [
+    ("What did we say yesterday?", "2023-08-15", "2023-08-16"),
+    ("the day before yesterday", "2023-08-14", "2023-08-15"),
+    ("what is due today", "2023-08-16", "2023-08-17"),
+    ("plans for tomorrow", "2023-08-17", "2023-08-18"),
+    ("what happened last night", "2023-08-15", "2023-08-16"),
+    ("who called this morning", "2023-08-16", "2023-08-17"),
+    ("last week", "2023-08-07", "2023-08-14"),
+    ("this week", "2023-08-14", "2023-08-21"),
+    ("next week", "2023-08-21", "2023-08-28"),
+    ("last weekend", "2023-08-12", "2023-08-14"),
+    ("last month", "2023-07-01", "2023-08-01"),
+    ("last year", "2022-01-01", "2023-01-01"),
+    ("what did I read in March?", "2023-03-01", "2023-04-01"),
+    ("in October", "2022-10-01", "2022-11-01"),
+    ("in August", "2023-08-01", "2023-09-01"),
+    ("last August", "2022-08-01", "2022-09-01"),
+    ("next May", "2024-05-01", "2024-06-01"),
+    ("March 2021", "2021-03-01", "2021-04-01"),
+    ("in Sept. 2022", "2022-09-01", "2022-10-01"),
+    ("what changed in 2022", "2022-01-01", "2023-01-01"),
+    ("on 5 May 2023", "2023-05-05", "2023-05-06"),
+    ("on the 5th of May, 2023", "2023-05-05", "2023-05-06"),
+    ("on May 5, 2023", "2023-05-05", "2023-05-06"),
+    ("May 5th", "2023-05-05", "2023-05-06"),
+    ("on 24 December", "2022-12-24", "2022-12-25"),
+    ("2023-05-08", "2023-05-08", "2023-05-09"),
+    ("two months ago", "2023-06-01", "2023-07-02"),
+    ("3 days ago", "2023-08-13", "2023-08-14"),
+    ("a week ago", "2023-08-06", "2023-08-13"),
+    ("a couple of weeks ago", "2023-07-30", "2023-08-06"),
+    ("in the last three days", "2023-08-13", "2023-08-17"),
+    ("over the past 2 weeks", "2023-08-02", "2023-08-17"),
+    ("on Monday", "2023-08-14", "2023-08-15"),
+    ("on Wednesday", "2023-08-09", "2023-08-10"),
+    ("next Friday", "2023-08-18", "2023-08-19"),
+    ("31 February 2023", "2023-02-01", "2023-03-01"),
+    ("last summer", "2022-06-01", "2022-09-01"),
+    ("in the summer", "2023-06-01", "2023-09-01"),
+    ("the winter of 2021", "2021-12-01", "2022-03-01"),
+    ("next winter", "2023-12-01", "2024-03-01"),
+]
+
+
+@pytest.mark.parametrize(("text", "start", "end"), TABLE)
+def test_table(text: str, start: str, end: str) -> None:
+    (found,) = find_times(text, NOW)
+    assert (found.start.date().isoformat(), found.end.date().isoformat()) == (start, end)
+    assert found.text in text
+    assert found.contains(found.start) and not found.contains(found.end)
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside"),
+    [
+        ("everything since March", "2023-08-01", "2023-02-28"),
+        ("before 5 May 2023", "2023-05-04", "2023-05-05"),
+        ("after 5 May 2023", "2023-05-06", "2023-05-05"),
+        ("until last week", "2023-08-13", "2023-08-14"),
+        ("since Monday", "2023-08-16", "2023-08-13"),
+    ],
+)
+def test_open_intervals(text: str, inside: str, outside: str) -> None:
+    (found,) = find_times(text, NOW)
+    for day, expected in ((inside, True), (outside, False)):
+        moment = datetime.fromisoformat(day).replace(tzinfo=timezone.utc)
+        assert found.contains(moment) is expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["may I march with you", "what is 12345 or 1800?", "day 32, 2 of 3", "", "a second opinion",
+     "HTTP 404 at 10:30", "the last of them"],
+)  # fmt: skip
+def test_no_time(text: str) -> None:
+    assert find_times(text, NOW) == []
+
+
+def test_several_in_the_order_of_the_text() -> None:
+    found = find_times("between 3 May 2023 and last week, or in 2019", NOW)
+    assert [f.text for f in found] == ["3 May 2023", "last week", "in 2019"[3:]]
+
+
+def test_month_ends_keep_the_month() -> None:
+    now = datetime(2024, 3, 31, tzinfo=timezone.utc)
+    (month,) = find_times("last month", now)
+    assert (month.start.date(), month.end.date()) == (date(2024, 2, 1), date(2024, 3, 1))
+    (ago,) = find_times("one month ago", now)
+    assert ago.contains(datetime(2024, 2, 29, tzinfo=timezone.utc))
+
+
+def test_days_are_those_of_the_reference_zone() -> None:
+    zone = timezone(timedelta(hours=9))
+    (found,) = find_times("yesterday", datetime(2023, 8, 16, 1, tzinfo=zone))
+    assert found.start == datetime(2023, 8, 15, tzinfo=zone)
+
+
+WORDS = st.sampled_from(
+    ["last", "next", "this", "week", "month", "year", "31", "30", "2", "February", "may", "2023",
+     "9999", "in", "since", "before", "ago", "days", "a", "5th", "Monday", "winter", "yesterday"]
+)  # fmt: skip
+
+
+@given(
+    st.lists(WORDS, max_size=9).map(" ".join),
+    st.datetimes(datetime(1, 1, 1), timezones=st.just(timezone.utc)),
+)
+def test_any_words_at_any_time(text: str, now: datetime) -> None:
+    for found in find_times(text, now):
+        assert found.start < found.end
+        assert found.text in text
