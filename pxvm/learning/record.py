@@ -1,7 +1,7 @@
 """What a record is: its fields, the hash that names it, and its exact bytes.
 
-A `Draft` is what somebody wants to have remembered; a `Record` is a draft that has been stored and so
-has a number and a time. Both are values: nothing here knows of files or pixels.
+A `Draft` is what somebody wants to have remembered; a `Record` is a draft that has been stored, so
+it has a number and a time. Both are values: nothing here knows of files or pixels.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ KINDS = (
     "measurement",
 )
 RELATIONS = ("corrects", "forgets", "tags", "supersedes", "next", "recalled")
-#: Relations that change what other records count for; a record with one is flagged in its header.
-ACTING_RELATIONS = frozenset({"corrects", "forgets", "tags", "supersedes"})
+#: Bits of a header's flags: the record changes what others count for; it is no content itself.
+ACTS, BOOKKEEPING = 1, 2
+#: Source of the record that explains the format.
+FORMAT_SOURCE = "pxvm:format"
 
 STORED, DEFLATED = 0, 1
 #: Most bytes of a record's text; a larger one is refused rather than drawn over many pages.
@@ -43,7 +45,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class Link(NamedTuple):
-    """One record names another: ``relation`` is one of `RELATIONS`, ``id`` 64 hexadecimal digits."""
+    """One record names another: ``relation`` is in `RELATIONS`, ``id`` 64 hexadecimal digits."""
 
     relation: str
     id: str
@@ -51,9 +53,10 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Vector:
-    """An embedding: ``values`` int8 of shape (dimension,), each times ``scale`` is the real number.
+    """An embedding: ``values`` int8 of shape (dimension,), times ``scale`` the real numbers.
 
-    ``probe`` is a hash of what the model answers to a fixed text: two models of one name differ in it.
+    ``probe`` is a hash of what the model answers to a fixed text: it tells two models of one name
+    apart.
     """
 
     model: str
@@ -167,9 +170,13 @@ class Draft:
         return digest.hexdigest()
 
     @property
-    def acts(self) -> bool:
-        """Whether it changes what other records count for (corrects, forgets, tags, supersedes)."""
-        return any(link.relation in ACTING_RELATIONS for link in self.links)
+    def flags(self) -> int:
+        """`ACTS` if it corrects, supersedes, forgets or tags; `BOOKKEEPING` if no more."""
+        relations = {link.relation for link in self.links}
+        flags = ACTS if relations & {"corrects", "supersedes", "forgets", "tags"} else 0
+        if relations & {"forgets", "tags"} or self.source == FORMAT_SOURCE:
+            flags |= BOOKKEEPING
+        return flags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,9 +193,9 @@ class Record(Draft):
     stored_again: tuple[datetime, ...] = ()
 
     @property
-    def last_stored(self) -> datetime:
-        """The newest time at which this content was stored."""
-        return self.stored_again[-1] if self.stored_again else self.record_time
+    def times(self) -> tuple[datetime, ...]:
+        """Every time at which this content was stored, ascending."""
+        return (self.record_time, *self.stored_again)
 
     def draft(self) -> Draft:
         """The same content without number and times."""
@@ -197,7 +204,7 @@ class Record(Draft):
 
 @dataclass(frozen=True)
 class Payload:
-    """A record's exact bytes: ``data`` is the text part as stored, then the vectors' int8 values."""
+    """A record's exact bytes: ``data`` is the text as stored, then the vectors' int8 values."""
 
     codec: int
     stored: int
@@ -207,7 +214,7 @@ class Payload:
 
 
 def encode(draft: Draft, *, level: int = 6) -> Payload:
-    """The bytes of a draft or record: JSON in UTF-8, deflated when that is shorter, then vectors."""
+    """The bytes of a draft or record: JSON in UTF-8, deflated if that is shorter, then vectors."""
     described: dict[str, Any] = {"query": draft.query, "answer": draft.answer}
     if draft.tags:
         described["tags"] = draft.tags
@@ -224,7 +231,7 @@ def encode(draft: Draft, *, level: int = 6) -> Payload:
             [v.model, v.probe, len(v.values), float(v.scale)] for v in draft.vectors
         ]
     if isinstance(draft, Record) and draft.stored_again:
-        described["stored_again"] = [to_microseconds(moment) for moment in draft.stored_again]
+        described["stored_before"] = [to_microseconds(moment) for moment in draft.times[:-1]]
     raw = json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
     packed, codec = zlib.compress(raw, level), DEFLATED
     if len(packed) >= len(raw):
@@ -248,13 +255,11 @@ def _expand(codec: int, stored: bytes, raw: int) -> bytes:
     return text
 
 
-def decode(
-    payload: Payload, *, kind: int, sequence: int, record_time: int, identity: bytes
-) -> Record:
+def decode(payload: Payload, *, kind: int, sequence: int, time: int, identity: bytes) -> Record:
     """The record that ``payload`` and its header's fields hold; the opposite of `encode`.
 
-    ``kind`` is a place in `KINDS`, ``record_time`` microseconds, ``identity`` the 32 bytes of the id.
-    Raises `FormatError` when the bytes are not a record, or not the one that ``identity`` names.
+    ``kind`` is a place in `KINDS`, ``time`` the newest storing in microseconds, ``identity`` the 32
+    bytes of the id. Raises `FormatError` when the bytes are not a record, or not that one.
     """
     if kind >= len(KINDS):
         raise FormatError(f"record {sequence}: unknown kind {kind}")
@@ -267,6 +272,7 @@ def decode(
             vectors.append(Vector(model, probe, values, scale))
             position += dimension
         event = described.get("event_time")
+        times = [from_microseconds(t) for t in (*described.get("stored_before", ()), time)]
         record = Record(
             query=described["query"],
             answer=described["answer"],
@@ -278,10 +284,8 @@ def decode(
             links=tuple(Link(*link) for link in described.get("links", ())),
             vectors=tuple(vectors),
             sequence=sequence,
-            record_time=from_microseconds(record_time),
-            stored_again=tuple(
-                from_microseconds(moment) for moment in described.get("stored_again", ())
-            ),
+            record_time=times[0],
+            stored_again=tuple(times[1:]),
         )
     except FormatError:
         raise
@@ -303,7 +307,7 @@ def join(records: Sequence[Record]) -> Record:
     first = min(records, key=lambda r: (r.record_time, r.sequence))
     if len(records) == 1:
         return first
-    times = sorted({t for r in records for t in (r.record_time, *r.stored_again)})
+    times = sorted({moment for r in records for moment in r.times})
     vectors = {v._key(): v for r in records for v in r.vectors}
     values = {f.name: getattr(first, f.name) for f in fields(Draft)} | {
         "model": max(r.model for r in records),
