@@ -14,7 +14,6 @@ import numpy as np
 from pxvm.core.container import PathLike, open_image
 from pxvm.core.dialect1 import Network, parse, read_state
 from pxvm.core.errors import ProgramError
-from pxvm.core.integer import ints
 from pxvm.core.layout import Shelves
 from pxvm.core.program import Image
 from pxvm.core.tensor import (
@@ -62,17 +61,17 @@ def resize(
         placed.append(replace(d, start=start, per=per))
     state = read_state(image, network.state_start)
     begun = bool(state[State.STEPS])
-    kept = {d.index: tensor_words(image, old[d.index], 0, old[d.index].rows) for d in placed
+    kept = {d.index: _kept(image, old[d.index], d) for d in placed
             if begun or "cache" not in d.name}  # fmt: skip
     if begun:
         _check_fits(image, network, context, prompt)
     result = _with_height(source, image, shelves.height)
-    words_of(result)[first:] = 0
+    words_of(result)[first : len(image)] = 0  # rows beyond are zero, and no pages yet
     table = int(read_words(result, TABLE_WORD, 1)[0])
     for d in placed:
         write_words(result, table + d.index * DESCRIPTOR_WORDS, encode_descriptor(d))
         if d.index in kept:
-            _restore(result, d, old[d.index], kept[d.index])
+            _restore(result, d, kept[d.index])
     return result
 
 
@@ -120,12 +119,17 @@ def _with_height(source: Image | PathLike, image: Image, height: int) -> Image:
     return open_image(source, extra_rows=height - len(image))
 
 
-def _restore(image: Image, new: Descriptor, old: Descriptor, words: Words) -> None:
-    """Put rows back where they stand in the new capacity."""
+def _kept(image: Image, old: Descriptor, new: Descriptor) -> Words:
+    """The rows that have a place in both capacities: (heads, rows, words)."""
     heads = old.extents[0] if len(old.extents) == 3 else 1
-    before, now = old.rows // heads, new.rows // heads
-    both = min(before, now)
-    target = np.zeros((heads, now, words.shape[1]), np.uint32)
-    target[:, :both] = words.reshape(heads, before, -1)[:, :both]
-    if ints(target.any()):
-        store_words(image, new, 0, target.reshape(new.rows, -1))
+    both = min(old.rows, new.rows) // heads
+    words = tensor_words(image, old, 0, old.rows).reshape(heads, -1, old.row_words)
+    kept: Words = words[:, :both].copy()
+    return kept
+
+
+def _restore(image: Image, d: Descriptor, kept: Words) -> None:
+    """Put rows back where they stand in the new capacity."""
+    for head, rows in enumerate(kept):
+        if rows.any():
+            store_words(image, d, head * (d.rows // len(kept)), rows)

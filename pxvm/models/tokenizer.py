@@ -177,14 +177,10 @@ class Tokenizer:
             ids.insert(0, bos)
         return ids
 
-    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """``encode`` of many texts, each cut at the limit with its last token kept."""
-        limit = self.settings.limit
-        found = []
-        for encoding in self.inner.encode_batch_fast(list(texts)):
-            ids = encoding.ids
-            found.append(ids if limit is None or len(ids) <= limit else _cut(ids, limit))
-        return found
+    def encode_all(self, texts: Sequence[str], limit: int) -> list[list[int]]:
+        """``encode`` of many texts; a long one loses tokens before its last until ``limit`` fit."""
+        found: list[list[int]] = [e.ids for e in self.inner.encode_batch_fast(list(texts))]
+        return [ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]] for ids in found]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of tokens; special ones are left out."""
@@ -209,16 +205,12 @@ class Tokenizer:
         return found
 
 
-def _cut(ids: list[int], limit: int) -> list[int]:
-    """A text that is too long: its beginning, and the special token at its end."""
-    return [*ids[: limit - 1], ids[-1]] if limit > 1 else ids[:1]
-
-
 class TextStream:
     """Text of tokens that arrive one by one: characters of several tokens come out whole."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer, self._ids, self._length = tokenizer, [], 0  # type: ignore[var-annotated]
+        self._tokenizer, self._length = tokenizer, 0
+        self._ids: list[int] = []
         self._steps = library("tokenizers.decoders").DecodeStream(skip_special_tokens=True)
 
     def put(self, token: int) -> str:

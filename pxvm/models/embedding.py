@@ -1,0 +1,62 @@
+"""Sentences to vectors by a BERT program: batches of like lengths, so that little is padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pxvm.core.executors import Session
+from pxvm.models.bert import set_sentences
+from pxvm.models.fields import Fields
+from pxvm.models.interrupt import Uninterrupted
+
+LEAST = 0.8  # a batch's shortest sentence, as a part of its longest, once it has FEW
+FEW = 4
+
+
+class Embedder:
+    """A BERT program bound to an executor.
+
+    Args:
+        fields: of a verified image.
+        session: of the same image.
+    """
+
+    def __init__(self, fields: Fields, session: Session) -> None:
+        self.fields, self.session = fields, session
+        self.rows = fields.descriptor("ids").rows
+        self.batch = fields.descriptor("lengths").rows
+        self.limit = min(self.rows, fields.descriptor("positions").rows)
+        self.width = fields.descriptor("vectors").cols
+
+    def embed(self, sentences: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Unit vectors [n, width] of sentences that are lists of 1 to ``limit`` tokens.
+
+        The integers of the program over 2 to the power of its fraction bits, exactly: a sentence
+        has the same vector in every batch and on every executor.
+        """
+        found = np.zeros((len(sentences), self.width), np.float32)
+        scale = np.float32(2.0 ** -self.fields.descriptor("vectors").frac)
+        for group in self._groups([len(s) for s in sentences]):
+            set_sentences(self.fields, [sentences[i] for i in group])
+            with Uninterrupted():
+                self.session.run(None)
+            found[group] = self.fields.rows("vectors", len(group)).astype(np.float32) * scale
+        return found
+
+    def _groups(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Batches of sentence numbers, longest first."""
+        group: list[int] = []
+        span = 0
+        for number in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+            full = len(group) == self.batch or (len(group) + 1) * span > self.rows
+            if group and (full or (len(group) >= FEW and lengths[number] < LEAST * span)):
+                yield group
+                group = []
+            if not group:
+                span = lengths[number]
+            group.append(number)
+        if group:
+            yield group

@@ -1,0 +1,321 @@
+"""A language model or an embedder in one picture, ready to use.
+
+>>> from pxvm import Model
+>>> m = Model.open("smollm2.pxi")
+>>> m.chat([{"role": "user", "content": "What is the capital of France?"}])
+>>> m.save_state("half.pxi"); Model.resume("half.pxi", device="reference").proceed()
+>>> Model.open("minilm").embed(["one sentence", "another"])  # (2, 384) float32
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pxvm.core import executors
+from pxvm.core.container import PathLike, open_image, save_image
+from pxvm.core.dialect1 import Network
+from pxvm.core.errors import PxvmError
+from pxvm.core.program import Image
+from pxvm.core.verifier import verify
+from pxvm.models.constrained import Constraint, Constraints
+from pxvm.models.embedding import Embedder
+from pxvm.models.fields import Fields
+from pxvm.models.generation import ContextError, Generator, Sampling
+from pxvm.models.resize import resize
+from pxvm.models.streaming import StopFilter
+from pxvm.models.template import MessageError
+from pxvm.models.tokenizer import Tokenizer, load_tokenizer
+
+PROMPT = 512  # tokens in one execution
+ROWS = 1024  # tokens of a batch of sentences, padding included
+TO_CLOSE = 512  # tokens that a constrained answer may take to come to its end
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+class ModelError(PxvmError, ValueError):
+    """A picture that is not the kind of model that was asked for."""
+
+
+@dataclass(frozen=True)
+class Options(Sampling):
+    """How an answer is made: how tokens are drawn (``Sampling``), where it ends, its form.
+
+    Attributes:
+        stop: a string, or several, that end the answer and are not part of it.
+        schema: a JSON schema that the answer follows, as a dict or text.
+        regex: a regular expression that all of the answer matches.
+        grammar: a context-free grammar in Lark's notation that the answer follows.
+    """
+
+    stop: str | Sequence[str] = ()
+    schema: Any = None
+    regex: str | None = None
+    grammar: str | None = None
+
+    @property
+    def stops(self) -> list[str]:
+        """Stop strings that are not empty."""
+        given = [self.stop] if isinstance(self.stop, str) else self.stop
+        return [text for text in given if text]
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """What is given of schema, regex and grammar."""
+        every = {"schema": self.schema, "regex": self.regex, "grammar": self.grammar}
+        return {name: given for name, given in every.items() if given is not None}
+
+
+class Model:
+    """A model bound to an executor.
+
+    Attributes:
+        finish: why the last answer ended: "stop" or "length"; None while it is under way.
+    """
+
+    def __init__(self, image: Image, *, device: str = "auto", threads: int | None = None) -> None:
+        program = verify(image)
+        if not isinstance(program, Network):
+            raise ModelError("expected a network; found a program of dialect 0: use execute_pxi")
+        self.image, self.device, self.threads = image, device, threads
+        self.fields = Fields(image, program)
+        self.kind = _kind(self.fields)
+        self.finish: str | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path_or_name: PathLike,
+        device: str = "auto",
+        threads: int | None = None,
+        context: int | None = None,
+    ) -> Model:
+        """Open a model; its file is mapped where that is possible, and never changes.
+
+        Args:
+            path_or_name: a ``.pxi``, or a name that ``pxvm models list`` shows, which is fetched
+                when it is not there yet.
+            device: "auto", "cpu", "reference", ...; all give the same answers.
+            threads: worker threads; None takes every processor.
+            context: tokens that a conversation holds at most; None takes the model's own limit.
+                Memory is used as the tokens come.
+
+        Raises FormatError, ProgramError, ModelError, DeviceError; OSError.
+        """
+        path = _path(path_or_name)
+        fields = Fields(open_image(path))
+        if _kind(fields) == "embedder":
+            wanted = {"context": ROWS, "prompt": ROWS}
+        else:
+            limit = fields.descriptor("rope").rows
+            wanted = {"context": min(context or limit, limit), "prompt": min(PROMPT, limit)}
+        return cls(resize(path, **wanted), device=device, threads=threads)
+
+    @classmethod
+    def resume(
+        cls,
+        path: PathLike,
+        device: str = "auto",
+        threads: int | None = None,
+        context: int | None = None,
+    ) -> Model:
+        """Open what ``save_state`` wrote; ``proceed`` goes on with the answer under way.
+
+        Arguments and errors as for ``open``.
+        """
+        model = cls.open(Path(path), device, threads, context)
+        if not model.generator.position:
+            raise ModelError(f"{path}: expected a conversation under way; found an empty context")
+        return model
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the picture carries."""
+        return load_tokenizer(self.fields)
+
+    @cached_property
+    def generator(self) -> Generator:
+        """The generation loop. Raises ModelError for an embedder."""
+        if self.kind != "language model":
+            raise ModelError("this model turns sentences into vectors: use embed")
+        return Generator(self.fields, self._session())
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The loop over batches. Raises ModelError for a language model."""
+        if self.kind != "embedder":
+            raise ModelError("this model writes text: use chat or generate; embed takes an encoder")
+        return Embedder(self.fields, self._session())
+
+    @cached_property
+    def _constraints(self) -> Constraints:
+        return Constraints(self.tokenizer, self.generator.vocab)
+
+    def _session(self) -> executors.Session:
+        executor = executors.executor(self.device, 1)
+        return executor.session(self.image, self.fields.network, self.threads)
+
+    # Answers
+
+    def chat(self, messages: Messages, *, stream: bool = False, **options: Any) -> Any:
+        """The model's answer to a conversation.
+
+        What the conversation has in common with the last one is not computed again. When it
+        exceeds the context, its oldest turns are left out; the system's message stays.
+
+        Args:
+            messages: each {"role": "system" | "user" | "assistant", "content": text}.
+            stream: return an iterator over pieces of text instead of a string. An answer that is
+                left in the middle can be saved, and goes on with ``proceed``.
+            options: see ``Options``: max_tokens, temperature, top_k, top_p, penalty, seed, stop,
+                schema, regex, grammar.
+
+        Raises ContextError when the last message alone does not fit, MessageError when the
+        model's template refuses the messages, GrammarError, SettingError.
+        """
+        wanted = Options(**options)
+        return self._answer(self._conversation(messages, wanted.max_tokens), wanted, stream)
+
+    def generate(self, text: str, *, stream: bool = False, **options: Any) -> Any:
+        """How the model continues a text; arguments as for ``chat``.
+
+        It ends where the context is full. Raises ContextError when the text does not fit.
+        """
+        return self._answer(self.tokenizer.encode(text), Options(**options), stream)
+
+    def proceed(self, *, stream: bool = False, **options: Any) -> Any:
+        """Go on with the answer under way: the text behind what was given out before.
+
+        How tokens are drawn stands in the picture. Of the options count max_tokens (of the whole
+        answer), stop, schema, regex and grammar, which must be those of the answer's beginning.
+        """
+        wanted = Options(**options)
+        drawn = self.generator.drawn()
+        if not drawn:
+            raise ModelError("expected an answer under way; found none: use chat or generate")
+        if self.fields.scalar("masked") and not wanted.form:
+            raise ModelError("this answer follows a form: give its schema, regex or grammar again")
+        pieces = self._speak(self.generator.proceed, wanted, drawn)
+        return pieces if stream else "".join(pieces)
+
+    def _answer(self, ids: list[int], wanted: Options, stream: bool) -> Any:
+        pieces = self._speak(partial(self.generator.answer, ids, wanted), wanted, [])
+        return pieces if stream else "".join(pieces)
+
+    def _speak(self, tokens: Any, wanted: Options, drawn: Sequence[int]) -> Iterator[str]:
+        """Text of tokens until a stop; of those in ``drawn`` it was given out already."""
+        text, shown = self.tokenizer.stream(), StopFilter(wanted.stops)
+        constraint = self._constraint(wanted)
+        stops = frozenset(self.tokenizer.settings.stops)
+        self.finish = None
+        if constraint is not None:
+            constraint.take(drawn)
+        count = 0
+        for count, token in enumerate(chain(drawn, tokens(constraint)), 1):  # noqa: B007
+            piece = "" if token in stops else shown.put(text.put(token))
+            if piece and count > len(drawn):
+                yield piece
+            if token in stops or shown.stopped or (constraint and constraint.finished):
+                self.finish = "stop"
+                break
+            if wanted.max_tokens is not None and count >= wanted.max_tokens:
+                if constraint is None or count >= wanted.max_tokens + TO_CLOSE:
+                    break
+                constraint.closing = True
+        rest = shown.put(text.finish()) + shown.finish()
+        self.finish = "stop" if shown.stopped else self.finish or "length"
+        if rest and count > len(drawn):
+            yield rest
+
+    def _constraint(self, wanted: Options) -> Constraint | None:
+        return self._constraints.follow(**wanted.form) if wanted.form else None
+
+    def _conversation(self, messages: Messages, max_tokens: int | None) -> list[int]:
+        """Tokens of a conversation that fits with room for an answer, oldest turns left out."""
+        if not messages:
+            raise MessageError("expected at least one message; found none")
+        context = self.generator.context
+        room = context - min(max_tokens or context, context // 4)
+        kept = list(messages)
+        while True:
+            ids = self.tokenizer.encode(self.tokenizer.render(kept), special=False)
+            if len(ids) <= room:
+                return ids
+            first = next((i for i, m in enumerate(kept) if m["role"] != "system"), len(kept))
+            turn = next((i for i in range(first + 1, len(kept)) if kept[i]["role"] == "user"), 0)
+            if not turn:
+                raise ContextError(
+                    f"the last message takes {len(ids)} tokens; expected at most {room} in a"
+                    f" context of {context}: shorten it, or open the model with more"
+                )
+            del kept[first:turn]
+
+    # Numbers
+
+    def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Logits [n, vocab] behind each token of a text, of its first n tokens."""
+        found = list(self.generator.logits(token_ids))
+        return np.array(found, np.float32).reshape(len(found), self.generator.vocab)
+
+    def perplexity(self, text: str) -> float:
+        """exp of the mean negative log-likelihood of a text's tokens, each given those before.
+
+        A text longer than the context is taken in windows of it.
+        """
+        loss, count = self.score(text)
+        return math.exp(loss / count)
+
+    def score(self, text: str) -> tuple[float, int]:
+        """(negative log-likelihood in nats, number of tokens) of a text; see ``perplexity``."""
+        ids, loss, count = self.tokenizer.encode(text), 0.0, 0
+        for first in range(0, len(ids), self.generator.context):
+            window = ids[first : first + self.generator.context]
+            for row, token in zip(self.generator.logits(window[:-1]), window[1:], strict=True):
+                real = row.astype(np.float64)
+                loss += float(np.log(np.exp(real - real.max()).sum()) + real.max() - real[token])
+                count += 1
+        if not count:
+            raise ModelError(f"expected a text of at least 2 tokens; found {len(ids)}")
+        return loss, count
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors [n, d] of length 1, float32 of exact integers: the same bytes everywhere.
+
+        A text longer than the model's limit is cut there.
+        """
+        if isinstance(texts, str):
+            raise ModelError("expected a list of texts; found a string: put it in a list")
+        embedder = self.embedder
+        limit = min(embedder.limit, self.tokenizer.settings.limit or embedder.limit)
+        return embedder.embed(self.tokenizer.encode_all(texts, limit))
+
+    def save_state(self, path: PathLike) -> None:
+        """Write the picture with the conversation in it, to be gone on with by ``resume``."""
+        used = self.fields.scalar("n")
+        small = resize(self.image, context=max(self.generator.position, 1), prompt=max(used, 1))
+        save_image(small, path, layout="mappable")
+
+
+def _kind(fields: Fields) -> str:
+    if {"token", "rope", "sampler"} <= fields.by_name.keys():
+        return "language model"
+    if {"lengths", "vectors", "positions"} <= fields.by_name.keys():
+        return "embedder"
+    raise ModelError("expected a language model or an embedder; found another program: use run")
+
+
+def _path(path_or_name: PathLike) -> Path:
+    from pxvm.models.download import NAMES, get
+
+    if isinstance(path_or_name, str) and path_or_name in NAMES and not Path(path_or_name).exists():
+        return get(path_or_name)
+    return Path(path_or_name)
