@@ -150,7 +150,8 @@ def _shared(
     frac: dict[str, int], prompt: int, all_logits: bool,
 ) -> None:  # fmt: skip
     """Tensors that all layers use: state, weights around the layers, scratch."""
-    for name, number in {"one": 1, "runs": RUNS, "layers": c.layers}.items():
+    numbers = {"one": 1, "runs": RUNS, "layers": c.layers, "places": c.context}
+    for name, number in numbers.items():
         b.constant(name, number)
     for name in ("n", "count", "position", "output_length", "history_length", "seen"):
         b.scalar(name)
@@ -220,6 +221,7 @@ def _program(b: NetworkBuilder, c: LlamaConfig, all_logits: bool) -> None:
     rope = "RoPEPairs" if c.interleaved else "RoPEHalves"
     b.emit("Loop", "runs", 0)
     b.emit("Copy", "n", "count")
+    b.emit("Copy", "seen", "places")  # nothing is pushed to a tensor that is not in use
     b.emit("Push", "history", "ids", "history_length")
     b.emit("Copy", "seen", "history_length")
     b.emit("Embed", "x", "ids", "embedding")

@@ -37,7 +37,7 @@ from pxvm.models.tokenizer import Tokenizer, load_tokenizer
 
 PROMPT = 512  # tokens in one execution
 ROWS = 1024  # tokens of a batch of sentences, padding included
-TO_CLOSE = 512  # tokens that a constrained answer may take to come to its end
+TO_CLOSE = 256  # tokens that a constrained answer may take to come to its end
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -220,7 +220,7 @@ class Model:
         if constraint is not None:
             constraint.take(drawn)
         count = 0
-        for count, token in enumerate(chain(drawn, tokens(constraint)), 1):  # noqa: B007
+        for count, token in enumerate(chain(drawn, tokens(constraint)), 1):
             piece = "" if token in stops else shown.put(text.put(token))
             if piece and count > len(drawn):
                 yield piece

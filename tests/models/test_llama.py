@@ -12,6 +12,7 @@ from pxvm.core.reference1 import Runner
 from pxvm.core.verifier import verify
 from pxvm.models.fields import Fields
 from pxvm.models.llama import (
+    FORBIDDEN,
     LlamaConfig,
     build_llama,
     reset,
@@ -127,6 +128,8 @@ def test_generation_at_temperature_zero_is_that_of_the_logits():
         assert f.scalar("token") == int(f["logits"].argmax())
     text = TEXT[:7] + tokens(image)
     assert len(tokens(image)) == 16
+    taken = f.rows("history", f.scalar("history_length"))[:, 0].tolist()
+    assert taken == text[:-1]  # what the penalty sees; the last token is not taken in yet
     again = all_logits(SMALL, weights_of(SMALL), text[:-1])
     assert again.argmax(axis=1)[6:].tolist() == tokens(image)
 
@@ -145,6 +148,33 @@ def test_a_seed_repeats_and_reset_forgets():
     first = generate(1)
     assert generate(2) != first
     assert generate(1) == first
+
+
+def test_a_penalty_keeps_the_text_from_repeating_itself():
+    found = []
+    for penalty in (1.0, 5.0):
+        image = chat(penalty=penalty)
+        set_tokens(image, TEXT[:7])
+        for _ in range(16):
+            run_program(image, device="reference")
+        found.append(len(set(tokens(image) + TEXT[:7])))
+    assert found[0] < found[1] == len(set(TEXT[:7])) + 16
+
+
+def test_a_mask_forbids_tokens_while_it_is_switched_on():
+    image = chat(temperature=1.0, top_k=1024)
+    f = Fields(image)
+    allowed = [3, 50, 99]
+    mask = np.full(SMALL.vocab, FORBIDDEN)
+    mask[allowed] = 0
+    f["mask"], f["masked"] = mask, 1
+    set_tokens(image, TEXT[:7])
+    for _ in range(16):
+        run_program(image, device="reference")
+    assert set(tokens(image)) == set(allowed)
+    f["masked"] = 0
+    run_program(image, device="reference")
+    assert f["logits"].min() > FORBIDDEN // 2
 
 
 def test_stopping_anywhere_and_resuming_from_pixels_changes_nothing():
