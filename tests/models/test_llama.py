@@ -171,7 +171,7 @@ def test_a_mask_forbids_tokens_while_it_is_switched_on():
     set_tokens(image, TEXT[:7])
     for _ in range(16):
         run_program(image, device="reference")
-    assert set(tokens(image)) == set(allowed)
+    assert 1 < len(set(tokens(image))) and set(tokens(image)) <= set(allowed)
     f["masked"] = 0
     run_program(image, device="reference")
     assert f["logits"].min() > FORBIDDEN // 2
