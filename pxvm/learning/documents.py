@@ -80,27 +80,30 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path | Skipped]:
 
 
 def read_documents(
-    paths: Iterable[Path], base: Path, tags: Iterable[str] = ()
+    paths: Iterable[Path], network: Path, tags: Iterable[str] = ()
 ) -> Iterator[Document | Skipped]:
     """Read files and folders.
 
     Args:
         paths: files and folders; a file that is named and cannot be read is an error, one that is
             found in a folder is skipped.
-        base: the folder that sources are relative to.
+        network: the network's file: sources are relative to its folder, and neither it nor what
+            lies beside it under its name is read.
         tags: given to every chunk.
 
     Raises:
         UnreadableError: a named file is binary, damaged or needs a parser that is not installed.
         OSError: a named file does not exist or may not be read.
     """
-    named = list(paths)
+    named, home = list(paths), network.resolve().parent
     for found in find_files(named):
         if isinstance(found, Skipped):
             yield found
             continue
+        if found.name.startswith(network.name) and found.resolve().parent == home:
+            continue
         try:
-            yield read_document(found, source_of(found, base), tags)
+            yield read_document(found, source_of(found, home), tags)
         except (UnreadableError, OSError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             if found in named:

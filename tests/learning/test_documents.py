@@ -541,7 +541,7 @@ def test_huge_files_and_links_to_folders_are_skipped(tmp_path):
 
 
 def test_found_files_that_cannot_be_read_are_skipped_and_named_ones_are_errors(folder):
-    read = list(read_documents([folder], folder, ["x"]))
+    read = list(read_documents([folder], folder / "knowledge.png", ["x"]))
     documents = [d for d in read if isinstance(d, Document)]
     assert [d.source for d in documents] == [
         "a.txt",
@@ -553,9 +553,9 @@ def test_found_files_that_cannot_be_read_are_skipped_and_named_ones_are_errors(f
     assert documents[1].chunks[0].query == "b.md > B" and documents[1].chunks[0].tags == ("x",)
     assert Skipped(str(folder / "picture.png"), "binary") in read
     with pytest.raises(UnreadableError, match=r"picture\.png: binary"):
-        list(read_documents([folder / "picture.png"], folder))
+        list(read_documents([folder / "picture.png"], folder / "knowledge.png"))
     with pytest.raises(FileNotFoundError):
-        list(read_documents([folder / "nothing"], folder))
+        list(read_documents([folder / "nothing"], folder / "knowledge.png"))
 
 
 def test_sources_do_not_depend_on_where_one_stands(folder, monkeypatch):

@@ -1,0 +1,139 @@
+"""Documents into a network: what is new is stored, what is no longer there is superseded.
+
+A chunk that is stored already is skipped, so an interrupted run is continued by running it again.
+What the user forgot stays forgotten when its document is learned again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+from pxvm.learning.documents import Document, Skipped
+from pxvm.learning.network import Network
+from pxvm.learning.record import Draft, Link
+
+BATCH = 64  # records committed at once
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A document that is in the network now, durably.
+
+    Attributes:
+        added: chunks stored.
+        known: chunks that were there.
+        replaced: older chunks of this document that it no longer has.
+        forgotten: chunks left out because the user forgot them.
+    """
+
+    path: str
+    source: str
+    added: int
+    known: int
+    replaced: int
+    forgotten: int
+
+
+def learn(
+    network: Network,
+    documents: Iterable[Document | Skipped],
+    *,
+    embed: Callable[[list[Draft]], list[Draft]] = list,
+    committed: Callable[[int], None] = lambda total: None,
+) -> Iterator[Learned | Skipped]:
+    """Store documents; yields each when all its chunks are durable.
+
+    Args:
+        embed: gives drafts their vectors.
+        committed: called after each commit with the number of records stored so far.
+    """
+    memory = _Memory(network)
+    waiting: list[Draft] = []
+    finished: list[Learned] = []
+    total = 0
+    for document in documents:
+        if isinstance(document, Skipped):
+            yield document
+            continue
+        drafts, learned = memory.plan(document)
+        waiting += drafts
+        finished.append(learned)
+        if len(waiting) < BATCH:
+            continue
+        while waiting:
+            batch, waiting = waiting[:BATCH], waiting[BATCH:]
+            network.append_many(embed(batch))
+            total += len(batch)
+            committed(total)
+        yield from finished
+        finished = []
+    if waiting:
+        network.append_many(embed(waiting))
+        committed(total + len(waiting))
+    yield from finished
+
+
+class _Memory:
+    """What a network holds of documents."""
+
+    def __init__(self, network: Network) -> None:
+        self.live = network.live_ids()
+        self.forgotten: set[str] = set()
+        self.chunks: dict[str, dict[str, Draft]] = defaultdict(dict)  # by source and id
+        for record in network.records(all=True):
+            if not record.source:  # a tombstone with a source is one of ours
+                self.forgotten |= {link.id for link in record.links if link.relation == "forgets"}
+            if record.kind == "document" and record.id in self.live:
+                self.chunks[record.source][record.id] = record.draft()
+        self.forgotten -= self.live
+
+    def plan(self, document: Document) -> tuple[list[Draft], Learned]:
+        """The drafts to store, which name what they take the place of."""
+        there = {chunk.id: chunk for chunk in document.chunks if chunk.id not in self.forgotten}
+        new = {i: chunk for i, chunk in there.items() if i not in self.live}
+        old = self.chunks[document.source] if document.replaces else {}
+        gone = [chunk for i, chunk in old.items() if i not in there]
+        links: dict[str, list[Link]] = defaultdict(list)
+        orphans: list[str] = []
+        for chunk in gone:
+            if heir := _heir(chunk, new, links):
+                links[heir].append(Link("supersedes", chunk.id))
+            else:
+                orphans.append(chunk.id)
+            del old[chunk.id]
+        drafts = [replace(chunk, links=tuple(links[i])) for i, chunk in new.items()]
+        if orphans:
+            drafts.append(_tombstone(document.source, orphans))
+        self.live.update(new)
+        if document.replaces:
+            old.update(new)
+        learned = Learned(
+            path=document.path,
+            source=document.source,
+            added=len(new),
+            known=len(there) - len(new),
+            replaced=len(gone),
+            forgotten=len(document.chunks) - len(there),
+        )
+        return drafts, learned
+
+
+def _heir(old: Draft, new: dict[str, Draft], links: dict[str, list[Link]]) -> str | None:
+    """The new chunk under the same headings that takes an old one's place; each one if it can."""
+    same = [i for i, chunk in new.items() if chunk.query == old.query]
+    unused = [i for i in same if not links[i]]
+    return next(iter(unused or same[-1:]), None)
+
+
+def _tombstone(source: str, ids: list[str]) -> Draft:
+    return Draft(
+        "",
+        "\n".join([f"No longer in {source}:", *ids]),
+        kind="tombstone",
+        source=source,
+        event_time=datetime.now(timezone.utc),
+        links=tuple(Link("forgets", i) for i in ids),
+    )

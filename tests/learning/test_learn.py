@@ -1,0 +1,121 @@
+"""Learning again: nothing twice, nothing out of date, nothing that was forgotten."""
+
+import pytest
+
+from pxvm.learning import Network
+from pxvm.learning.documents import Skipped, read_documents
+from pxvm.learning.learn import BATCH, Learned, learn
+
+PAGE = "# Boats\n\n## Keels\n\nA keel is {keel}.\n\n## Sails\n\nA sail is white.\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "boats.md").write_text(PAGE.format(keel="oak"))
+    return tmp_path
+
+
+def again(folder, network=None, **options):
+    found = read_documents([folder / "boats.md"], folder / "knowledge.png")
+    if network is not None:
+        return list(learn(network, found, **options))
+    with Network.open(folder / "knowledge.png") as network:
+        return list(learn(network, found, **options))
+
+
+def answers(folder):
+    with Network.open(folder / "knowledge.png", read_only=True) as network:
+        return {record.answer for record in network.records() if record.kind == "document"}
+
+
+def counts(learned):
+    return learned.added, learned.known, learned.replaced, learned.forgotten
+
+
+def test_learning_twice_stores_once(folder):
+    (first,) = again(folder)
+    assert first.source == "boats.md" and counts(first) == (2, 0, 0, 0)
+    before = (folder / "knowledge.png").read_bytes()
+    (second,) = again(folder)
+    assert counts(second) == (0, 2, 0, 0) and (folder / "knowledge.png").read_bytes() == before
+
+
+def test_a_changed_section_supersedes_its_old_text(folder):
+    again(folder)
+    (folder / "boats.md").write_text(PAGE.format(keel="steel"))
+    (learned,) = again(folder)
+    assert counts(learned) == (1, 1, 1, 0)
+    assert answers(folder) == {"A keel is steel.", "A sail is white."}
+    with Network.open(folder / "knowledge.png", read_only=True) as network:
+        new = next(record for record in network.records() if "steel" in record.answer)
+        old = next(record for record in network.records(all=True) if "oak" in record.answer)
+        assert [tuple(link) for link in new.links] == [("supersedes", old.id)]
+
+
+def test_what_is_gone_is_out_and_what_comes_back_is_in(folder):
+    again(folder)
+    (folder / "boats.md").write_text("# Boats\n\n## Sails\n\nA sail is white.\n")
+    assert counts(again(folder)[0]) == (0, 1, 1, 0)
+    assert answers(folder) == {"A sail is white."}
+    (folder / "boats.md").write_text("")
+    assert counts(again(folder)[0]) == (0, 0, 1, 0) and answers(folder) == set()
+    (folder / "boats.md").write_text(PAGE.format(keel="oak"))
+    assert counts(again(folder)[0]) == (2, 0, 0, 0)
+    assert answers(folder) == {"A keel is oak.", "A sail is white."}
+
+
+def test_one_edit_after_another(folder):
+    for keel in ("oak", "steel", "oak", "pine", "oak"):
+        (folder / "boats.md").write_text(PAGE.format(keel=keel))
+        again(folder)
+        assert answers(folder) == {f"A keel is {keel}.", "A sail is white."}
+
+
+def test_the_forgotten_stays_forgotten(folder):
+    again(folder)
+    with Network.open(folder / "knowledge.png") as network:
+        network.forget(next(r.id for r in network.records() if "oak" in r.answer))
+    (learned,) = again(folder)
+    assert counts(learned) == (0, 1, 0, 1) and answers(folder) == {"A sail is white."}
+
+
+def test_chats_only_grow_and_keep_their_times(folder):
+    export = folder / "boats.jsonl"
+    lines = ['{"question": "a", "answer": "b", "date": "2024-01-02T03:04:05+02:00"}']
+    for more in (1, 0):
+        export.write_text("\n".join(lines))
+        with Network.open(folder / "knowledge.png") as network:
+            (learned,) = learn(network, read_documents([export], folder / "knowledge.png"))
+        assert counts(learned) == (1, 1 - more, 0, 0)
+        lines.append('{"question": "c", "answer": "d"}')
+    export.write_text(lines[1])
+    with Network.open(folder / "knowledge.png") as network:
+        assert counts(next(learn(network, read_documents([export], folder / "knowledge.png")))) == (
+            0,
+            1,
+            0,
+            0,
+        )
+        found = {record.query: record for record in network.records()}
+        assert found["a"].event_time.isoformat() == "2024-01-02T01:04:05+00:00"
+        assert found["a"].kind == "interaction" and found["c"].event_time is None
+
+
+def test_documents_are_told_only_when_they_are_durable(folder):
+    (folder / "boats.md").write_text("".join(f"# {n}\n\ntext {n}\n\n" for n in range(3 * BATCH)))
+    (folder / "z.md").write_text("# Z\n\nlast")
+    (folder / "a.bin").write_bytes(b"\0")
+    seen = []
+    with Network.open(folder / "knowledge.png") as network:
+        found = read_documents([folder], folder / "knowledge.png")
+        for event in learn(
+            network, found, committed=lambda total: seen.append((total, len(network)))
+        ):
+            if isinstance(event, Learned):
+                with Network.open(folder / "knowledge.png", read_only=True) as reader:
+                    sources = [record.source for record in reader.records()]
+                assert sources.count(event.source) == event.added > 0
+            else:
+                assert isinstance(event, Skipped)
+    assert [total for total, _ in seen] == [BATCH, 2 * BATCH, 3 * BATCH, 3 * BATCH + 1]
+    assert all(total == live for total, live in seen)
