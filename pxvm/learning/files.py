@@ -6,6 +6,7 @@ Positions and sizes are bytes. Everything else in the room reaches the disk thro
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 from contextlib import AbstractContextManager
@@ -101,7 +102,11 @@ class Files:
         source.replace(target)
 
     def remove(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
+        """Deletes a file, or a folder with all that is in it."""
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
     def lock(self, path: Path, timeout: float) -> AbstractContextManager[object]:
         """Holds the lock file at ``path`` against all other processes; freed when one dies."""
