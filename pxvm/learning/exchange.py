@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,39 +25,78 @@ from pxvm.learning.documents import decode
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.readers.chats import exchanges
 from pxvm.learning.record import (
+    FORMAT_SOURCE,
     Draft,
     Link,
     Record,
     Vector,
     from_microseconds,
+    join,
     to_microseconds,
 )
 
 if TYPE_CHECKING:
     import pyarrow
 
+    from pxvm.learning.network import Network
+
+Rows = Iterable[dict[str, Any]]
+Writer = Callable[[Rows, Path], None]
+Reader = Callable[[Path], "Iterator[Record | Draft]"]
+
 BATCH = 4_096  # rows written at once to a columnar file
 TEXTS = ("id", "kind", "query", "answer", "source", "model")
 COMMENT = re.compile(r"<!-- pxvm (\{[^\n]*\}) -->\n")
 
 
-def write_records(records: Iterable[Record], path: Path) -> int:
-    """Write records to a file, whose name's end says how; returns how many.
+def export(network: Network, path: Path, *, current: bool = False) -> int:
+    """Write a network's records to a file, whose name's end says how; returns how many.
+
+    Everything that is not forgotten goes out as it was stored, with ``counts`` false where a later
+    record replaced it or where it only says something of others; importing it into an empty network
+    gives the same memory. With ``current`` only what counts goes out, with the tags of now.
 
     Raises:
         PxvmError: the end is not known, or its library is not installed.
     """
+    if current:
+        return write_records((replace(record) for record in network.records()), path)
+    live = network.live_ids()
+    return write_records(kept(network, live), path, live)
+
+
+def kept(network: Network, live: Container[str]) -> Iterator[Record]:
+    """Every record of a network that is not forgotten, those stored again with all their times."""
+    forgotten: set[str] = set()
+    times: Counter[str] = Counter()
+    for record in network.records(all=True):
+        forgotten |= {link.id for link in record.links if link.relation == "forgets"}
+        times[record.id] += 1
+    parts: dict[str, list[Record]] = defaultdict(list)
+    for record in network.records(all=True):
+        if record.source == FORMAT_SOURCE or (record.id in forgotten and record.id not in live):
+            continue
+        if times[record.id] > 1:
+            parts[record.id].append(record)
+            if len(parts[record.id]) < times[record.id]:
+                continue
+            record = join(parts.pop(record.id))
+        yield record
+
+
+def write_records(records: Iterable[Record], path: Path, live: Container[str] | None = None) -> int:
+    """Write records to a file; those whose id is not in ``live`` do not count. Returns how many."""
     write, _ = _format(path)
     count = 0
 
-    def counted() -> Iterator[Record]:
+    def rows() -> Iterator[dict[str, Any]]:
         nonlocal count
         for count, record in enumerate(records, 1):  # noqa: B007
-            yield record
+            yield to_row(record, live is None or record.id in live)
 
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        write(counted(), unfinished)
+        write(rows(), unfinished)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -72,8 +113,8 @@ def read_records(path: Path) -> Iterator[Record | Draft]:
     return _format(path)[1](path)
 
 
-def to_row(record: Record) -> dict[str, Any]:
-    """A record's fields as JSON wants them."""
+def to_row(record: Record, counts: bool = True) -> dict[str, Any]:
+    """A record's fields; times are aware."""
     return {
         "id": record.id,
         "sequence": record.sequence,
@@ -83,9 +124,10 @@ def to_row(record: Record) -> dict[str, Any]:
         "tags": list(record.tags),
         "source": record.source,
         "model": record.model,
-        "record_time": record.record_time.isoformat(),
-        "event_time": record.event_time.isoformat() if record.event_time else None,
-        "stored_again": [moment.isoformat() for moment in record.stored_again],
+        "counts": counts,
+        "record_time": record.record_time,
+        "event_time": record.event_time,
+        "stored_again": list(record.stored_again),
         "links": [link._asdict() for link in record.links],
         "vectors": [
             {"model": v.model, "probe": v.probe, "scale": v.scale, "values": v.values.tolist()}
@@ -120,6 +162,11 @@ def from_row(row: dict[str, Any], where: str) -> Iterator[Record | Draft]:
             f"{', '.join(map(repr, list(row)[:8])) or 'nothing'}"
         )
     yield from found
+
+
+def to_json(row: Any, indent: int | None = None) -> str:
+    """A row, or several, as JSON with times in ISO 8601."""
+    return json.dumps(row, ensure_ascii=False, indent=indent, default=datetime.isoformat)
 
 
 def _tags(row: dict[str, Any]) -> tuple[str, ...]:
@@ -160,10 +207,10 @@ def _time(value: Any) -> datetime:
 # JSON
 
 
-def _write_jsonl(records: Iterable[Record], path: Path) -> None:
+def _write_jsonl(rows: Rows, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        for record in records:
-            file.write(json.dumps(to_row(record), ensure_ascii=False) + "\n")
+        for row in rows:
+            file.write(to_json(row) + "\n")
 
 
 def _read_jsonl(path: Path) -> Iterator[Record | Draft]:
@@ -198,29 +245,24 @@ def _read_json(path: Path) -> Iterator[Record | Draft]:
         yield from from_row(row, f"{path}, item {number}")
 
 
-def _write_json(records: Iterable[Record], path: Path) -> None:
-    rows = [to_row(record) for record in records]
-    path.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+def _write_json(rows: Rows, path: Path) -> None:
+    path.write_text(to_json(list(rows), indent=1), encoding="utf-8")
 
 
 # Markdown: what a person reads; the other fields stand in a comment, with the lengths of the texts.
 
 
-def _write_markdown(records: Iterable[Record], path: Path) -> None:
+def _write_markdown(rows: Rows, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        for record in records:
-            _write_section(record, file)
-
-
-def _write_section(record: Record, file: TextIO) -> None:
-    row = to_row(record)
-    row["query"], row["answer"] = len(record.query), len(record.answer)
-    when = (record.event_time or record.record_time).strftime("%Y-%m-%d %H:%M")
-    hidden = json.dumps(row).replace(">", "\\u003e")
-    file.write(f"## {record.kind} {record.sequence}, {when}\n\n<!-- pxvm {hidden} -->\n")
-    if record.query:
-        file.write(f"\n**{record.query}**\n")
-    file.write(f"\n{record.answer}\n\n")
+        for row in rows:
+            query, answer = row["query"], row["answer"]
+            hidden = to_json({**row, "query": len(query), "answer": len(answer)})
+            when = (row["event_time"] or row["record_time"]).strftime("%Y-%m-%d %H:%M")
+            file.write(f"## {row['kind']} {row['sequence']}, {when}\n\n")
+            file.write("<!-- pxvm {} -->\n".format(hidden.replace(">", "\\u003e")))
+            if query:
+                file.write(f"\n**{query}**\n")
+            file.write(f"\n{answer}\n\n")
 
 
 def _read_markdown(path: Path) -> Iterator[Record | Draft]:
@@ -273,6 +315,7 @@ def schema() -> pyarrow.Schema:
         [pa.field(name, text, nullable=False) for name in TEXTS]
         + [
             pa.field("sequence", pa.int64(), nullable=False),
+            pa.field("counts", pa.bool_(), nullable=False),
             pa.field("tags", pa.list_(text), nullable=False),
             pa.field("record_time", time, nullable=False),
             pa.field("event_time", time),
@@ -283,34 +326,36 @@ def schema() -> pyarrow.Schema:
     )
 
 
-def _columns(record: Record) -> dict[str, Any]:
-    """A row for Arrow: times as microseconds."""
-    row = to_row(record)
-    row["record_time"] = to_microseconds(record.record_time)
-    row["event_time"] = to_microseconds(record.event_time) if record.event_time else None
-    row["stored_again"] = [to_microseconds(moment) for moment in record.stored_again]
-    return row
-
-
-def _batches(records: Iterable[Record]) -> Iterator[Any]:
-    pa, columns, rest = _arrow(), schema(), iter(records)
-    while batch := [_columns(record) for record in islice(rest, BATCH)]:
+def _batches(rows: Rows) -> Iterator[Any]:
+    pa, columns, rest = _arrow(), schema(), iter(rows)
+    while batch := [_with_numbers(row) for row in islice(rest, BATCH)]:
         yield pa.RecordBatch.from_pylist(batch, schema=columns)
 
 
-def _write_parquet(records: Iterable[Record], path: Path) -> None:
+def _with_numbers(row: dict[str, Any]) -> dict[str, Any]:
+    """Times as microseconds, which Arrow takes as they are."""
+    event = row["event_time"]
+    return {
+        **row,
+        "record_time": to_microseconds(row["record_time"]),
+        "event_time": None if event is None else to_microseconds(event),
+        "stored_again": list(map(to_microseconds, row["stored_again"])),
+    }
+
+
+def _write_parquet(rows: Rows, path: Path) -> None:
     _arrow()
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetWriter(path, schema(), compression="zstd") as writer:
-        for batch in _batches(records):
+        for batch in _batches(rows):
             writer.write_batch(batch)
 
 
-def _write_arrow(records: Iterable[Record], path: Path) -> None:
+def _write_arrow(rows: Rows, path: Path) -> None:
     pa = _arrow()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema()) as writer:
-        for batch in _batches(records):
+        for batch in _batches(rows):
             writer.write_batch(batch)
 
 
@@ -360,8 +405,6 @@ def _with_microseconds(pa: Any, batch: Any) -> Any:
     return table
 
 
-Writer = Callable[[Iterable[Record], Path], None]
-Reader = Callable[[Path], Iterator[Record | Draft]]
 FORMATS: dict[str, tuple[Writer, Reader]] = {
     ".jsonl": (_write_jsonl, _read_jsonl),
     ".ndjson": (_write_jsonl, _read_jsonl),

@@ -1,6 +1,7 @@
 """Records out to a file and back: every field, every character, every vector."""
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pxvm.core.errors import FormatError, PxvmError
-from pxvm.learning.exchange import FORMATS, read_records, write_records
+from pxvm.learning import Network
+from pxvm.learning.exchange import FORMATS, export, kept, read_records, write_records
 from pxvm.learning.record import KINDS, RELATIONS, Draft, Link, Record, Vector
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -142,6 +144,68 @@ def test_messages(tmp_path):
     )
     found = [(draft.query, draft.answer) for draft in read_records(path)]
     assert sorted(found) == [("a", "b"), ("a", "b"), ("c", "")]
+
+
+@pytest.fixture
+def network(tmp_path):
+    with Network.open(tmp_path / "knowledge.png") as network:
+        ids = network.append_many(sample(5))
+        network.tag(ids[0], add=["small"])
+        network.correct(ids[1], answer="The first odd number.")
+        network.forget(ids[2])
+        network.forget(ids[3])
+        network.append_many([sample(5)[3].draft()])
+        yield network
+
+
+def memory(network):
+    """What counts, and the history of everything else, without the numbers."""
+    return (
+        {(r.id, r.tags) for r in network.records()},
+        {replace(r, sequence=0) for r in kept(network, network.live_ids())},
+    )
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_network_comes_back_with_its_history(suffix, network, tmp_path):
+    path = tmp_path / f"out{suffix}"
+    assert export(network, path) == 8
+    with Network.open(tmp_path / "again.png") as again:
+        again.append_many(read_records(path))
+        assert memory(again) == memory(network)
+        again.append_many(read_records(path))
+        assert memory(again) == memory(network)
+    assert b"A number, 2" not in path.read_bytes() and path.stat().st_size
+
+
+def test_the_current_state_has_neither_history_nor_bookkeeping(network, tmp_path):
+    path = tmp_path / "out.jsonl"
+    assert export(network, path, current=True) == 4
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {tag for row in rows for tag in row["tags"]} == {"numbers", "small"}
+    assert [row["answer"].split(".")[0] for row in rows] == [
+        "A number, 0",
+        "A number, 4",
+        "The first odd number",
+        "A number, 3",
+    ]
+    assert len(list(read_records(path))) == 4
+
+
+def test_counts_tells_what_is_in_force(network, tmp_path):
+    path = tmp_path / "out.jsonl"
+    export(network, path)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert sorted((row["kind"], row["counts"]) for row in rows) == [
+        ("correction", False),
+        ("correction", True),
+        ("interaction", False),
+        ("interaction", True),
+        ("interaction", True),
+        ("interaction", True),
+        ("tombstone", False),
+        ("tombstone", False),
+    ]
 
 
 BAD = {
