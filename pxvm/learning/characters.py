@@ -1,13 +1,14 @@
-"""Characters to cells: how much room each takes in a line, and which of them have no room of their own.
+"""Characters to cells: how much room each takes in a line, and which have no room of their own.
 
 A line of text becomes a string of *cells*, one character for each cell of a face. A character that
 needs more room than one cell is followed by fillers; a base with combining marks is one `CLUSTER`
-cell, its fillers, and an entry in the line's list of clusters. These three signs are lone surrogates,
-which no text may hold.
+cell, its fillers, and an entry in the line's list of clusters. These three signs are lone
+surrogates, which no text may hold.
 
-What is drawn is the text in Normalization Form C. Characters that have no image (joiners, variation
-selectors, soft hyphens) are not drawn; control characters, and the signs that override the direction
-of writing, are drawn as Unifont's boxes with their abbreviations. Lone surrogates are drawn as U+FFFD.
+What is drawn is the text in Normalization Form C. Characters without an image (joiners, variation
+selectors, soft hyphens) are not drawn; control characters, and the signs that override the
+direction of writing, are drawn as Unifont's boxes with their abbreviations, and lone surrogates as
+U+FFFD.
 """
 
 from __future__ import annotations

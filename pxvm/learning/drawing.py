@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,41 +11,38 @@ from numpy.typing import NDArray
 from pxvm.learning.characters import BREAK, CLUSTER, FILL, ROOM
 from pxvm.learning.fonts import ASCENT, HEIGHT, Face, unifont
 from pxvm.learning.fonts import face as face_of
-from pxvm.learning.typesetting import Line
+from pxvm.learning.typesetting import PITCH, Line
 
 Bits = NDArray[np.uint8]
+Placing = tuple[int, int, Line]  # row of the top, byte where the text begins, the line
 
 _AT_ONCE = 512  # lines in one gather, so that a long text does not need much memory
 
 
-def draw_lines(
-    canvas: Bits, places: Sequence[tuple[int, int]], lines: Sequence[Line], width: int
-) -> None:
+def draw_lines(canvas: Bits, placed: Sequence[Placing], width: int) -> None:
     """Draws lines of one face as ink (1 bits) on a blank canvas.
 
     Args:
         canvas: uint8 (rows, bytes), packed pixels, the first in the top bit; drawn on in place.
-        places: for each line the row of its top and the byte where its text begins.
-        lines: the lines.
+        placed: for each line the row of its top, the byte where its text begins, the line.
         width: bytes of the text's room; no line has more cells than fit.
     """
-    if not lines:
+    if not placed:
         return
-    name = lines[0].face
+    name = placed[0][2].face
     draw = _draw_columns if name == "unifont" else _draw_cells
-    for first in range(0, len(lines), _AT_ONCE):
-        part = slice(first, first + _AT_ONCE)
-        draw(canvas, places[part], lines[part], width)
+    for first in range(0, len(placed), _AT_ONCE):
+        draw(canvas, placed[first : first + _AT_ONCE], width)
 
 
-def _codes(lines: Sequence[Line], cells: int) -> NDArray[np.uint32]:
+def _codes(placed: Sequence[Placing], cells: int) -> NDArray[np.uint32]:
     """uint32 (lines, cells): the code points of the cells."""
-    joined = "".join([line.cells.ljust(cells) for line in lines])
+    joined = "".join([line.cells.ljust(cells) for _, _, line in placed])
     if joined.isascii():
         codes = np.frombuffer(joined.encode("ascii"), np.uint8).astype(np.uint32)
     else:
         codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
-    return codes.reshape(len(lines), cells)
+    return codes.reshape(len(placed), cells)
 
 
 def pack(face: Face, glyphs: NDArray[np.integer]) -> Bits:
@@ -58,28 +55,24 @@ def pack(face: Face, glyphs: NDArray[np.integer]) -> Bits:
     places = glyphs.reshape(-1, group).T + (len(face.codes) + 1) * np.arange(group)[:, None]
     words = np.bitwise_or.reduce(face.shifted.take(places, axis=0), axis=0)
     octets = words.astype(">u8").view(np.uint8).reshape(len(glyphs), -1, height, 8)
-    return octets[..., 8 - used :].swapaxes(1, 2).reshape(len(glyphs), height, -1)
+    pixels = octets[..., 8 - used :].swapaxes(1, 2)
+    return np.asarray(pixels.reshape(len(glyphs), height, -1))
 
 
-def _draw_cells(
-    canvas: Bits, places: Sequence[tuple[int, int]], lines: Sequence[Line], width: int
-) -> None:
+def _draw_cells(canvas: Bits, placed: Sequence[Placing], width: int) -> None:
     """Lines of a compact face; glyphs that it lacks are taken from Unifont one by one."""
-    face = face_of(lines[0].face)
+    face = face_of(placed[0][2].face)
     cells = width * 8 // face.width // face.group * face.group
-    codes = _codes(lines, cells)
+    codes = _codes(placed, cells)
     pixels = pack(face, face.index[np.minimum(codes, 0xFFFF)])
     stop = pixels.shape[2]
-    for (row, byte), line, text in zip(places, lines, pixels, strict=True):
-        if not line.cells:
-            continue
-        if line.cells.isascii() and line.cells.isprintable():
+    for (row, byte, line), text in zip(placed, pixels, strict=True):
+        if line.rows > PITCH[face.name]:
+            top = row + ASCENT - face.ascent
+            canvas[top : top + face.height, byte : byte + stop] = text
+            _overlay(canvas, row, 8 * byte, line, face)
+        elif line.cells:
             canvas[row : row + face.height, byte : byte + stop] = text
-            continue
-        tall = FILL in line.cells or BREAK in line.cells
-        top = row + (ASCENT - face.ascent if tall else 0)
-        canvas[top : top + face.height, byte : byte + stop] = text
-        _overlay(canvas, row, 8 * byte, line, face)
 
 
 def _overlay(canvas: Bits, row: int, left: int, line: Line, face: Face) -> None:
@@ -99,6 +92,7 @@ def _overlay(canvas: Bits, row: int, left: int, line: Line, face: Face) -> None:
             x += 8
 
 
+@lru_cache(4096)
 def _glyph(text: str) -> Bits:
     """uint8 (columns, 16): a character of Unifont, or a base with its marks drawn over it."""
     source = unifont()
@@ -117,24 +111,22 @@ def _glyph(text: str) -> Bits:
     return glyph
 
 
-def _draw_columns(
-    canvas: Bits, places: Sequence[tuple[int, int]], lines: Sequence[Line], width: int
-) -> None:
+def _draw_columns(canvas: Bits, placed: Sequence[Placing], width: int) -> None:
     """Lines of Unifont: every glyph is one or two whole columns."""
-    codes = _codes(lines, width)
+    codes = _codes(placed, width)
     follows = (codes == ord(FILL)) | (codes == ord(BREAK))
     owner = codes.copy()
     owner[:, 1:][follows[:, 1:]] = codes[:, :-1][follows[:, 1:]]
     known = owner < 0x10000
     known[known] = unifont().widths[owner[known]] > 0
-    pixels = np.zeros((len(lines), width, HEIGHT), np.uint8)
+    pixels = np.zeros((len(placed), width, HEIGHT), np.uint8)
     pixels[known] = unifont().gather(owner[known], follows[known].astype(np.uint8))
     for number, cell in np.argwhere(~known & ~follows).tolist():
-        sign = lines[number].cells[cell]
+        line = placed[number][2]
+        sign = line.cells[cell]
         if sign == CLUSTER:
-            before = lines[number].cells.count(CLUSTER, 0, cell)
-            sign = next(islice(lines[number].clusters, before, None))
+            sign = line.clusters[line.cells.count(CLUSTER, 0, cell)]
         glyph = _glyph(sign)
         pixels[number, cell : cell + len(glyph)] = glyph
-    for (row, byte), text in zip(places, pixels.swapaxes(1, 2), strict=True):
+    for (row, byte, _), text in zip(placed, pixels.swapaxes(1, 2), strict=True):
         canvas[row : row + HEIGHT, byte : byte + width] = text

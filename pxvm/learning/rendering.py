@@ -21,7 +21,8 @@ from pxvm.learning.typesetting import (
     PLAIN,
     QUESTION,
     Line,
-    Placed,
+    as_lines,
+    cut,
     in_columns,
     set_lines,
 )  # fmt: skip
@@ -30,12 +31,14 @@ WIDTH = 1024
 #: Pixels of width from which on the text is set in two columns.
 TWO_COLUMNS = 640
 BLOCK = 720  # rows after which the columns start anew
-#: Most rows of one record's picture; what does not fit is said to be left out.
-MAX_ROWS = 60_000
+#: Most rows of one record's text; what does not fit is left out, and the header line says so.
+MAX_ROWS = 800_000
 
-_TOP = 13  # rows of rule and header line
+_RULE = 2  # rows of the rule and the white under it
+_DIGITS = 7  # of a record's number
 _BOTTOM = 6
 _MARGIN = 2  # bytes left of the text, the second for the mark
+_LARGE = 240  # characters up to which a question is set in the large face
 _SEPARATION = 3  # rows between question and answer
 
 
@@ -86,21 +89,26 @@ def render_record(record: Readable, width: int = WIDTH) -> Bits:
     if record.answer:
         lines += _set(record.answer, PLAIN, room)
     lines, omitted = _limit(lines, columns)
+    header = _header(record, omitted, columns, room)
+    top = _RULE + header[0].rows
     placed, rows = in_columns(lines, columns, BLOCK, joint)
-    canvas = np.zeros((_TOP + rows + _BOTTOM, width // 8), np.uint8)
-    _draw_header(canvas, record, omitted)
-    _draw(canvas, placed, _TOP, room, width // 8 // columns)
+    canvas = np.zeros((top + rows + _BOTTOM, width // 8), np.uint8)
+    drawn = [(_RULE, 1 + number * room, piece) for number, piece in enumerate(header)]
+    drawn += [(top + p.row, p.column * width // 8 // columns + _MARGIN, p.line) for p in placed]
+    _draw(canvas, drawn, room)
+    canvas[0] = 0xFF
+    canvas[1 : top - 1, : -(-(8 + 5 * len(f"{record.sequence:>{_DIGITS}} ")) // 8)] ^= 0xFF
     return ~canvas
 
 
 def render_text(text: str, width: int = WIDTH) -> Bits:
     """Draws a text without a header in one column; see `render_record`."""
     _geometry(width)
-    room = width // 8 - _MARGIN
+    room = width // 8 - 2 * _MARGIN
     lines, _ = _limit(_set(text, PLAIN, room), 1)
     placed, rows = in_columns(lines, 1, MAX_ROWS)
     canvas = np.zeros((rows, width // 8), np.uint8)
-    _draw(canvas, placed, 0, room, width // 8)
+    _draw(canvas, [(p.row, _MARGIN, p.line) for p in placed], room)
     return ~canvas
 
 
@@ -114,7 +122,7 @@ def _geometry(width: int) -> tuple[int, int]:
 
 def _set(text: str, mark: int, room: int) -> list[Line]:
     face = face_for(clean(text))
-    if face == "small" and mark == QUESTION:
+    if face == "small" and mark == QUESTION and len(text) <= _LARGE:
         face = "large"
     return list(set_lines(text, face, mark, _cells(face, room)))
 
@@ -129,38 +137,34 @@ def _limit(lines: list[Line], columns: int) -> tuple[list[Line], int]:
     height = 0
     for number, line in enumerate(lines):
         height += line.rows
-        if height > columns * (MAX_ROWS - 1000):
+        if height > columns * MAX_ROWS:
             return lines[:number], len(lines) - number
     return lines, 0
 
 
-def _draw(canvas: Bits, placed: list[Placed], top: int, room: int, column: int) -> None:
-    for face in ("small", "large", "unifont"):
-        chosen = [p for p in placed if p.line.face == face]
-        places = [(top + p.row, p.column * column + _MARGIN) for p in chosen]
-        draw_lines(canvas, places, [p.line for p in chosen], room)
-    for row, number, line in placed:
+def _draw(canvas: Bits, drawn: list[tuple[int, int, Line]], room: int) -> None:
+    """Draws lines, each with the row of its top and the byte where its text begins."""
+    for face in PITCH:
+        chosen = [place for place in drawn if place[2].face == face]
+        draw_lines(canvas, chosen, room)
+    for row, byte, line in drawn:
         if line.mark:
-            canvas[top + row : top + row + line.rows, number * column + 1] = line.mark
+            canvas[row : row + line.rows, byte - 1] = line.mark
 
 
-def _draw_header(canvas: Bits, record: Readable, omitted: int) -> None:
-    """The rule and the line under it: the number in a black tab, the rest plain."""
-    number = f"{record.sequence:>6} "
-    parts = [f"{record.record_time:%Y-%m-%d %H:%M}", record.kind]
+def _header(record: Readable, omitted: int, columns: int, room: int) -> list[Line]:
+    """The line above a record, in pieces of ``room`` bytes: number, times, kind, source; tags."""
+    parts = [f"{record.sequence:>{_DIGITS}} ", f"{record.record_time:%Y-%m-%d %H:%M}", record.kind]
     if record.event_time is not None:
-        parts.insert(1, f"of {record.event_time:%Y-%m-%d}")
+        parts.insert(2, f"of {record.event_time:%Y-%m-%d}")
     parts += [part for part in (record.source, record.model) if part]
-    if record.tags:
-        parts.append(" ".join("#" + tag for tag in record.tags))
     if omitted:
-        parts.append(f"[{omitted} lines not drawn]")
-    room = canvas.shape[1] - 2
-    limit = _cells("small", room)
-    text = number + "  " + " · ".join(parts)
-    cells, clusters = to_cells(clean(text.replace("\n", " ")), "small")
-    canvas[0] = 0xFF
-    draw_lines(
-        canvas, [(2, 1)], [Line(cells[:limit], clusters, "small", PLAIN, PITCH["small"])], room
-    )
-    canvas[1:10, : 1 + len(number) * 5 // 8] ^= 0xFF
+        parts.append(f"({omitted} lines not drawn)")
+    left, clusters = to_cells(clean("   ".join(parts).replace("\n", " ")), "small")
+    tags = " ".join(["#" + tag for tag in record.tags])
+    right, more = to_cells(clean(tags.replace("\n", " ")), "small")
+    cells = _cells("small", room)
+    line = left + "   " + right.rjust(columns * cells - len(left) - 3)
+    pieces = list(as_lines(cut(line, cells), clusters + more, "small", PLAIN))[:columns]
+    rows = max(piece.rows for piece in pieces)
+    return [piece._replace(rows=rows) for piece in pieces]

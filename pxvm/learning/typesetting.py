@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
 from pxvm.learning.characters import BREAK, CLUSTER, FILL, clean, to_cells
+from pxvm.learning.righttoleft import has_right_to_left, reorder, shape, starts_right
 
 #: Rows from one line to the next; a line of the compact faces that holds a Unifont glyph is as
 #: high as one of Unifont.
@@ -46,15 +47,15 @@ def wrap(cells: str, width: int) -> list[str]:
     first = len(indent)
     lines, start, room, lead = [], 0, width, ""
     while len(cells) - start > room:
-        cut = cells.rfind(" ", start + first, start + room + 1)
+        stop = cells.rfind(" ", start + first, start + room + 1)
         if filled:
-            cut = max(cut, _break(cells, start, start + room))
-        if cut <= start:
-            cut = start + room
-            while filled and cells[cut] in (FILL, BREAK) and cut > start + 1:
-                cut -= 1
-        lines.append(lead + cells[start:cut].rstrip(" "))
-        start = cut
+            stop = max(stop, _break(cells, start, start + room))
+        if stop <= start:
+            stop = start + room
+            while filled and cells[stop] in (FILL, BREAK) and stop > start + 1:
+                stop -= 1
+        lines.append(lead + cells[start:stop].rstrip(" "))
+        start = stop
         while start < len(cells) and cells[start] == " ":
             start += 1
         room, lead, first = width - len(indent), indent, 0
@@ -76,9 +77,9 @@ def _break(cells: str, start: int, stop: int) -> int:
 def set_lines(text: str, face: str, mark: int, width: int) -> Iterator[Line]:
     """Sets a text in lines of ``width`` cells of a face.
 
-    Lines between code fences are cut only where the column ends, and stand behind a bar.
+    Lines between code fences are cut only where the column ends, and stand behind a bar; they are
+    left in the order in which they are written, whatever their direction.
     """
-    pitch = PITCH[face]
     in_code = blank = False
     for paragraph in clean(text.replace("\r\n", "\n")).split("\n"):
         if not paragraph or paragraph.isspace():
@@ -88,21 +89,35 @@ def set_lines(text: str, face: str, mark: int, width: int) -> Iterator[Line]:
             continue
         blank = False
         fence = _FENCE.match(paragraph) is not None
-        cells, clusters = to_cells(paragraph.rstrip(" "), face)
         if in_code or fence:
-            pieces, look = list(_cut(cells, width)), CODE
+            cells, clusters = to_cells(paragraph.rstrip(" "), face)
+            yield from as_lines(cut(cells, width), clusters, face, CODE)
+        elif paragraph.isascii() or not has_right_to_left(paragraph):
+            cells, clusters = to_cells(paragraph.rstrip(" "), face)
+            yield from as_lines(wrap(cells, width), clusters, face, mark)
         else:
-            pieces, look = wrap(cells, width), mark
-        if fence:
-            in_code = not in_code
-        rest = iter(clusters)
-        for piece in pieces:
-            own = list(islice(rest, piece.count(CLUSTER))) if clusters else []
-            tall = not piece.isascii() and (FILL in piece or BREAK in piece)
-            yield Line(piece, own, face, look, PITCH["unifont"] if tall else pitch)
+            right = starts_right(paragraph)
+            cells, clusters = to_cells(shape(paragraph.rstrip(" ")), face)
+            for line in as_lines(wrap(cells, width), clusters, face, mark):
+                cells, clusters = reorder(line.cells, line.clusters, right)
+                yield line._replace(cells=cells.rjust(width) if right else cells, clusters=clusters)
+        in_code ^= fence
 
 
-def _cut(cells: str, width: int) -> Iterator[str]:
+def as_lines(pieces: Iterable[str], clusters: list[str], face: str, mark: int) -> Iterator[Line]:
+    """Makes lines of one paragraph's pieces, and hands out its clusters among them."""
+    pitch, rest = PITCH[face], iter(clusters)
+    for piece in pieces:
+        if piece.isascii():
+            yield Line(piece, [], face, mark, pitch)
+            continue
+        own = list(islice(rest, piece.count(CLUSTER))) if clusters else []
+        tall = FILL in piece or BREAK in piece
+        yield Line(piece, own, face, mark, PITCH["unifont"] if tall else pitch)
+
+
+def cut(cells: str, width: int) -> Iterator[str]:
+    """Cuts cells where the column ends, between two characters."""
     start = 0
     while len(cells) - start > width:
         stop = start + width
@@ -157,14 +172,21 @@ def in_columns(
 
 
 def _split(lines: list[Line], height: int, joint: int) -> int:
-    """How many lines stand in the left column: the more even, the better; best at the joint."""
-    left, count = 0, 0
-    while count < len(lines) and 2 * left < height:
-        left += lines[count].rows
-        count += 1
-    even = max(left, height - left)
-    if 0 < joint < len(lines):
-        before = sum(line.rows for line in lines[:joint])
-        if max(before, height - before) <= even + 30:
-            return joint
-    return count
+    """How many lines stand in the left column: the more even, the better, but not at any price.
+
+    Best is a split before line ``joint``; a few lines may stand together; code is not torn lightly,
+    least of all from its fence.
+    """
+    best, cost, left = len(lines), height - 25, 0
+    code = [line.mark == CODE for line in lines]
+    for place in range(1, len(lines)):
+        left += lines[place - 1].rows
+        price = max(left, height - left)
+        if place == joint:
+            price -= 20
+        elif code[place - 1] and code[place]:
+            outside = not (all(code[place - 2 : place]) and all(code[place : place + 2]))
+            price += 25 if outside or place < 2 or place + 2 > len(lines) else 10
+        if price < cost:
+            best, cost = place, price
+    return best

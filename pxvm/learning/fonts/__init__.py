@@ -2,13 +2,13 @@
 
 | face | cell | characters | from |
 |---|---|---|---|
-| `small` | 5 × 8 | 1,386: Latin, Greek, Cyrillic, box drawing, arrows, mathematics | X11 misc-fixed 5x8 |
-| `large` | 6 × 13, bold | 1,211: Latin, Greek, Cyrillic and more | X11 misc-fixed 6x13B |
-| Unifont | 8 × 16 or 16 × 16 | 57,086, and 3,550 beyond: emoji, mathematical letters | GNU Unifont 15.0.01 |
+| `small` | 5 × 8 | 1,386: Latin, Greek, Cyrillic, lines, arrows, mathematics | misc-fixed 5x8 |
+| `large` | 6 × 13, bold | 1,168: Latin, Greek, Cyrillic and more | misc-fixed 6x13B |
+| Unifont | 8 or 16 × 16 | 57,086, and 3,550 beyond: emoji, mathematical letters | Unifont 15.0.01 |
 
-``glyphs.npz`` (made by ``make_fonts.py``) holds them as bits. The misc-fixed fonts are in the public
-domain ("Public domain font. Share and enjoy."); Unifont is under the SIL Open Font License 1.1 in
-``LICENSE-unifont.txt``.
+``glyphs.npz`` (made by ``make_fonts.py``) holds them as bits. The misc-fixed fonts of X11 are in
+the public domain ("Public domain font. Share and enjoy."); one glyph of 5x8, the full stop, is
+changed. GNU Unifont is under the SIL Open Font License 1.1 in ``LICENSE-unifont.txt``.
 
 A Unifont glyph is one or two *columns* of 8 × 16 pixels; so every line of it is a line of columns.
 A character that no face has is a box with its code point in six hexadecimal digits.
@@ -66,7 +66,7 @@ class Face:
 
     @cached_property
     def index(self) -> NDArray[np.uint16]:
-        """uint16 (65536,): number of a code point's glyph in `shifted`; 0 where the face has none."""
+        """uint16 (65536,): number of each code point's glyph in `shifted`, 0 for none."""
         index = np.zeros(0x10000, np.uint16)
         index[self.codes] = np.arange(1, len(self.codes) + 1)
         return index
@@ -102,7 +102,7 @@ class Unifont:
         self._first = np.cumsum(self.widths, dtype=np.uint32) - self.widths
         start = len(arrays["columns"])
         self._astral = {int(c): start + 2 * i for i, c in enumerate(arrays["astral_codes"])}
-        #: Code point of a combining mark -> pixels from the pen, after its base, to where it is drawn.
+        #: Code point of a combining mark -> pixels from the end of its base to where it is drawn.
         self.marks: dict[int, int] = dict(
             zip(arrays["marks"].tolist(), arrays["offsets"].tolist(), strict=True)
         )
@@ -124,7 +124,7 @@ class Unifont:
 
     def gather(self, codes: NDArray[np.uint32], column: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8 (n, 16): column 0 or 1 of many characters, all in the Basic Multilingual Plane."""
-        return self._columns[self._first[codes] + column]
+        return np.asarray(self._columns[self._first[codes] + column])
 
 
 @cache

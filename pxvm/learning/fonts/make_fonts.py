@@ -28,7 +28,7 @@ _ENCODINGS, _METRICS, _BITMAPS = 32, 4, 8  # kinds of table in a PCF file
 
 
 def read_pcf(path: Path) -> dict[int, list[int]]:
-    """The glyphs of a gzipped X11 PCF font: code point -> rows, the first pixel in the top bit of 8."""
+    """The glyphs of a gzipped X11 PCF font: code point -> rows, the first pixel in the top bit."""
     data = gzip.decompress(path.read_bytes())
     tables = {}
     for number in range(struct.unpack_from("<I", data, 4)[0]):
@@ -70,7 +70,7 @@ def compact(glyphs: dict[int, list[int]], marks: set[int]) -> tuple[NDArray[Any]
 
 
 def read_hex(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Unifont's source: (columns of 8 pixels of each code point 0..65535, those columns (n, 16))."""
+    """Unifont's source: (columns of 8 pixels of each code point (65536,), the columns (n, 16))."""
     widths = np.zeros(0x10000, np.uint8)
     columns = []
     for line in path.read_text().splitlines():
@@ -93,7 +93,7 @@ def read_upper(path: Path) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
         pen = ImageDraw.Draw(image)
         pen.fontmode = "1"
         pen.text((0, 0), chr(code), fill=1, font=font)
-        return np.packbits(np.asarray(image), axis=1).T
+        return np.asarray(np.packbits(np.asarray(image), axis=1).T)
 
     absent = draw(0x10FFFF)
     for code in (c for block in ASTRAL for c in block):
@@ -111,7 +111,9 @@ def main(sources: Path) -> None:
         code, offset = line.split(":")
         if int(offset) or unicodedata.category(chr(int(code, 16))) in ("Mn", "Me"):
             marks[int(code, 16)] = int(offset)
-    small = compact(read_pcf(faces / "X11/misc/5x8.pcf.gz"), set(marks))
+    face = read_pcf(faces / "X11/misc/5x8.pcf.gz")
+    face[ord(".")] = [0] * 5 + face[ord(":")][5:7] + [0]  # a square instead of a small cross
+    small = compact(face, set(marks))
     large = compact(read_pcf(faces / "X11/misc/6x13B.pcf.gz"), set(marks))
     widths, columns = read_hex(unifont / "unifont.hex")
     astral = read_upper(faces / "opentype/unifont/unifont_upper.otf")
