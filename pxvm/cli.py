@@ -22,6 +22,11 @@ ELSEWHERE = {
     "debug": ("pxvm.visual.commands", "Step forward and back in a terminal."),
     "diff": ("pxvm.visual.commands", "First differing pixel of two images."),
     "profile": ("pxvm.visual.profile_command", "Time, bytes and operations per opcode."),
+    "models": ("pxvm.models.commands", "Models by name: list, get, path."),
+    "chat": ("pxvm.models.commands", "Talk with a model."),
+    "generate": ("pxvm.models.commands", "Continue a text."),
+    "embed": ("pxvm.models.commands", "Turn sentences into vectors."),
+    "eval": ("pxvm.models.commands", "Perplexity of a text."),
 }
 
 
@@ -33,7 +38,11 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in ELSEWHERE:
-            command: click.Command = getattr(importlib.import_module(ELSEWHERE[name][0]), name)
+            module = importlib.import_module(ELSEWHERE[name][0])
+            # "eval" and "import" are Python's own words: those commands are eval_command, ...
+            command: click.Command = getattr(module, f"{name}_command", None) or getattr(
+                module, name
+            )
             return command
         return super().get_command(ctx, name)
 

@@ -1,0 +1,254 @@
+"""Commands around models: ``models``, ``chat``, ``generate``, ``embed``, ``eval``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pxvm.models.model import Model
+
+Command = Callable[..., Any]
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _together(options: list[Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator."""
+
+    def add(function: Command) -> Command:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+opening = _together(
+    [
+        click.argument("model"),
+        click.option("--device", default="auto", show_default=True, help="Executor to run on."),
+        click.option("--threads", type=click.IntRange(1), help="Worker threads (default: all)."),
+    ]
+)
+answering = _together(
+    [
+        click.option("--context", type=click.IntRange(2), help="Tokens at most (default: model's)."),
+        click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True),
+        click.option("--temperature", type=float, default=0.0, show_default=True,
+                     help="0 takes the most likely token."),
+        click.option("--top-k", type=int, default=40, show_default=True),
+        click.option("--top-p", type=float, default=1.0, show_default=True),
+        click.option("--penalty", type=float, default=1.0, show_default=True,
+                     help="Above 1 the text repeats itself less."),
+        click.option("--seed", type=int, default=0, show_default=True),
+        click.option("--stop", multiple=True, help="Text that ends the answer; may be repeated."),
+        click.option("--schema", type=click.File("r"), help="JSON schema that the answer follows."),
+        click.option("--regex", help="Regular expression that the answer matches."),
+        click.option("--grammar", type=click.File("r"), help="Lark grammar that it follows."),
+        click.option("--save-state", type=FILE, help="Write the picture with its state here."),
+    ]
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A function that shows what is being done, as a bar on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def told(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        yield told
+
+
+def open_model(name: str, device: str, threads: int | None, context: int | None = None) -> Model:
+    """Open a model by path or name; a name is fetched under a progress bar."""
+    from pxvm.models.download import HUB, NAMES, get
+    from pxvm.models.model import Model
+
+    path: str | Path = name
+    if (name in NAMES or name.startswith(HUB)) and not Path(name).exists():
+        with progress_bar() as told:
+            path = get(name, told)
+    return Model.open(path, device, threads, context)
+
+
+def options_of(given: dict[str, Any]) -> dict[str, Any]:
+    """What the command line says about an answer, as ``Model.chat`` takes it."""
+    found = {name: given[name] for name in ("max_tokens", "temperature", "top_k", "top_p",
+             "penalty", "seed", "stop", "regex")}  # fmt: skip
+    for name in ("schema", "grammar"):
+        found[name] = given[name].read() if given[name] else None
+    return found
+
+
+@click.group(short_help="Models by name: list, get, path.")
+def models() -> None:
+    """Models that are fetched by name and kept in the user's cache."""
+
+
+@models.command("list", short_help="What there is, and what is here.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_models(as_json: bool) -> None:
+    """List the models that have names, and where those are that were fetched."""
+    from pxvm.models.download import facts
+
+    rows = facts()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        where = f"{row['bytes'] / 1e6:.0f} MB at {row['path']}" if row["path"] else "not here"
+        click.echo(f"{row['name']:<10} {row['about']}: {where}")
+
+
+@models.command("get", short_help="Fetch a model and make its picture.")
+@click.argument("name")
+def get_model(name: str) -> None:
+    """Fetch the model NAME, or hf:OWNER/NAME, check it, convert it, and print its path."""
+    from pxvm.models.download import get
+
+    with progress_bar() as told:
+        path = get(name, told)
+    click.echo(path)
+
+
+@models.command("path", short_help="Where a model that was fetched is.")
+@click.argument("name")
+def path_of_model(name: str) -> None:
+    """Print the path of the model NAME; exit status 1 when it is not here."""
+    from pxvm.models.download import cached
+
+    path = cached(name)
+    if not path.exists():
+        click.echo(f"{name} is not here: pxvm models get {name}", err=True)
+        raise SystemExit(1)
+    click.echo(path)
+
+
+@click.command(short_help="Talk with a model.")
+@opening
+@click.argument("message", required=False)
+@click.option("--system", help="What the model is told before the conversation.")
+@answering
+@click.option("--json", "as_json", is_flag=True, help='Print {"text": …, "finish": …}.')
+def chat(
+    model: str, message: str | None, system: str | None, device: str, threads: int | None,
+    context: int | None, save_state: Path | None, as_json: bool, **given: Any,
+) -> None:  # fmt: skip
+    """Answer MESSAGE with MODEL (a .pxi or a name), or talk until the input ends.
+
+    Ctrl-C ends an answer, Ctrl-D the conversation.
+    """
+    opened, options = open_model(model, device, threads, context), options_of(given)
+    messages = [{"role": "system", "content": system}] if system else []
+    if message is None and not sys.stdin.isatty():
+        message = sys.stdin.read().strip()
+    if message is not None:
+        messages.append({"role": "user", "content": message})
+        _show(opened, opened.chat(messages, stream=True, **options), as_json)
+    else:
+        _converse(opened, messages, options)
+    if save_state:
+        opened.save_state(save_state)
+
+
+def _converse(opened: Model, messages: list[dict[str, str]], options: dict[str, Any]) -> None:
+    """A conversation in a terminal."""
+    while True:
+        try:
+            said = click.prompt(">", prompt_suffix=" ", default="", show_default=False)
+        except click.Abort:
+            click.echo()
+            return
+        if not said.strip():
+            continue
+        messages.append({"role": "user", "content": said})
+        text = _show(opened, opened.chat(messages, stream=True, **options), False)
+        messages.append({"role": "assistant", "content": text})
+
+
+def _show(opened: Model, pieces: Iterator[str], as_json: bool) -> str:
+    """Print an answer as it comes; Ctrl-C ends it. Returns its text."""
+    found = []
+    try:
+        for piece in pieces:
+            found.append(piece)
+            if not as_json:
+                click.echo(piece, nl=False)
+    except KeyboardInterrupt:
+        pass
+    text = "".join(found)
+    if as_json:
+        click.echo(json.dumps({"text": text, "finish": opened.finish}, ensure_ascii=False))
+    else:
+        click.echo()
+    return text
+
+
+@click.command(short_help="Continue a text.")
+@opening
+@click.argument("text")
+@answering
+@click.option("--json", "as_json", is_flag=True, help='Print {"text": …, "finish": …}.')
+def generate(
+    model: str, text: str, device: str, threads: int | None, context: int | None,
+    save_state: Path | None, as_json: bool, **given: Any,
+) -> None:  # fmt: skip
+    """Continue TEXT with MODEL (a .pxi or a name); "-" reads it from standard input."""
+    opened = open_model(model, device, threads, context)
+    start = sys.stdin.read() if text == "-" else text
+    _show(opened, opened.generate(start, stream=True, **options_of(given)), as_json)
+    if save_state:
+        opened.save_state(save_state)
+
+
+@click.command(short_help="Turn sentences into vectors.")
+@opening
+@click.argument("texts", nargs=-1)
+@click.option("--file", "source", type=click.File("r"), help='A sentence a line; "-": input.')
+@click.option("-o", "--output", type=FILE, help="Write a .npy instead of JSON.")
+def embed(
+    model: str, texts: tuple[str, ...], device: str, threads: int | None, source: Any,
+    output: Path | None,
+) -> None:  # fmt: skip
+    """Print a JSON array of vectors of length 1, one for each of TEXTS, or write them to a file."""
+    import numpy as np
+
+    sentences = [*texts, *(line.rstrip("\n") for line in source or [])]
+    vectors = open_model(model, device, threads).embed(sentences)
+    if output:
+        with output.open("wb") as stream:
+            np.save(stream, vectors)
+        click.echo(f"wrote {output}: {vectors.shape[0]} vectors of {vectors.shape[1]}")
+    else:
+        click.echo(json.dumps([[float(x) for x in row] for row in vectors]))
+
+
+@click.command("eval", short_help="Perplexity of a text.")
+@opening
+@click.option("--text", type=click.File("r"), required=True, help="The text.")
+@click.option("--context", type=click.IntRange(2), help="Tokens of a window (default: model's).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def eval_command(
+    model: str, text: Any, device: str, threads: int | None, context: int | None, as_json: bool
+) -> None:
+    """Measure how well MODEL predicts a text: exp of the mean loss of its tokens, in nats."""
+    loss, count = open_model(model, device, threads, context).score(text.read())
+    perplexity = math.exp(loss / count)
+    if as_json:
+        click.echo(json.dumps({"perplexity": perplexity, "tokens": count, "loss": loss / count}))
+    else:
+        click.echo(f"perplexity {perplexity:.3f} over {count} tokens")
