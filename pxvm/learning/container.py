@@ -135,20 +135,21 @@ def lay_out(
 def whole_page(pieces: Sequence[Piece], previous: bytes, page: int, generation: int) -> bytes:
     """The bytes of a new page with ``pieces``."""
     data, cursor, _ = lay_out(pieces, beginning(previous), page, generation)
-    return layout.head(_info(cursor)) + LINK + data
+    return page_head(cursor) + LINK + data
 
 
-def _info(cursor: Cursor) -> Info:
-    return Info(cursor.slot, cursor.last, cursor.records, cursor.rows, cursor.adler)
+def page_head(cursor: Cursor) -> bytes:
+    """The first 512 bytes of a page that ends at ``cursor``."""
+    info = Info(cursor.slot, cursor.last, cursor.records, cursor.rows, cursor.adler)
+    return layout.head(info)
 
 
 class Page:
     """A page file in our own layout.
 
     ``cursor`` is where the picture ends as far as this object has looked; `look` looks again.
+    ``ours`` is whether the first 512 bytes are as they must be, ``clean`` whether the end is.
     """
-
-    native = True
 
     def __init__(self, files: Files, path: Path, *, writable: bool = False) -> None:
         self.path = path
@@ -157,6 +158,7 @@ class Page:
         self._window = (0, b"")
         self.cursor = beginning(layout.START)
         self.clean = False
+        self.ours = False
         self.gaps: list[Gap] = []
         self._stale_slots: list[int] = []
         self._keep_cut = False
@@ -266,7 +268,7 @@ class Page:
                 position += max(len(block) - len(needle) + 1, 1)
                 continue
             offset = position + found + 1 - layout.HEADER_AT
-            header = self.header_at(offset) if offset >= layout.FIRST_SLOT + SLOT else None
+            header = self.header_at(offset) if offset >= 0 else None
             if header is not None and self._payload_is_whole(Place(offset, header)):
                 return Place(offset, header)
             position += found + 1
@@ -285,7 +287,7 @@ class Page:
             header.digest(),
         )
 
-    def _adler_after(self, place: Place) -> int | None:
+    def adler_after(self, place: Place) -> int | None:
         """Adler-32 of all pixels up to the end of ``place``, or None when its text is damaged."""
         text = self.text(place)
         if text is None:
@@ -300,6 +302,7 @@ class Page:
         self._window = (0, b"")
         size = self.size()
         info = layout.read_head(self._handle.read(0, layout.SECTOR))
+        self.ours = info is not None
         start = self._hinted(info) if info is not None else None
         if (
             start is not None
@@ -349,7 +352,7 @@ class Page:
                 self._stale_slots.append(cursor.slot)
             cursor, last = self.after(place, cursor.records + 1), place
         if last is not None:
-            adler = self._adler_after(last)
+            adler = self.adler_after(last)
             if adler is None:
                 slot = self._bytes(cursor.slot, SLOT)
                 adler = int.from_bytes(slot[10:14], "big") if self._is_tail(slot) else 0
@@ -381,6 +384,17 @@ class Page:
             cursor = self.after(place, cursor.records + 1)
             yield place
 
+    def everything(self) -> Iterator[Place]:
+        """Every whole record anywhere in the file, found by magic bytes alone."""
+        position = 0
+        while (place := self._resynchronise(position)) is not None:
+            yield place
+            position = layout.extent(place.offset, place.header).data_end
+
+    def link_is_whole(self, place: Place) -> bool:
+        """Whether the slot before a record is a LINK."""
+        return self._bytes(place.offset - SLOT, SLOT) == LINK
+
     # -- writing (only under the writer's lock) ---------------------------------------------------
 
     def mend(self) -> None:
@@ -402,7 +416,8 @@ class Page:
         self._handle.sync()
         for slot in self._stale_slots:
             self._handle.write(slot, LINK)
-        self._handle.write(0, layout.head(_info(cursor)))
+        self._handle.write(0, page_head(cursor))
+        self.ours = True
         self._handle.sync()
         self._stale_slots, self._keep_cut = [], False
         self._window = (0, b"")
@@ -435,7 +450,7 @@ class Page:
         self.clean = False
         self._handle.write(before.slot, LINK)
         self._handle.sync()
-        self._handle.write(0, layout.head(_info(cursor))[: layout.HEAD_CHANGES])
+        self._handle.write(0, page_head(cursor)[: layout.HEAD_CHANGES])
         self.cursor, self.clean = cursor, True
         self._window = (0, b"")
         return places

@@ -59,11 +59,10 @@ def decode_rows(path: Path) -> NDArray[np.uint8]:
 class PicturePage:
     """The reading side of `Page` over decoded pixels; a place's offset is its row."""
 
-    native = False
-
     def __init__(self, files: Files, path: Path) -> None:
         self.path = path
-        self._identity = files.identity(path)
+        self.files = files
+        self._identity, self._size = files.identity(path), files.size(path)
         self._rows = decode_rows(path)
         self.gaps: list[Gap] = []
         starts = np.flatnonzero((self._rows[:, :8] == list(layout.MAGIC)).all(axis=1))
@@ -82,7 +81,7 @@ class PicturePage:
         if not self._places:
             raise FormatError(f"{path.name}: no record in the picture; is it a knowledge network?")
         self.cursor = self.after(self._places[-1], len(self._places))
-        self.clean = True
+        self.clean = self.ours = True
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -91,15 +90,21 @@ class PicturePage:
         return self._identity
 
     def changed(self) -> bool:
-        return False
+        """Whether some program has saved the picture once more."""
+        return self.files.size(self.path) != self._size
 
     def look(self) -> None:
-        """Nothing can have been appended to a page that is not in our layout."""
+        """Nothing is appended to such a page; that it changed makes it another."""
+        self.ours = not self.changed()
 
     def places(self, start: Cursor | None = None) -> Iterator[Place]:
         """Every whole record in order, or those behind the cursor ``start``."""
         first = 0 if start is None else start.slot
         return (place for place in self._places if place.offset >= first)
+
+    def everything(self) -> Iterator[Place]:
+        """Every whole record."""
+        return iter(self._places)
 
     def after(self, place: Place, records: int = 0) -> Cursor:
         """The cursor behind ``place``."""
@@ -140,10 +145,6 @@ class PicturePage:
         text = self.text(place)
         return b"" if text is None else deflate_rows(text)
 
-    def frame_is_whole(self, place: Place) -> bool:
-        """There are no chunks of ours here to check."""
-        return True
-
 
 def open_page(files: Files, path: Path, *, writable: bool = False) -> Page | PicturePage:
     """The page at ``path``, whatever program wrote it last.
@@ -153,9 +154,8 @@ def open_page(files: Files, path: Path, *, writable: bool = False) -> Page | Pic
     when neither finds one.
     """
     page = Page(files, path, writable=writable)
-    ours = layout.read_head(page._bytes(0, layout.SECTOR)) is not None
     page.look()
-    if ours and page.cursor.records:
+    if page.ours and page.cursor.records:
         return page
     try:
         picture = PicturePage(files, path)

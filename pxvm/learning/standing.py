@@ -1,8 +1,8 @@
 """What a record counts for, after all that later records say of it.
 
 Correcting, superseding, forgetting and tagging are records with links. Each link has the time of
-its record, so that two networks that are merged agree whatever the order. The newest word wins: content
-that is stored again after it was forgotten counts again.
+its record, so that two networks that are merged agree whatever the order. The newest word wins:
+content that is stored again after it was forgotten counts again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ def tag_lines(target: str, add: Iterable[str], remove: Iterable[str]) -> str:
 
 
 class Standing:
-    """The links of all acting records, by the id they name."""
+    """The links of all acting records, by the id they name.
+
+    ``about`` holds the ids of the records that forget or tag an id, ``tagging`` those that tag it.
+    """
 
     def __init__(self) -> None:
         self._ended: dict[str, int] = {}
@@ -31,6 +34,7 @@ class Standing:
         self._tags: dict[str, dict[str, tuple[int, bool]]] = defaultdict(dict)
         self._versions: dict[str, set[str]] = defaultdict(set)
         self.about: dict[str, set[str]] = defaultdict(set)
+        self.tagging: dict[str, set[str]] = defaultdict(set)
 
     def take(self, record: Record) -> None:
         """Takes in what an acting record says of others."""
@@ -46,6 +50,7 @@ class Standing:
             if relation in ("forgets", "tags"):
                 self.about[target].add(record.id)
             if relation == "tags":
+                self.tagging[target].add(record.id)
                 self._change_tags(target, time, record.answer)
 
     def _change_tags(self, target: str, time: int, answer: str) -> None:

@@ -1,0 +1,287 @@
+"""Care of a network: verify, repair, compact, merge, put into one file, give other vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pxvm.core.errors import FormatError, PxvmError
+from pxvm.learning.catalogue import Catalogue, decoded
+from pxvm.learning.container import Page, Piece, Place
+from pxvm.learning.errors import NetworkError
+from pxvm.learning.foreign import open_page
+from pxvm.learning.pages import AnyPage, Pages, page_bytes, stored_piece
+from pxvm.learning.record import BOOKKEEPING, Record, Vector, encode, join
+from pxvm.learning.rewriting import Rewriter
+
+if TYPE_CHECKING:
+    from pxvm.learning.network import Network
+
+#: Called with (done, total) records.
+Progress = Callable[[int, int], None]
+#: More rows than any single file has.
+ENDLESS = 1 << 31
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a rewriting did: records written, records left out, damaged ones, bytes in all pages."""
+
+    records: int
+    left_out: int
+    damaged: int
+    size: int
+
+
+def _no_progress(done: int, total: int) -> None:
+    pass
+
+
+def fresh_pages(like: Pages, target: str | Path) -> Pages:
+    """The pages of a network that is to be made at ``target``, where nothing may stand yet."""
+    path = Path(target).absolute()
+    pages = Pages(path, read_only=False, timeout=like.timeout, files=like.files)
+    if like.files.exists(path) or pages.further():
+        raise NetworkError(f"{path} exists: give another name, or move it away")
+    return pages
+
+
+@contextmanager
+def rewriting(pages: Pages, generation: int, page_rows: int) -> Iterator[Rewriter]:
+    """A rewriter for ``pages`` that finishes at the end, or leaves nothing on an error."""
+    rewriter = Rewriter(pages, generation, page_rows)
+    try:
+        yield rewriter
+        rewriter.finish()
+    except Exception:
+        rewriter.abandon()
+        raise
+
+
+def _piece_at(network: Network, page: AnyPage, place: Place, sequence: int | None = None) -> Piece:
+    """The record at a place with its picture as it is, drawn anew only where it must be."""
+    text = page.text(place) if sequence in (None, place.header.sequence) else None
+    if text is not None:
+        return stored_piece(page, place, text)
+    record = decoded(page, place)
+    number = record.sequence if sequence is None else sequence
+    return network.piece(record, number, record.record_time)
+
+
+def _rewrite(
+    network: Network,
+    target: str | Path | None,
+    pieces: Iterable[Piece],
+    left_out: Callable[[], int],
+    page_rows: int,
+) -> Outcome:
+    """Writes ``pieces`` to ``target``, or over the network itself."""
+    source = network._pages
+    pages = source if target is None else fresh_pages(source, target)
+    generation = source.generation + 1 if target is None else 0
+    written = 0
+    with rewriting(pages, generation, page_rows) as rewriter:
+        for piece in pieces:
+            rewriter.add(piece)
+            written += 1
+    pages.refresh()
+    outcome = Outcome(written, left_out(), 0, page_bytes(pages))
+    if target is not None:
+        pages.close()
+    return outcome
+
+
+def _positions_by_id(catalogue: Catalogue) -> dict[str, list[int]]:
+    """Places of every storing, by id, in the order of the last storing."""
+    found: dict[str, list[int]] = {}
+    for position, identity in enumerate(catalogue.directory().entries["id"]):
+        name = identity.tobytes().hex()
+        found[name] = [*found.pop(name, []), position]
+    return found
+
+
+def compact(
+    network: Network, target: str | Path | None = None, progress: Progress = _no_progress
+) -> Outcome:
+    """Writes the network without what was forgotten, to ``target`` or over itself in one step.
+
+    Numbers stay. What remains of a forgotten record is the tombstone with its id, so that a merge
+    with an older copy does not bring it back. All caches beside the network are removed.
+    """
+    catalogue, pages = network._catalogue, network._pages
+    dropped = 0
+
+    def pieces() -> Iterator[Piece]:
+        nonlocal dropped
+        standing = catalogue.standing()
+        by_id = _positions_by_id(catalogue)
+        gone = {
+            name
+            for name, positions in by_id.items()
+            if standing.is_forgotten(name, catalogue.time(positions[-1]))
+        }
+        gone |= {tagging for name in gone for tagging in standing.tagging.get(name, ())}
+        for done, (name, positions) in enumerate(by_id.items()):
+            progress(done, len(by_id))
+            if name in gone:
+                dropped += 1
+            elif len(positions) == 1:
+                yield _piece_at(network, *catalogue.place(positions[0]))
+            else:
+                record = join([catalogue.read(position) for position in positions])
+                number = int(catalogue.directory().entries[positions[-1]]["sequence"])
+                yield network.piece(record, number, record.record_time)
+
+    with pages.writing() if target is None else network._turn:
+        pages.refresh()
+        if target is None:
+            pages.mend()
+        return _rewrite(network, target, pieces(), lambda: dropped, network.page_rows)
+
+
+def export_single(
+    network: Network, target: str | Path, progress: Progress = _no_progress
+) -> Outcome:
+    """Writes the whole network as one file ``target``, however many pages it has."""
+    with network._turn:
+        network.refresh()
+        catalogue = network._catalogue
+        total = catalogue.directory().count
+
+        def pieces() -> Iterator[Piece]:
+            for position in range(total):
+                progress(position, total)
+                yield _piece_at(network, *catalogue.place(position))
+
+        return _rewrite(network, target, pieces(), lambda: 0, ENDLESS)
+
+
+def reembed(
+    network: Network,
+    embed: Callable[[Sequence[Record]], Sequence[Sequence[Vector]]],
+    target: str | Path | None = None,
+    batch: int = 256,
+    progress: Progress = _no_progress,
+) -> Outcome:
+    """Gives every record the vectors that ``embed`` answers for it, instead of those it has.
+
+    ``embed`` gets up to ``batch`` records and gives as many sequences of vectors. Written to
+    ``target``, or over the network itself in one step.
+    """
+    catalogue, pages = network._catalogue, network._pages
+
+    def pieces() -> Iterator[Piece]:
+        total = catalogue.directory().count
+        for start in range(0, total, batch):
+            positions = range(start, min(start + batch, total))
+            records = [catalogue.read(position) for position in positions]
+            for position, record, vectors in zip(positions, records, embed(records), strict=True):
+                progress(position, total)
+                piece = _piece_at(network, *catalogue.place(position))
+                changed = replace(record, vectors=tuple(vectors))
+                yield replace(piece, payload=encode(changed))
+
+    with pages.writing() if target is None else network._turn:
+        pages.refresh()
+        if target is None:
+            pages.mend()
+        return _rewrite(network, target, pieces(), lambda: 0, network.page_rows)
+
+
+def merge(
+    first: Network, second: Network, target: str | Path, progress: Progress = _no_progress
+) -> Outcome:
+    """Writes the union of two networks by content to ``target``.
+
+    Content that both know becomes one record with the times, links and vectors of both. Records are
+    numbered anew in the order in which they were last stored; the order of the two does not matter.
+    """
+    with first._turn, second._turn:
+        first.refresh()
+        second.refresh()
+        where: dict[str, list[tuple[Catalogue, int]]] = {}
+        for network in (first, second):
+            for name, positions in _positions_by_id(network._catalogue).items():
+                where.setdefault(name, []).extend((network._catalogue, p) for p in positions)
+
+        def order(item: tuple[str, list[tuple[Catalogue, int]]]) -> tuple[bool, int, str]:
+            """The record that explains the format first, then by the last storing."""
+            name, places = item
+            flags = {int(c.directory().entries[p]["flags"]) for c, p in places}
+            return flags != {BOOKKEEPING}, max(c.time(p) for c, p in places), name
+
+        ordered = sorted(where.items(), key=order)
+
+        def pieces() -> Iterator[Piece]:
+            for number, (_, places) in enumerate(ordered):
+                progress(number, len(ordered))
+                record = join([catalogue.read(position) for catalogue, position in places])
+                yield first.piece(record, number, record.record_time)
+
+        return _rewrite(first, target, pieces(), lambda: 0, first.page_rows)
+
+
+def repair(network: Network, target: str | Path, progress: Progress = _no_progress) -> Outcome:
+    """Writes every record that is still whole to ``target``, wherever in the files it stands.
+
+    ``network`` need not be readable otherwise (`Network.unopened`). Also looks into what was set
+    aside after a crash. Numbers stay where they are free; damaged pictures are drawn anew from the
+    exact data. ``damaged`` of the outcome counts the records that are certainly missing.
+    """
+    pages = network._pages
+    found: dict[tuple[bytes, int], tuple[AnyPage, Place]] = {}
+    for page in _whatever_opens(pages):
+        for place in page.everything():
+            found.setdefault((place.header.identity, place.header.time), (page, place))
+    if not found:
+        raise FormatError(f"{network.path}: no whole record in it or its pages; nothing to repair")
+    ordered = sorted(
+        found.values(), key=lambda item: (item[1].header.sequence, item[1].header.time)
+    )
+    missing, unreadable = 0, 0
+
+    def pieces() -> Iterator[Piece]:
+        nonlocal missing, unreadable
+        number = -1
+        for done, (page, place) in enumerate(ordered):
+            progress(done, len(ordered))
+            sequence = place.header.sequence
+            if done and place.header.previous != ordered[done - 1][1].header.digest():
+                missing += max(1, sequence - ordered[done - 1][1].header.sequence - 1)
+            try:
+                piece = _piece_at(network, page, place, max(sequence, number + 1))
+            except PxvmError:
+                unreadable += 1
+                continue
+            number = piece.sequence
+            yield piece
+
+    outcome = _rewrite(network, target, pieces(), lambda: 0, network.page_rows)
+    for page, _ in found.values():
+        page.close()
+    return replace(outcome, damaged=missing + unreadable)
+
+
+def _whatever_opens(pages: Pages) -> Iterator[AnyPage]:
+    """Every page of the newest generation that can be opened, then set-aside bytes."""
+    further = pages.further()
+    try:
+        first: list[AnyPage] = [open_page(pages.files, pages.path)]
+        header = first[0].header_at(first[0].cursor.last)
+        generation = header.generation if header is not None else 0
+    except (OSError, FormatError):
+        first = []
+        generation = max((made for made, _, _ in further), default=0)
+    yield from first
+    for made, _, path in further:
+        if made == generation:
+            try:
+                yield open_page(pages.files, path)
+            except (OSError, FormatError):
+                continue
+    for path in pages.beside():
+        if path.name.endswith(".cut"):
+            yield Page(pages.files, path)
