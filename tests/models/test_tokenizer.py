@@ -1,0 +1,377 @@
+"""Tokens: through the picture unchanged, and those of llama.cpp for every kind of vocabulary."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+
+from pxvm.core.errors import FormatError, ProgramError
+from pxvm.core.layout import NetworkBuilder
+from pxvm.core.tensor import DType, Role
+from pxvm.models import tokenizer as module
+from pxvm.models.template import MessageError, render
+from pxvm.models.tokenizer import Settings, Tokenizer, load_tokenizer, store_tokenizer
+from pxvm.models.tokenizer_folder import from_folder
+from pxvm.models.tokenizer_gguf import PREFIX, from_gguf
+from tests.models.tiny_models import (
+    CHATML,
+    SPECIAL,
+    TEXTS,
+    PeerTokenizer,
+    bytes_bpe,
+    corpus,
+    llama_settings,
+    random_texts,
+    real,
+    wordpiece,
+    write_vocabulary,
+)
+
+CORPUS = [*TEXTS, *random_texts(400)]
+
+
+def picture(text: str, settings: Settings, width: int = 64):
+    """The smallest program that carries a tokenizer."""
+    b = NetworkBuilder(width)
+    b.tensor("x", DType.I32, (1, 4), Role.STATE)
+    b.emit("Add", "x", "x", "x")
+    store_tokenizer(b, text, settings)
+    return b.build()
+
+
+@pytest.mark.parametrize("width", [64, 100, 512])
+def test_a_tokenizer_comes_back_out_of_the_picture(width):
+    settings = llama_settings()
+    found = load_tokenizer(picture(bytes_bpe(), settings, width))
+    assert found.settings == settings
+    assert json.loads(found.text) == json.loads(bytes_bpe())
+    original = Tokenizer(bytes_bpe(), settings)
+    for text in CORPUS:
+        ids = found.encode(text)
+        assert ids == original.encode(text)
+        assert found.inner.decode(ids, skip_special_tokens=False) == text
+
+
+def pieces(text: str) -> dict[str, object]:
+    """A byte-level BPE's JSON as a GGUF's pairs."""
+    raw = json.loads(text)
+    vocabulary = dict(raw["model"]["vocab"])
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    return {
+        PREFIX + "model": "gpt2",
+        PREFIX + "tokens": tokens,
+        PREFIX + "token_type": [3 if t in SPECIAL else 1 for t in tokens],
+        PREFIX + "merges": [" ".join(m) for m in raw["model"]["merges"]],
+        PREFIX + "eos_token_id": tokens.index("<|im_end|>"),
+        PREFIX + "add_bos_token": False,
+    }
+
+
+def converted(pairs: dict[str, object]) -> Tokenizer:
+    found = from_gguf(pairs, len(pairs[PREFIX + "tokens"]), "test.gguf")  # type: ignore[arg-type]
+    assert found is not None
+    return Tokenizer(*found)
+
+
+def test_a_gguf_vocabulary_gives_the_tokens_of_the_original():
+    original = Tokenizer(bytes_bpe(), llama_settings())
+    found = converted(pieces(bytes_bpe()) | {PREFIX + "pre": "gpt-2"})
+    assert [found.encode(t) for t in CORPUS] == [original.encode(t) for t in CORPUS]
+    assert found.settings.stops == (2, 0)  # the end of a message, then the end of text
+
+
+@pytest.mark.parametrize("pre", ["gpt-2", "smollm", "llama-bpe", "qwen2", "default"])
+def test_byte_level_tokens_are_those_of_llama_cpp(pre, tmp_path):
+    pytest.importorskip("llama_cpp")
+    pytest.importorskip("gguf")
+    write_vocabulary(tmp_path / "v.gguf", bytes_bpe(), pre)
+    peer = PeerTokenizer(tmp_path / "v.gguf")
+    ours = converted(pieces(bytes_bpe()) | {PREFIX + "pre": pre})
+    for text in [*CORPUS, corpus()[:4000]]:
+        assert ours.encode(text) == peer.encode(text), text
+
+
+def test_the_real_vocabulary_gives_the_tokens_of_llama_cpp(tmp_path):
+    pytest.importorskip("llama_cpp")
+    pytest.importorskip("gguf")
+    from pxvm.core.container import open_image
+
+    ours = load_tokenizer(open_image(real("smollm2")))
+    write_vocabulary(tmp_path / "v.gguf", ours.text, "smollm")
+    peer = PeerTokenizer(tmp_path / "v.gguf")
+    for text in [*TEXTS, *random_texts(2000), corpus()]:
+        assert ours.encode(text) == peer.encode(text), text[:80]
+
+
+def test_wordpieces_of_a_gguf_are_those_of_the_original():
+    original = Tokenizer(wordpiece(), Settings())
+    vocabulary = original.inner.get_vocab()
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+
+    def phantom(token: str) -> str:
+        if token.startswith("["):
+            return token
+        return token[2:] if token.startswith("##") else "▁" + token
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pairs = {
+        PREFIX + "model": "bert",
+        PREFIX + "tokens": [t if t in special else phantom(t) for t in tokens],
+        PREFIX + "token_type": [3 if t in special else 1 for t in tokens],
+        PREFIX + "unknown_token_id": vocabulary["[UNK]"],
+        PREFIX + "bos_token_id": vocabulary["[CLS]"],
+        PREFIX + "seperator_token_id": vocabulary["[SEP]"],
+    }
+    found = converted(pairs)
+    texts = [t for t in CORPUS if "[" not in t]
+    assert [found.encode(t) for t in texts] == [original.encode(t) for t in texts]
+
+
+SCORED = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), "he", "ll", "llo", "or",
+          "ld", "hello", "▁hello", "▁w", "▁wor", "▁world", "lo", "▁h", "▁▁", "▁", "h", "e", "l",
+          "o", "w", "r", "d"]  # fmt: skip
+
+
+def scored() -> dict[str, object]:
+    """A SentencePiece vocabulary as a GGUF's pairs: earlier pieces score better."""
+    types = [2, 3, 3] + [6] * 256 + [1] * (len(SCORED) - 259)
+    scores = [0.0] * 259 + [-float(i) for i in range(len(SCORED) - 259)]
+    return {PREFIX + "model": "llama", PREFIX + "tokens": SCORED, PREFIX + "scores": scores,
+            PREFIX + "token_type": types, PREFIX + "bos_token_id": 1, PREFIX + "eos_token_id": 2,
+            PREFIX + "unknown_token_id": 0}  # fmt: skip
+
+
+def test_scored_pieces_merge_by_score_and_fall_back_to_bytes():
+    found = converted(scored())
+    hello, space_world = SCORED.index("▁hello"), SCORED.index("▁world")
+    assert found.encode("hello world") == [1, hello, space_world]
+    assert found.encode("é", special=False)[1:] == [3 + 0xC3, 3 + 0xA9]
+    assert found.decode(found.encode("hello é world")) == "hello é world"
+    assert found.settings.add_bos and found.settings.stops == (2,)
+
+
+def test_scored_pieces_are_those_of_llama_cpp(tmp_path):
+    pytest.importorskip("llama_cpp")
+    gguf = pytest.importorskip("gguf")
+    pairs = scored()
+    writer = gguf.GGUFWriter(tmp_path / "v.gguf", "llama")
+    writer.add_block_count(1)
+    writer.add_context_length(64)
+    writer.add_embedding_length(32)
+    writer.add_feed_forward_length(32)
+    writer.add_head_count(1)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(pairs[PREFIX + "tokens"])
+    writer.add_token_scores(pairs[PREFIX + "scores"])
+    writer.add_token_types(pairs[PREFIX + "token_type"])
+    for name in ("bos", "eos"):
+        getattr(writer, f"add_{name}_token_id")(pairs[f"{PREFIX}{name}_token_id"])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    peer, ours = PeerTokenizer(tmp_path / "v.gguf"), converted(pairs)
+    for text in ["hello world", "hello  world", " hello", "world hello\nhell", "é 中 😀", "hellor"]:
+        assert ours.encode(text) == peer.encode(text), text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({PREFIX + "model": "rwkv"}, "expected a tokenizer of gpt2, bert, llama"),
+        ({PREFIX + "pre": "unheard-of"}, "expected a pre-tokenizer of"),
+        ({PREFIX + "merges": ["a"]}, "merge 0: expected two pieces"),
+        ({PREFIX + "merges": ["qq zz"]}, "do not fit the vocabulary"),
+        ({PREFIX + "merges": 7}, "expected an array of strings"),
+        ({PREFIX + "token_type": [1]}, "token types; found 1"),
+    ],
+)
+def test_damaged_vocabularies_are_refused_in_one_line(change, message):
+    with pytest.raises(FormatError, match=message) as caught:
+        converted(pieces(bytes_bpe()) | change)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_tokens_than_embeddings_are_refused():
+    with pytest.raises(FormatError, match="rows of the embedding"):
+        from_gguf(pieces(bytes_bpe()), 10, "test.gguf")
+
+
+def test_a_gguf_without_a_vocabulary_carries_none():
+    assert from_gguf({}, 10, "test.gguf") is None
+
+
+def test_a_folder_says_what_begins_and_ends_a_text(tmp_path):
+    (tmp_path / "tokenizer.json").write_text(bytes_bpe(), encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"bos_token": {"content": "<|endoftext|>"}, "add_bos_token": True,
+                    "eos_token": "<|im_end|>", "chat_template": CHATML})
+    )  # fmt: skip
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 0]}))
+    (tmp_path / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 256}))
+    found = from_folder(tmp_path, 600)
+    assert found is not None
+    assert found[1] == Settings(bos=0, add_bos=True, stops=(2, 0), template=CHATML, limit=256)
+    assert Tokenizer(*found).encode("hi")[0] == 0
+    (tmp_path / "chat_template.jinja").write_text("own file")
+    assert from_folder(tmp_path, 600)[1].template == "own file"  # type: ignore[index]
+    with pytest.raises(FormatError, match="tokens below 599"):
+        from_folder(tmp_path, 599)
+    (tmp_path / "tokenizer.json").write_text("[]")
+    with pytest.raises(FormatError, match="expected a JSON object"):
+        from_folder(tmp_path, 600)
+    assert from_folder(tmp_path / "none", 600) is None
+
+
+def test_text_streams_in_whole_characters():
+    tokenizer = Tokenizer(bytes_bpe(), llama_settings())
+    for text in TEXTS[:5]:
+        stream = tokenizer.stream()
+        shown = [stream.put(t) for t in tokenizer.encode(text)]
+        assert "".join(shown) + stream.finish() == text
+        assert not any("�" in piece for piece in shown)
+    stream = tokenizer.stream()
+    shown = "".join(stream.put(t) for t in tokenizer.encode("😀")[:-1])
+    assert shown == "" and stream.finish() == "�"  # cut short in the middle of a character
+
+
+# Damage
+
+
+def damaged(name: str, change):
+    image = picture(bytes_bpe(), llama_settings())
+    from pxvm.models.fields import Fields
+
+    d = Fields(image).descriptor(name)
+    y, x = divmod(d.start, image.shape[1])
+    change(image[y:, x:])
+    return image
+
+
+def test_a_damaged_tokenizer_is_refused_in_one_line():
+    def flip(pixels):
+        pixels[0, 3] ^= 0xFF
+
+    for name in ("tokenizer", "settings"):
+        with pytest.raises(FormatError, match="damaged"):
+            load_tokenizer(damaged(name, flip))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"stops": ["x"]},
+        {"bos": "x"},
+        {"template": 7},
+        {"limit": 0},
+        {"unknown": 1},
+        [],
+        {"stops": 3},
+    ],
+)
+def test_settings_of_wrong_kinds_are_refused(settings):
+    b = NetworkBuilder(64)
+    b.tensor("x", DType.I32, (1, 4), Role.STATE)
+    b.emit("Add", "x", "x", "x")
+    module._store(b, "tokenizer", zlib.compress(bytes_bpe().encode()))
+    module._store(b, "settings", json.dumps(settings).encode())
+    with pytest.raises(FormatError, match="damaged"):
+        load_tokenizer(b.build())
+
+
+def test_a_small_picture_cannot_unpack_to_more_than_the_limit(monkeypatch):
+    monkeypatch.setattr(module, "MAX_JSON", 1000)
+    with pytest.raises(FormatError, match="more than 1000 bytes"):
+        load_tokenizer(picture(bytes_bpe(), llama_settings()))
+
+
+def test_a_program_without_a_tokenizer_says_so():
+    b = NetworkBuilder(64)
+    b.tensor("x", DType.I32, (1, 4), Role.STATE)
+    b.emit("Add", "x", "x", "x")
+    with pytest.raises(ProgramError, match="found none"):
+        load_tokenizer(b.build())
+
+
+# Templates: each against what Hugging Face's own renderer gives
+
+LLAMA3 = (
+    "{{- bos_token }}{%- for message in messages %}\n"
+    "    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}\n"
+    "    {{- message['content'] | trim + '<|eot_id|>' }}\n"
+    "{%- endfor %}\n"
+    "{%- if add_generation_prompt %}\n"
+    "    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}\n"
+    "{%- endif %}\n"
+)
+ALTERNATE = (
+    "{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Roles must alternate') }}{% endif %}"
+    "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
+    "{% else %}{{ message['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+TALK = [
+    {"role": "user", "content": " Hé "},
+    {"role": "assistant", "content": "ja"},
+    {"role": "user", "content": "<b>"},
+]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (CHATML, "<|im_start|>user\n Hé <|im_end|>\n<|im_start|>assistant\nja<|im_end|>\n"
+                 "<|im_start|>user\n<b><|im_end|>\n<|im_start|>assistant\n"),
+        (LLAMA3, "<s><|start_header_id|>user<|end_header_id|>\n\nHé<|eot_id|>"
+                 "<|start_header_id|>assistant<|end_header_id|>\n\nja<|eot_id|>"
+                 "<|start_header_id|>user<|end_header_id|>\n\n<b><|eot_id|>"
+                 "<|start_header_id|>assistant<|end_header_id|>\n\n"),
+        (ALTERNATE, "[INST]  Hé  [/INST]ja</s>[INST] <b> [/INST]"),
+        ("{{ messages | tojson }}", '[{"role": "user", "content": " Hé "}, {"role": "assistant",'
+                                    ' "content": "ja"}, {"role": "user", "content": "<b>"}]'),
+        ("{% for m in messages %}{% if loop.index0 == 1 %}{% break %}{% endif %}{{ m.role }}"
+         "{% endfor %}", "user"),
+    ],
+)  # fmt: skip
+def test_templates_render_as_their_authors_meant(source, expected):
+    assert render(source, TALK, bos_token="<s>", eos_token="</s>") == expected
+
+
+def test_a_template_may_refuse():
+    with pytest.raises(MessageError, match="Roles must alternate"):
+        render(ALTERNATE, TALK[1:], bos_token="", eos_token="")
+    with pytest.raises(MessageError, match="message 1: expected a mapping with role"):
+        render(CHATML, [TALK[0], {"role": "user"}])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ messages.append(1) }}",
+        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{% for i in range(10 ** 9) %}x{% endfor %}",
+        "{{ 1 // 0 }}",
+        "{{ messages[99].role.x }}",
+        "{% if %}",
+        "{{ nothing() }}",
+    ],
+)
+def test_a_template_reaches_nothing_outside(source):
+    with pytest.raises(FormatError, match="chat template"):
+        render(source, TALK)
+
+
+def test_a_template_cannot_write_without_end(monkeypatch):
+    monkeypatch.setattr("pxvm.models.template.MAX_TEXT", 1000)
+    with pytest.raises(FormatError, match="more than 1000 characters"):
+        render("{% for i in range(2000) %}xx{% endfor %}", TALK)
+
+
+def test_settings_stand_in_the_picture_as_readable_bytes():
+    image = picture(bytes_bpe(), llama_settings())
+    assert b'"stops": [2]' in np.ascontiguousarray(image).tobytes()
