@@ -9,13 +9,14 @@ The picture is for eyes; the exact text is in the record's data rows.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 import numpy as np
 
 from pxvm.learning.characters import clean, face_for, to_cells
-from pxvm.learning.drawing import Bits, draw_lines
+from pxvm.learning.drawing import Bits, Placing, draw_lines
 from pxvm.learning.typesetting import (
     PITCH,
     PLAIN,
@@ -65,6 +66,23 @@ class Readable(Protocol):
     def event_time(self) -> datetime | None: ...
 
 
+@dataclass(frozen=True)
+class Composition:
+    """A record's lines and their places, before anything is drawn.
+
+    Attributes:
+        rows: rows in all.
+        top: rows of rule and header line.
+        room: bytes of a line's text.
+        lines: for each line the row of its top, the byte where its text begins, the line.
+    """
+
+    rows: int
+    top: int
+    room: int
+    lines: list[Placing]
+
+
 def render_record(record: Readable, width: int = WIDTH) -> Bits:
     """Draws a record.
 
@@ -78,6 +96,17 @@ def render_record(record: Readable, width: int = WIDTH) -> Bits:
     Raises:
         ValueError: the width cannot be drawn on.
     """
+    page = compose(record, width)
+    canvas = np.zeros((page.rows, width // 8), np.uint8)
+    _draw(canvas, page.lines, page.room)
+    canvas[0] = 0xFF
+    tab = 8 + 5 * len(f"{record.sequence:>{_DIGITS}} ")
+    canvas[1 : page.top - 1, : -(-tab // 8)] ^= 0xFF
+    return ~canvas
+
+
+def compose(record: Readable, width: int = WIDTH) -> Composition:
+    """Sets a record in lines without drawing it; see `render_record`."""
     columns, room = _geometry(width)
     lines: list[Line] = []
     joint = -1
@@ -92,13 +121,9 @@ def render_record(record: Readable, width: int = WIDTH) -> Bits:
     header = _header(record, omitted, columns, room)
     top = _RULE + header[0].rows
     placed, rows = in_columns(lines, columns, BLOCK, joint)
-    canvas = np.zeros((top + rows + _BOTTOM, width // 8), np.uint8)
     drawn = [(_RULE, 1 + number * room, piece) for number, piece in enumerate(header)]
     drawn += [(top + p.row, p.column * width // 8 // columns + _MARGIN, p.line) for p in placed]
-    _draw(canvas, drawn, room)
-    canvas[0] = 0xFF
-    canvas[1 : top - 1, : -(-(8 + 5 * len(f"{record.sequence:>{_DIGITS}} ")) // 8)] ^= 0xFF
-    return ~canvas
+    return Composition(top + rows + _BOTTOM, top, room, drawn)
 
 
 def render_text(text: str, width: int = WIDTH) -> Bits:
@@ -142,7 +167,7 @@ def _limit(lines: list[Line], columns: int) -> tuple[list[Line], int]:
     return lines, 0
 
 
-def _draw(canvas: Bits, drawn: list[tuple[int, int, Line]], room: int) -> None:
+def _draw(canvas: Bits, drawn: list[Placing], room: int) -> None:
     """Draws lines, each with the row of its top and the byte where its text begins."""
     for face in PITCH:
         chosen = [place for place in drawn if place[2].face == face]

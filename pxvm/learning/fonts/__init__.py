@@ -7,8 +7,8 @@
 | Unifont | 8 or 16 × 16 | 57,086, and 3,550 beyond: emoji, mathematical letters | Unifont 15.0.01 |
 
 ``glyphs.npz`` (made by ``make_fonts.py``) holds them as bits. The misc-fixed fonts of X11 are in
-the public domain ("Public domain font. Share and enjoy."); one glyph of 5x8, the full stop, is
-changed. GNU Unifont is under the SIL Open Font License 1.1 in ``LICENSE-unifont.txt``.
+the public domain ("Public domain font. Share and enjoy."); crosses in their full stop and colon
+are squares here. GNU Unifont is under the SIL Open Font License 1.1 in ``LICENSE-unifont.txt``.
 
 A Unifont glyph is one or two *columns* of 8 × 16 pixels; so every line of it is a line of columns.
 A character that no face has is a box with its code point in six hexadecimal digits.

@@ -112,9 +112,13 @@ def main(sources: Path) -> None:
         if int(offset) or unicodedata.category(chr(int(code, 16))) in ("Mn", "Me"):
             marks[int(code, 16)] = int(offset)
     face = read_pcf(faces / "X11/misc/5x8.pcf.gz")
-    face[ord(".")] = [0] * 5 + face[ord(":")][5:7] + [0]  # a square instead of a small cross
+    face[ord(".")] = [0] * 5 + face[ord(":")][5:7] + [0]  # a square, not a small cross
     small = compact(face, set(marks))
-    large = compact(read_pcf(faces / "X11/misc/6x13B.pcf.gz"), set(marks))
+    bold = read_pcf(faces / "X11/misc/6x13B.pcf.gz")
+    dot = [0b00110000] * 2
+    bold[ord(".")] = [0] * 9 + dot + [0] * 2
+    bold[ord(":")] = [0] * 4 + dot + [0] * 3 + dot + [0] * 2
+    large = compact(bold, set(marks))
     widths, columns = read_hex(unifont / "unifont.hex")
     astral = read_upper(faces / "opentype/unifont/unifont_upper.otf")
     np.savez_compressed(
