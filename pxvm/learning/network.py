@@ -253,6 +253,12 @@ class Network:
             )
             return page, row, data_rows, text_rows
 
+    def entries(self) -> NDArray[np.void]:
+        """Where every record stands, whether it counts or not: a copy, dtype `directory.ENTRY`."""
+        with self._turn:
+            self.refresh()
+            return self._catalogue.directory().entries.copy()
+
     def search(self, text: str, k: int = 10, **options: Any) -> list[Hit]:
         """The ``k`` best hits for ``text``; options as in `pxvm.learning.search.search`."""
         from pxvm.learning.search import search
