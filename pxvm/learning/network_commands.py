@@ -1,0 +1,331 @@
+"""``pxvm network``: look at a memory, check it, and change what it remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pxvm.core.errors import PxvmError
+from pxvm.learning.terminal import (
+    FILE,
+    as_data,
+    echo_json,
+    json_option,
+    line,
+    network_option,
+    progress,
+    reading,
+    since_option,
+    until_option,
+    when,
+    writing,
+    yes_option,
+)
+
+if TYPE_CHECKING:
+    from pxvm.learning.maintenance import Outcome
+    from pxvm.learning.network import Network
+    from pxvm.learning.record import Record
+
+SHOWN = 20  # records of a preview
+
+
+@click.group(short_help="Look after the memory: check, forget, merge, export.")
+def network() -> None:
+    """Look at a network of knowledge, check it, and change what it remembers."""
+
+
+@network.command(short_help="What the network holds.")
+@network_option
+@json_option
+def info(path: Path, as_json: bool) -> None:
+    """Show how much the network holds, of what kind, and how large its files are."""
+    with reading(path) as memory:
+        found = memory.stats()
+    if as_json:
+        echo_json(found)
+        return
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in found["kinds"].items())
+    click.echo(f"{path}: {found['records']:,} records count ({kinds or 'none'})")
+    click.echo(
+        f"{found['stored']:,} records stored in {found['rows']:,} rows, {found['pages']} pages"
+    )
+    click.echo(f"{found['bytes']:,} bytes, {found['exact_bytes']:,} of them exact data")
+    click.echo(f"stored from {found['first'][:16]} to {found['last'][:16]} UTC")
+
+
+@network.command(short_help="Check every byte and every pixel.")
+@network_option
+@json_option
+def verify(path: Path, as_json: bool) -> None:
+    """Read everything again; exit status 1 if anything is not as it was written."""
+    from pxvm.learning.verifying import verify as verify_network
+
+    with reading(path) as memory, progress("pages", not as_json) as update:
+        report = verify_network(memory, update)
+    if as_json:
+        echo_json({"sound": report.sound, **asdict(report)})
+    else:
+        for problem in report.problems:
+            click.echo(str(problem))
+        for note in report.notes:
+            click.echo(note)
+        verdict = "sound" if report.sound else f"{len(report.problems):,} problems"
+        click.echo(f"{path}: {report.records:,} records on {report.pages} pages, {verdict}")
+    if not report.sound:
+        raise SystemExit(1)
+
+
+@network.command(short_help="Save every whole record into a new network.")
+@network_option
+@click.option("-o", "--output", type=FILE, required=True, help="The network to make.")
+@json_option
+def repair(path: Path, output: Path, as_json: bool) -> None:
+    """Write every record that is still whole to OUTPUT; the damaged network stays as it is."""
+    from pxvm.learning import maintenance
+
+    with reading(path) as memory, progress("repairing", not as_json) as update:
+        outcome = maintenance.repair(memory, output, update)
+    _tell(output, outcome, as_json)
+
+
+@network.command(short_help="Every version of a record.")
+@click.argument("name", metavar="ID")
+@network_option
+@json_option
+def history(name: str, path: Path, as_json: bool) -> None:
+    """Show all versions of a record (its id, the beginning of one, or its number), and what was
+    said of them."""
+    with reading(path) as memory:
+        found = memory.history(_name(name))
+        live = memory.live_ids()
+    if as_json:
+        echo_json([{**as_data(record), "counts": record.id in live} for record in found])
+        return
+    for record in found:
+        click.echo(f"{line(record)}{'' if record.id in live else '  (does not count)'}")
+        for text in (record.query, record.answer):
+            if text:
+                click.echo("".join(f"        {row}\n" for row in text.splitlines()), nl=False)
+
+
+@network.command(short_help="Forget records: by id, tag, time, source, words or question.")
+@click.argument("names", metavar="[ID]...", nargs=-1)
+@click.option("--tag", help="Records with this tag.")
+@click.option("--source", help="Records from this source.")
+@click.option("--kind", help="Records of this kind.")
+@since_option
+@until_option
+@click.option("--text", help="Records that hold exactly these characters, in any case.")
+@click.option("--query", help="The records that answer this question best; see -k.")
+@click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="With --query.")
+@network_option
+@yes_option
+@json_option
+def forget(
+    names: tuple[str, ...],
+    tag: str | None,
+    source: str | None,
+    kind: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    text: str | None,
+    query: str | None,
+    k: int,
+    path: Path,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Forget the records that all of what is given selects, after showing them and asking.
+
+    They no longer count from then on; `pxvm network compact` removes them from the files. With
+    --json and without --yes nothing is forgotten: it is only listed.
+    """
+    if not (names or tag or source or kind or since or until or text or query):
+        raise PxvmError("nothing to forget: give an id, --tag, --source, --text, --query or a time")
+    with writing(path) as memory:
+        chosen = [
+            record
+            for record in _candidates(memory, names, query, k)
+            if (tag is None or tag in record.tags)
+            and (source is None or record.source == source)
+            and (kind is None or record.kind == kind)
+            and (since is None or when(record) >= since)
+            and (until is None or when(record) < until)
+            and (text is None or text.casefold() in f"{record.query}\n{record.answer}".casefold())
+        ]
+        if as_json:
+            if chosen and yes:
+                memory.forget(*(record.id for record in chosen))
+            echo_json({"forgotten": yes, "records": [as_data(record) for record in chosen]})
+        elif chosen:
+            for record in chosen[:SHOWN]:
+                click.echo(line(record))
+            if len(chosen) > SHOWN:
+                click.echo(f"        and {len(chosen) - SHOWN:,} more")
+            if not yes and not click.confirm(f"Forget {_records(len(chosen))}?"):
+                raise SystemExit(1)
+            memory.forget(*(record.id for record in chosen))
+            click.echo(
+                f"{path}: {_records(len(chosen))} forgotten; "
+                "`pxvm network compact` removes the text from the files"
+            )
+        else:
+            click.echo("no record fits")
+    if not chosen:
+        raise SystemExit(1)
+
+
+def _candidates(
+    memory: Network, names: tuple[str, ...], query: str | None, k: int
+) -> Iterator[Record]:
+    if names:
+        found = [memory.record(_name(name)) for name in names]
+        yield from {record.id: record for record in found}.values()
+    elif query:
+        yield from (hit.record for hit in memory.search(query, k=k))
+    else:
+        yield from memory.records()
+
+
+@network.command(short_help="Correct a record.")
+@click.argument("name", metavar="ID")
+@click.option("--answer", help='The right text ("-": standard input).')
+@click.option("--query", help="The right question.")
+@network_option
+@json_option
+def correct(name: str, answer: str | None, query: str | None, path: Path, as_json: bool) -> None:
+    """Replace a record's text. The old version remains in the history."""
+    if answer is None and query is None:
+        raise PxvmError("nothing to correct: give --answer or --query")
+    if answer == "-":
+        answer = click.get_text_stream("stdin", encoding="utf-8").read()
+    with writing(path) as memory:
+        old = memory.record(_name(name))
+        new = memory.record(memory.correct(old.id, answer=answer, query=query))
+    if as_json:
+        echo_json({"old": old.id, "new": new.id, "sequence": new.sequence})
+    else:
+        click.echo(f"{path}: record {new.sequence} ({new.id[:12]}) corrects {old.sequence}")
+
+
+@network.command(short_help="Give tags to a record, or take them away.")
+@click.argument("name", metavar="ID")
+@click.argument("tags", metavar="[TAG]...", nargs=-1)
+@click.option("--remove", multiple=True, metavar="TAG", help="Take this tag away; repeatable.")
+@network_option
+@json_option
+def tag(
+    name: str, tags: tuple[str, ...], remove: tuple[str, ...], path: Path, as_json: bool
+) -> None:
+    """Give TAGs to a record and take others away; without any, show those it has."""
+    opened = writing(path) if tags or remove else reading(path)
+    with opened as memory:
+        target = memory.record(_name(name))
+        if tags or remove:
+            target = memory.record(memory.tag(target.id, tags, remove))
+    if as_json:
+        echo_json({"id": target.id, "tags": target.tags})
+    else:
+        click.echo(f"{target.sequence}: {', '.join(target.tags) or 'no tags'}")
+
+
+@network.command(short_help="Remove what was forgotten from the files, for good.")
+@network_option
+@click.option("-o", "--output", type=FILE, help="Write a new network; this one stays as it is.")
+@yes_option
+@json_option
+def compact(path: Path, output: Path | None, yes: bool, as_json: bool) -> None:
+    """Write the network anew without forgotten records: text, pictures, vectors and caches."""
+    from pxvm.learning import maintenance
+
+    if not (yes or output or as_json):
+        click.confirm("Forgotten records cannot be brought back after this. Go on?", abort=True)
+    opened = reading(path) if output else writing(path)
+    with opened as memory, progress("compacting", not as_json) as update:
+        outcome = maintenance.compact(memory, output, update)
+    _tell(output or path, outcome, as_json)
+
+
+@network.command(short_help="Unite two networks.")
+@click.argument("first", type=FILE)
+@click.argument("second", type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help="The network to make.")
+@json_option
+def merge(first: Path, second: Path, output: Path, as_json: bool) -> None:
+    """Write everything that FIRST and SECOND know to OUTPUT; the order does not matter."""
+    from pxvm.learning import maintenance
+
+    with reading(first) as a, reading(second) as b, progress("merging", not as_json) as update:
+        outcome = maintenance.merge(a, b, output, update)
+    _tell(output, outcome, as_json)
+
+
+@network.command(short_help="Write the memory to JSONL, Markdown, Parquet, Arrow or one PNG.")
+@click.argument("output", type=FILE)
+@click.option("--single", is_flag=True, help="One PNG, however many pages the network has.")
+@click.option("--current", is_flag=True, help="Only what counts now, without its history.")
+@network_option
+@json_option
+def export(output: Path, single: bool, current: bool, path: Path, as_json: bool) -> None:
+    """Write the network to OUTPUT, whose name's end says how: .jsonl, .json, .md, .parquet, .arrow.
+
+    Everything but what is forgotten goes out, so that `pxvm network import` gives the same memory.
+    """
+    from pxvm.learning import exchange, maintenance
+
+    with reading(path) as memory:
+        if single:
+            with progress("exporting", not as_json) as update:
+                outcome = maintenance.export_single(memory, output, update)
+            _tell(output, outcome, as_json)
+            return
+        count = exchange.export(memory, output, current=current)
+    if as_json:
+        echo_json({"output": output, "records": count})
+    else:
+        click.echo(f"wrote {output}: {_records(count)}")
+
+
+@network.command("import", short_help="Take records from a file, or the text of an old picture.")
+@click.argument("file", type=FILE)
+@network_option
+@json_option
+def import_(file: Path, path: Path, as_json: bool) -> None:
+    """Take what `pxvm network export` wrote back in, with its times, links and vectors, or what
+    another program wrote: rows with a question and an answer, or with messages.
+    """
+    from pxvm.learning import exchange
+
+    with writing(path, make=True) as memory:
+        before = memory.stats()["stored"]
+        read = len(memory.append_many(exchange.read_records(file)))
+        added = memory.stats()["stored"] - before
+    if as_json:
+        echo_json({"network": path, "read": read, "added": added})
+    else:
+        click.echo(f"{path}: {_records(read)} read, {added:,} of them new")
+
+
+def _tell(target: Path, outcome: Outcome, as_json: bool) -> None:
+    if as_json:
+        echo_json({"output": target, **asdict(outcome)})
+        return
+    parts = [_records(outcome.records)]
+    parts += [f"{outcome.left_out:,} left out"] if outcome.left_out else []
+    parts += [f"{outcome.damaged:,} damaged"] if outcome.damaged else []
+    click.echo(f"wrote {target}: {', '.join(parts)}, {outcome.size:,} bytes")
+
+
+def _records(count: int) -> str:
+    return f"{count:,} record{'' if count == 1 else 's'}"
+
+
+def _name(text: str) -> str | int:
+    """A record's number if it is one of up to 7 digits, else its id or the beginning of that."""
+    return int(text) if text.isdecimal() and len(text) < 8 else text
