@@ -169,6 +169,10 @@ class Page:
     def identity(self) -> tuple[int, int]:
         return self._handle.identity()
 
+    def sync(self) -> None:
+        """Returns when everything written is on the medium."""
+        self._handle.sync()
+
     def size(self) -> int:
         return self._handle.size()
 
@@ -342,7 +346,7 @@ class Page:
                 exact = self.frame_is_whole(place) and self.text(place) is not None
                 place = place if exact and place.header.previous == cursor.previous else None
             if place is None:
-                beyond = self._resynchronise(cursor.slot + SLOT)
+                beyond = self._resynchronise(self._torn_until(cursor, ended))
                 if ended or beyond is None:
                     self._keep_cut = size > cursor.slot + SLOT and (not ended or beyond is not None)
                     break
@@ -358,6 +362,12 @@ class Page:
                 adler = int.from_bytes(slot[10:14], "big") if self._is_tail(slot) else 0
             cursor = cursor._replace(adler=adler)
         self.cursor = cursor
+
+    def _torn_until(self, cursor: Cursor, ended: bool) -> int:
+        """Where to look for a record behind the one at the cursor, which is torn or damaged."""
+        offset = cursor.slot + SLOT
+        header = self.header_at(offset) if ended else None
+        return offset if header is None else layout.extent(offset, header).data_end
 
     @staticmethod
     def _is_tail(slot: bytes) -> bool:
@@ -416,9 +426,9 @@ class Page:
         self._handle.sync()
         for slot in self._stale_slots:
             self._handle.write(slot, LINK)
+        self._handle.sync()  # the head may lag behind the picture, but never lead
         self._handle.write(0, page_head(cursor))
         self.ours = True
-        self._handle.sync()
         self._stale_slots, self._keep_cut = [], False
         self._window = (0, b"")
         self.clean = True

@@ -89,6 +89,9 @@ class PicturePage:
     def identity(self) -> tuple[int, int]:
         return self._identity
 
+    def sync(self) -> None:
+        """Nothing is written here."""
+
     def changed(self) -> bool:
         """Whether some program has saved the picture once more."""
         return self.files.size(self.path) != self._size

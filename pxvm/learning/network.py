@@ -105,7 +105,7 @@ class Network:
         if not pages.files.exists(path):
             if read_only:
                 raise NetworkError(f"{path}: no such file; open it for writing to make it")
-            if not path.parent.is_dir():
+            if not pages.files.exists(path.parent):
                 raise NetworkError(f"{path.parent}: no such directory; make it first")
             with pages.writing():
                 if not pages.files.exists(path):

@@ -249,6 +249,7 @@ class Pages:
 
     def add_page(self, pieces: Sequence[Piece]) -> list[Place]:
         """Makes the next page with ``pieces``; it is there as a whole, or not at all."""
+        self.page(self.last).sync()  # its head was written after its last sync
         previous, number = self.header_at_end().digest(), self.last + 1
         data = whole_page(pieces, previous, number, self.generation)
         self.write_whole(self.page_path(number), data)

@@ -156,7 +156,8 @@ def verify(network: Network, progress: Callable[[int, int], None] | None = None)
                 progress(number, pages.last)
         for path in pages.beside():
             if path.name.endswith(".cut"):
-                verifier.report.problems.append(
-                    Problem(path.name, None, "bytes set aside after a crash; see `repair`")
+                verifier.report.notes.append(
+                    f"{path.name} holds bytes set aside after a crash; `pxvm network repair` looks "
+                    "into it for records"
                 )
     return verifier.report
