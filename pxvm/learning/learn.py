@@ -10,12 +10,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from time import monotonic
 
 from pxvm.learning.documents import Document, Skipped
 from pxvm.learning.network import Network
 from pxvm.learning.record import Draft, Link
 
-BATCH = 64  # records committed at once
+BATCH = 256  # records committed at once,
+PATIENCE = 1.0  # or as many as are ready after so many seconds, for embedding takes its time
+EMBEDDED = 16  # records embedded at once
 
 
 @dataclass(frozen=True)
@@ -51,29 +54,69 @@ def learn(
         committed: called after each commit with the number of records stored so far.
     """
     memory = _Memory(network)
-    waiting: list[Draft] = []
+    store = _Store(network, embed, committed)
     finished: list[Learned] = []
-    total = 0
     for document in documents:
         if isinstance(document, Skipped):
             yield document
             continue
         drafts, learned = memory.plan(document)
-        waiting += drafts
         finished.append(learned)
-        if len(waiting) < BATCH:
-            continue
-        while waiting:
-            batch, waiting = waiting[:BATCH], waiting[BATCH:]
-            network.append_many(embed(batch))
-            total += len(batch)
-            committed(total)
-        yield from finished
-        finished = []
-    if waiting:
-        network.append_many(embed(waiting))
-        committed(total + len(waiting))
+        store.add(drafts)
+        if store.is_settled:
+            yield from finished
+            finished = []
+    store.settle()
     yield from finished
+
+
+class _Store:
+    """Embeds and stores drafts, in batches that are neither large nor late."""
+
+    def __init__(
+        self,
+        network: Network,
+        embed: Callable[[list[Draft]], list[Draft]],
+        committed: Callable[[int], None],
+    ) -> None:
+        self.network, self.embed, self.committed = network, embed, committed
+        self.raw: list[Draft] = []
+        self.ready: list[Draft] = []
+        self.total = 0
+        self.last = monotonic()
+
+    @property
+    def is_settled(self) -> bool:
+        """Is everything on disk?"""
+        return not (self.raw or self.ready)
+
+    def add(self, drafts: list[Draft]) -> None:
+        """Take drafts in; commits when it is time."""
+        self.raw += drafts
+        while len(self.raw) >= EMBEDDED:
+            self._embed()
+            if len(self.ready) >= BATCH or monotonic() - self.last > PATIENCE:
+                self._commit()
+        if monotonic() - self.last > PATIENCE:
+            self.settle()
+
+    def settle(self) -> None:
+        """Commit all that was taken in."""
+        while self.raw:
+            self._embed()
+        self._commit()
+
+    def _embed(self) -> None:
+        self.ready += self.embed(self.raw[:EMBEDDED])
+        del self.raw[:EMBEDDED]
+
+    def _commit(self) -> None:
+        if self.ready:
+            self.network.append_many(self.ready)
+            self.total += len(self.ready)
+            self.ready = []
+            self.committed(self.total)
+        self.last = monotonic()
 
 
 class _Memory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
@@ -201,10 +202,12 @@ def _candidates(
 @json_option
 def correct(name: str, answer: str | None, query: str | None, path: Path, as_json: bool) -> None:
     """Replace a record's text. The old version remains in the history."""
+    from pxvm.learning.documents import decode
+
     if answer is None and query is None:
         raise PxvmError("nothing to correct: give --answer or --query")
     if answer == "-":
-        answer = click.get_text_stream("stdin", encoding="utf-8").read()
+        answer = decode(sys.stdin.buffer.read())
     with writing(path) as memory:
         old = memory.record(_name(name))
         new = memory.record(memory.correct(old.id, answer=answer, query=query))

@@ -101,7 +101,8 @@ def test_chats_only_grow_and_keep_their_times(folder):
         assert found["a"].kind == "interaction" and found["c"].event_time is None
 
 
-def test_documents_are_told_only_when_they_are_durable(folder):
+def test_documents_are_told_only_when_they_are_durable(folder, monkeypatch):
+    monkeypatch.setattr("pxvm.learning.learn.PATIENCE", 1e9)
     (folder / "boats.md").write_text("".join(f"# {n}\n\ntext {n}\n\n" for n in range(3 * BATCH)))
     (folder / "z.md").write_text("# Z\n\nlast")
     (folder / "a.bin").write_bytes(b"\0")
