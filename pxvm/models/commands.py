@@ -39,7 +39,7 @@ opening = _together(
 )
 answering = _together(
     [
-        click.option("--context", type=click.IntRange(2), help="Tokens at most (default: model's)."),
+        click.option("--context", type=click.IntRange(2), help="Tokens (default: the model's)."),
         click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True),
         click.option("--temperature", type=float, default=0.0, show_default=True,
                      help="0 takes the most likely token."),

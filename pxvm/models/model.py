@@ -24,7 +24,7 @@ from pxvm.core import executors
 from pxvm.core.container import PathLike, open_image, save_image
 from pxvm.core.dialect1 import Network
 from pxvm.core.errors import PxvmError
-from pxvm.core.program import Image
+from pxvm.core.program import Image, Program, load_program
 from pxvm.core.verifier import verify
 from pxvm.models.constrained import Constraint, Constraints
 from pxvm.models.embedding import Embedder
@@ -83,11 +83,8 @@ class Model:
     """
 
     def __init__(self, image: Image, *, device: str = "auto", threads: int | None = None) -> None:
-        program = verify(image)
-        if not isinstance(program, Network):
-            raise ModelError("expected a network; found a program of dialect 0: use execute_pxi")
         self.image, self.device, self.threads = image, device, threads
-        self.fields = Fields(image, program)
+        self.fields = _named(image, verify(image))
         self.kind = _kind(self.fields)
         self.finish: str | None = None
 
@@ -112,7 +109,8 @@ class Model:
         Raises FormatError, ProgramError, ModelError, DeviceError; OSError.
         """
         path = _path(path_or_name)
-        fields = Fields(open_image(path))
+        image = open_image(path)
+        fields = _named(image, load_program(image))
         if _kind(fields) == "embedder":
             wanted = {"context": ROWS, "prompt": ROWS}
         else:
@@ -305,12 +303,20 @@ class Model:
         save_image(small, path, layout="mappable")
 
 
+def _named(image: Image, program: Program) -> Fields:
+    if not isinstance(program, Network):
+        raise ModelError("expected a network; found a program of dialect 0: use pxvm run")
+    return Fields(image, program)
+
+
 def _kind(fields: Fields) -> str:
     if {"token", "rope", "sampler"} <= fields.by_name.keys():
         return "language model"
     if {"lengths", "vectors", "positions"} <= fields.by_name.keys():
         return "embedder"
-    raise ModelError("expected a language model or an embedder; found another program: use run")
+    raise ModelError(
+        "expected a language model or an embedder; found another program: use pxvm run"
+    )
 
 
 def _path(path_or_name: PathLike) -> Path:
