@@ -7,6 +7,7 @@ from pxvm import run_program
 from pxvm.core.container import save_image
 from pxvm.core.errors import ProgramError
 from pxvm.models.bert import (
+    PLANES,
     BertConfig,
     build_bert,
     resize_rows,
@@ -27,7 +28,7 @@ def test_vectors_are_those_of_the_float_model(planes, limit):
     """Six products of int8 weights in a row of each layer err by about 0.006 each (see Llama's
     bound): 0.006 * sqrt(8) = 0.017 at most before the mean over tokens averages some away; one
     plane adds as much again for its activations."""
-    image = build_bert(CONFIG, WEIGHTS, batch=4, tokens=16, planes=planes)
+    image = build_bert(CONFIG, WEIGHTS, batch=4, tokens=16, planes=dict.fromkeys(PLANES, planes))
     set_sentences(image, SENTENCES)
     run_program(image, device="reference")
     found = vectors(image, 4)
