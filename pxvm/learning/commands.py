@@ -6,17 +6,33 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pxvm.learning.terminal import FILE, echo_json, json_option, network_option, progress, writing
+from pxvm.learning.terminal import (
+    FILE,
+    as_data,
+    echo_json,
+    json_option,
+    network_option,
+    progress,
+    reading,
+    since_option,
+    until_option,
+    when,
+    writing,
+)
 
 if TYPE_CHECKING:
     from pxvm.learning.documents import Document, Skipped
+    from pxvm.learning.network import Network
     from pxvm.learning.record import Draft
+    from pxvm.learning.search import Hit
 
+SHOWN_LINES = 16  # of a hit's text
 EXPECTED = ("hidden", "ignored", "binary")  # reasons to skip a file that are only counted
 
 
@@ -86,6 +102,102 @@ def learn(
     skipped = [f"{count:,} {reason}" for reason, count in reasons.items() if reason in EXPECTED]
     if skipped:
         click.echo(f"skipped: {', '.join(skipped)}")
+
+
+@click.command(short_help="Find what the memory knows of a question.")
+@click.argument("query", nargs=-1, required=True)
+@network_option
+@click.option("-k", type=click.IntRange(1), default=5, show_default=True, help="So many hits.")
+@since_option
+@until_option
+@click.option("--tag", "tags", multiple=True, help="Only records with this tag; repeatable.")
+@click.option("--kind", "kinds", multiple=True, help="Only records of this kind; repeatable.")
+@click.option("--source", help="Only records from this source, or from below this folder.")
+@click.option("--context", "tokens", type=click.IntRange(1), metavar="TOKENS",
+              help="Print the evidence for a language model, at most so long.")  # fmt: skip
+@click.option("--picture", type=FILE, help="Draw the hits framed in their pages, as a PNG.")
+@click.option("--why", is_flag=True, help="Say where each score comes from.")
+@click.option("--device", default="auto", show_default=True, help="Executor that searches.")
+@json_option
+def recall(
+    query: tuple[str, ...],
+    path: Path,
+    k: int,
+    since: datetime | None,
+    until: datetime | None,
+    tags: tuple[str, ...],
+    kinds: tuple[str, ...],
+    source: str | None,
+    tokens: int | None,
+    picture: Path | None,
+    why: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Show the records that answer QUERY best; exit status 1 if there are none.
+
+    Words and meaning count together; without an embedding model only words do. A time in the
+    question, such as "last week", prefers records of that time; only options leave records out.
+    """
+    question = " ".join(query)
+    with reading(path) as network:
+        hits = network.search(
+            question, k, since=since, until=until, tags=tags, kinds=kinds, source=source,
+            device=device,
+        )  # fmt: skip
+        if picture and hits:
+            _draw(network, hits, question, picture)
+        evidence = _evidence(network, hits, question, tokens) if tokens else ""
+    if as_json:
+        found = [
+            {**as_data(hit.record), "score": hit.score, "why": asdict(hit.why)} for hit in hits
+        ]
+        echo_json({"query": question, "hits": found, **({"context": evidence} if tokens else {})})
+    elif tokens:
+        click.echo(evidence)
+    else:
+        for rank, hit in enumerate(hits, 1):
+            _show(rank, hit, why)
+        if hits and hits[0].why.note:
+            click.echo(f"({hits[0].why.note})", err=True)
+    if picture and hits and not as_json:
+        click.echo(f"wrote {picture}", err=True)
+    if not hits:
+        if not as_json:
+            click.echo(f"{path}: nothing is known of this", err=True)
+        raise SystemExit(1)
+
+
+def _show(rank: int, hit: Hit, why: bool) -> None:
+    """A hit for people: what it is, then its text."""
+    record = hit.record
+    date = when(record).astimezone().strftime("%Y-%m-%d")
+    about = f"record {record.sequence}, {date}, {record.source or record.kind}"
+    click.secho(f"{rank}. {record.query or record.kind}", bold=True)
+    click.secho(f"   {about}, score {hit.score:.3f}", dim=True)
+    if why:
+        click.secho(f"   {hit.why}", dim=True)
+    rows = record.answer.splitlines()
+    for row in rows[:SHOWN_LINES]:
+        click.echo(f"   {row}")
+    if len(rows) > SHOWN_LINES:
+        left = len(rows) - SHOWN_LINES
+        click.secho(f"   ({left} more lines: pxvm network history {record.sequence})", dim=True)
+    click.echo()
+
+
+def _draw(network: Network, hits: list[Hit], question: str, target: Path) -> None:
+    import re
+
+    from pxvm.learning.picture import draw_hits
+    from pxvm.learning.search import STOP_WORDS
+
+    words = [w for w in re.findall(r"\w+", question) if w.lower() not in STOP_WORDS]
+    draw_hits(network, hits, words).save(target)
+
+
+def _evidence(network: Network, hits: list[Hit], question: str, tokens: int) -> str:
+    raise NotImplementedError
 
 
 def _standard_input(name: str, tags: tuple[str, ...]) -> Document:

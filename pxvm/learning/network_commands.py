@@ -29,6 +29,8 @@ from pxvm.learning.terminal import (
 )
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from pxvm.learning.maintenance import Outcome
     from pxvm.learning.network import Network
     from pxvm.learning.record import Record
@@ -115,10 +117,71 @@ def history(name: str, path: Path, as_json: bool) -> None:
                 click.echo("".join(f"        {row}\n" for row in text.splitlines()), nl=False)
 
 
+@network.command(short_help="A map of a page, or of where a record stands.")
+@network_option
+@click.option("-o", "--output", type=FILE, help="The picture (default: NETWORK.view.png).")
+@click.option("--page", type=click.IntRange(1), help="Page, from 1 (default: the last).")
+@click.option("--record", "names", multiple=True, metavar="ID", help="Frame it; repeatable.")
+@json_option
+def view(
+    path: Path, output: Path | None, page: int | None, names: tuple[str, ...], as_json: bool
+) -> None:
+    """Draw a page of the network as a map, its records coloured by kind."""
+    from pxvm.learning.picture import draw_page
+    from pxvm.learning.search import Hit, Why
+
+    with reading(path) as memory:
+        found = [memory.record(_name(name)) for name in names]
+        if page is None:
+            page = memory.locate(found[0].sequence)[0] if found else len(memory.pages)
+        image = draw_page(memory, page, [Hit(record, 1.0, Why()) for record in found])
+    _save(image, output or path.with_name(f"{path.stem}.view.png"), as_json)
+
+
+@network.command(short_help="A picture of how the network grew.")
+@network_option
+@click.option("-o", "--output", type=FILE, help="The picture (default: NETWORK.growth.png).")
+@json_option
+def growth(path: Path, output: Path | None, as_json: bool) -> None:
+    """Draw how many records of each kind there were, and how many rows, over time."""
+    from pxvm.learning.picture import draw_growth
+
+    with reading(path) as memory:
+        image = draw_growth(memory)
+    _save(image, output or path.with_name(f"{path.stem}.growth.png"), as_json)
+
+
+def _save(image: Image, target: Path, as_json: bool) -> None:
+    image.save(target)
+    if as_json:
+        echo_json({"output": target, "width": image.width, "height": image.height})
+    else:
+        click.echo(f"wrote {target}: {image.width} x {image.height} pixels")
+
+
+@network.command(short_help="Give every record vectors of the model that is here.")
+@network_option
+@click.option("-o", "--output", type=FILE, help="Write a new network; this one stays as it is.")
+@click.option("--device", default="auto", show_default=True, help="Executor that embeds.")
+@json_option
+def reembed(path: Path, output: Path | None, device: str, as_json: bool) -> None:
+    """Embed every record anew, so that all vectors are of one model, the one on this machine."""
+    from pxvm.learning import maintenance
+    from pxvm.learning.embedding import Embedder
+
+    embedder = Embedder.present(device)
+    if embedder is None:
+        raise PxvmError("no embedding model here: `pxvm models get minilm` brings one")
+    opened = reading(path) if output else writing(path)
+    with opened as memory, progress("embedding", not as_json) as update:
+        outcome = maintenance.reembed(memory, embedder.vectors, output, progress=update)
+    _tell(output or path, outcome, as_json)
+
+
 @network.command(short_help="Forget records: by id, tag, time, source, words or question.")
 @click.argument("names", metavar="[ID]...", nargs=-1)
 @click.option("--tag", help="Records with this tag.")
-@click.option("--source", help="Records from this source.")
+@click.option("--source", help="Records from this source, or from below this folder.")
 @click.option("--kind", help="Records of this kind.")
 @since_option
 @until_option
@@ -154,7 +217,7 @@ def forget(
             record
             for record in _candidates(memory, names, query, k)
             if (tag is None or tag in record.tags)
-            and (source is None or record.source == source)
+            and (source is None or f"{record.source}/".startswith(f"{source.rstrip('/')}/"))
             and (kind is None or record.kind == kind)
             and (since is None or when(record) >= since)
             and (until is None or when(record) < until)

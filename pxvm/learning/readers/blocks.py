@@ -48,8 +48,9 @@ def pack(blocks: list[Block]) -> Iterator[tuple[tuple[str, ...], str]]:
     fresh = False  # holds more than what it repeats of the chunk before
     for block in itertools.chain.from_iterable(map(pieces, blocks)):
         joined = size("\n\n".join([*(b.text for b in held), block.text]))
-        rest = size(block.text) <= SLACK
-        if fresh and (block.path != path or joined > TARGET + (SLACK if rest else 0)):
+        room = TARGET + (SLACK if size(block.text) <= SLACK else 0)
+        full = joined > room and joined - size(block.text) > OVERLAP  # no tiny chunk
+        if fresh and (block.path != path or full):
             yield path, "\n\n".join(b.text for b in held)
             held, fresh = (tail(held[-1]) if block.path == path else []), False
         if not fresh and sum(size(b.text) for b in held) + size(block.text) > TARGET + SLACK:

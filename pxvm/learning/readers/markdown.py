@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from pxvm.learning.readers.blocks import Block
 
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n(?:---|\.\.\.)\n", re.DOTALL)
+FLOWING = {"paragraph_open", "bullet_list_open", "ordered_list_open"}
+ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s")
 WHOLE = {"fence", "code_block", "table_open"}
 
 
 def read_markdown(text: str) -> list[Block]:
-    """Blocks under their headings, the Markdown of each as it was written."""
+    """Blocks under their headings, in Markdown; prose without its soft line breaks."""
     from markdown_it import MarkdownIt
 
     blocks: list[Block] = []
@@ -34,9 +37,24 @@ def read_markdown(text: str) -> list[Block]:
             continue
         first, last = token.map
         piece = "\n".join(lines[skipped + first : skipped + last]).strip("\n").rstrip()
+        inside = itertools.takewhile(lambda t: t.level, tokens[number + 1 :])
+        if token.type in FLOWING and not any(t.type in WHOLE for t in inside):
+            piece = unwrapped(piece)
         if piece and token.type != "hr":
             blocks.append(Block(piece, tuple(t for _, t in path if t), token.type in WHOLE))
     return blocks
+
+
+def unwrapped(text: str) -> str:
+    """Prose with each paragraph and each item of a list on one line, as a viewer shows it."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        flows = lines and lines[-1].strip() and not lines[-1].endswith(("  ", "\\"))
+        if flows and line.strip() and not ITEM.match(line):
+            lines[-1] += " " + line.strip()
+        else:
+            lines.append(line)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def read_text(text: str) -> list[Block]:
