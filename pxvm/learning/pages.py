@@ -82,8 +82,9 @@ class Pages:
         ]
 
     def strays(self) -> list[Path]:
-        """Pages of other generations: what an interrupted rewriting left."""
-        return [path for made, _, path in self.further() if made != self.generation]
+        """Pages of other generations and half-written files: what an interrupted run left."""
+        pages = [path for made, _, path in self.further() if made != self.generation]
+        return pages + [path for path in self.beside() if path.suffix == ".new"]
 
     # -- opening ---------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """A disk in memory that remembers every operation, so that a test can crash it anywhere.
 
-What a crash leaves of a file: everything up to its last sync; of what came later any part. Sectors of
-512 bytes arrive in any order or not at all; one that lay behind the synced end may also hold zeros
-or garbage, and a single write may be cut at any byte. A harsh disk may spoil a whole sector that it
+What a crash leaves of a file: everything up to its last sync; of what came later any part. Sectors
+of 512 bytes arrive in any order or not at all; one behind the synced end may also hold zeros or
+garbage, and a single write may be cut at any byte. A harsh disk may spoil a whole sector that it
 was just writing, with what stood in it before. Names change in the order of the operations, and
 are certain once the directory was synced.
 """
