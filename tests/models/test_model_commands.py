@@ -1,0 +1,126 @@
+"""The commands around models, as a shell runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from pxvm import Model
+from tests.models.tiny_models import compiled, write_bert, write_llama
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    compiled()
+    folder = tmp_path_factory.mktemp("models")
+    return write_llama(folder / "tiny.pxi", stops=()), write_bert(folder / "bert.pxi")
+
+
+def pxvm(*arguments, given="", **environment):
+    """(exit status, standard output, standard error) of a command."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pxvm.cli", *map(str, arguments)],
+        input=given,
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=120,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_chat_prints_the_answer_of_the_library(files):
+    expected = Model.open(files[0]).chat(
+        [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}],
+        max_tokens=9, temperature=0.5, seed=3,
+    )  # fmt: skip
+    options = ("--system", "s", "--max-tokens", 9, "--temperature", 0.5, "--seed", 3)
+    assert pxvm("chat", files[0], "hi", *options)[:2] == (0, expected + "\n")
+    found = pxvm("chat", files[0], *options, "--json", given="hi\n")[1]
+    assert json.loads(found) == {"text": expected, "finish": "length"}
+
+
+def test_an_answer_can_be_saved_and_gone_on_with(files, tmp_path):
+    text = pxvm("chat", files[0], "hi", "--max-tokens", 5, "--save-state", tmp_path / "s.pxi")[1]
+    assert text.rstrip("\n")
+    assert Model.resume(tmp_path / "s.pxi", device="reference").proceed(max_tokens=8)
+
+
+def test_generate_follows_a_schema(files, tmp_path):
+    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
+    stop = write_llama(tmp_path / "stop.pxi")
+    options = ("--schema", tmp_path / "schema.json", "--max-tokens", 8)
+    status, out, _ = pxvm("generate", stop, "-", *options, given="once ")
+    assert status == 0 and isinstance(json.loads(out)["a"], int)
+
+
+def test_embed_prints_vectors_or_writes_them(files, tmp_path):
+    expected = Model.open(files[1]).embed(["one", "two three"])
+    status, out, _ = pxvm("embed", files[1], "one", "--file", "-", given="two three\n")
+    assert status == 0
+    assert np.array_equal(np.array(json.loads(out), np.float32), expected)
+    assert pxvm("embed", files[1], "one", "two three", "-o", tmp_path / "v.npy")[0] == 0
+    assert np.array_equal(np.load(tmp_path / "v.npy"), expected)
+
+
+def test_eval_prints_perplexity(files, tmp_path):
+    (tmp_path / "text.txt").write_text("Programs as pixels.")
+    status, out, _ = pxvm("eval", files[0], "--text", tmp_path / "text.txt", "--json")
+    expected = Model.open(files[0]).perplexity("Programs as pixels.")
+    assert status == 0 and json.loads(out)["perplexity"] == pytest.approx(expected)
+
+
+def test_models_lists_what_there_is(tmp_path):
+    here = {"XDG_CACHE_HOME": str(tmp_path)}
+    rows = json.loads(pxvm("models", "list", "--json", **here)[1])
+    assert [row["name"] for row in rows] == ["smollm2", "minilm"]
+    assert not any(row["path"] for row in rows)
+    status, out, err = pxvm("models", "path", "minilm", **here)
+    assert (status, out) == (1, "") and "pxvm models get minilm" in err
+    (tmp_path / "pxvm/models").mkdir(parents=True)
+    (tmp_path / "pxvm/models/minilm-0.1.0.pxi").write_bytes(b"x")
+    assert pxvm("models", "path", "minilm", **here)[1].startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("models", "get", "gpt-17"), "no model is called 'gpt-17'"),
+        (("models", "get", "hf:../x"), "expected hf:OWNER/NAME"),
+        (("chat", "missing.pxi", "hi"), "missing.pxi: No such file"),
+        (("chat", "{bert}", "hi"), "use embed"),
+        (("embed", "{llama}", "hi"), "use chat or generate"),
+        (("generate", "{llama}", "hi", "--top-p", "7"), "top_p: expected 0 to 1"),
+        (("generate", "{llama}", ""), "expected 1 to 256 tokens"),
+        (("chat", "{llama}", "hi", "--device", "abacus"), "no executor for device"),
+    ],
+)
+def test_bad_input_is_one_line(files, arguments, message):
+    names = {"{llama}": files[0], "{bert}": files[1]}
+    status, out, err = pxvm(*(names.get(a, a) for a in arguments))
+    assert status == 2 and out.strip() == ""
+    assert message in err and err.count("\n") == 1
+
+
+def test_ctrl_c_ends_an_answer_and_not_the_state(files, tmp_path):
+    state = tmp_path / "s.pxi"
+    command = [sys.executable, "-m", "pxvm.cli", "generate", str(files[0]), "hi", "--device",
+               "reference", "--max-tokens", "100000", "--save-state", str(state)]  # fmt: skip
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout is not None
+    running.stdout.read(1)  # it is speaking
+    time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+    assert out.endswith(b"\n")
+    assert Model.resume(state, device="cpu").proceed(max_tokens=250)
