@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pxvm.core.errors import FormatError
 from pxvm.learning import layout
-from pxvm.learning.container import Cursor, Gap, Page, Place, deflate_rows
+from pxvm.learning.container import Cursor, Gap, Page, Place
 from pxvm.learning.files import Files
 from pxvm.learning.layout import WIDTH
 from pxvm.learning.record import Payload
@@ -142,11 +142,6 @@ class PicturePage:
         start = place.offset + place.header.data_rows
         text = self._rows[start : start + place.header.text_rows]
         return text if zlib.crc32(text.tobytes()) == place.header.text_crc else None
-
-    def deflated(self, place: Place) -> bytes:
-        """The picture's rows, deflated anew."""
-        text = self.text(place)
-        return b"" if text is None else deflate_rows(text)
 
 
 def open_page(files: Files, path: Path, *, writable: bool = False) -> Page | PicturePage:

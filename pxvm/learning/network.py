@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pxvm.core.errors import LimitError
 from pxvm.learning import layout
 from pxvm.learning.catalogue import Catalogue
-from pxvm.learning.container import Piece, deflate_rows
+from pxvm.learning.container import Piece
 from pxvm.learning.errors import NetworkError, RecordError, UnknownRecordError
 from pxvm.learning.files import Files
 from pxvm.learning.format_note import format_note
@@ -308,7 +308,8 @@ class Network:
         ids: list[str] = []
         batch: list[Draft] = []
         for draft in drafts:
-            batch.append(replace(draft))  # a record shown with later tags is named anew by them
+            # A record that is shown with later tags is named anew by them.
+            batch.append(replace(draft) if isinstance(draft, Record) else draft)
             if len(batch) == BATCH:
                 ids += self._append_batch(batch)
                 batch = []
@@ -361,9 +362,7 @@ class Network:
         if isinstance(draft, Record):
             record = replace(draft, sequence=sequence)
         else:
-            values = {f.name: getattr(draft, f.name) for f in fields(Draft)}
-            record = Record(**values, sequence=sequence, record_time=moment)
-        text = self.draw(record)
+            record = Record.of(draft, sequence, moment)
         return Piece(
             kind=KINDS.index(record.kind),
             sequence=sequence,
@@ -371,8 +370,7 @@ class Network:
             flags=record.flags,
             identity=bytes.fromhex(record.id),
             payload=encode(record),
-            text=text,
-            deflated=deflate_rows(text),
+            text=self.draw(record),
         )
 
     def _store(self, drafts: list[Draft]) -> None:

@@ -269,7 +269,7 @@ def stored_piece(page: AnyPage, place: Place, text: NDArray[np.uint8]) -> Piece:
         header.identity,
         page.payload(place),
         text,
-        page.deflated(place),
+        page.deflated(place) if isinstance(page, Page) else b"",
     )
 
 

@@ -192,6 +192,14 @@ class Record(Draft):
     record_time: datetime
     stored_again: tuple[datetime, ...] = ()
 
+    @classmethod
+    def of(cls, draft: Draft, sequence: int, record_time: datetime) -> Record:
+        """``draft`` as stored; it was checked when it was made, and is not checked again."""
+        record = object.__new__(cls)
+        record.__dict__.update(draft.__dict__)
+        record.__dict__.update(sequence=sequence, record_time=record_time, stored_again=())
+        return record
+
     @property
     def times(self) -> tuple[datetime, ...]:
         """Every time at which this content was stored, ascending."""

@@ -11,7 +11,7 @@ from pxvm.learning.files import Files, Handle
 from pxvm.learning.layout import LINK
 from pxvm.learning.pages import Pages
 
-_FLUSH_BYTES = 8 << 20
+_FLUSH_BYTES = 16 << 20
 
 
 class Rewriter:
@@ -45,7 +45,7 @@ class Rewriter:
             self._begin_page()
         self._waiting.append(piece)
         self._waiting_rows += piece.rows
-        self._waiting_bytes += len(piece.deflated) + piece.data_rows * layout.LINE
+        self._waiting_bytes += piece.rows * layout.LINE
         if self._waiting_bytes > _FLUSH_BYTES:
             self._flush()
 
