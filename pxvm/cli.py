@@ -25,6 +25,7 @@ ELSEWHERE = {
     "learn": ("pxvm.learning.commands", "Take files and folders into the memory."),
     "recall": ("pxvm.learning.commands", "Find what the memory knows of a question."),
     "network": ("pxvm.learning.network_commands", "Check, forget, merge, export the memory."),
+    "import": ("pxvm.models.import_command", "Turn a trained model into a picture."),
     "models": ("pxvm.models.commands", "Models by name: list, get, path."),
     "chat": ("pxvm.models.commands", "Talk with a model."),
     "generate": ("pxvm.models.commands", "Continue a text."),

@@ -145,6 +145,14 @@ def _check_heads(settings: Settings, key: str, width: int, heads: int) -> None:
         raise settings.error(key, f"a number of heads that divides {width}")
 
 
+def _groups(settings: Settings, key: str, heads: int) -> int:
+    """Heads of keys and values, as many as queries have or a part of them."""
+    groups = settings.count(key, heads)
+    if heads % groups:
+        raise settings.error(key, f"a number that divides {heads} heads")
+    return groups
+
+
 def _head(settings: Settings, key: str, width: int, heads: int) -> int:
     """Columns of a head: said, or the width's share."""
     head = settings.count(key, max(1, width // heads))
@@ -170,7 +178,7 @@ def gguf_llama(settings: Settings, tensors: Tensors) -> Architecture:
         layers=_layers(settings, f"{kind}.block_count", tensors),
         width=width,
         heads=heads,
-        kv_heads=settings.count(f"{kind}.attention.head_count_kv", heads),
+        kv_heads=_groups(settings, f"{kind}.attention.head_count_kv", heads),
         ff=settings.count(f"{kind}.feed_forward_length"),
         vocab=_vocabulary(settings.where, tensors, GGUF_LLAMA["embedding"]),
         rope_base=base,
@@ -243,7 +251,7 @@ def hf_llama(settings: Settings, tensors: Tensors) -> Architecture:
         layers=_layers(settings, "num_hidden_layers", tensors),
         width=width,
         heads=heads,
-        kv_heads=settings.count("num_key_value_heads", heads),
+        kv_heads=_groups(settings, "num_key_value_heads", heads),
         ff=settings.count("intermediate_size"),
         vocab=_vocabulary(settings.where, tensors, HF_LLAMA["embedding"]),
         rope_base=base,

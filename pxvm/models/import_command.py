@@ -1,0 +1,71 @@
+"""``pxvm import``: a trained model becomes a picture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pxvm.models.importer import Report
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command("import", short_help="Turn a trained model into a picture.")
+@click.argument("source", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, help="The .pxi to write.")
+@click.option(
+    "--quant", default="largest", show_default=True,
+    help="Steps of the int8 weights: largest, least-squares, or percentile:99.9.",
+)  # fmt: skip
+@click.option("--report", is_flag=True, help="What each tensor lost, sizes, bytes a parameter.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def import_command(source: Path, output: Path, quant: str, report: bool, as_json: bool) -> None:
+    """Convert SOURCE, a .gguf, a .safetensors with its config.json, or a folder of those.
+
+    Weights become int8 with one scale a row; the tokenizer and the program travel along. The
+    picture is mappable: it opens in no time and takes memory only where it is used.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    from pxvm.models.importer import choice_named, import_model
+
+    choice = choice_named(quant)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"importing {source.name}", total=None)
+        found = import_model(
+            source, output, choice=choice,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    if as_json:
+        details = asdict(found) | {"bytes_per_parameter": found.bytes_per_parameter}
+        click.echo(json.dumps(details, indent=2))
+        return
+    if report:
+        _show(found)
+    click.echo(
+        f"wrote {output}: {found.parameters:,} parameters, {found.bytes:,} bytes,"
+        f" {found.bytes_per_parameter:.3f} a parameter"
+    )
+
+
+def _show(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None)
+    for column in ("tensor", "shape", "bytes", "error"):
+        table.add_column(column, justify="left" if column == "tensor" else "right")
+    for t in report.tensors:
+        table.add_row(t.name, f"{t.rows}x{t.cols}", f"{t.bytes:,}", f"{t.error:.3%}")
+    Console().print(table)
+    bits = ", ".join(f"{name} {count}" for name, count in report.fracs.items())
+    click.echo(f"read {report.source_bytes:,} bytes of weights")
+    if bits:
+        click.echo(f"fraction bits: {bits}")
