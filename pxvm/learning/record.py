@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from zlib_ng import zlib_ng
 
 from pxvm.core.errors import FormatError, LimitError
 from pxvm.learning.errors import RecordError
@@ -221,7 +222,7 @@ class Payload:
     data: bytes = field(repr=False)
 
 
-def encode(draft: Draft, *, level: int = 6) -> Payload:
+def encode(draft: Draft) -> Payload:
     """The bytes of a draft or record: JSON in UTF-8, deflated if that is shorter, then vectors."""
     described: dict[str, Any] = {"query": draft.query, "answer": draft.answer}
     if draft.tags:
@@ -241,7 +242,7 @@ def encode(draft: Draft, *, level: int = 6) -> Payload:
     if isinstance(draft, Record) and draft.stored_again:
         described["stored_before"] = [to_microseconds(moment) for moment in draft.times[:-1]]
     raw = json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
-    packed, codec = zlib.compress(raw, level), DEFLATED
+    packed, codec = zlib_ng.compress(raw, 6), DEFLATED
     if len(packed) >= len(raw):
         packed, codec = raw, STORED
     vectors = b"".join(v.values.tobytes() for v in draft.vectors)
