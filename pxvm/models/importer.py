@@ -18,7 +18,7 @@ from pxvm.core.errors import LimitError, ProgramError
 from pxvm.core.mappable import MAX_CHUNK_BYTES
 from pxvm.core.program import Image
 from pxvm.core.verifier import verify
-from pxvm.models.bert import BertConfig, build_bert
+from pxvm.models.bert import BertConfig, build_bert, resize_rows
 from pxvm.models.calibrate import llama_fracs
 from pxvm.models.checkpoint import Checkpoint, open_checkpoint
 from pxvm.models.llama import build_llama
@@ -34,6 +34,7 @@ from pxvm.models.quantise import (
 from pxvm.models.tokenizer import add_tokenizer
 
 Progress = Callable[[int, int], None]
+BATCH = 64  # sentences that an embedder takes at once; the file ships with room for one token
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _build(checkpoint: Checkpoint, choice: Choice) -> tuple[Image, dict[str, int
         "choice": choice, "extend": lambda b: add_tokenizer(b, checkpoint),
     }  # fmt: skip
     if isinstance(config, BertConfig):
-        return build_bert(config, weights, **common), {}
+        return resize_rows(build_bert(config, weights, batch=BATCH, **common), 1), {}
     fracs = llama_fracs(config, weights)
     return build_llama(config, weights, fracs=fracs, **common), fracs
 
