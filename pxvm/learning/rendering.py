@@ -101,7 +101,7 @@ def render_record(record: Readable, width: int = WIDTH) -> Bits:
     _draw(canvas, page.lines, page.room)
     canvas[0] = 0xFF
     tab = 8 + 5 * len(f"{record.sequence:>{_DIGITS}} ")
-    canvas[1 : page.top - 1, : -(-tab // 8)] ^= 0xFF
+    canvas[1 : page.top - 3, : -(-tab // 8)] ^= 0xFF
     return ~canvas
 
 
@@ -119,9 +119,10 @@ def compose(record: Readable, width: int = WIDTH) -> Composition:
         lines += _set(record.answer, PLAIN, room)
     lines, omitted = _limit(lines, columns)
     header = _header(record, omitted, columns, room)
-    top = _RULE + header[0].rows
+    top = _RULE + header[0].rows + 2
     placed, rows = in_columns(lines, columns, BLOCK, joint)
-    drawn = [(_RULE, 1 + number * room, piece) for number, piece in enumerate(header)]
+    piece_room = _cells("small", room) * 5 // 8
+    drawn = [(_RULE, 1 + number * piece_room, piece) for number, piece in enumerate(header)]
     drawn += [(top + p.row, p.column * width // 8 // columns + _MARGIN, p.line) for p in placed]
     return Composition(top + rows + _BOTTOM, top, room, drawn)
 

@@ -186,7 +186,7 @@ def _split(lines: list[Line], height: int, joint: int) -> int:
             price -= 20
         elif code[place - 1] and code[place]:
             outside = not (all(code[place - 2 : place]) and all(code[place : place + 2]))
-            price += 25 if outside or place < 2 or place + 2 > len(lines) else 10
+            price += 40 if outside or place < 2 or place + 2 > len(lines) else 25
         if price < cost:
             best, cost = place, price
     return best

@@ -342,7 +342,7 @@ def test_question_and_answer_differ_at_a_glance():
     pixels = ink(render_record(Sample("the same words", "the same words")))
     assert pixels[0].all(), "a rule above"
     assert pixels[2:12, :40].mean() > 0.5, "the number in a black tab"
-    assert pixels[12:27, 9:13].all(), "a bar beside the question"
+    assert pixels[14:29, 9:13].all(), "a bar beside the question"
     assert pixels[12:, 16:508].sum() > 1.3 * pixels[12:, 528:1020].sum(), "bold beside plain"
     assert not pixels[12:, 520:526].any(), "no bar beside the answer"
 
