@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +29,6 @@ from pxvm.learning.terminal import (
 if TYPE_CHECKING:
     from pxvm.learning.documents import Document, Skipped
     from pxvm.learning.network import Network
-    from pxvm.learning.record import Draft
     from pxvm.learning.search import Hit
 
 SHOWN_LINES = 16  # of a hit's text
@@ -60,6 +59,7 @@ def learn(
     each commit, and one line what became of each file.
     """
     from pxvm.learning.documents import read_documents
+    from pxvm.learning.embedding import Embedder
     from pxvm.learning.learn import Learned
     from pxvm.learning.learn import learn as learn_documents
 
@@ -77,7 +77,8 @@ def learn(
             found = iter([_standard_input(name, tags)])
         else:
             found = read_documents(paths, path, tags)
-        embed = _embedder(device, as_json)
+        embedder = Embedder.present(device)
+        embed = embedder.with_vectors if embedder else list
         for event in learn_documents(network, found, embed=embed, committed=committed):
             if isinstance(event, Learned):
                 totals["documents"] += 1
@@ -102,12 +103,15 @@ def learn(
     skipped = [f"{count:,} {reason}" for reason, count in reasons.items() if reason in EXPECTED]
     if skipped:
         click.echo(f"skipped: {', '.join(skipped)}")
+    if embedder is None and totals["added"]:
+        click.echo("found by words only: no embedding model is here; `pxvm models get minilm` "
+                   "brings one, then `pxvm network reembed`")  # fmt: skip
 
 
 @click.command(short_help="Find what the memory knows of a question.")
 @click.argument("query", nargs=-1, required=True)
 @network_option
-@click.option("-k", type=click.IntRange(1), default=5, show_default=True, help="So many hits.")
+@click.option("-k", type=click.IntRange(1), help="So many hits (default: 5, with --context 25).")
 @since_option
 @until_option
 @click.option("--tag", "tags", multiple=True, help="Only records with this tag; repeatable.")
@@ -122,7 +126,7 @@ def learn(
 def recall(
     query: tuple[str, ...],
     path: Path,
-    k: int,
+    k: int | None,
     since: datetime | None,
     until: datetime | None,
     tags: tuple[str, ...],
@@ -139,7 +143,9 @@ def recall(
     Words and meaning count together; without an embedding model only words do. A time in the
     question, such as "last week", prefers records of that time; only options leave records out.
     """
-    question = " ".join(query)
+    from pxvm.learning.context import build_context
+
+    question, k = " ".join(query), k or (25 if tokens else 5)
     with reading(path) as network:
         hits = network.search(
             question, k, since=since, until=until, tags=tags, kinds=kinds, source=source,
@@ -147,14 +153,14 @@ def recall(
         )  # fmt: skip
         if picture and hits:
             _draw(network, hits, question, picture)
-        evidence = _evidence(network, hits, question, tokens) if tokens else ""
     if as_json:
         found = [
             {**as_data(hit.record), "score": hit.score, "why": asdict(hit.why)} for hit in hits
         ]
-        echo_json({"query": question, "hits": found, **({"context": evidence} if tokens else {})})
+        context = {"context": build_context(hits, tokens).text} if tokens else {}
+        echo_json({"query": question, "hits": found, **context})
     elif tokens:
-        click.echo(evidence)
+        click.echo(build_context(hits, tokens).text)
     else:
         for rank, hit in enumerate(hits, 1):
             _show(rank, hit, why)
@@ -196,24 +202,7 @@ def _draw(network: Network, hits: list[Hit], question: str, target: Path) -> Non
     draw_hits(network, hits, words).save(target)
 
 
-def _evidence(network: Network, hits: list[Hit], question: str, tokens: int) -> str:
-    raise NotImplementedError
-
-
 def _standard_input(name: str, tags: tuple[str, ...]) -> Document:
     from pxvm.learning.documents import read_content
 
     return read_content(sys.stdin.buffer.read(), name, name, tags)
-
-
-def _embedder(device: str, as_json: bool) -> Callable[[list[Draft]], list[Draft]]:
-    """What gives drafts their vectors; without a model, nothing, and says so."""
-    from pxvm.learning.embedding import Embedder
-
-    embedder = Embedder.present(device)
-    if embedder is not None:
-        return embedder.with_vectors
-    if not as_json:
-        click.echo("no embedding model here: passages will be found by their words only; "
-                   "`pxvm models get minilm` brings one", err=True)  # fmt: skip
-    return list

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from errno import ENOENT
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +112,40 @@ def read_records(path: Path) -> Iterator[Record | Draft]:
         PxvmError: the end of the name is not known, or its library is not installed.
     """
     return _format(path)[1](path)
+
+
+def read_png(path: Path, uncertain: bool, notes: list[str]) -> Iterator[Record | Draft]:
+    """The records of another network, or notes with the text of an old picture.
+
+    Args:
+        uncertain: take passages of a picture, too, that hold characters which no glyph fits for
+            sure; they are tagged so.
+        notes: gets a line for each passage that is not certain.
+
+    Raises:
+        FormatError: the file is no picture that can be read.
+    """
+    from pxvm.learning.legacy import passages, read_picture
+    from pxvm.learning.network import Network
+
+    if not path.exists():
+        raise FileNotFoundError(ENOENT, "no such file", str(path))
+    try:
+        network = Network.open(path, read_only=True)
+    except FormatError:
+        pass
+    else:
+        with network:
+            yield from kept(network, network.live_ids())
+        return
+    for number, (text, certain) in enumerate(passages(read_picture(path)), 1):
+        sure = certain == 1.0
+        if not sure:
+            taken = "taken" if uncertain else "left out"
+            notes.append(f"passage {number}, {certain:.0%} certain, {taken}: {text!r}")
+        if sure or uncertain:
+            tags = () if sure else ("uncertain",)
+            yield Draft("", text, tags, kind="note", source=path.name)
 
 
 def to_row(record: Record, counts: bool = True) -> dict[str, Any]:

@@ -360,22 +360,33 @@ def export(output: Path, single: bool, current: bool, path: Path, as_json: bool)
 
 @network.command("import", short_help="Take records from a file, or the text of an old picture.")
 @click.argument("file", type=FILE)
+@click.option("--uncertain", is_flag=True, help="Of a picture, also text with unsure characters.")
 @network_option
 @json_option
-def import_(file: Path, path: Path, as_json: bool) -> None:
-    """Take what `pxvm network export` wrote back in, with its times, links and vectors, or what
+def import_(file: Path, uncertain: bool, path: Path, as_json: bool) -> None:
+    """Take what `pxvm network export` wrote back in, with its times, links and vectors; or what
     another program wrote: rows with a question and an answer, or with messages.
+
+    A PNG is another network, or an old picture of plain text: its characters are looked up one by
+    one, and passages that hold an unsure one are listed and left out, unless --uncertain is given.
     """
     from pxvm.learning import exchange
 
+    notes: list[str] = []
     with writing(path, make=True) as memory:
         before = memory.stats()["stored"]
-        read = len(memory.append_many(exchange.read_records(file)))
+        if file.suffix.lower() == ".png":
+            records = exchange.read_png(file, uncertain, notes)
+        else:
+            records = exchange.read_records(file)
+        read = len(memory.append_many(records))
         added = memory.stats()["stored"] - before
     if as_json:
-        echo_json({"network": path, "read": read, "added": added})
-    else:
-        click.echo(f"{path}: {_records(read)} read, {added:,} of them new")
+        echo_json({"network": path, "read": read, "added": added, "notes": notes})
+        return
+    for note in notes:
+        click.echo(note)
+    click.echo(f"{path}: {_records(read)} read, {added:,} of them new")
 
 
 def _tell(target: Path, outcome: Outcome, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -136,7 +137,7 @@ def progress(title: str, shown: bool = True) -> Iterator[Callable[[int, int], No
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,
-        disable=not shown,
+        disable=not (shown and sys.stderr.isatty()),
     )
     with bar:
         task = bar.add_task(title, total=None)

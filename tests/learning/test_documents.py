@@ -445,6 +445,13 @@ def test_jsonl_of_messages_is_one_record_an_exchange_with_its_session_and_time()
     ]
 
 
+def test_what_was_recalled_is_not_learned_again():
+    text = "\u27e6recalled 3 \u00b7 2024-01-01\u27e7\nA keel.\n\u27e6/recalled\u27e7\nWhat is it?"
+    turns = [{"role": "user", "content": text}, {"role": "assistant", "content": "A spine."}]
+    assert chat([{"messages": turns}])[0][1:3] == ("What is it?", "A spine.")
+    assert chat([{"prompt": text, "response": "A spine."}])[0][1:3] == ("What is it?", "A spine.")
+
+
 def test_openai_messages_and_pairs():
     openai = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
     assert [found[1:4] for found in chat([openai], ".jsonl")] == [("a", "b", "chat: export.jsonl")]

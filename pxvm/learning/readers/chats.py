@@ -87,7 +87,7 @@ def exchanges(items: Iterable[dict[str, Any]]) -> Iterator[Exchange]:
                 session, single = now, []
             single.append(message(item))
         elif any(key in item for key in QUESTION) and any(key in item for key in ANSWER):
-            pair = (first(item, QUESTION), first(item, ANSWER))
+            pair = (heard(first(item, QUESTION)), heard(first(item, ANSWER)))
             if any(pair):
                 session_name = first(item, SESSION[:-1])
                 yield Exchange(*pair, session_name, first(item, ("model",)), time_of(item))
@@ -140,7 +140,14 @@ def text_of(turn: dict[str, Any]) -> str:
     if isinstance(found, list):
         parts = (part.get("text", "") if isinstance(part, dict) else part for part in found)
         found = "\n\n".join(str(part) for part in parts if part)
-    return str(found).strip()
+    return heard(str(found))
+
+
+def heard(text: str) -> str:
+    """A text without what an assistant had recalled into it: that is remembered already."""
+    from pxvm.learning.context import without_recalled
+
+    return without_recalled(text).strip()
 
 
 def time_of(turn: dict[str, Any]) -> datetime | None:
