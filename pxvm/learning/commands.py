@@ -78,8 +78,7 @@ def learn(
         else:
             found = read_documents(paths, path, tags)
         embedder = Embedder.present(device)
-        embed = embedder.with_vectors if embedder else list
-        for event in learn_documents(network, found, embed=embed, committed=committed):
+        for event in learn_documents(network, found, embedder=embedder, committed=committed):
             if isinstance(event, Learned):
                 totals["documents"] += 1
                 for key in ("added", "known", "replaced", "forgotten"):

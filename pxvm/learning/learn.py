@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from time import monotonic
 
 from pxvm.learning.documents import Document, Skipped
+from pxvm.learning.embedding import Embedder, EmbeddingError
 from pxvm.learning.network import Network
 from pxvm.learning.record import Draft, Link
 
@@ -44,16 +45,31 @@ def learn(
     network: Network,
     documents: Iterable[Document | Skipped],
     *,
-    embed: Callable[[list[Draft]], list[Draft]] = list,
+    embedder: Embedder | None = None,
     committed: Callable[[int], None] = lambda total: None,
 ) -> Iterator[Learned | Skipped]:
     """Store documents; yields each when all its chunks are durable.
 
     Args:
-        embed: gives drafts their vectors.
+        embedder: gives chunks their vectors.
         committed: called after each commit with the number of records stored so far.
+
+    Raises:
+        EmbeddingError: the network's vectors are another model's.
     """
     memory = _Memory(network)
+
+    def embed(drafts: list[Draft]) -> list[Draft]:
+        if embedder is None:
+            return drafts
+        if memory.probes and embedder.probe not in memory.probes:
+            raise EmbeddingError(
+                f"{network.path.name} has vectors of {', '.join(sorted(memory.models))} and the "
+                f"model here is another ({embedder.name}, {embedder.probe}): give every record "
+                "its vectors with `pxvm network reembed`, then learn"
+            )
+        return embedder.with_vectors(drafts)
+
     store = _Store(network, embed, committed)
     finished: list[Learned] = []
     for document in documents:
@@ -125,10 +141,14 @@ class _Memory:
     def __init__(self, network: Network) -> None:
         self.live = network.live_ids()
         self.forgotten: set[str] = set()
+        self.probes: set[str] = set()
+        self.models: set[str] = set()
         self.chunks: dict[str, dict[str, Draft]] = defaultdict(dict)  # by source and id
         for record in network.records(all=True):
             if not record.source:  # a tombstone with a source is one of ours
                 self.forgotten |= {link.id for link in record.links if link.relation == "forgets"}
+            self.probes |= {vector.probe for vector in record.vectors}
+            self.models |= {f"{vector.model} ({vector.probe})" for vector in record.vectors}
             if record.kind == "document" and record.id in self.live:
                 self.chunks[record.source][record.id] = record.draft()
         self.forgotten -= self.live

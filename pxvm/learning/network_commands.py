@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pxvm.learning.maintenance import Outcome
     from pxvm.learning.network import Network
-    from pxvm.learning.record import Record
+    from pxvm.learning.record import Record, Vector
 
 SHOWN = 20  # records of a preview
 
@@ -273,11 +273,28 @@ def correct(name: str, answer: str | None, query: str | None, path: Path, as_jso
         answer = decode(sys.stdin.buffer.read())
     with writing(path) as memory:
         old = memory.record(_name(name))
-        new = memory.record(memory.correct(old.id, answer=answer, query=query))
+        vectors = _vectors(old, answer, query) if old.vectors else ()
+        changed = memory.correct(old.id, answer=answer, query=query, vectors=vectors)
+        new = memory.record(changed)
     if as_json:
         echo_json({"old": old.id, "new": new.id, "sequence": new.sequence})
     else:
         click.echo(f"{path}: record {new.sequence} ({new.id[:12]}) corrects {old.sequence}")
+
+
+def _vectors(old: Record, answer: str | None, query: str | None) -> tuple[Vector, ...]:
+    """Vectors for the corrected text, of the model that those of the old one are of."""
+    from pxvm.learning.embedding import Embedder
+
+    embedder = Embedder.present()
+    if embedder is None or all(vector.probe != embedder.probe for vector in old.vectors):
+        return ()
+    new = replace(
+        old.draft(),
+        query=old.query if query is None else query,
+        answer=old.answer if answer is None else answer,
+    )
+    return embedder.vectors([new])[0]
 
 
 @network.command(short_help="Give tags to a record, or take them away.")

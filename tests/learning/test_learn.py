@@ -1,10 +1,15 @@
 """Learning again: nothing twice, nothing out of date, nothing that was forgotten."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from pxvm.learning import Network
 from pxvm.learning.documents import Skipped, read_documents
-from pxvm.learning.learn import BATCH, Learned, learn
+from pxvm.learning.embedding import EmbeddingError
+from pxvm.learning.learn import BATCH, EMBEDDED, Learned, learn
+from pxvm.learning.record import Vector
 
 PAGE = "# Boats\n\n## Keels\n\nA keel is {keel}.\n\n## Sails\n\nA sail is white.\n"
 
@@ -15,10 +20,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def again(folder, network=None, **options):
+def again(folder, **options):
     found = read_documents([folder / "boats.md"], folder / "knowledge.png")
-    if network is not None:
-        return list(learn(network, found, **options))
     with Network.open(folder / "knowledge.png") as network:
         return list(learn(network, found, **options))
 
@@ -120,3 +123,36 @@ def test_documents_are_told_only_when_they_are_durable(folder, monkeypatch):
                 assert isinstance(event, Skipped)
     assert [total for total, _ in seen] == [BATCH, 2 * BATCH, 3 * BATCH, 3 * BATCH + 1]
     assert all(total == live for total, live in seen)
+
+
+class Embedder:
+    """Vectors that tell which texts were embedded, and how many at once."""
+
+    def __init__(self, probe):
+        self.name, self.probe, self.sizes = "minilm", probe, []
+
+    def with_vectors(self, drafts):
+        self.sizes.append(len(drafts))
+        values = [np.array([len(draft.answer) % 100, 1], np.int8) for draft in drafts]
+        return [
+            replace(draft, vectors=(Vector(self.name, self.probe, value, 1.0),))
+            for draft, value in zip(drafts, values, strict=True)
+        ]
+
+
+def test_vectors_are_stored_and_two_models_never_mixed(folder):
+    (folder / "boats.md").write_text("".join(f"# {n}\n\ntext {n}\n\n" for n in range(40)))
+    embedder = Embedder("a" * 16)
+    again(folder, embedder=embedder)
+    assert sum(embedder.sizes) == 40 and max(embedder.sizes) == EMBEDDED
+    with Network.open(folder / "knowledge.png", read_only=True) as network:
+        for record in network.records():
+            (vector,) = record.vectors
+            assert vector.values[0] == len(record.answer) and vector.probe == embedder.probe
+    again(folder, embedder=Embedder("b" * 16))  # nothing new, nothing to embed
+    (folder / "boats.md").write_text("# New\n\ntext")
+    with pytest.raises(EmbeddingError, match="pxvm network reembed"):
+        again(folder, embedder=Embedder("b" * 16))
+    assert len(answers(folder)) == 40
+    again(folder, embedder=embedder)
+    assert answers(folder) == {"text"}
