@@ -30,6 +30,7 @@ _INVISIBLE = re.compile(
     "\U000e0020-\U000e007f\U000e0100-\U000e01ef]"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_SAMPLE = 2000  # characters that decide about the face
 
 #: Cells that one and two Unifont columns take in a line of each face.
 ROOM = {"small": (2, 4), "large": (2, 3), "unifont": (1, 2)}
@@ -61,9 +62,17 @@ def _clusters() -> re.Pattern[str]:
     return re.compile(f"[^{marks}]?[{marks}]+")
 
 
+@cache
+def _outside(name: str) -> re.Pattern[str]:
+    """Finds a character that a compact face lacks."""
+    return re.compile("[^" + re.escape("".join(map(chr, face_of(name).codes.tolist()))) + "]")
+
+
 def clean(text: str) -> str:
     """The text as it is drawn: composed, without what has no image, lone surrogates replaced."""
     if text.isascii():
+        return text
+    if not _outside("small").search(text.replace("\n", "")):
         return text
     text = _INVISIBLE.sub("", _SURROGATE.sub("\ufffd", text))
     return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
@@ -76,9 +85,9 @@ def face_for(text: str) -> str:
     """
     if text.isascii():
         return "small"
-    own = _widener("small").own
-    sample = [ord(c) for c in text[:2000] if not c.isspace()]
-    return "unifont" if 3 * sum(c not in own for c in sample) > len(sample) else "small"
+    visible = "".join(text[:_SAMPLE].split())
+    foreign = len(_outside("small").findall(visible))
+    return "unifont" if 3 * foreign > len(visible) else "small"
 
 
 def to_cells(text: str, name: str) -> tuple[str, list[str]]:
@@ -88,6 +97,8 @@ def to_cells(text: str, name: str) -> tuple[str, list[str]]:
             return text, []
         text = text.expandtabs(TAB)
         return text if text.isprintable() else text.translate(_widener(name)), []
+    if name != "unifont" and not _outside(name).search(text):
+        return text, []
     text = text.expandtabs(TAB)
     clusters: list[str] = _clusters().findall(text)
     if not clusters:

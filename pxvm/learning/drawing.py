@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from pxvm.learning.characters import BREAK, CLUSTER, FILL, ROOM
 from pxvm.learning.fonts import ASCENT, HEIGHT, Face, unifont
 from pxvm.learning.fonts import face as face_of
-from pxvm.learning.typesetting import PITCH, Line
+from pxvm.learning.typesetting import PITCH, Line, Placing
 
 Bits = NDArray[np.uint8]
-Placing = tuple[int, int, Line]  # row of the top, byte where the text begins, the line
 
 _AT_ONCE = 512  # lines in one gather, so that a long text does not need much memory
 

@@ -16,12 +16,12 @@ from typing import Protocol
 import numpy as np
 
 from pxvm.learning.characters import clean, face_for, to_cells
-from pxvm.learning.drawing import Bits, Placing, draw_lines
+from pxvm.learning.drawing import Bits, draw_lines
 from pxvm.learning.typesetting import (
-    PITCH,
     PLAIN,
     QUESTION,
     Line,
+    Placing,
     as_lines,
     cut,
     in_columns,
@@ -37,6 +37,7 @@ MAX_ROWS = 800_000
 
 _RULE = 2  # rows of the rule and the white under it
 _DIGITS = 7  # of a record's number
+_GAP = 2  # rows under the header line
 _BOTTOM = 6
 _MARGIN = 2  # bytes left of the text, the second for the mark
 _LARGE = 240  # characters up to which a question is set in the large face
@@ -101,13 +102,13 @@ def render_record(record: Readable, width: int = WIDTH) -> Bits:
     _draw(canvas, page.lines, page.room)
     canvas[0] = 0xFF
     tab = 8 + 5 * len(f"{record.sequence:>{_DIGITS}} ")
-    canvas[1 : page.top - 3, : -(-tab // 8)] ^= 0xFF
+    canvas[1 : page.top - _GAP - 1, : -(-tab // 8)] ^= 0xFF
     return ~canvas
 
 
 def compose(record: Readable, width: int = WIDTH) -> Composition:
     """Sets a record in lines without drawing it; see `render_record`."""
-    columns, room = _geometry(width)
+    lefts, room = _geometry(width)
     lines: list[Line] = []
     joint = -1
     if record.query:
@@ -117,40 +118,42 @@ def compose(record: Readable, width: int = WIDTH) -> Composition:
         joint = len(lines)
     if record.answer:
         lines += _set(record.answer, PLAIN, room)
-    lines, omitted = _limit(lines, columns)
-    header = _header(record, omitted, columns, room)
-    top = _RULE + header[0].rows + 2
-    placed, rows = in_columns(lines, columns, BLOCK, joint)
-    piece_room = _cells("small", room) * 5 // 8
-    drawn = [(_RULE, 1 + number * piece_room, piece) for number, piece in enumerate(header)]
-    drawn += [(top + p.row, p.column * width // 8 // columns + _MARGIN, p.line) for p in placed]
-    return Composition(top + rows + _BOTTOM, top, room, drawn)
+    omitted = _limit(lines, len(lefts))
+    header = _header(record, omitted, len(lefts), room)
+    top = _RULE + header[0].rows + _GAP
+    placed, bottom = in_columns(lines, lefts, top, BLOCK, joint)
+    length = _cells("small", room) * 5 // 8
+    above = [(_RULE, 1 + number * length, piece) for number, piece in enumerate(header)]
+    return Composition(bottom + _BOTTOM, top, room, above + placed)
 
 
 def render_text(text: str, width: int = WIDTH) -> Bits:
     """Draws a text without a header in one column; see `render_record`."""
     _geometry(width)
     room = width // 8 - 2 * _MARGIN
-    lines, _ = _limit(_set(text, PLAIN, room), 1)
-    placed, rows = in_columns(lines, 1, MAX_ROWS)
+    lines = _set(text, PLAIN, room)
+    _limit(lines, 1)
+    placed, rows = in_columns(lines, [_MARGIN], 0, MAX_ROWS)
     canvas = np.zeros((rows, width // 8), np.uint8)
-    _draw(canvas, [(p.row, _MARGIN, p.line) for p in placed], room)
+    _draw(canvas, placed, room)
     return ~canvas
 
 
-def _geometry(width: int) -> tuple[int, int]:
-    """(columns, bytes of text in one)."""
+def _geometry(width: int) -> tuple[list[int], int]:
+    """(bytes where the columns' text begins, bytes of text in one)."""
     if width % 8 or width < 128:
         raise ValueError(f"width {width}: expected a multiple of 8, at least 128")
     columns = 2 if width >= TWO_COLUMNS else 1
-    return columns, width // 8 // columns - 2 * _MARGIN
+    column = width // 8 // columns
+    return [number * column + _MARGIN for number in range(columns)], column - 2 * _MARGIN
 
 
 def _set(text: str, mark: int, room: int) -> list[Line]:
-    face = face_for(clean(text))
+    text = clean(text.replace("\r\n", "\n"))
+    face = face_for(text)
     if face == "small" and mark == QUESTION and len(text) <= _LARGE:
         face = "large"
-    return list(set_lines(text, face, mark, _cells(face, room)))
+    return set_lines(text, face, mark, _cells(face, room))
 
 
 def _cells(face: str, room: int) -> int:
@@ -158,20 +161,24 @@ def _cells(face: str, room: int) -> int:
     return {"small": room // 5 * 8, "large": room // 3 * 4, "unifont": room}[face]
 
 
-def _limit(lines: list[Line], columns: int) -> tuple[list[Line], int]:
-    """The lines that may be drawn, and how many were left out."""
+def _limit(lines: list[Line], columns: int) -> int:
+    """Takes away the lines that are too many to be drawn, and returns how many."""
     height = 0
     for number, line in enumerate(lines):
         height += line.rows
         if height > columns * MAX_ROWS:
-            return lines[:number], len(lines) - number
-    return lines, 0
+            omitted = len(lines) - number
+            del lines[number:]
+            return omitted
+    return 0
 
 
 def _draw(canvas: Bits, drawn: list[Placing], room: int) -> None:
     """Draws lines, each with the row of its top and the byte where its text begins."""
-    for face in PITCH:
-        chosen = [place for place in drawn if place[2].face == face]
+    by_face: dict[str, list[Placing]] = {}
+    for place in drawn:
+        by_face.setdefault(place[2].face, []).append(place)
+    for chosen in by_face.values():
         draw_lines(canvas, chosen, room)
     for row, byte, line in drawn:
         if line.mark:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from pxvm.learning.characters import BREAK, CLUSTER, FILL, clean, to_cells
+from pxvm.learning.characters import BREAK, CLUSTER, FILL, to_cells
 from pxvm.learning.righttoleft import has_right_to_left, reorder, shape, starts_right
 
 #: Rows from one line to the next; a line of the compact faces that holds a Unifont glyph is as
@@ -32,6 +32,10 @@ class Line(NamedTuple):
     face: str
     mark: int
     rows: int
+
+
+Placing = tuple[int, int, Line]
+"""The row of a line's top, the byte where its text begins, the line."""
 
 
 def wrap(cells: str, width: int) -> list[str]:
@@ -74,34 +78,39 @@ def _break(cells: str, start: int, stop: int) -> int:
     return -1
 
 
-def set_lines(text: str, face: str, mark: int, width: int) -> Iterator[Line]:
-    """Sets a text in lines of ``width`` cells of a face.
+def set_lines(text: str, face: str, mark: int, width: int) -> list[Line]:
+    """Sets a cleaned text in lines of ``width`` cells of a face.
 
     Lines between code fences are cut only where the column ends, and stand behind a bar; they are
     left in the order in which they are written, whatever their direction.
     """
+    lines: list[Line] = []
     in_code = blank = False
-    for paragraph in clean(text.replace("\r\n", "\n")).split("\n"):
+    fenced = "```" in text or "~~~" in text
+    for paragraph in text.split("\n"):
+        paragraph = paragraph.rstrip(" ")
         if not paragraph or paragraph.isspace():
             if in_code or not blank:
-                yield Line("", [], face, CODE if in_code else mark, BLANK)
+                lines.append(Line("", [], face, CODE if in_code else mark, BLANK))
             blank = True
             continue
         blank = False
-        fence = _FENCE.match(paragraph) is not None
+        fence = fenced and _FENCE.match(paragraph) is not None
         if in_code or fence:
-            cells, clusters = to_cells(paragraph.rstrip(" "), face)
-            yield from as_lines(cut(cells, width), clusters, face, CODE)
+            cells, clusters = to_cells(paragraph, face)
+            lines += as_lines(cut(cells, width), clusters, face, CODE)
         elif paragraph.isascii() or not has_right_to_left(paragraph):
-            cells, clusters = to_cells(paragraph.rstrip(" "), face)
-            yield from as_lines(wrap(cells, width), clusters, face, mark)
+            cells, clusters = to_cells(paragraph, face)
+            lines += as_lines(wrap(cells, width), clusters, face, mark)
         else:
             right = starts_right(paragraph)
-            cells, clusters = to_cells(shape(paragraph.rstrip(" ")), face)
+            cells, clusters = to_cells(shape(paragraph), face)
             for line in as_lines(wrap(cells, width), clusters, face, mark):
                 cells, clusters = reorder(line.cells, line.clusters, right)
-                yield line._replace(cells=cells.rjust(width) if right else cells, clusters=clusters)
+                cells = cells.rjust(width) if right else cells
+                lines.append(line._replace(cells=cells, clusters=clusters))
         in_code ^= fence
+    return lines
 
 
 def as_lines(pieces: Iterable[str], clusters: list[str], face: str, mark: int) -> Iterator[Line]:
@@ -128,42 +137,40 @@ def cut(cells: str, width: int) -> Iterator[str]:
     yield cells[start:]
 
 
-class Placed(NamedTuple):
-    """A line and its place: the row of its top, the number of its column."""
-
-    row: int
-    column: int
-    line: Line
-
-
 def in_columns(
-    lines: list[Line], columns: int, block: int, joint: int = -1
-) -> tuple[list[Placed], int]:
-    """Places lines in one or two columns of equal height, and counts the rows.
+    lines: list[Line], lefts: Sequence[int], top: int, block: int, joint: int = -1
+) -> tuple[list[Placing], int]:
+    """Places lines in columns of equal height.
 
     Args:
         lines: what to place.
-        columns: 1 or 2.
+        lefts: for each of one or two columns the byte where its text begins.
+        top: the row where the columns begin.
         block: rows after which the columns start anew below, so that one need not scroll far back.
         joint: number of the line before which a split is best (where the answer begins), or -1.
 
     Returns:
-        The placed lines, and rows in all.
+        The placed lines, and the row where they end.
     """
-    placed: list[Placed] = []
-    top = start = 0
+    placed: list[Placing] = []
+    start = 0
     while start < len(lines):
         stop, height = start, 0
-        while stop < len(lines) and (height + lines[stop].rows <= columns * block or stop == start):
-            height += lines[stop].rows
+        while stop < len(lines):
+            rows = lines[stop].rows
+            if height + rows > len(lefts) * block and stop > start:
+                break
+            height += rows
             stop += 1
-        split = _split(lines[start:stop], height, joint - start) + start if columns == 2 else stop
+        split = stop
+        if len(lefts) == 2:
+            split = start + _split(lines[start:stop], height, joint - start)
         bottom = top
-        for column, part in enumerate((lines[start:split], lines[split:stop])):
+        for left, part in zip(lefts, (lines[start:split], lines[split:stop]), strict=False):
             row = top
             for line in part:
                 if line.cells or row > top:  # no empty line at the top of a column
-                    placed.append(Placed(row, column, line))
+                    placed.append((row, left, line))
                     row += line.rows
             bottom = max(bottom, row)
         top = bottom + (8 if stop < len(lines) else 0)
@@ -182,6 +189,8 @@ def _split(lines: list[Line], height: int, joint: int) -> int:
     for place in range(1, len(lines)):
         left += lines[place - 1].rows
         price = max(left, height - left)
+        if left > cost + 20:
+            break
         if place == joint:
             price -= 20
         elif code[place - 1] and code[place]:

@@ -134,7 +134,7 @@ def test_a_word_pixel_by_pixel():
 @settings(deadline=None)
 def test_text_is_read_back_from_its_pixels(text: str):
     text = unicodedata.normalize("NFC", text).strip(" ")
-    if not text or text.isspace() or any(unicodedata.combining(c) for c in text):
+    if not text or text.isspace() or text.lstrip().startswith(("```", "~~~")):
         return
     small = glyphs()[0]
     visible = [c for c in text[:2000] if not c.isspace()]
