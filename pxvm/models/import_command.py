@@ -19,13 +19,24 @@ PATH = click.Path(path_type=Path)
 @click.argument("source", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="The .pxi to write.")
 @click.option(
-    "--quant", default="largest", show_default=True,
-    help="Steps of the int8 weights: largest, least-squares, or percentile:99.9.",
+    "--quant", default="least-squares", show_default=True,
+    help="Steps of the int8 weights: least-squares, largest, or percentile:99.9.",
 )  # fmt: skip
+@click.option("--calibration", type=PATH, help="ONNX: a .npz of typical inputs by name.")
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="ONNX: samples in a run, where the file leaves it open.",
+)
 @click.option("--report", is_flag=True, help="What each tensor lost, sizes, bytes a parameter.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def import_command(source: Path, output: Path, quant: str, report: bool, as_json: bool) -> None:
-    """Convert SOURCE, a .gguf, a .safetensors with its config.json, or a folder of those.
+def import_command(
+    source: Path, output: Path, quant: str, calibration: Path | None, batch: int, report: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Convert SOURCE: a .gguf, a .safetensors with its config.json, a folder of those, or .onnx.
 
     Weights become int8 with one scale a row; the tokenizer and the program travel along. The
     picture is mappable: it opens in no time and takes memory only where it is used.
@@ -39,10 +50,19 @@ def import_command(source: Path, output: Path, quant: str, report: bool, as_json
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"importing {source.name}", total=None)
-        found = import_model(
-            source, output, choice=choice,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        if source.suffix == ".onnx":
+            from pxvm.models.onnx_import import import_onnx
+
+            found = import_onnx(
+                source, output, calibration=calibration, batch=batch, choice=choice,
+                progress=progress,
+            )  # fmt: skip
+        else:
+            found = import_model(source, output, choice=choice, progress=progress)
     if as_json:
         details = asdict(found) | {"bytes_per_parameter": found.bytes_per_parameter}
         click.echo(json.dumps(details, indent=2))

@@ -110,7 +110,7 @@ class Recorder:
 
 
 def import_model(
-    source: PathLike, target: PathLike, *, choice: Choice = largest,
+    source: PathLike, target: PathLike, *, choice: Choice = least_squares,
     progress: Progress | None = None,
 ) -> Report:  # fmt: skip
     """Convert a model to a mappable ``.pxi``.

@@ -304,7 +304,7 @@ class _Lowering:
                    lengths=self._of(lengths))  # fmt: skip
 
     def _norm(self, value: Value) -> None:
-        name = add_norm(self.b, f"{value.name}.weight", value.arrays["weight"],
+        name = add_norm(self.b, f"norm.{value.index}", value.arrays["weight"],
                         value.settings["epsilon"], bias=value.arrays.get("bias"),
                         bias_frac=self.fracs[value.index])  # fmt: skip
         self.b.emit(NAMES[value.op], self._result(value), self._of(value.inputs[0]), name)

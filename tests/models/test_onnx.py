@@ -1,0 +1,235 @@
+"""ONNX graphs as programs, beside ONNX Runtime; what is outside the op set is named at once."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pxvm import run_program
+from pxvm.core.container import open_image
+from pxvm.core.errors import FormatError, PxvmError
+from pxvm.models import floats
+from pxvm.models.fields import Fields
+from pxvm.models.onnx_import import import_onnx, read_graph
+from pxvm.models.onnx_ops import OPS
+
+RNG = np.random.default_rng(8)
+node = helper.make_node
+
+
+def write(path, nodes, inputs, outputs, constants=None, opset=18):
+    """An ONNX file; inputs and outputs are name -> shape, a shape of integers for indices."""
+
+    def entries(shapes):
+        return [
+            helper.make_tensor_value_info(
+                name,
+                TensorProto.INT64 if name == "ids" else TensorProto.FLOAT,
+                shape,
+            )
+            for name, shape in shapes.items()
+        ]
+
+    initializers = [
+        numpy_helper.from_array(np.asarray(a, a.dtype if a.dtype == np.int64 else np.float32), n)
+        for n, a in ((n, np.asarray(a)) for n, a in (constants or {}).items())
+    ]
+    graph = helper.make_graph(nodes, "g", entries(inputs), entries(outputs), initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+def compare(path, inputs, tmp_path, limit):
+    """The program's outputs, float64's and ONNX Runtime's."""
+    calibration, target = tmp_path / "typical.npz", tmp_path / "model.pxi"
+    np.savez(calibration, **inputs)
+    report = import_onnx(path, target, calibration=calibration)
+    assert report.bytes == target.stat().st_size
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [o.name for o in session.get_outputs()]
+    wanted = dict(zip(names, session.run(None, inputs), strict=True))
+    graph, shapes = read_graph(path)
+    exact = floats.outputs(graph, {n: _as_rows(graph, n, inputs[n]) for n in shapes})
+    image = open_image(target)
+    f = Fields(image)
+    for name, values in inputs.items():
+        f.set_real(name, values)
+    run_program(image, device="reference")
+    for name in names:
+        scale = float(np.abs(wanted[name]).max())
+        assert exact[name].reshape(-1) == pytest.approx(wanted[name].reshape(-1), abs=1e-4 * scale)
+        assert np.abs(f.real(name).reshape(-1) - wanted[name].reshape(-1)).max() <= limit * scale
+
+
+def _as_rows(graph, name, values):
+    value = next(v for v in graph.values if v.name == name)
+    return values.reshape(value.shape)
+
+
+def normal(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def test_a_perceptron(tmp_path):
+    """Int8 weights err by 1/127/sqrt(12) of their largest, about 1% of their root mean square;
+    two layers in a row by 1.4% of the outputs', of whose largest 2% is a bound."""
+    path = write(
+        tmp_path / "mlp.onnx",
+        [
+            node("Gemm", ["x", "w1", "b1"], ["a"], transB=1),
+            node("Relu", ["a"], ["b"]),
+            node("MatMul", ["b", "w2"], ["c"]),
+            node("Add", ["c", "b2"], ["d"]),
+            node("Softmax", ["d"], ["probabilities"], axis=-1),
+            node("ArgMax", ["d"], ["class"], axis=1, keepdims=1),
+            node("Identity", ["d"], ["logits"]),
+        ],
+        {"x": [4, 20]},
+        {"logits": [4, 5], "probabilities": [4, 5]},
+        {"w1": normal(16, 20), "b1": normal(16), "w2": normal(16, 5), "b2": normal(5)},
+    )
+    compare(path, {"x": normal(4, 20)}, tmp_path, 0.02)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_convolutional_network(tmp_path, channels):
+    """Pictures come in and go out channel by channel, and are flattened so."""
+    path = write(
+        tmp_path / "cnn.onnx",
+        [
+            node("Conv", ["x", "w1", "b1"], ["a"], kernel_shape=[3, 3], pads=[1] * 4),
+            node("BatchNormalization", ["a", "s", "o", "m", "v"], ["n"]),
+            node("Relu", ["n"], ["b"]),
+            node("MaxPool", ["b"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+            node("Mul", ["p", "half"], ["q"]),
+            node("Shape", ["q"], ["shape"]),
+            node("Gather", ["shape", "zero"], ["n0"]),
+            node("Concat", ["n0", "rest"], ["target"], axis=0),
+            node("Reshape", ["q", "target"], ["flat"]),
+            node("Gemm", ["flat", "w2", "b2"], ["logits"], transB=1),
+            node("GlobalAveragePool", ["q"], ["g"]),
+            node("Flatten", ["g"], ["mean"]),
+            node("AveragePool", ["q"], ["small"], kernel_shape=[3, 3], strides=[1, 1]),
+        ],
+        {"x": [2, channels, 8, 6]},
+        {"logits": [2, 5], "mean": [2, 4], "small": [2, 4, 2, 1]},
+        {
+            "w1": normal(4, channels, 3, 3), "b1": normal(4), "half": normal(1, 4, 1, 1),
+            "s": np.abs(normal(4)) + 0.5, "o": normal(4), "m": normal(4),
+            "v": np.abs(normal(4)) + 0.5, "zero": np.array([0]), "rest": np.array([-1]),
+            "w2": normal(5, 48), "b2": normal(5),
+        },
+    )  # fmt: skip
+    compare(path, {"x": normal(2, channels, 8, 6)}, tmp_path, 0.03)
+
+
+def test_an_encoder_of_tokens(tmp_path):
+    path = write(
+        tmp_path / "encoder.onnx",
+        [
+            node("Gather", ["table", "ids"], ["e"]),
+            node("Squeeze", ["e", "zero"], ["t"]),
+            node("LayerNormalization", ["t", "w", "b"], ["n"], axis=-1, epsilon=1e-5),
+            node("MatMul", ["n", "wq"], ["q"]),
+            node("MatMul", ["n", "wk"], ["k"]),
+            node("Transpose", ["k"], ["kt"], perm=[1, 0]),
+            node("MatMul", ["q", "kt"], ["scores"]),
+            node("Div", ["scores", "four"], ["scaled"]),
+            node("Softmax", ["scaled"], ["p"], axis=-1),
+            node("MatMul", ["p", "n"], ["mixed"]),
+            node("Sub", ["mixed", "n"], ["d"]),
+            node("Tanh", ["d"], ["h"]),
+            node("Concat", ["h", "n"], ["y"], axis=-1),
+            node("ReduceMean", ["y", "last"], ["z"], keepdims=0),
+        ],
+        {"ids": [1, 6]},
+        {"y": [6, 32], "z": [6]},
+        {
+            "table": normal(10, 16), "zero": np.array([0]), "w": normal(16), "b": normal(16),
+            "wq": normal(16, 16) / 4, "wk": normal(16, 16) / 4, "four": np.array(4.0),
+            "last": np.array([-1]),
+        },
+    )  # fmt: skip
+    compare(path, {"ids": RNG.integers(0, 10, (1, 6))}, tmp_path, 0.03)
+
+
+def test_every_unsupported_operation_is_named_at_once(tmp_path):
+    path = write(
+        tmp_path / "odd.onnx",
+        [
+            node("Sin", ["x"], ["a"]),
+            node("Relu", ["a"], ["b"]),
+            node("Erf", ["b"], ["c"]),
+            node("Add", ["x", "x"], ["d"]),
+            node("Softmax", ["d"], ["e"], axis=0),
+            node("Add", ["c", "e"], ["y"]),
+        ],
+        {"x": [4, 6]},
+        {"y": [4, 6]},
+    )
+    with pytest.raises(PxvmError, match=r"found Sin; Erf; Softmax along axis 0 of 2$"):
+        read_graph(path)
+
+
+def test_open_extents(tmp_path):
+    nodes, constants = [node("MatMul", ["x", "w"], ["y"])], {"w": normal(6, 3)}
+    path = write(tmp_path / "a.onnx", nodes, {"x": ["n", 6]}, {"y": ["n", 3]}, constants)
+    assert read_graph(path, batch=7)[1] == {"x": (7, 6)}
+    path = write(tmp_path / "b.onnx", nodes, {"x": [2, "k"]}, {"y": [2, 3]}, constants)
+    with pytest.raises(FormatError, match="input x: expected whole extents after the first"):
+        read_graph(path)
+
+
+def test_constants_do_not_grow_without_bound(tmp_path):
+    path = write(
+        tmp_path / "bomb.onnx",
+        [
+            node("ConstantOfShape", ["huge"], ["a"]),
+            node("Add", ["x", "a"], ["y"]),
+            node("Mul", ["row", "column"], ["b"]),
+        ],
+        {"x": [4, 6]},
+        {"y": [4, 6]},
+        {"huge": np.array([1 << 40]), "row": normal(1, 9000), "column": normal(9000, 1)},
+    )
+    with pytest.raises(PxvmError, match=r"ConstantOfShape .* 1099511627776 elements.*; Mul of"):
+        read_graph(path)
+
+
+def test_damaged_files_and_calibration(tmp_path):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"\x08\x07\x12\xff\xff\xff\xff\x0fnothing")
+    with pytest.raises(FormatError, match="expected an ONNX model"):
+        read_graph(broken)
+    path = write(tmp_path / "a.onnx", [node("Relu", ["x"], ["y"])], {"x": [4, 6]}, {"y": [4, 6]})
+    np.savez(tmp_path / "wrong.npz", x=np.ones((4, 5)))
+    with pytest.raises(FormatError, match=r"expected an array x of \(4, 6\); found \(4, 5\)"):
+        import_onnx(path, tmp_path / "a.pxi", calibration=tmp_path / "wrong.npz")
+    import_onnx(path, tmp_path / "a.pxi")
+
+
+ONE = {
+    "Sigmoid": {}, "Tanh": {}, "Relu": {}, "Neg": {}, "Identity": {}, "Gelu": {},
+    "Flatten": {"axis": 2}, "ReduceMax": {"keepdims": 0}, "ReduceSum": {},
+    "Unsqueeze": {"axes": [0]}, "Squeeze": {"axes": [0]}, "Transpose": {"perm": [0, 2, 1]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_single_operations(tmp_path, name):
+    attributes, inputs, constants = dict(ONE[name]), ["x"], {}
+    if name.startswith("Reduce") or name.endswith("queeze"):
+        inputs, constants = ["x", "axes"], {"axes": np.array(attributes.pop("axes", [-1]))}
+    opset = 20 if name == "Gelu" else 18
+    if name == "Sigmoid":
+        assert set(ONE) <= set(OPS)
+    shape = [1, 5, 12]
+    rank = {"Flatten": 2, "ReduceMax": 2, "Squeeze": 2, "Unsqueeze": 4}.get(name, 3)
+    path = write(
+        tmp_path / "one.onnx", [node(name, inputs, ["y"], **attributes)], {"x": shape},
+        {"y": [f"n{i}" for i in range(rank)]}, constants, opset,
+    )  # fmt: skip
+    compare(path, {"x": normal(*shape)}, tmp_path, 1e-3)
