@@ -341,7 +341,7 @@ class Page:
         header = self.header_at(info.last)
         if header is None or header.row + header.rows != info.rows:
             return None
-        if layout.extent(info.last, header).slot != info.tail:
+        if layout.extent(info.last, header).slot != info.tail or self.size() < info.tail:
             return None
         return Cursor(info.tail, info.rows, info.adler, info.records, info.last, header.digest())
 

@@ -1,7 +1,7 @@
 """A reader of knowledge networks written from docs/KNOWLEDGE_FORMAT.md alone.
 
-It shares no line with the package: zlib, struct and hashlib, and Pillow for pages that another program
-has saved. `read` gives every whole record, `counting` those that count.
+It shares no line with the package: zlib, struct and hashlib, and Pillow for pages that another
+program has saved. `read` gives every whole record, `counting` those that count.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import struct
 import zlib
 from pathlib import Path
 
-KINDS = "interaction note document correction tombstone program measurement".split()
+KINDS = "interaction", "note", "document", "correction", "tombstone", "program", "measurement"
 MAGIC = bytes.fromhex("897078524543 0D0A")
 HEADER = struct.Struct(">8sIBBBBIIQqIIIIIIIIII16s32s")
 FIELDS = (
-    "magic crc version kind codec flags data_rows text_rows number time stored inflated vector_bytes "
-    "payload_crc text_crc row adler page generation text_bytes previous id"
-).split()
+    *("magic", "crc", "version", "kind", "codec", "flags", "data_rows", "text_rows", "number"),
+    *("time", "stored", "inflated", "vector_bytes", "payload_crc", "text_crc", "row", "adler"),
+    *("page", "generation", "text_bytes", "previous", "id"),
+)
 IEND = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
 
 
@@ -139,7 +140,7 @@ def pages(path):
 
 
 def read(path, *, as_picture=False):
-    """Every record of the network at ``path``, in order; either from the bytes or from the pixels."""
+    """Every record of the network at ``path``, in order, from the bytes or from the pixels."""
     for page in pages(path):
         found = read_picture(page) if as_picture else read_file(page.read_bytes())
         yield from (record for _, record in found)

@@ -1,9 +1,9 @@
 """Whatever a crash leaves: every acknowledged record is back, byte for byte, and nothing else.
 
 A scenario is run on a disk in memory that remembers its operations. Then the disk crashes after
-every operation, within every write at every byte, and at random with sectors out of order; each crashed
-disk is opened, compared with what was acknowledged by then, shown to Pillow, appended to, and
-crashed again while it is being mended.
+every operation, within every write at every byte, and at random with sectors out of order. Each
+crashed disk is opened, compared with what was acknowledged by then, shown to Pillow, appended to,
+and crashed again while it is being mended.
 """
 
 from __future__ import annotations

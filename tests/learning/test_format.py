@@ -1,4 +1,4 @@
-"""The file says what docs/KNOWLEDGE_FORMAT.md says: a reader written from that page alone agrees."""
+"""The file is as docs/KNOWLEDGE_FORMAT.md says: a reader written from that page alone agrees."""
 
 from __future__ import annotations
 
