@@ -19,6 +19,7 @@ STOPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Text from the PNG", ("generate_text.py",)),
     ("How close the PNG is to float32", ("validate_pixellm_accuracy.py",)),
     ("Handwritten digits recognised by two PNGs", ("digits.py",)),
+    ("A memory in a picture: the documentation learned and asked", ("knowledge_demo.py",)),
     ("A chat model and an embedder, one PNG each", ("real_models.py",)),
 )
 

@@ -1,7 +1,7 @@
 """Files to chunks: which files a folder offers, how each is read, and what they are called.
 
 A document's ``source`` is its path from the folder of the network, so that learning it again from
-another place finds its old chunks; a file outside that folder keeps its absolute path.
+another place finds its old chunks, and a network that is given away tells little of its home.
 """
 
 from __future__ import annotations
@@ -167,11 +167,11 @@ def decode(content: bytes) -> str:
 
 
 def source_of(path: Path, base: Path) -> str:
-    """A file's name in the records: its path from ``base`` if it is below, else the whole path."""
-    absolute, above = path.resolve(), base.resolve()
-    if absolute.is_relative_to(above):
-        return absolute.relative_to(above).as_posix()
-    return absolute.as_posix()
+    """A file's name in the records: its path from the folder ``base``."""
+    try:
+        return Path(os.path.relpath(path.resolve(), base.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return path.resolve().as_posix()
 
 
 def _guess(content: bytes) -> str:
