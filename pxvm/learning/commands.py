@@ -64,7 +64,7 @@ def learn(
     from pxvm.learning.learn import learn as learn_documents
 
     reasons: Counter[str] = Counter()
-    totals = Counter(documents=0, added=0, known=0, replaced=0, forgotten=0)
+    totals = Counter(documents=0, added=0, known=0, replaced=0, settled=0)
     with writing(path, make=True) as network, progress("learning", not as_json) as update:
 
         def committed(total: int) -> None:
@@ -81,7 +81,7 @@ def learn(
         for event in learn_documents(network, found, embedder=embedder, committed=committed):
             if isinstance(event, Learned):
                 totals["documents"] += 1
-                for key in ("added", "known", "replaced", "forgotten"):
+                for key in ("added", "known", "replaced", "settled"):
                     totals[key] += getattr(event, key)
                 if as_json:
                     echo_json({"learned": asdict(event)}, indent=None)
@@ -97,7 +97,7 @@ def learn(
     parts = [f"{totals['added']:,} passages stored"]
     parts += [f"{totals['known']:,} known already"] if totals["known"] else []
     parts += [f"{totals['replaced']:,} superseded"] if totals["replaced"] else []
-    parts += [f"{totals['forgotten']:,} stay forgotten"] if totals["forgotten"] else []
+    parts += [f"{totals['settled']:,} forgotten or corrected"] if totals["settled"] else []
     click.echo(f"{path}: {totals['documents']:,} documents, {', '.join(parts)}")
     skipped = [f"{count:,} {reason}" for reason, count in reasons.items() if reason in EXPECTED]
     if skipped:

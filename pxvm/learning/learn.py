@@ -1,7 +1,7 @@
 """Documents into a network: what is new is stored, what is no longer there is superseded.
 
 A chunk that is stored already is skipped, so an interrupted run is continued by running it again.
-What the user forgot stays forgotten when its document is learned again.
+What the user forgot or corrected stays so when its document is learned again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Learned:
         added: chunks stored.
         known: chunks that were there.
         replaced: older chunks of this document that it no longer has.
-        forgotten: chunks left out because the user forgot them.
+        settled: chunks left out because the user forgot or corrected them.
     """
 
     path: str
@@ -38,7 +38,7 @@ class Learned:
     added: int
     known: int
     replaced: int
-    forgotten: int
+    settled: int
 
 
 def learn(
@@ -140,22 +140,26 @@ class _Memory:
 
     def __init__(self, network: Network) -> None:
         self.live = network.live_ids()
-        self.forgotten: set[str] = set()
+        self.settled: set[str] = set()  # the user's word on it is the last
         self.probes: set[str] = set()
         self.models: set[str] = set()
         self.chunks: dict[str, dict[str, Draft]] = defaultdict(dict)  # by source and id
         for record in network.records(all=True):
-            if not record.source:  # a tombstone with a source is one of ours
-                self.forgotten |= {link.id for link in record.links if link.relation == "forgets"}
+            self.settled |= {
+                target
+                for relation, target in record.links
+                # A tombstone with a source is one of ours.
+                if relation == "corrects" or (relation == "forgets" and not record.source)
+            }
             self.probes |= {vector.probe for vector in record.vectors}
             self.models |= {f"{vector.model} ({vector.probe})" for vector in record.vectors}
             if record.kind == "document" and record.id in self.live:
                 self.chunks[record.source][record.id] = record.draft()
-        self.forgotten -= self.live
+        self.settled -= self.live
 
     def plan(self, document: Document) -> tuple[list[Draft], Learned]:
         """The drafts to store, which name what they take the place of."""
-        there = {chunk.id: chunk for chunk in document.chunks if chunk.id not in self.forgotten}
+        there = {chunk.id: chunk for chunk in document.chunks if chunk.id not in self.settled}
         new = {i: chunk for i, chunk in there.items() if i not in self.live}
         old = self.chunks[document.source] if document.replaces else {}
         gone = [chunk for i, chunk in old.items() if i not in there]
@@ -179,7 +183,7 @@ class _Memory:
             added=len(new),
             known=len(there) - len(new),
             replaced=len(gone),
-            forgotten=len(document.chunks) - len(there),
+            settled=len(document.chunks) - len(there),
         )
         return drafts, learned
 

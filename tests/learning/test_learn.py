@@ -32,7 +32,7 @@ def answers(folder):
 
 
 def counts(learned):
-    return learned.added, learned.known, learned.replaced, learned.forgotten
+    return learned.added, learned.known, learned.replaced, learned.settled
 
 
 def test_learning_twice_stores_once(folder):
@@ -80,6 +80,15 @@ def test_the_forgotten_stays_forgotten(folder):
         network.forget(next(r.id for r in network.records() if "oak" in r.answer))
     (learned,) = again(folder)
     assert counts(learned) == (0, 1, 0, 1) and answers(folder) == {"A sail is white."}
+
+
+def test_the_corrected_stays_corrected(folder):
+    again(folder)
+    with Network.open(folder / "knowledge.png") as network:
+        network.correct(next(r.id for r in network.records() if "oak" in r.answer), answer="Pine.")
+    assert counts(again(folder)[0]) == (0, 1, 0, 1)
+    with Network.open(folder / "knowledge.png", read_only=True) as network:
+        assert {record.answer for record in network.records()} == {"Pine.", "A sail is white."}
 
 
 def test_chats_only_grow_and_keep_their_times(folder):
