@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from pxvm.learning.characters import BREAK, CLUSTER, FILL, to_cells
@@ -14,11 +14,14 @@ from pxvm.learning.righttoleft import has_right_to_left, reorder, shape, starts_
 #: high as one of Unifont.
 PITCH = {"small": 10, "large": 15, "unifont": 18}
 BLANK = 5  # rows of an empty line
+#: Longest lines of texts that other programs wrapped.
+_WRAPPED = 130
 
 # What stands at the left of a line, as the pixels of one byte.
 PLAIN, QUESTION, CODE = 0b00000000, 0b01111000, 0b00010000
 
 _FENCE = re.compile(r" {0,3}(```|~~~)")
+_CONTINUES = re.compile(r" {0,6}(?![-*+•>|#] |\d{1,3}[.)] |[|#]|```|~~~)[^ ]")
 _HANGING = re.compile(r" *(?:[-*+•] +|\d{1,3}[.)] +|> ?)?")
 #: Signs that do not begin a line.
 _CLOSING = frozenset("、。，．！？：；）」』】〉》〕］｝”’…ー々")
@@ -87,7 +90,7 @@ def set_lines(text: str, face: str, mark: int, width: int) -> list[Line]:
     lines: list[Line] = []
     in_code = blank = False
     fenced = "```" in text or "~~~" in text
-    for paragraph in text.split("\n"):
+    for paragraph in _joined(text.split("\n"), width):
         paragraph = paragraph.rstrip(" ")
         if not paragraph or paragraph.isspace():
             if in_code or not blank:
@@ -111,6 +114,33 @@ def set_lines(text: str, face: str, mark: int, width: int) -> list[Line]:
                 lines.append(line._replace(cells=cells, clusters=clusters))
         in_code ^= fence
     return lines
+
+
+def _joined(paragraphs: list[str], width: int) -> list[str]:
+    """Joins lines of which another program made a paragraph a little wider than the column.
+
+    Otherwise every second line would hold a word or two. Such lines are recognised by each being as
+    full as the longest allows; code stays as it is.
+    """
+    if not any(width < len(paragraph) <= _WRAPPED for paragraph in paragraphs):
+        return paragraphs
+    joined: list[str] = []
+    group: list[str] = []
+    in_code = False
+    for paragraph in [*paragraphs, ""]:
+        if in_code or not (group and group[0].strip() and _CONTINUES.match(paragraph)):
+            longest = max(map(len, group), default=0)
+            full = all(
+                len(line) + 1 + len(after.split()[0]) > longest and not line.endswith("  ")
+                for line, after in pairwise(group)
+            )
+            if width < longest <= _WRAPPED and full:
+                group = [" ".join([group[0], *map(str.strip, group[1:])])]
+            joined += group
+            group = []
+        group.append(paragraph)
+        in_code ^= _FENCE.match(paragraph) is not None
+    return joined
 
 
 def as_lines(pieces: Iterable[str], clusters: list[str], face: str, mark: int) -> Iterator[Line]:

@@ -220,6 +220,35 @@ def test_list_items_hang():
     assert pixels[0:8, 16:26].any() and not pixels[10:18, :26].any() and pixels[10:18, 26:40].any()
 
 
+FULL = [
+    "The network is one growing picture that a person reads and the machine reads back: each of its",
+    "records stands there twice, as text in black on white, and above that as rows that look like",
+    "noise, which hold the exact bytes and their checksums.",
+]
+
+
+@pytest.mark.parametrize("around", ["{}", "Heading\n\n{}", "- {}"])
+def test_lines_that_another_program_wrapped_are_joined(around: str):
+    """In a column of 88 cells they would leave one or two words on every second line."""
+    text = around.format("\n  ".join(FULL) if around[0] == "-" else "\n".join(FULL))
+    assert np.array_equal(drawn(text, 496), drawn(around.format(" ".join(FULL)), 496))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [FULL[0], "Short.", *FULL[1:]],
+        [FULL[0], "- " + FULL[1]],
+        ["| " + FULL[0], "| " + FULL[1]],
+        ["```", *FULL],
+        [FULL[0] + "  ", FULL[1]],
+    ],
+)
+def test_other_lines_are_not_joined(lines: list[str]):
+    joined = drawn(" ".join(lines), 496)
+    assert not np.array_equal(drawn("\n".join(lines), 496), joined)
+
+
 def test_code_is_kept_as_it_is_behind_a_bar():
     code = "```\nif  x:\n        return   1\n```"
     pixels = drawn(code)
