@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sqlite3
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from dataclasses import astuple
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 from zlib import crc32
 
 import numpy as np
@@ -98,7 +99,7 @@ class Cache:
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
         self._token = ""
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._is_temporary = False
         self._open_pictures: dict[tuple[str, str], Vectors] = {}
 
     @property
@@ -164,10 +165,10 @@ class Cache:
             with probe.open("a"):
                 pass
         except OSError:
-            if self._temporary is not None:
+            if self._is_temporary:
                 raise
-            self._temporary = tempfile.TemporaryDirectory(prefix="pxvm-cache-")
-            self.folder = Path(self._temporary.name)
+            self.folder, self._is_temporary = Path(tempfile.mkdtemp(prefix="pxvm-cache-")), True
+            finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
     def _connect(self) -> None:
         connection = sqlite3.connect(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pxvm.learning.network import Network
 
 #: So many of the best by words, and of the best by meaning, are ranked together.
-CANDIDATES = 200
+CANDIDATES = 100
 LEXICAL_SHARE = 0.5
 #: What a neighbour's vector counts beside the record's own, by distance.
 NEIGHBOURS = {1: 0.5, 2: 0.25}
@@ -36,17 +36,18 @@ BOOST_TIME, BOOST_NAMED, BOOST_CORRECTION = 0.15, 0.06, 0.05
 #: For the newest; a record of a month earlier gets half of it.
 BOOST_NEW, BOOST_NEW_ASKED = 0.01, 0.1
 #: Taken off for each better hit of the same conversation, when a question asks for several things.
-REPEATED = 0.05
+REPEATED = 0.03
 
-STOP_WORDS = frozenset(
-    """a an and are as at be been but by can could did do does for from had has have how i if in into
-    is it its me my of on or our should so that the their them then there these they this to was we
-    were what when where which while who whom whose why will with would you your""".split()
-)
+_STOP_WORDS = """
+a an and are as at be been but by can could did do does for from had has have how i if in into is
+it its me my of on or our should so that the their them then there these they this to was we were
+what when where which while who whom whose why will with would you your
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 _ASKS_FOR_SEVERAL = re.compile(
     r"\b(how many|how often|all|every|each|list|in what ways|(what|which)( \w+)? (are|were|kinds?|"
-    r"types?|sorts?|else)|(what|which) (\w+ )?(?!is|was|has|does)\w+s (are|were|has|have|did|do|does))"
-    r"\b",
+    r"types?|sorts?|else)|(what|which) (\w+ )?(?!is|was|has|does)\w+s (are|were|has|have|did|do|"
+    r"does))\b",
     re.IGNORECASE,
 )
 _ASKS_FOR_NEW = re.compile(
