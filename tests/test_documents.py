@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-RUN = ("README.md", "CORE_VM_README.md", "SETUP.md")
+RUN = ("README.md", "CORE_VM_README.md", "SETUP.md", "docs/MEMORY_GUIDE.md")
 LINKED = (*RUN, "docs/ARCHITECTURE.md", "docs/FORMAT.md", "docs/ISA.md")
 LEFT_OUT = (".venv", ".git", "demo", "build", "dist", "tests", "__pycache__", ".*_cache")
 PRELUDE = "pip() { :; }\n"  # what is to be installed is there; a test changes no installation
@@ -36,7 +36,7 @@ EXCUSED = {
     r"(\S+/)?(python3? -m )?pip (install|download|uninstall) .*": "changes the installation",
     r"rm -rf? .*cache.*": "removes a folder of the user",
     r"pxvm debug \S+": "waits for keys",
-    r"pxvm (serve|chat|learn)\b.*": "serves until it is stopped",
+    r"pxvm (serve|chat)\b.*": "serves until it is stopped",
     r"python3? pxvm/integration/\S+.*": "needs a language model",
     r"python3? pxvm/examples/\S+.*": "takes minutes; the example has its own test",
 }
