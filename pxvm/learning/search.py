@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 #: So many of the best by words, and of the best by meaning, are ranked together.
 CANDIDATES = 100
 LEXICAL_SHARE = 0.5
+#: The average counts so many unrelated records more, since a few say little of what is usual.
+FEW = 10
+#: The best is at least so much better than the average by cosine, or small differences would count.
+LEAST_SPREAD = 0.25
 #: What a neighbour's vector counts beside the record's own, by distance.
 NEIGHBOURS = {1: 0.5, 2: 0.25}
 BOOST_TIME, BOOST_NAMED, BOOST_CORRECTION = 0.15, 0.06, 0.05
@@ -238,7 +242,7 @@ def _dense(
     pictures = cache.vectors(key, device)
     records = np.concatenate([picture.records for picture in pictures])
     scores = np.concatenate([picture.scores(query) for picture in pictures])
-    mean = float(scores.mean())
+    mean = float(scores.sum(dtype=np.int64)) / (len(scores) + FEW)
     wanted = _mask(cache, records, chosen)
     usable = scores if wanted is None else np.where(wanted, scores, np.iinfo(np.int32).min)
     best = _largest(usable, CANDIDATES)
@@ -304,6 +308,7 @@ class _Ranking:
     def _nearness(self, dense: _Dense) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(with the neighbours, alone): dense scores of the candidates, 0..1."""
         top = float(dense.of(dense.best[:1])[0]) if len(dense.best) else 1.0
+        top = max(top, dense.mean + LEAST_SPREAD)
         reach = max(NEIGHBOURS)
         pairs = self.cache.connection.execute(
             "SELECT m.sequence, r.sequence, abs(r.place - m.place) FROM json_each(?) j JOIN records"
@@ -320,7 +325,8 @@ class _Ranking:
             place = np.searchsorted(self.sequences, whose)
             np.add.at(total, place, share * _to_unit(score, dense.mean, top))
             np.add.at(weights, place, share)
-        return _to_unit(total / weights, 0.0), own
+        near = total / weights
+        return near * (own.max(initial=0.0) / max(near.max(initial=0.0), 1e-9)), own
 
     def best(self, k: int, note: str) -> list[tuple[int, float, Why]]:
         """(sequence, score, why) of the k best."""

@@ -29,6 +29,7 @@ from pxvm.core.verifier import verify
 from pxvm.models.fields import Fields
 
 FRAC = 24
+RUNS = 65_535
 #: Elements of one picture: a tensor holds at most 2**28.
 MOST_ELEMENTS = 1 << 27
 BAND = 4096
@@ -64,8 +65,12 @@ def build_vectors(
     b.tensor("scales", DType.SCALE, (count,), Role.CONSTANT, data=_scale_words(scales))
     b.tensor("vectors", DType.I8, (count, width), Role.CONSTANT, scale="scales", data=bands)
     b.tensor("scores", DType.I32, (1, count), Role.STATE, frac=FRAC)
+    b.constant("runs", RUNS)
+    b.emit("Loop", "runs", 0)
     b.emit("Quantise", "act", "query")
     b.emit("Linear", "scores", "act", "vectors")
+    b.emit("Yield")
+    b.emit("EndLoop")
     b.emit("Halt")
     b.fit()
     return b.build()
@@ -90,9 +95,13 @@ class Vectors:
         self.fields = Fields(image)
         self.device = device
         self.records: NDArray[np.int64] = self.fields["records"]
+        self._runs = 0
 
     @cached_property
     def _session(self) -> executors.Session:
+        return self._bound()
+
+    def _bound(self) -> executors.Session:
         image = self.fields.image
         return executors.executor(self.device, 1).session(image, verify(image))
 
@@ -105,9 +114,12 @@ class Vectors:
         """Dot products [n] with ``FRAC`` fraction bits, of a real query [d]."""
         wanted = np.zeros(self.fields.descriptor("query").cols)
         wanted[: len(query)] = query
-        self.fields.restart()
+        if self._runs == RUNS:
+            self.fields.restart()
+            self._session, self._runs = self._bound(), 0
         self.fields.set_real("query", wanted)
         self._session.run(None)
+        self._runs += 1
         d = self.fields.descriptor("scores")
         words: NDArray[np.int32] = tensor_words(self.fields.image, d, 0, 1)[0].view(np.int32)
         return words
