@@ -18,6 +18,7 @@ Color = tuple[int, int, int]
 
 PAPER: Color = (252, 250, 244)
 MARKER: Color = (255, 226, 92)
+_ENDING = re.compile(r"(?<=\w\w\w)(?:ies|es|s|ing|ed)$")
 _INK: Color = (24, 26, 32)
 _ZEROS = 8 - np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dtype=np.uint8)
 CELL = {"small": 5, "large": 6, "unifont": 8}
@@ -61,9 +62,12 @@ def paper(rows: Bits, scale: int, marks: Iterable[tuple[int, int, int, int]] = (
 
 
 def find_words(page: Composition, words: Iterable[str]) -> Iterator[tuple[int, int, int, int]]:
-    """The boxes (left, top, right, bottom) of words, and of longer ones that begin with them."""
+    """The boxes (left, top, right, bottom) of words, their other forms and their compounds.
+
+    These are all words that begin with one of ``words`` less an English ending.
+    """
     gap = f"[{FILL}{BREAK}]*"
-    patterns = [gap.join(map(re.escape, word)) for word in words if word]
+    patterns = [gap.join(map(re.escape, _ENDING.sub("", word))) for word in words if word]
     if not patterns:
         return
     pattern = re.compile(rf"(?<!\w)(?:{'|'.join(patterns)})\w*", re.IGNORECASE)

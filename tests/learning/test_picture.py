@@ -67,6 +67,7 @@ def test_marked_words_cover_the_word_in_the_drawn_record():
     pixels = np.unpackbits(render_record(shown), axis=1) == 0
     boxes = list(find_words(compose(shown), ["penguin"]))
     assert len(boxes) == 3
+    assert list(find_words(compose(shown), ["Penguins", "absent"])) == boxes
     for left, top, right, bottom in boxes:
         box = pixels[top:bottom, left:right]
         assert box.any() and not pixels[top:bottom, left - 2 : left].any()

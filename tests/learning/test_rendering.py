@@ -221,7 +221,7 @@ def test_list_items_hang():
 
 
 FULL = [
-    "The network is one growing picture that a person reads and the machine reads back: each of its",
+    "The network is one growing picture that a person reads, the machine reads back: each of its",
     "records stands there twice, as text in black on white, and above that as rows that look like",
     "noise, which hold the exact bytes and their checksums.",
 ]
