@@ -26,6 +26,7 @@ def draw_lines(canvas: Bits, placed: Sequence[Placing], width: int) -> None:
         placed: for each line the row of its top, the byte where its text begins, the line.
         width: bytes of the text's room; no line has more cells than fit.
     """
+    placed = [place for place in placed if place[2].cells]
     if not placed:
         return
     name = placed[0][2].face
@@ -70,7 +71,7 @@ def _draw_cells(canvas: Bits, placed: Sequence[Placing], width: int) -> None:
             top = row + ASCENT - face.ascent
             canvas[top : top + face.height, byte : byte + stop] = text
             _overlay(canvas, row, 8 * byte, line, face)
-        elif line.cells:
+        else:
             canvas[row : row + face.height, byte : byte + stop] = text
 
 

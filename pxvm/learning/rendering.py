@@ -149,7 +149,7 @@ def _geometry(width: int) -> tuple[list[int], int]:
 
 
 def _set(text: str, mark: int, room: int) -> list[Line]:
-    text = clean(text.replace("\r\n", "\n"))
+    text = clean(text.replace("\r\n", "\n")).lstrip("\n").rstrip(" \t\n")
     face = face_for(text)
     if face == "small" and mark == QUESTION and len(text) <= _LARGE:
         face = "large"

@@ -358,8 +358,13 @@ def test_a_megabyte_is_drawn(text: str):
     assert time.perf_counter() - start < 20
 
 
-@given(st.text(max_size=300), st.text(max_size=100), st.integers(2, 20))
-@settings(deadline=None)
+ANY = st.text(max_size=300) | st.text(
+    st.sampled_from("漢。 אב5(ab\n\t\x00e\u0301`~-\U0001f600✓\ue000")
+)
+
+
+@given(ANY, ANY, st.integers(2, 20))
+@settings(deadline=None, max_examples=300)
 def test_any_text_is_drawn_the_same_each_time(answer: str, query: str, width: int):
     record = Sample(answer, query, tags=(query,), source=answer, event_time=NOON)
     first = render_record(record, 64 * width)
@@ -374,6 +379,15 @@ def test_question_and_answer_differ_at_a_glance():
     assert pixels[14:29, 9:13].all(), "a bar beside the question"
     assert pixels[12:, 16:508].sum() > 1.3 * pixels[12:, 528:1020].sum(), "bold beside plain"
     assert not pixels[12:, 520:526].any(), "no bar beside the answer"
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n \n"])
+def test_empty_lines_leave_their_neighbours_alone(end: str):
+    apart = ink(render_record(Sample("", "漢字かな" + end)))
+    both = ink(render_record(Sample("plain words\n" * 12, "漢字かな" + end)))
+    words = ink(render_record(Sample("plain words\n" * 12)))
+    assert both[14:].sum() >= apart[14:].sum() + words[14:].sum() - 18 * 4
+    assert np.array_equal(drawn("漢字\n" + end), drawn("漢字"))
 
 
 def test_columns_are_of_equal_height():
