@@ -46,9 +46,8 @@ class _Widener(dict[int, str]):
     def __missing__(self, code: int) -> str:
         text = chr(code)
         if code not in self.own:
-            breaks = unicodedata.east_asian_width(text) in "WF"
             cells = self.room[unifont().columns(code) - 1]
-            text += (BREAK if breaks else FILL) * (cells - 1)
+            text += (BREAK if is_wide(text) else FILL) * (cells - 1)
         self[code] = text
         return text
 
@@ -79,15 +78,22 @@ def clean(text: str) -> str:
 
 
 def face_for(text: str) -> str:
-    """The face for cleaned text: "small", or "unifont" where that has most of its characters.
+    """The face for cleaned text: "small", or "unifont" where that has a third of its characters.
 
-    Letters beside Chinese or Devanagari are then of the same size as these.
+    Letters beside Chinese are then of the same size as these. Letters of alphabets count thrice,
+    for they stand in words with others (Vietnamese).
     """
     if text.isascii():
         return "small"
     visible = "".join(text[:_SAMPLE].split())
-    foreign = len(_outside("small").findall(visible))
-    return "unifont" if 3 * foreign > len(visible) else "small"
+    foreign = _outside("small").findall(visible)
+    weight = len(foreign) + 2 * sum(c.isalpha() and not is_wide(c) for c in foreign)
+    return "unifont" if 3 * weight > len(visible) else "small"
+
+
+def is_wide(character: str) -> bool:
+    """Whether a character is as wide as it is high (Chinese, Japanese, Korean; emoji)."""
+    return unicodedata.east_asian_width(character) in "WF"
 
 
 def to_cells(text: str, name: str) -> tuple[str, list[str]]:

@@ -137,8 +137,10 @@ def test_text_is_read_back_from_its_pixels(text: str):
     if not text or text.isspace() or text.lstrip().startswith(("```", "~~~")):
         return
     small = glyphs()[0]
-    visible = [c for c in text[:2000] if not c.isspace()]
-    face = "unifont" if 3 * sum(c not in small for c in visible) > len(visible) else "small"
+    foreign = [c for c in text if c not in small and not c.isspace()]
+    alphabetic = [c for c in foreign if c.isalpha() and unicodedata.east_asian_width(c) not in "WF"]
+    many = 3 * (len(foreign) + 2 * len(alphabetic)) > len("".join(text.split()))
+    face = "unifont" if many else "small"
     pixels = drawn(text, 1024)
     tall = face == "unifont" or any(c not in small for c in text)
     assert len(pixels) == (18 if tall else 10)
@@ -258,6 +260,15 @@ def test_code_is_kept_as_it_is_behind_a_bar():
         found = read_line(pixels[10 * number : 10 * number + 10], line, "small")
         assert all(c in candidates for c, candidates in zip(line, found, strict=True))
     assert not pixels.any()
+
+
+def test_letters_of_one_text_have_one_size():
+    for text in ("Tiếng Việt rất đẹp", "English 和中文也"):
+        assert np.array_equal(drawn(text)[:16, 16:24], glyphs()[2][text[0]])
+    for text in ("Some English words and 漢字", "Tschüß – ça va, Łódź, Ελλάδα, Россия"):
+        assert any(
+            np.array_equal(drawn(text)[y : y + 8, 16:21], glyphs()[0][text[0]]) for y in (0, 7)
+        )
 
 
 def test_marks_are_drawn_over_their_base():
