@@ -60,7 +60,7 @@ def llama_cpp_logits(path, ids):
     assert model, "llama.cpp refuses the file"
     wanted = api.llama_context_default_params()
     wanted.n_ctx = wanted.n_batch = 64
-    wanted.n_threads = 1
+    wanted.n_threads = wanted.n_threads_batch = 1
     context = api.llama_init_from_model(model, wanted)
     found = []
     for token in ids:
