@@ -6,7 +6,8 @@ when it is asked for, and from then on kept up with what is appended.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from pxvm.learning.record import ACTS, BOOKKEEPING, Record, decode
 from pxvm.learning.standing import Standing
 
 _SAVE_EVERY = 256
+_LOG = logging.getLogger(__name__)
 
 
 def decoded(page: AnyPage, place: Place) -> Record:
@@ -49,14 +51,17 @@ class Catalogue:
     def _index_path(self) -> Path:
         return self._pages.path.with_name(self._pages.path.name + ".index")
 
+    def _begin(self, directory: Directory) -> None:
+        self._directory = directory
+        self._standing, self._stood = Standing(), 0
+        self._live = (-1, self._live[1])
+        self._epoch = self._pages.epoch
+
     def directory(self) -> Directory:
         """The directory, up to date with the pages as they were at their last refresh."""
         pages = self._pages
         if self._epoch != pages.epoch:
-            self._directory = self._load() or Directory()
-            self._standing, self._stood = Standing(), 0
-            self._live = (-1, self._live[1])
-            self._epoch = pages.epoch
+            self._begin(self._load() or Directory())
         directory = self._directory
         number, behind = 1, None
         if directory.count:
@@ -98,28 +103,62 @@ class Catalogue:
 
     def standing(self) -> Standing:
         """What later records say of earlier ones."""
-        directory = self.directory()
-        flags = directory.entries["flags"][self._stood :]
-        for position in np.flatnonzero(flags & ACTS) + self._stood:
-            self._standing.take(self.read(int(position)))
+        directory, epoch = self.directory(), -1
+        while epoch != self._epoch:  # reading may find the pages exchanged, and begin anew
+            directory, epoch = self.directory(), self._epoch
+            flags = directory.entries["flags"][self._stood :]
+            for record in self.readable(np.flatnonzero(flags & ACTS) + self._stood):
+                self._standing.take(record)
         self._stood = directory.count
         return self._standing
 
     def place(self, position: int) -> tuple[AnyPage, Place]:
         """The page and the place of a record."""
-        entry = self.directory().entries[position]
+        identity = self.directory().entries[position]["id"].tobytes()
+        found = self._looked_up(position, identity)
+        if found is None:  # the page was saved by another program, or is damaged: look anew
+            self._pages.begin_again()
+            self._begin(Directory())
+            found = self._looked_up(position, identity)
+        if found is None:
+            raise FormatError(
+                f"{self._pages.path.name}: record {identity.hex()[:12]} no longer stands where it "
+                "was; run `pxvm network verify`"
+            )
+        return found
+
+    def _looked_up(self, position: int, identity: bytes) -> tuple[AnyPage, Place] | None:
+        """Where the directory says that a record is, if it is there."""
+        directory = self.directory()
+        if position >= directory.count:
+            return None
+        entry = directory.entries[position]
         page, offset = self._pages.page(int(entry["page"])), int(entry["offset"])
         header = page.header_at(offset)
-        if header is None or header.identity != entry["id"].tobytes():
-            raise FormatError(
-                f"{page.path.name}: record {int(entry['sequence'])} is damaged at {offset}; run "
-                "`pxvm network verify`"
-            )
-        return page, Place(offset, header)
+        here = header is not None and header.identity == identity == entry["id"].tobytes()
+        return (page, Place(offset, header)) if here and header is not None else None
 
     def read(self, position: int) -> Record:
         """The record at a place in the catalogue, as it was stored."""
         return decoded(*self.place(position))
+
+    def readable(self, positions: Iterable[int]) -> Iterator[Record]:
+        """The records at ``positions``; damaged ones are left out, with a warning in the log."""
+        chosen = np.fromiter(positions, np.int64)
+        numbers = self.directory().entries["sequence"][chosen].tolist()
+        epoch = self._epoch
+        for position, number in zip(chosen.tolist(), numbers, strict=True):
+            with self._pages.turn:
+                try:
+                    directory = self.directory()
+                    here = position if self._epoch == epoch else directory.at_sequence(number)
+                    if here is None:
+                        continue
+                    record = self.read(here)
+                except FormatError as error:
+                    _LOG.warning("record %d is left out: %s", number, error)
+                    continue
+            yield record
 
     def time(self, position: int) -> int:
         """When the record at a place was last stored, in microseconds."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -129,14 +130,15 @@ class Directory:
 
     def at_sequence(self, sequence: int) -> int | None:
         """Place in `entries` of the record numbered ``sequence``, or None."""
-        position = int(np.searchsorted(self.entries["sequence"], np.uint64(sequence)))
+        position = self.from_sequence(sequence)
         if position < self.count and self.entries[position]["sequence"] == sequence:
             return position
         return None
 
     def from_sequence(self, sequence: int) -> int:
         """Place in `entries` of the first record numbered ``sequence`` or higher."""
-        return int(np.searchsorted(self.entries["sequence"], np.uint64(sequence)))
+        numbers = self.entries["sequence"]  # not contiguous: NumPy's search would copy it
+        return bisect_left(range(self.count), sequence, key=numbers.__getitem__)
 
     # -- the cache file --------------------------------------------------------------------------
 

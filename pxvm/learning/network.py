@@ -21,6 +21,7 @@ from pxvm.learning.format_note import format_note
 from pxvm.learning.pages import Pages, page_bytes
 from pxvm.learning.record import (
     ACTS,
+    FORMAT_SOURCE,
     KINDS,
     Draft,
     Link,
@@ -186,17 +187,16 @@ class Network:
     def records(self, all: bool = False) -> Iterator[Record]:
         """The records in order; with ``all`` also what was forgotten, replaced, or says so.
 
+        Damaged ones are left out, with a warning in the log; `verify` names them.
         Those that count have the tags they have by now; with ``all`` each is as it was stored.
         """
         with self._turn:
             self.refresh()
             catalogue = self._catalogue
             chosen = range(catalogue.directory().count) if all else catalogue.live().tolist()
-        for position in chosen:
-            with self._turn:
-                record = catalogue.read(position)
-                shown = record if all else catalogue.standing().with_tags(record)
-            yield shown
+            standing = catalogue.standing()
+        for record in catalogue.readable(chosen):
+            yield record if all else standing.with_tags(record)
 
     def records_from(self, sequence: int) -> Iterator[Record]:
         """Every record numbered ``sequence`` or higher, as it was stored."""
@@ -204,10 +204,7 @@ class Network:
             self.refresh()
             directory = self._catalogue.directory()
             chosen = range(directory.from_sequence(sequence), directory.count)
-        for position in chosen:
-            with self._turn:
-                record = self._catalogue.read(position)
-            yield record
+        yield from self._catalogue.readable(chosen)
 
     def live_ids(self) -> set[str]:
         """The ids of the records that count."""
@@ -257,7 +254,8 @@ class Network:
         """Where every record stands, whether it counts or not: a copy, dtype `directory.ENTRY`."""
         with self._turn:
             self.refresh()
-            return self._catalogue.directory().entries.copy()
+            entries: NDArray[np.void] = self._catalogue.directory().entries.copy()
+            return entries
 
     def search(self, text: str, k: int = 10, **options: Any) -> list[Hit]:
         """The ``k`` best hits for ``text``; options as in `pxvm.learning.search.search`."""
@@ -325,6 +323,8 @@ class Network:
             for draft in batch:
                 known = chosen.get(draft.id)
                 if isinstance(draft, Record):
+                    if draft.source == FORMAT_SOURCE:
+                        continue  # every network has its own
                     together = self._joined(draft, known)
                     if together is not None:
                         chosen[draft.id] = together

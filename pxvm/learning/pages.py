@@ -137,6 +137,10 @@ class Pages:
         self.last = max([1, *numbers])
         self._identity = identity
 
+    def begin_again(self) -> None:
+        """Opens everything anew."""
+        self._begin(self.files.identity(self.path))
+
     def _last_was_exchanged(self) -> bool:
         """Looks at the end of the last page; whether it is another file by now, or not ours."""
         page = self.page(self.last)
@@ -235,7 +239,7 @@ class Pages:
         previous = next(page.places()).header.previous
         data = whole_page(pieces, previous, self.last, self.generation)
         self.write_whole(page.path, data)
-        self._begin(self.files.identity(self.path))
+        self.begin_again()
 
     def room(self, page_rows: int) -> int:
         """How many rows the last page can still take."""

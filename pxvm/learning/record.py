@@ -75,14 +75,14 @@ class Vector:
         if not np.isfinite(self.scale):
             raise RecordError(f"vector of {self.model!r}: scale {self.scale} is not finite")
 
-    def _key(self) -> tuple[str, str, float, bytes]:
+    def key(self) -> tuple[str, str, float, bytes]:
         return self.model, self.probe, float(self.scale), self.values.tobytes()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vector) and self._key() == other._key()
+        return isinstance(other, Vector) and self.key() == other.key()
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        return hash(self.key())
 
 
 def to_microseconds(moment: datetime, name: str = "time") -> int:
@@ -117,7 +117,8 @@ def _text(value: object, name: str) -> str:
 class Draft:
     """What is to be stored. Raises `RecordError` when a field cannot be kept exactly.
 
-    ``tags`` become sorted and unique; ``event_time`` is aware and becomes UTC.
+    ``tags``, ``links`` and ``vectors`` become sorted and unique; ``event_time`` has a zone and
+    becomes UTC.
     """
 
     query: str
@@ -142,8 +143,8 @@ class Draft:
                 raise RecordError(f"tag {tag!r} is empty or has spaces at its ends or line breaks")
         set_field = object.__setattr__
         set_field(self, "tags", tuple(sorted(set(self.tags))))
-        set_field(self, "links", tuple(Link(*link) for link in self.links))
-        set_field(self, "vectors", tuple(self.vectors))
+        set_field(self, "links", tuple(sorted({Link(*link) for link in self.links})))
+        set_field(self, "vectors", tuple(sorted(set(self.vectors), key=Vector.key)))
         for link in self.links:
             if link.relation not in RELATIONS:
                 raise RecordError(
@@ -314,14 +315,11 @@ def join(records: Sequence[Record]) -> Record:
     The number is the smallest; a merge renumbers anyway.
     """
     first = min(records, key=lambda r: (r.record_time, r.sequence))
-    if len(records) == 1:
-        return first
     times = sorted({moment for r in records for moment in r.times})
-    vectors = {v._key(): v for r in records for v in r.vectors}
     values = {f.name: getattr(first, f.name) for f in fields(Draft)} | {
         "model": max(r.model for r in records),
-        "links": tuple(sorted({link for r in records for link in r.links})),
-        "vectors": tuple(vectors[key] for key in sorted(vectors)),
+        "links": tuple(link for r in records for link in r.links),
+        "vectors": tuple(vector for r in records for vector in r.vectors),
     }
     return Record(
         **values,
