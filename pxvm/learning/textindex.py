@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Neighbours on each side whose words are indexed with a record, and at most so many words.
 REACH, WORDS = 2, 48
-#: Records without a source belong together when they happened within this time, in microseconds.
+#: Records without a source that say when or who belong together within this time, in microseconds.
 TOGETHER = 3_600 * 1_000_000
 
 SCHEMA = """
@@ -87,7 +87,9 @@ class TextIndex:
         db, identity = self.connection, bytes.fromhex(record.id)
         moment = to_microseconds(record.event_time or record.times[-1])
         db.execute("UPDATE records SET live = 0 WHERE id = ?", (identity,))
-        conversation = self._conversation(record, moment)
+        match = _SPEAKER.match(record.answer) or _SPEAKER.match(record.query)
+        speaker = match[1].lower() if match else ""
+        conversation = self._conversation(record, moment, speaker)
         place = 0
         if conversation is not None:
             db.execute(
@@ -97,22 +99,21 @@ class TextIndex:
                 "SELECT size FROM conversations WHERE conversation = ?", (conversation,)
             ).fetchone()
             place = size - 1
-        speaker = _SPEAKER.match(record.answer) or _SPEAKER.match(record.query)
         db.execute(
             "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)",
             (record.sequence, identity, record.kind, record.source, moment,
-             speaker[1].lower() if speaker else "", conversation, place),
+             speaker, conversation, place),
         )  # fmt: skip
         db.executemany(
             "INSERT INTO tags VALUES (?, ?)", [(record.sequence, tag) for tag in record.tags]
         )
         return conversation, _Member(record.sequence, place, record, record.tags)
 
-    def _conversation(self, record: Record, moment: int) -> int | None:
-        """Records of one source belong together, and those of one time that have no source."""
+    def _conversation(self, record: Record, moment: int, speaker: str) -> int | None:
+        """Records of one source belong together; without one, those that follow each other."""
         db, source = self.connection, record.source
         if not source:
-            if record.event_time is None:
+            if record.event_time is None and not speaker:
                 return None
             row = db.execute(
                 "SELECT conversation, moment, source FROM records ORDER BY sequence DESC LIMIT 1"
