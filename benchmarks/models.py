@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from benchmarks.decode import load_peer, timed
 from pxvm.core.errors import PxvmError
 from pxvm.models.checkpoint import open_checkpoint
 from pxvm.models.download import fetch
+from pxvm.models.generation import Sampling
 from pxvm.models.importer import import_model
 from pxvm.models.llama import set_tokens
 from pxvm.models.model import Model
@@ -92,9 +92,18 @@ class Peer:
     def loss(self, ids: Sequence[int]) -> float:
         """Negative log-likelihood in nats of all tokens but the first."""
         self.place(0)
+        batch = self.api.llama_batch_init(len(ids), 0, 1)
+        batch.n_tokens = len(ids)
+        for i, token in enumerate(ids):
+            batch.token[i], batch.pos[i], batch.logits[i] = token, i, 1
+            batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
+        if self.api.llama_decode(self.context, batch):
+            raise RuntimeError("llama_decode failed")
         total = 0.0
-        for token, target in pairwise(ids):
-            total += loss(self.feed([token]), target)
+        for i, target in enumerate(ids[1:]):
+            row = self.api.llama_get_logits_ith(self.context, i)
+            total += loss(np.ctypeslib.as_array(row, (self.vocab,)), target)
+        self.api.llama_batch_free(batch)
         return total
 
     def decode(self, position: int) -> None:
@@ -167,7 +176,7 @@ def answers(model: Model, peer: Peer) -> tuple[list[int], int, list[str]]:
         peer.place(0)
         theirs = peer.feed(ids)
         common = 0
-        for token in model.generator.answer(ids, model_sampling()):
+        for token in model.generator.answer(ids, Sampling()):
             other = int(theirs.argmax())
             if token != other:
                 mine = model.fields.real("logits")[0]
@@ -187,12 +196,6 @@ def answers(model: Model, peer: Peer) -> tuple[list[int], int, list[str]]:
     return lengths, agreed, parted
 
 
-def model_sampling() -> Any:
-    from pxvm.models.generation import Sampling
-
-    return Sampling(max_tokens=ANSWER)
-
-
 def script(source: str, path: Path) -> float:
     """The number that a new process prints."""
     root = str(Path(__file__).resolve().parents[1])
@@ -202,55 +205,75 @@ def script(source: str, path: Path) -> float:
 
 
 def chat_model(console: Console, folder: Path, rounds: int) -> None:
-    """The table of SmolLM2."""
+    """The tables of SmolLM2."""
     gguf = fetch("smollm2", folder, lambda *_: None)
     path = folder / "smollm2.pxi"
     seconds, _ = timed(lambda: import_model(gguf, path))
-    parameters = open_checkpoint(gguf).parameters
-    table = Table(title=f"SmolLM2-135M, {THREADS} threads (load {os.getloadavg()[0]:.1f})")
-    for column in ("what", "pxvm", "llama.cpp", "ratio", "aim"):
-        table.add_column(column, justify="left" if column == "what" else "right")
-    size = path.stat().st_size
-    table.add_row("import", f"{seconds:.1f} s", "", "", "")
-    table.add_row("bytes a parameter", f"{size / parameters:.3f}",
-                  f"{gguf.stat().st_size / parameters:.3f}", "", "1.05")  # fmt: skip
-    opened = in_turns(
-        lambda: next(iter(Model.open(path, threads=THREADS).generate("The", stream=True))),
-        lambda: _first(gguf), rounds=rounds,
-    )  # fmt: skip
-    table.add_row("open to first token", f"{opened[0][0]:.3f} s", f"{opened[1][0]:.3f} s",
-                  f"{opened[1][1]:.2f}", "1x")  # fmt: skip
-    table.add_row("the same, new process", f"{script(START, path):.2f} s", "", "", "")
-    peak = script(MEMORY, path) * 1024
-    table.add_row("peak memory over the file", f"{(peak - size) / 1e6:.0f} MB", "", "", "150 MB")
+    console.print(f"imported in {seconds:.1f} s")
+    console.print(sizes(gguf, path, rounds))
     peer, model = Peer(gguf), Model.open(path, threads=THREADS, context=CONTEXT)
-    for name, ours, theirs, count, aim in (
-        ("decode tok/s", lambda: decode(model, 0), lambda: peer.decode(0), STEPS, "2x"),
-        (f"decode tok/s after {FAR}", lambda: decode(model, FAR), lambda: peer.decode(FAR), STEPS,
-         "1.5x"),
-        (f"prompt of {PROMPT} tok/s", lambda: prompt(model), peer.prompt, PROMPT, "2x"),
-    ):  # fmt: skip
-        if "after" in name:
-            ids = random_tokens(FAR)
-            place(model, 0)
-            model.generator.feed(ids)
-            peer.place(0)
-            peer.feed(ids)
-        (a, _), (b, ratio) = in_turns(ours, theirs, rounds=rounds)
-        table.add_row(name, f"{count / a:.0f}", f"{count / b:.0f}", f"{ratio:.2f}", aim)
-    text = TEXT.read_text(encoding="utf-8")
-    ids = model.tokenizer.encode(text)
-    ours_loss, count = model.score(text)
-    a, b = (np.exp(x / count) for x in (ours_loss, peer.loss(ids)))
-    table.add_row(f"perplexity over {count} tokens", f"{a:.3f}", f"{b:.3f}", f"{a / b:.4f}", "1.01")
-    lengths, agreed, parted = answers(model, peer)
-    same = f"mean {np.mean(lengths):.1f}", f"{agreed} of {len(lengths)} whole"
-    table.add_row(f"greedy answers in common, of {ANSWER} tokens", *same, "", "")
-    console.print(table)
-    console.print("where answers part, the two candidates' logits:", markup=False)
+    console.print(speed(model, peer, rounds))
+    console.print(quality(model, peer))
+    lengths, whole, parted = answers(model, peer)
+    console.print(f"greedy answers of up to {ANSWER} tokens: {whole} of {len(lengths)} the same")
+    console.print(f"tokens in common: {lengths}; where answers part, the two candidates' logits:")
     for line in parted:
         console.print(line, markup=False, highlight=False)
     peer.close()
+
+
+def table_of(title: str) -> Table:
+    table = Table(title=f"{title}, {THREADS} threads (load {os.getloadavg()[0]:.1f})")
+    for column in ("what", "pxvm", "llama.cpp", "ratio", "aim"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    return table
+
+
+def sizes(gguf: Path, path: Path, rounds: int) -> Table:
+    """Bytes, start, memory."""
+    table, size = table_of("SmolLM2-135M: size and start"), path.stat().st_size
+    parameters = open_checkpoint(gguf).parameters
+    each = (f"{p.stat().st_size / parameters:.3f}" for p in (path, gguf))
+    table.add_row("bytes a parameter", *each, "", "1.05")
+    (ours, _), (theirs, ratio) = in_turns(
+        lambda: next(iter(Model.open(path, threads=THREADS).generate("The", stream=True))),
+        lambda: _first(gguf), rounds=rounds,
+    )  # fmt: skip
+    table.add_row("open to first token, s", f"{ours:.3f}", f"{theirs:.3f}", f"{ratio:.2f}", "1x")
+    table.add_row("the same, new process, s", f"{script(START, path):.2f}", "", "", "")
+    peak = script(MEMORY, path) * 1024
+    table.add_row("peak memory over the file, MB", f"{(peak - size) / 1e6:.0f}", "", "", "150")
+    return table
+
+
+def speed(model: Model, peer: Peer, rounds: int) -> Table:
+    """Tokens a second."""
+    table = table_of("SmolLM2-135M: tokens a second")
+    kinds = (
+        ("decode", lambda: decode(model, 0), lambda: peer.decode(0), STEPS, "2x"),
+        (f"decode after {FAR}", lambda: decode(model, FAR), lambda: peer.decode(FAR), STEPS,
+         "1.5x"),
+        (f"prompt of {PROMPT}", lambda: prompt(model), peer.prompt, PROMPT, "2x"),
+    )  # fmt: skip
+    for name, ours, theirs, count, aim in kinds:
+        if "after" in name:
+            place(model, 0)
+            model.generator.feed(random_tokens(FAR), answer=False)
+            peer.place(0)
+            peer.feed(random_tokens(FAR))
+        (a, _), (b, ratio) = in_turns(ours, theirs, rounds=rounds)
+        table.add_row(name, f"{count / a:.0f}", f"{count / b:.0f}", f"{ratio:.2f}", aim)
+    return table
+
+
+def quality(model: Model, peer: Peer) -> Table:
+    """Perplexity of the varied text, each token given all before it."""
+    table, text = table_of("SmolLM2-135M: quality"), TEXT.read_text(encoding="utf-8")
+    total, count = model.score(text)
+    a, b = (np.exp(x / count) for x in (total, peer.loss(model.tokenizer.encode(text))))
+    name = f"perplexity over {count} tokens"
+    table.add_row(name, f"{a:.3f}", f"{b:.3f}", f"{a / b:.4f}", "1.01")
+    return table
 
 
 def _first(path: Path) -> None:
@@ -320,7 +343,7 @@ def embedder(console: Console, folder: Path, rounds: int) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Print both tables."""
     quick = "--quick" in (sys.argv[1:] if arguments is None else arguments)
-    console, rounds = Console(width=150), 3 if quick else 7
+    console, rounds = Console(width=120), 3 if quick else 7
     try:
         import llama_cpp  # noqa: F401
         import onnx  # noqa: F401
