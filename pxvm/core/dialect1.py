@@ -170,13 +170,13 @@ def _runs(start: int, count: int, width: int) -> tuple[tuple[int, int, int], ...
 def tensor_region(d: Descriptor, width: int, name: str) -> Region:
     """The pixels of a tensor and what they mean as real numbers."""
     x, y, words = d.start % width, d.start // width, d.row_words
-    spans = []
-    if d.per:
+    spans, rows, per = [], d.rows, d.per
+    if per:
         for number in range(d.image_rows(width)):
-            used = min(d.per, d.rows - number * d.per)
+            used = min(per, rows - number * per)
             spans.append((y + number, x, x + used * words))
     else:
-        for row in range(d.rows):
+        for row in range(rows):
             spans += _runs(d.row_start(row, width), words, width)
     encoding = f"{d.dtype.name} {d.role.name.lower()}"
     return Region(name, "tensor", encoding, d.extents, tuple(spans), partial(_real, d))

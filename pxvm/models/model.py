@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
@@ -82,10 +83,18 @@ class Model:
         finish: why the last answer ended: "stop" or "length"; None while it is under way.
     """
 
-    def __init__(self, image: Image, *, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        image: Image,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        tokenizer: Future[Tokenizer] | None = None,
+    ) -> None:
         self.image, self.device, self.threads = image, device, threads
         self.fields = _named(image, verify(image))
         self.kind = _kind(self.fields)
+        self._tokenizer = tokenizer
         self.finish: str | None = None
 
     @classmethod
@@ -116,7 +125,11 @@ class Model:
         else:
             limit = fields.descriptor("rope").rows
             wanted = {"context": min(context or limit, limit), "prompt": min(PROMPT, limit)}
-        return cls(resize(path, **wanted), device=device, threads=threads)
+        loading = ThreadPoolExecutor(1)  # reading a vocabulary takes as long as all the rest
+        tokenizer = loading.submit(load_tokenizer, fields)
+        loading.shutdown(wait=False)
+        opened = resize(path, **wanted)
+        return cls(opened, device=device, threads=threads, tokenizer=tokenizer)
 
     @classmethod
     def resume(
@@ -138,7 +151,7 @@ class Model:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the picture carries."""
-        return load_tokenizer(self.fields)
+        return self._tokenizer.result() if self._tokenizer else load_tokenizer(self.fields)
 
     @cached_property
     def generator(self) -> Generator:
