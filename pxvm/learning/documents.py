@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pxvm.core.errors import PxvmError
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.readers.blocks import Block, pack
 from pxvm.learning.readers.chats import Exchange, read_chat
@@ -93,9 +94,11 @@ def read_documents(
 
     Raises:
         UnreadableError: a named file is binary, damaged or needs a parser that is not installed.
-        OSError: a named file does not exist or may not be read.
+        FileNotFoundError: a path does not exist.
+        RecordError: a tag cannot be one.
     """
     named, home = list(paths), network.resolve().parent
+    tags = Draft("", "", tags=tuple(tags)).tags
     for found in find_files(named):
         if isinstance(found, Skipped):
             yield found
@@ -104,7 +107,7 @@ def read_documents(
             continue
         try:
             yield read_document(found, source_of(found, home), tags)
-        except (UnreadableError, OSError) as error:
+        except (PxvmError, OSError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             if found in named:
                 raise UnreadableError(f"{found}: {reason}") from error
@@ -190,6 +193,8 @@ def _parsed(reader: Callable[..., list[Block]], content: object) -> list[Block]:
         return reader(content)
     except ImportError as error:
         raise UnreadableError(f"reading it needs {error.name}: {INSTALL}") from error
+    except RecursionError:
+        raise UnreadableError("nested too deeply") from None
 
 
 def _document(path: str, source: str, blocks: list[Block], tags: Iterable[str]) -> Document:

@@ -1,10 +1,12 @@
 """Files to chunks: whatever is in a file is in its chunks, cut where its author would cut."""
 
+import contextlib
 import itertools
 import json
 import os
 from datetime import datetime, timezone
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +23,7 @@ from pxvm.learning.documents import (
     read_documents,
     source_of,
 )
-from pxvm.learning.errors import UnreadableError
+from pxvm.learning.errors import RecordError, UnreadableError
 from pxvm.learning.exchange import write_records
 from pxvm.learning.readers.blocks import OVERLAP, SLACK, TARGET, WHOLE, Block, pack, size
 from pxvm.learning.readers.chats import read_chat
@@ -578,6 +580,37 @@ def test_found_files_that_cannot_be_read_are_skipped_and_named_ones_are_errors(f
         list(read_documents([folder / "picture.png"], folder / "knowledge.png"))
     with pytest.raises(FileNotFoundError):
         list(read_documents([folder / "nothing"], folder / "knowledge.png"))
+
+
+def test_an_endless_line_is_torn_in_no_time():
+    start = monotonic()
+    line = "word " * 2_000_000
+    chunks = [text for _, text in pack([Block(line, whole=True)])]
+    assert sum(text.count("word") for text in chunks) == 2_000_000
+    assert monotonic() - start < 10
+
+
+def test_what_no_record_can_hold_is_skipped_and_a_bad_tag_refused(tmp_path):
+    turns = [{"question": "a", "answer": "b" * (17 << 20)}]
+    (tmp_path / "chat.json").write_text(json.dumps(turns))
+    (skipped,) = read_documents([tmp_path], tmp_path / "knowledge.png")
+    assert "over the limit" in skipped.reason
+    with pytest.raises(RecordError, match="tag"):
+        list(read_documents([tmp_path], tmp_path / "knowledge.png", [" "]))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        (".html", "<div>" * 5_000 + "a"),
+        (".py", "".join(f"{' ' * n}if {n}:\n\n" for n in range(3_000))),
+        (".md", "> " * 5_000 + "a"),
+        (".json", "[" * 200_000),
+    ],
+)
+def test_deep_nesting_is_read_or_refused(suffix, text):
+    with contextlib.suppress(UnreadableError):
+        read_content(text.encode(), f"deep{suffix}", "deep")
 
 
 def test_sources_do_not_depend_on_where_one_stands(folder, monkeypatch):

@@ -101,11 +101,11 @@ def sentences(text: str) -> list[str]:
 def words(text: str, room: int) -> Iterator[str]:
     """A text cut behind spaces, or anywhere where there are none, into parts of at most ``room``
     bytes; joined they are the text again."""
-    while size(text) > room:
-        end = len(text.encode()[:room].decode(errors="ignore"))
-        space = max(text.rfind(" ", 1, end), text.rfind("\n", 1, end)) + 1
-        end = space or end
-        yield text[:end]
-        text = text[end:]
-    if text:
-        yield text
+    start = 0
+    while start < len(text):
+        part = text[start : start + room].encode()[:room].decode(errors="ignore")
+        if start + len(part) < len(text):
+            space = max(part.rfind(" "), part.rfind("\n")) + 1
+            part = part[: space or len(part)]
+        yield part
+        start += len(part)

@@ -11,6 +11,7 @@ import re
 
 from pxvm.learning.readers.blocks import SLACK, TARGET, Block, size
 
+DEEPEST = 80  # columns of indentation up to which code is split
 SMALL = 300  # neighbours below this many bytes share a chunk
 
 C_LIKE = (
@@ -68,7 +69,7 @@ def split(
 ) -> list[Block]:
     """Blocks of some lines that stand under ``path``; ``above`` is the indentation of that."""
     level = min((i for i in map(indentation, filter(str.strip, lines)) if i > above), default=None)
-    if level is None:
+    if level is None or level > DEEPEST:
         text = "\n".join(lines).strip("\n").rstrip()
         return [Block(text, path, whole=True)] if text else []
     blocks: list[Block] = []
