@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 #: So many of the best by words, and of the best by meaning, are ranked together.
 CANDIDATES = 100
+#: Terms of a question at most, and records that their words may stand in, counted for each term:
+#: what more common words add is little, and scoring them takes long.
+MOST_TERMS, MOST_ROWS = 64, 10_000
 LEXICAL_SHARE = 0.5
 #: The average counts so many unrelated records more, since a few say little of what is usual.
 FEW = 10
@@ -43,9 +46,9 @@ BOOST_NEW, BOOST_NEW_ASKED = 0.01, 0.1
 REPEATED = 0.03
 
 _STOP_WORDS = """
-a an and are as at be been but by can could did do does for from had has have how i if in into is
-it its me my of on or our should so that the their them then there these they this to was we were
-what when where which while who whom whose why will with would you your
+a am an and are as at be been but by can could did do does for from had has have he her him his how
+i if in into is it its me my of on or our she should so that the their them then there these they
+this to us was we were what when where which while who whom whose why will with would you your
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 _ASKS_FOR_SEVERAL = re.compile(
@@ -199,18 +202,36 @@ def _lexical(cache: Cache, text: str, chosen: _Filter | None) -> dict[int, float
     terms = [word for word in words if word not in STOP_WORDS] or list(words)
     if not terms:
         return {}
+    terms = _telling(cache, terms[:MOST_TERMS])
     condition = "rowid NOT IN (SELECT sequence FROM records WHERE NOT live)"
     if chosen is not None:
         condition = f"rowid IN (SELECT sequence FROM records WHERE live AND {chosen.condition})"
     rows = cache.connection.execute(
         f"SELECT rowid, -rank FROM text WHERE text MATCH ? AND {condition} ORDER BY rank LIMIT ?",
         (
-            " OR ".join(f'"{term}"' for term in terms[:64]),
+            " OR ".join(f'"{term}"' for term in terms),
             *(chosen.parameters if chosen else ()),
             CANDIDATES,
         ),
     )
     return dict(rows.fetchall())
+
+
+def _telling(cache: Cache, terms: Sequence[str]) -> list[str]:
+    """The rarest terms, so many that not more than MOST_ROWS places have to be scored."""
+    question = "SELECT count(*) FROM (SELECT 1 FROM text WHERE text MATCH ? LIMIT ?)"
+    rows = {}
+    for term in terms:
+        asked = (f'"{term}"', MOST_ROWS + 1)
+        (rows[term],) = cache.connection.execute(question, asked).fetchone()
+    kept: list[str] = []
+    total = 0
+    for term in sorted(terms, key=lambda term: rows[term]):
+        total += rows[term]
+        if kept and total > MOST_ROWS:
+            break
+        kept.append(term)
+    return kept
 
 
 def _dense(
