@@ -21,6 +21,7 @@ from pxvm.cpu.memory import (
     jit,
     last_word,
     load,
+    max_of,
     multiply_scales,
     part,
     quantise_row,
@@ -84,7 +85,7 @@ def _scores(
     rescale_many(totals, 128 * minus, m, e, scales, 16, n, s)
     for j in range(n):
         s[j] = min(max(s[j], np.int64(-2147483648)), np.int64(2147483647))
-    return s[:n].max()
+    return max_of(s, n)
 
 
 @jit

@@ -33,7 +33,7 @@ from pxvm.core.tensor import (
 )
 
 if TYPE_CHECKING:
-    from pxvm.cpu.memory import Context
+    from pxvm.cpu.context import Context
 
 MAX_THREADS = 64
 
@@ -136,9 +136,10 @@ class Session:
         made = int(self.loop.run(self.context, state, 0, limit))
         for other in others:
             other.result()
-        self.context.sync[:] = 0
-        counted = self.context.counters.sum(axis=0)
-        self.context.counters[:] = 0
+        self.context.arrays["sync"][:] = 0
+        counters = self.context.arrays["counters"]
+        counted = counters.sum(axis=0)
+        counters[:] = 0
         for word, count in ((State.SATURATIONS, counted[0]), (State.CLAMPS, counted[1])):
             state[word] = (state[word] + count) & 0x7FFFFFFF
         words = (state & 0xFFFFFFFF).astype(np.uint32)
@@ -164,7 +165,7 @@ def _row(d: Descriptor, width: int) -> list[int]:
 
 def _context(image: Image, network: Network, threads: int, vnni: bool | None) -> Context:
     from pxvm.cpu.intrinsics import HAVE_VNNI, TILE
-    from pxvm.cpu.memory import Context
+    from pxvm.cpu.context import Context
 
     height, width = image.shape[:2]
     view = image.view("<i4")[..., 0]
@@ -191,21 +192,21 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
     padded = [(d.rows * 2 + TILE) * (d.cols + 64) for d in acts]
     config = [width, stride, threads, HAVE_VNNI if vnni is None else vnni and HAVE_VNNI]
     return Context(
-        flat,
-        flat_bytes,
-        tensors,
-        params,
-        np.ascontiguousarray(network.code),
-        match,
-        np.array(config, np.int64),
-        EXP2,
-        np.zeros((threads, 4, max(longest + 64, 1024)), np.int64),
-        np.zeros((threads, max(64 * packed, 6 * longest) + 1024), np.int8),
-        np.zeros((threads, 1024), np.int32),
-        np.zeros(max([64, *padded]), np.int8),
-        np.zeros(2 * max([1, *(d.rows for d in acts)]), np.int64),
-        np.zeros(64, np.int64),
-        np.zeros((threads, 8), np.int64),
+        words=flat,
+        bytes=flat_bytes,
+        tensors=tensors,
+        params=params,
+        code=np.ascontiguousarray(network.code),
+        match=match,
+        config=np.array(config, np.int64),
+        exp2=EXP2,
+        rows=np.zeros((threads, 4, max(longest + 64, 1024)), np.int64),
+        bits=np.zeros((threads, max(64 * packed, 6 * longest) + 1024), np.int8),
+        tile=np.zeros((threads, 1024), np.int32),
+        planes=np.zeros(max([64, *padded]), np.int8),
+        sums=np.zeros(2 * max([1, *(d.rows for d in acts)]), np.int64),
+        sync=np.zeros(64, np.int64),
+        counters=np.zeros((threads, 8), np.int64),
     )
 
 

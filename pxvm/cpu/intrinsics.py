@@ -197,26 +197,26 @@ def _vnni_tile(typingctx: Any, weight: Any, rows: Any, stride: Any, quads: Any, 
 
 if HAVE_VNNI:
 
-    @njit(cache=True, nogil=True)
+    @njit(cache=True, nogil=True, _nrt=False)
     def vnni_dot(weight: int, low: int, high: int, size: int) -> int:
         """See ``_vnni_dot2``; addresses of bytes, ``high`` 0 where there is one plane."""
         if high == 0:
             return _vnni_dot1(weight, low, size, size % 64)
         return _vnni_dot2(weight, low, high, size, size % 64)
 
-    @njit(cache=True, nogil=True)
+    @njit(cache=True, nogil=True, _nrt=False)
     def vnni_tile(weight: int, rows: int, stride: int, quads: int, out: int) -> None:
         """See ``_vnni_tile``; addresses of bytes."""
         _vnni_tile(weight, rows, stride, quads, out)
 
 else:
 
-    @njit(cache=True, nogil=True)
+    @njit(cache=True, nogil=True, _nrt=False)
     def vnni_dot(weight: int, low: int, high: int, size: int) -> int:
         """Never called: the switch is off where the processor has no VNNI."""
         return 0
 
-    @njit(cache=True, nogil=True)
+    @njit(cache=True, nogil=True, _nrt=False)
     def vnni_tile(weight: int, rows: int, stride: int, quads: int, out: int) -> None:
         """Never called: the switch is off where the processor has no VNNI."""
 
@@ -225,13 +225,13 @@ if os.name == "posix":
     sched_yield = types.ExternalFunction("sched_yield", types.int32())
 else:
 
-    @njit(cache=True)
+    @njit(cache=True, _nrt=False)
     def sched_yield() -> int:
         """Keep spinning where there is no such call."""
         return 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def barrier(sync: Any, threads: int) -> None:
     """Wait until every thread is here. ``sync``: int64, arrivals at 0, generation at 8."""
     if threads == 1:

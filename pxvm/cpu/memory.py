@@ -1,6 +1,6 @@
 """Tensors in the image's memory, and the integer primitives, compiled.
 
-A ``Context`` holds everything that the kernels share. Words are addressed by their index into
+A ``Context`` (see ``context``) holds everything that the kernels share. Words are addressed by their index into
 ``words``, the image's memory as int32 with padded rows included; rows of a tensor are loaded into
 and stored from int64 buffers, which hides whether they wrap. The arithmetic mirrors
 ``pxvm.core.integer`` line by line.
@@ -8,12 +8,12 @@ and stored from int64 buffers, which hides whether they wrap. The arithmetic mir
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-jit = njit(cache=True, nogil=True, inline="never", error_model="numpy")
+jit = njit(cache=True, nogil=True, inline="never", error_model="numpy", _nrt=False)
 
 # Columns of ``Context.tensors``.
 DTYPE, ROWS, COLS, ROW_WORDS, X, Y, PER, FRAC, SCALE, BIAS, LENGTH, ROLE, SPAN, E0, E1 = range(15)
@@ -24,26 +24,6 @@ WIDTH, STRIDE, THREADS, VNNI = range(4)
 SATURATIONS, CLAMPS = range(2)
 WIDE = 1 << 33
 I8, I16, I32, SCALES, ACT1, ACT2, RGBA = range(1, 8)
-
-
-class Context(NamedTuple):
-    """Arrays that every kernel gets."""
-
-    words: Any  # int32: the image's memory
-    bytes: Any  # uint8: the same memory
-    tensors: Any  # int64 (descriptors, COLUMNS)
-    params: Any  # int64 (descriptors, 9)
-    code: Any  # uint8 (instructions, 4)
-    match: Any  # int64 (instructions,): EndLoop of each Loop
-    config: Any  # int64
-    exp2: Any  # int64 (257,)
-    rows: Any  # int64 (threads, 4, columns): row buffers
-    bits: Any  # int8 (threads, bytes): byte buffers
-    tile: Any  # int32 (threads, 1024)
-    planes: Any  # int8: activations of a whole instruction, shared
-    sums: Any  # int64: their sums, shared
-    sync: Any  # int64: the barrier
-    counters: Any  # int64 (threads, 8)
 
 
 @jit
@@ -224,6 +204,24 @@ def store_activation(c: Any, d: int, row: int, q: Any, first: int, m: int, e: in
         if two:
             word = wrapped(c, d, start, (cols + i) >> 2)
             c.bytes[4 * word + (i & 3)] = np.uint8(((v >> 8) + 128) & 255)
+
+
+@jit
+def sum_of(v: Any, n: int) -> int:
+    """Sum of v[:n]."""
+    total = np.int64(0)
+    for i in range(n):
+        total += v[i]
+    return total
+
+
+@jit
+def max_of(v: Any, n: int) -> int:
+    """Largest of v[:n], n at least 1."""
+    top = v[0]
+    for i in range(n):
+        top = max(top, v[i])
+    return top
 
 
 @jit

@@ -53,7 +53,8 @@ def transpose(c: Any, tid: int, out: int, x: int, a: int) -> None:
     """Transpose."""
     axes = c.params[a]
     extents = c.tensors[x, E0 : E0 + 4]
-    strides = np.ones(4, np.int64)
+    strides = c.rows[tid, 0]
+    strides[3] = 1
     for axis in range(2, -1, -1):
         strides[axis] = strides[axis + 1] * extents[axis + 1]
     number = np.int64(0)

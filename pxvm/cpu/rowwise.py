@@ -24,6 +24,7 @@ from pxvm.cpu.memory import (
     jit,
     linked_word,
     load,
+    max_of,
     load_i16,
     load_part,
     load_signed,
@@ -41,6 +42,7 @@ from pxvm.cpu.memory import (
     store,
     store_activation,
     store_part,
+    sum_of,
     used_rows,
     wrapped,
 )
@@ -121,7 +123,7 @@ def dot(c: Any, tid: int, out: int, a: int, b: int) -> None:
         load(c, a, t, x)
         load(c, b, t, y)
         _multiply(x, y, n, shift)
-        put(c, row_at(c, out, t), x[:n].sum(), tid)
+        put(c, row_at(c, out, t), sum_of(x, n), tid)
 
 
 @jit
@@ -212,7 +214,7 @@ def norm(c: Any, tid: int, out: int, x: int, w: int, centred: bool) -> None:
     for t in range(first, last):
         load(c, x, t, v)
         if centred:
-            mean = (2 * v[:n].sum() + n) // (2 * n)
+            mean = (2 * sum_of(v, n) + n) // (2 * n)
             for i in range(n):
                 v[i] -= mean
         largest = np.int64(0)
@@ -232,7 +234,9 @@ def norm(c: Any, tid: int, out: int, x: int, w: int, centred: bool) -> None:
                 v[i] = rescale(v[i], m, e + out_frac - w_frac)
             if c.tensors[w, BIAS] >= 0:
                 load_words(c, c.tensors[w, BIAS], 0, n, c.rows[tid, 2])
-                v[:n] += c.rows[tid, 2, :n]
+                bias = c.rows[tid, 2]
+                for i in range(n):
+                    v[i] += bias[i]
             store(c, out, t, v, tid)
         else:
             bits = 7 if c.tensors[out, DTYPE] == ACT1 else 14
@@ -270,7 +274,7 @@ def softmax(c: Any, tid: int, out: int, x: int) -> None:
     first, last = part(used_rows(c, x), tid, c.config[THREADS])
     for t in range(first, last):
         load(c, x, t, v)
-        top = v[:n].max()
+        top = max_of(v, n)
         total = np.int64(0)
         for i in range(n):
             d = shift_round((top - v[i]) * LOG2E, c.tensors[x, FRAC])
@@ -301,11 +305,11 @@ def reduce(c: Any, tid: int, out: int, x: int, kind: int) -> None:
     for t in range(first, last):
         load(c, x, t, v)
         if kind == 0:
-            y = v[:n].sum()
+            y = sum_of(v, n)
         elif kind == 1:
-            y = v[:n].max()
+            y = max_of(v, n)
         elif kind == 2:
-            y = (2 * v[:n].sum() + n) // (2 * n)
+            y = (2 * sum_of(v, n) + n) // (2 * n)
         else:
             y = np.int64(0)
             for i in range(n):
