@@ -99,31 +99,38 @@ def _sum_lanes(builder: Any, vector: Any) -> Any:
     return builder.sext(builder.call(function, [vector]), I64)
 
 
-def _generate_dot(planes: int) -> Any:
-    """The code of ``_vnni_dot1`` and ``_vnni_dot2``: args are weight, planes, size, tail."""
+def _generate_rows(planes: int) -> Any:
+    """The code of ``_vnni_rows1`` and ``_vnni_rows2``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        weight, *sources, size, tail = args
+        weights, step, rows, *sources, size, totals = args
         zero = ir.Constant(LANES, [0] * 16)
-        sums = [cgutils.alloca_once_value(builder, zero) for _ in range(planes)]
+        sums = [cgutils.alloca_once(builder, LANES) for _ in range(planes)]
+        tail = builder.and_(size, ir.Constant(I64, 63))
+        whole = builder.sub(size, tail)
+        start, block = ir.Constant(I64, 0), ir.Constant(I64, 64)
 
         def accumulate(loaded: Any, offset: Any) -> None:
             for total, source in zip(sums, sources, strict=True):
                 part = _load(builder, builder.add(source, offset), LANES)
                 builder.store(_dot_accumulate(builder, builder.load(total), loaded, part), total)
 
-        whole = builder.sub(size, tail)
-        start, step = ir.Constant(I64, 0), ir.Constant(I64, 64)
-        with cgutils.for_range_slice(builder, start, whole, step, intp=I64) as (offset, _):
-            accumulate(_load(builder, builder.add(weight, offset), LANES), offset)
-        with builder.if_then(builder.icmp_signed(">", tail, start)):
-            loaded = _load_masked(builder, builder.add(weight, whole), tail)
-            accumulate(builder.bitcast(loaded, LANES), whole)
-        total = _sum_lanes(builder, builder.load(sums[0]))
-        for plane in sums[1:]:
-            more = _sum_lanes(builder, builder.load(plane))
-            total = builder.add(total, builder.mul(more, ir.Constant(I64, 256)))
-        return total
+        with cgutils.for_range(builder, rows, intp=I64) as loop:
+            weight = builder.add(weights, builder.mul(loop.index, step))
+            for total in sums:
+                builder.store(zero, total)
+            with cgutils.for_range_slice(builder, start, whole, block, intp=I64) as (offset, _):
+                accumulate(_load(builder, builder.add(weight, offset), LANES), offset)
+            with builder.if_then(builder.icmp_signed(">", tail, start), likely=False):
+                loaded = _load_masked(builder, builder.add(weight, whole), tail)
+                accumulate(builder.bitcast(loaded, LANES), whole)
+            total = _sum_lanes(builder, builder.load(sums[0]))
+            for plane in sums[1:]:
+                more = _sum_lanes(builder, builder.load(plane))
+                total = builder.add(total, builder.shl(more, ir.Constant(I64, 8)))
+            place = builder.add(totals, builder.shl(loop.index, ir.Constant(I64, 3)))
+            builder.store(total, builder.inttoptr(place, I64.as_pointer()))
+        return context.get_dummy_value()
 
     return generate
 
@@ -148,19 +155,25 @@ def _load_masked(builder: Any, address: Any, count: Any) -> Any:
 
 
 @intrinsic
-def _vnni_dot2(typingctx: Any, weight: Any, low: Any, high: Any, size: Any, tail: Any) -> Any:
-    """256 * sum(weight * high) + sum(weight * low) over ``size`` bytes, unsigned by signed.
+def _vnni_rows2(
+    typingctx: Any, weights: Any, step: Any, rows: Any, low: Any, high: Any, size: Any, totals: Any
+) -> Any:
+    """totals[r] = 256 * sum(weight * high) + sum(weight * low) for rows ``step`` bytes apart.
 
-    The activations are padded with zeros to a multiple of 64; ``tail`` (size % 64) weight bytes
-    of the last part are loaded under a mask, so that nothing behind the row is touched.
+    All are addresses or counts; ``size`` unsigned weight bytes a row meet signed activations,
+    which are padded with zeros to a multiple of 64. Weight bytes of the last part are loaded
+    under a mask, so that nothing behind the row is touched. One row after the other: reading
+    several at once is what the processor's prefetcher does not expect, and half as fast.
     """
-    return types.int64(*[types.int64] * 5), _generate_dot(2)
+    return types.none(*[types.int64] * 7), _generate_rows(2)
 
 
 @intrinsic
-def _vnni_dot1(typingctx: Any, weight: Any, low: Any, size: Any, tail: Any) -> Any:
-    """sum(weight * low), as ``_vnni_dot2``."""
-    return types.int64(*[types.int64] * 4), _generate_dot(1)
+def _vnni_rows1(
+    typingctx: Any, weights: Any, step: Any, rows: Any, low: Any, size: Any, totals: Any
+) -> Any:
+    """totals[r] = sum(weight * low), as ``_vnni_rows2``."""
+    return types.none(*[types.int64] * 6), _generate_rows(1)
 
 
 @intrinsic
@@ -198,11 +211,14 @@ def _vnni_tile(typingctx: Any, weight: Any, rows: Any, stride: Any, quads: Any, 
 if HAVE_VNNI:
 
     @njit(cache=True, nogil=True, _nrt=False)
-    def vnni_dot(weight: int, low: int, high: int, size: int) -> int:
-        """See ``_vnni_dot2``; addresses of bytes, ``high`` 0 where there is one plane."""
+    def vnni_rows(
+        weights: int, step: int, rows: int, low: int, high: int, size: int, totals: int
+    ) -> None:
+        """See ``_vnni_rows2``; ``high`` is 0 where there is one plane."""
         if high == 0:
-            return _vnni_dot1(weight, low, size, size % 64)
-        return _vnni_dot2(weight, low, high, size, size % 64)
+            _vnni_rows1(weights, step, rows, low, size, totals)
+        else:
+            _vnni_rows2(weights, step, rows, low, high, size, totals)
 
     @njit(cache=True, nogil=True, _nrt=False)
     def vnni_tile(weight: int, rows: int, stride: int, quads: int, out: int) -> None:
@@ -212,9 +228,10 @@ if HAVE_VNNI:
 else:
 
     @njit(cache=True, nogil=True, _nrt=False)
-    def vnni_dot(weight: int, low: int, high: int, size: int) -> int:
+    def vnni_rows(
+        weights: int, step: int, rows: int, low: int, high: int, size: int, totals: int
+    ) -> None:
         """Never called: the switch is off where the processor has no VNNI."""
-        return 0
 
     @njit(cache=True, nogil=True, _nrt=False)
     def vnni_tile(weight: int, rows: int, stride: int, quads: int, out: int) -> None:
