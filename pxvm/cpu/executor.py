@@ -164,8 +164,8 @@ def _row(d: Descriptor, width: int) -> list[int]:
 
 
 def _context(image: Image, network: Network, threads: int, vnni: bool | None) -> Context:
-    from pxvm.cpu.intrinsics import HAVE_VNNI, TILE
     from pxvm.cpu.context import Context
+    from pxvm.cpu.intrinsics import HAVE_VNNI, TILE
 
     height, width = image.shape[:2]
     view = image.view("<i4")[..., 0]
@@ -190,7 +190,12 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
     packed = max([64, *(d.cols for d in real if d.dtype == DType.I8)])
     acts = [d for d in real if d.dtype in (DType.ACT1, DType.ACT2) and len(d.extents) <= 2]
     padded = [(d.rows * 2 + TILE) * (d.cols + 64) for d in acts]
-    config = [width, stride, threads, HAVE_VNNI if vnni is None else vnni and HAVE_VNNI]
+    caches = [d for d in real if d.dtype == DType.ACT1 and len(d.extents) == 3]
+    reach = max([64, *(-(-d.extents[1] // 64) * 64 for d in caches)])
+    head = max([64, *(-(-d.cols // 64) * 64 for d in caches)])
+    keys = TILE * (reach + head)
+    config = [width, stride, threads, HAVE_VNNI if vnni is None else vnni and HAVE_VNNI, reach,
+              TILE * reach, keys, keys + reach * head]  # fmt: skip
     return Context(
         words=flat,
         bytes=flat_bytes,
@@ -199,12 +204,14 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
         code=np.ascontiguousarray(network.code),
         match=match,
         config=np.array(config, np.int64),
-        exp2=EXP2,
+        exp2=(EXP2[:-1] << 8 | EXP2[:-1] - EXP2[1:]).astype(np.int32),
         rows=np.zeros((threads, 4, max(longest + 64, 1024)), np.int64),
         bits=np.zeros((threads, max(64 * packed, 6 * longest) + 1024), np.int8),
         tile=np.zeros((threads, 1024), np.int32),
         planes=np.zeros(max([64, *padded]), np.int8),
         sums=np.zeros(2 * max([1, *(d.rows for d in acts)]), np.int64),
+        attend=np.zeros((threads, keys + 2 * reach * head), np.int8),
+        scores=np.zeros((threads, 11, reach), np.int32),
         sync=np.zeros(64, np.int64),
         counters=np.zeros((threads, 8), np.int64),
     )

@@ -177,15 +177,17 @@ def _vnni_rows1(
 
 
 @intrinsic
-def _vnni_tile(typingctx: Any, weight: Any, rows: Any, stride: Any, quads: Any, out: Any) -> Any:
+def _vnni_tile(
+    typingctx: Any, weight: Any, rows: Any, stride: Any, quads: Any, out: Any, step: Any
+) -> Any:
     """out[r, lane] = sum over k of weight[k, lane] * rows[r, k], int32, for TILE rows.
 
     ``weight`` holds [quads][16 lanes][4 bytes] unsigned, ``rows`` TILE rows ``stride`` bytes
-    apart, signed; ``out`` is TILE x 16 int32.
+    apart, signed; ``out`` is TILE x 16 int32, rows ``step`` bytes apart.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        weight, rows, stride, quads, out = args
+        weight, rows, stride, quads, out, step = args
         zero = ir.Constant(LANES, [0] * 16)
         sums = [cgutils.alloca_once_value(builder, zero) for _ in range(TILE)]
         starts = [builder.add(rows, builder.mul(stride, ir.Constant(I64, r))) for r in range(TILE)]
@@ -201,11 +203,72 @@ def _vnni_tile(typingctx: Any, weight: Any, rows: Any, stride: Any, quads: Any, 
                 )
                 builder.store(_dot_accumulate(builder, builder.load(total), loaded, splat), total)
         for r, total in enumerate(sums):
-            place = builder.inttoptr(builder.add(out, ir.Constant(I64, 64 * r)), LANES.as_pointer())
-            builder.store(builder.load(total), place).align = 4
+            place = builder.add(out, builder.mul(step, ir.Constant(I64, r)))
+            builder.store(
+                builder.load(total), builder.inttoptr(place, LANES.as_pointer())
+            ).align = 4
         return context.get_dummy_value()
 
-    return types.none(*[types.int64] * 5), generate
+    return types.none(*[types.int64] * 6), generate
+
+
+def _shuffle(builder: Any, a: Any, b: Any, size: int, high: bool) -> Any:
+    """Units of ``size`` bytes of a and b in turns, from each 16 bytes' low or high half."""
+    units, first = 16 // size, 8 // size if high else 0
+    order = []
+    for lane in range(0, 64 // size, units):
+        for i in range(units // 2):
+            order += [lane + first + i, 64 // size + lane + first + i]
+    kind = ir.VectorType(ir.IntType(8 * size), 64 // size)
+    mask = ir.Constant(ir.VectorType(I32, len(order)), order)
+    mixed = builder.shuffle_vector(builder.bitcast(a, kind), builder.bitcast(b, kind), mask)
+    return builder.bitcast(mixed, BYTES)
+
+
+@intrinsic
+def _vnni_weigh(
+    typingctx: Any, values: Any, step: Any, quads: Any, low: Any, high: Any, size: Any, out: Any
+) -> Any:
+    """Weighted sums of rows of ``size`` <= 64 unsigned bytes, four rows at a time.
+
+    ``low`` and ``high`` hold signed weights, a byte a row. ``out`` gets, for each of the two,
+    64 int32; the sum of byte i stands at 16 (i / 4 % 4) + 4 (i / 16) + i % 4, as the
+    processor's interleaving leaves it.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        values, step, quads, *planes, size, out = args
+        zero = ir.Constant(LANES, [0] * 16)
+        sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(4)] for _ in planes]
+        with cgutils.for_range(builder, quads, intp=I64) as loop:
+            first = builder.shl(loop.index, ir.Constant(I64, 2))
+            row = builder.add(values, builder.mul(first, step))
+            rows = []
+            for _ in range(4):
+                rows.append(_load_masked(builder, row, size))
+                row = builder.add(row, step)
+            a, b, c, d = rows
+            quarters = []
+            for half in (False, True):
+                ab, cd = _shuffle(builder, a, b, 1, half), _shuffle(builder, c, d, 1, half)
+                quarters += [_shuffle(builder, ab, cd, 2, part) for part in (False, True)]
+            for plane, totals in zip(planes, sums, strict=True):
+                word = _load(builder, builder.add(plane, first), I32)
+                splat = builder.shuffle_vector(
+                    builder.insert_element(zero, word, ir.Constant(I32, 0)), zero, zero
+                )
+                for total, quarter in zip(totals, quarters, strict=True):
+                    unsigned = builder.bitcast(quarter, LANES)
+                    held = builder.load(total)
+                    builder.store(_dot_accumulate(builder, held, unsigned, splat), total)
+        for number, total in enumerate(total for totals in sums for total in totals):
+            place = builder.add(out, ir.Constant(I64, 64 * number))
+            builder.store(
+                builder.load(total), builder.inttoptr(place, LANES.as_pointer())
+            ).align = 4
+        return context.get_dummy_value()
+
+    return types.none(*[types.int64] * 7), generate
 
 
 if HAVE_VNNI:
@@ -221,9 +284,16 @@ if HAVE_VNNI:
             _vnni_rows2(weights, step, rows, low, high, size, totals)
 
     @njit(cache=True, nogil=True, _nrt=False)
-    def vnni_tile(weight: int, rows: int, stride: int, quads: int, out: int) -> None:
+    def vnni_tile(weight: int, rows: int, stride: int, quads: int, out: int, step: int) -> None:
         """See ``_vnni_tile``; addresses of bytes."""
-        _vnni_tile(weight, rows, stride, quads, out)
+        _vnni_tile(weight, rows, stride, quads, out, step)
+
+    @njit(cache=True, nogil=True, _nrt=False)
+    def vnni_weigh(
+        values: int, step: int, quads: int, low: int, high: int, size: int, out: int
+    ) -> None:
+        """See ``_vnni_weigh``."""
+        _vnni_weigh(values, step, quads, low, high, size, out)
 
 else:
 
@@ -234,7 +304,13 @@ else:
         """Never called: the switch is off where the processor has no VNNI."""
 
     @njit(cache=True, nogil=True, _nrt=False)
-    def vnni_tile(weight: int, rows: int, stride: int, quads: int, out: int) -> None:
+    def vnni_tile(weight: int, rows: int, stride: int, quads: int, out: int, step: int) -> None:
+        """Never called: the switch is off where the processor has no VNNI."""
+
+    @njit(cache=True, nogil=True, _nrt=False)
+    def vnni_weigh(
+        values: int, step: int, quads: int, low: int, high: int, size: int, out: int
+    ) -> None:
         """Never called: the switch is off where the processor has no VNNI."""
 
 

@@ -87,7 +87,7 @@ def _products(c: Any, tid: int, code: int, g: int, b: int, a: int, turn: int) ->
     elif code == CONV2D:
         conv2d(c, tid, g, b, a)
     elif code == CAUSAL or code == FULL:
-        attention(c, tid, g, b, a, code == CAUSAL)
+        attention(c, tid, g, b, a, code == CAUSAL, turn)
     elif code == APPEND:
         append(c, tid, g, b, a)
     elif code == ROPE_PAIRS or code == ROPE_HALVES:

@@ -1,9 +1,9 @@
 """Tensors in the image's memory, and the integer primitives, compiled.
 
-A ``Context`` (see ``context``) holds everything that the kernels share. Words are addressed by their index into
-``words``, the image's memory as int32 with padded rows included; rows of a tensor are loaded into
-and stored from int64 buffers, which hides whether they wrap. The arithmetic mirrors
-``pxvm.core.integer`` line by line.
+A ``Context`` (see ``context``) holds everything that the kernels share. Words are addressed by
+their index into ``words``, the image's memory as int32 with padded rows included; rows of a tensor
+are loaded into and stored from int64 buffers, which hides whether they wrap. The arithmetic
+mirrors ``pxvm.core.integer`` line by line.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ jit = njit(cache=True, nogil=True, inline="never", error_model="numpy", _nrt=Fal
 DTYPE, ROWS, COLS, ROW_WORDS, X, Y, PER, FRAC, SCALE, BIAS, LENGTH, ROLE, SPAN, E0, E1 = range(15)
 COLUMNS = 17  # E0 to E3 are the extents
 # Entries of ``Context.config``.
-WIDTH, STRIDE, THREADS, VNNI = range(4)
+WIDTH, STRIDE, THREADS, VNNI, CONTEXT, QUERY, KEYS, VALUES = range(8)
 # Columns of ``Context.counters``, one row for each thread.
 SATURATIONS, CLAMPS = range(2)
+# Rows of ``Context.scores`` behind the sums of one tile of queries.
+SCORES, KEY_SCALES, VALUE_SCALES = 8, 9, 10
 WIDE = 1 << 33
 I8, I16, I32, SCALES, ACT1, ACT2, RGBA = range(1, 8)
 
@@ -298,6 +300,20 @@ def rescale(v: int, m: int, e: int) -> int:
 
 
 @jit
+def rescale_row(v: Any, n: int, m: int, e: int) -> None:
+    """See integer.rescale, n values in place."""
+    if 1 <= -e <= 62:
+        shift = -e
+        half = np.int64(1) << (shift - 1)
+        for i in range(n):
+            y = (v[i] * m + half) >> shift
+            v[i] = max(min(y, np.int64(WIDE)), np.int64(-WIDE))
+        return
+    for i in range(n):
+        v[i] = rescale(v[i], m, e)
+
+
+@jit
 def normalise(v: int, e: int) -> tuple[int, int]:
     """See integer.normalise."""
     down = bit_length(v) - 16
@@ -360,9 +376,8 @@ def reciprocal(v: int) -> tuple[int, int]:
 def exp2_negative(table: Any, d: int) -> int:
     """See integer.exp2_negative."""
     whole = d >> 16
-    index = (d >> 8) & 255
-    high = table[index]
-    value = high - (((high - table[index + 1]) * (d & 255) + 128) >> 8)
+    entry = np.int64(table[(d >> 8) & 255])
+    value = (entry >> 8) - (((entry & 255) * (d & 255) + 128) >> 8)
     s = min(whole, np.int64(17))
     return np.int64(0) if whole > 17 else shift_down(value, s)
 
@@ -397,6 +412,13 @@ def quantise_row(v: Any, first: int, n: int, bits: int, frac: int) -> tuple[int,
 def pieces_of(rows: int, threads: int) -> int:
     """Into how many runs of columns a row is cut, so that every thread has work."""
     return 1 if rows >= threads else threads
+
+
+@jit
+def element(c: Any, d: int, index: int) -> int:
+    """An element of a tensor by its number in order."""
+    cols = c.tensors[d, COLS]
+    return np.int64(c.words[wrapped(c, d, row_at(c, d, index // cols), index % cols)])
 
 
 @jit

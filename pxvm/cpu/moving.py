@@ -13,6 +13,7 @@ from pxvm.cpu.memory import (
     FRAC,
     ROWS,
     clamp,
+    element,
     exp2_negative,
     jit,
     load,
@@ -28,7 +29,7 @@ from pxvm.cpu.memory import (
     wrapped,
 )
 from pxvm.cpu.products import put
-from pxvm.cpu.rowwise import LOG2E, element, largest
+from pxvm.cpu.rowwise import LOG2E, largest
 
 CANDIDATES = 1024
 MULTIPLIER, INCREMENT = np.uint64(6364136223846793005), np.uint64(1442695040888963407)

@@ -253,7 +253,7 @@ def finish_run(
 def finish_slowly(
     c: Any, tid: int, out: int, w: int, row: int, n: int, minus: int, m: int, e: int, at: int
 ) -> None:
-    """What ``finish_run`` does, for any scales: result columns ``row`` to row + n at word ``at``."""
+    """What ``finish_run`` does, for any scales: n result columns from ``row`` on, at word ``at``."""
     totals = c.rows[tid, 0]
     for i in range(n):
         put(c, at + i, finish(c, out, w, row + i, totals[i] - minus, m, e), tid)
@@ -333,18 +333,29 @@ def _pack(c: Any, w: int, first: int, lanes: int, k: int, packed: Any) -> None:
 
 
 @jit
-def _plain_tile(packed: Any, x: Any, at: int, stride: int, quads: int, out: Any) -> None:
-    """What ``vnni_tile`` computes, in plain loops."""
+def multiply_tile(
+    vnni: int, packed: Any, first: int, x: Any, stride: int, quads: int, out: Any, step: int
+) -> None:
+    """out[r, lane] = sum over k of packed[k / 4][lane][k % 4] * x[r, k], int32, for TILE rows.
+
+    ``packed`` holds unsigned bytes from ``first`` on, ``x`` signed rows ``stride`` bytes apart;
+    rows of ``out`` stand ``step`` words apart.
+    """
+    if vnni:
+        at = packed.ctypes.data + first
+        vnni_tile(at, x.ctypes.data, stride, quads, out.ctypes.data, 4 * step)
+        return
     for r in range(TILE):
+        row = out[r]
         for lane in range(LANES):
-            out[r * LANES + lane] = 0
+            row[lane] = 0
         for q in range(quads):
             for lane in range(LANES):
                 total = np.int32(0)
                 for i in range(4):
-                    weight = np.int32(np.uint8(packed[(q * LANES + lane) * 4 + i]))
-                    total += weight * np.int32(x[at + r * stride + 4 * q + i])
-                out[r * LANES + lane] += total
+                    weight = np.int32(np.uint8(packed[first + (q * LANES + lane) * 4 + i]))
+                    total += weight * np.int32(x[r * stride + 4 * q + i])
+                row[lane] += total
 
 
 @jit
@@ -365,17 +376,13 @@ def _block(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, f
     has_bias, frac = c.tensors[w, BIAS] >= 0, c.tensors[out, FRAC]
     if has_bias:
         load_words(c, c.tensors[w, BIAS], first, lanes, bias)
-    step, base, sums = TILE // planes, c.planes.ctypes.data, c.sums
+    step, sums = TILE // planes, c.sums
     words, plain, over = c.words, c.tensors[out, PER] > 0, np.int64(0)
     for t in range(0, rows, step):
-        at = t * planes * padded
+        x_rows = c.planes[t * planes * padded :]
         for group in range(groups):
-            source = group * size
-            if vnni:
-                address, place = packed.ctypes.data + source, tile.ctypes.data + group * 4 * HELD
-                vnni_tile(address, base + at, padded, k // 4, place)
-            else:
-                _plain_tile(packed[source:], c.planes, at, padded, k // 4, tile[group * HELD :])
+            place = tile[group * HELD : (group + 1) * HELD].reshape(TILE, LANES)
+            multiply_tile(vnni, packed, group * size, x_rows, padded, k // 4, place, LANES)
         for r in range(min(np.int64(step), rows - t)):
             _collect(tile, r * planes * LANES, planes, lanes, totals)
             word = sums[2 * (t + r) + 1]

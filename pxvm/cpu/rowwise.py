@@ -19,22 +19,24 @@ from pxvm.cpu.memory import (
     THREADS,
     bit_length,
     clamp,
+    element,
     exp2_negative,
     inverse_root,
     jit,
     linked_word,
     load,
-    max_of,
     load_i16,
     load_part,
     load_signed,
     load_words,
+    max_of,
     multiply_scales,
     part,
     pieces_of,
     quantise_row,
     reciprocal,
     rescale,
+    rescale_row,
     row_at,
     scalar,
     shift_round,
@@ -44,7 +46,6 @@ from pxvm.cpu.memory import (
     store_part,
     sum_of,
     used_rows,
-    wrapped,
 )
 from pxvm.cpu.products import put, weight_scale
 
@@ -230,8 +231,7 @@ def norm(c: Any, tid: int, out: int, x: int, w: int, centred: bool) -> None:
         square += max(rescale(n, em, ee + 2 * (frac - shift)), np.int64(1))
         m, e = inverse_root(n, square)
         if c.tensors[out, DTYPE] == I32:
-            for i in range(n):
-                v[i] = rescale(v[i], m, e + out_frac - w_frac)
+            rescale_row(v, n, m, e + out_frac - w_frac)
             if c.tensors[w, BIAS] >= 0:
                 load_words(c, c.tensors[w, BIAS], 0, n, c.rows[tid, 2])
                 bias = c.rows[tid, 2]
@@ -262,8 +262,7 @@ def l2_norm(c: Any, tid: int, out: int, x: int) -> None:
             v[i] = (v[i] + half) >> shift
             square += v[i] * v[i]
         m, e = inverse_root(1, max(square, np.int64(1)))
-        for i in range(n):
-            v[i] = rescale(v[i], m, e + c.tensors[out, FRAC])
+        rescale_row(v, n, m, e + c.tensors[out, FRAC])
         store(c, out, t, v, tid)
 
 
@@ -281,8 +280,7 @@ def softmax(c: Any, tid: int, out: int, x: int) -> None:
             v[i] = exp2_negative(c.exp2, min(d, np.int64(1) << 32))
             total += v[i]
         m, e = reciprocal(total)
-        for i in range(n):
-            v[i] = rescale(v[i], m, e + c.tensors[out, FRAC])
+        rescale_row(v, n, m, e + c.tensors[out, FRAC])
         store(c, out, t, v, tid)
 
 
@@ -460,10 +458,3 @@ def mean_pool(c: Any, tid: int, out: int, x: int, a: int) -> None:
         for i in range(n):
             total[i] = (2 * total[i] + size) // (2 * size)
         store(c, out, group, total, tid)
-
-
-@jit
-def element(c: Any, d: int, index: int) -> int:
-    """An element of a tensor by its number in order."""
-    cols = c.tensors[d, COLS]
-    return np.int64(c.words[wrapped(c, d, row_at(c, d, index // cols), index % cols)])
