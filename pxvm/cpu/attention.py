@@ -18,6 +18,7 @@ from pxvm.cpu.memory import (
     CONTEXT,
     E0,
     E1,
+    FALLS,
     FRAC,
     KEY_SCALES,
     KEYS,
@@ -133,19 +134,19 @@ def _scores(totals: Any, minus: int, m: int, e: int, scales: Any, out: Any) -> i
 
 
 @jit
-def _weights(scores: Any, top: int, table: Any, scales: Any, low: Any, high: Any) -> Any:
+def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any) -> Any:
     """Softmax weights times the values' scales as two planes: integer.exp2_negative and a shift.
 
     Returns the weights' sum, the planes' sum, and the values' common exponent. All products
-    stay below 2^32: a weight is at most 2^16, a mantissa less.
+    stay below 2^32, a weight is at most 2^16 and a mantissa less; so do sums of REACH weights.
     """
     n, common = len(low), np.int32(-40000)
     for i in range(n):
         common = max(common, np.int32(scales[i] >> np.int32(16)))
-    weight_sum, total, peak = np.int64(0), np.int64(0), np.uint32(top)
+    weight_sum, total, peak = np.uint32(0), np.int32(0), np.uint32(top)
     for i in range(n):
         distance = np.uint32(peak - np.uint32(scores[i]))
-        entry = np.uint32(table[np.uint32(distance >> np.uint32(8)) & np.uint32(255)])
+        entry = np.uint32(FALLS[np.uint32(distance >> np.uint32(8)) & np.uint32(255)])
         fall = np.uint32(np.uint32(entry & np.uint32(255)) * np.uint32(distance & np.uint32(255)))
         value = np.uint32(
             np.uint32(entry >> np.uint32(8)) - np.uint32(np.uint32(fall + np.uint32(128)) >> 8)
@@ -164,9 +165,9 @@ def _weights(scores: Any, top: int, table: Any, scales: Any, low: Any, high: Any
         u = np.int32(np.uint32(np.uint32(coarse >> np.uint32(lost + np.uint32(1))) + odd))
         low[i] = np.int8(u)
         high[i] = np.int8(np.int32(u + np.int32(128)) >> np.int32(8))
-        weight_sum += np.int64(weight)
-        total += np.int64(u)
-    return weight_sum, total, np.int64(common)
+        weight_sum = np.uint32(weight_sum + weight)
+        total = np.int32(total + u)
+    return np.int64(weight_sum), np.int64(total), np.int64(common)
 
 
 @jit
@@ -190,17 +191,22 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, causal: bool, rows: int) ->
     x, mine, pad = c.rows[tid, 1, :width], c.bits[tid], c.config[CONTEXT]
     mine[: (width + 63) // 64 * 64] = 0
     first, last = part(rows * heads, tid, c.config[THREADS])
+    loaded = np.int64(-1)
     for item in range(first, last):
         t, head = item // heads, item % heads
         begin, stop = reach(c, p, causal, t, context)
         n, row = stop - begin, head // (heads // kv_heads) * context + begin
         minus, m, e = _query(c, q, t, head, x, mine, scale_m, scale_e)
-        scales, scores = c.scores[tid, KEY_SCALES, :n], c.scores[tid, 0, :n]
+        scores, key_scales = c.scores[tid, SCORES, :n], c.scores[tid, KEY_SCALES, :n]
+        value_scales = c.scores[tid, VALUE_SCALES, :n]
         totals, low, high = c.rows[tid, 0, :n], c.attend[tid, :n], c.attend[tid, pad : pad + n]
-        _stream_keys(c, k, row, n, mine, totals, scales)
-        top = _scores(totals, 128 * minus, m, e, scales, scores)
-        _scale_words(c, v, row, n, scales)
-        weight_sum, total, common = _weights(scores, top, c.exp2, scales, low, high)
+        if t * kv_heads + head // (heads // kv_heads) != loaded:
+            loaded = np.int64(t * kv_heads + head // (heads // kv_heads))
+            _scale_words(c, k, row, n, key_scales)
+            _scale_words(c, v, row, n, value_scales)
+        _stream_keys(c, k, row, n, mine, totals)
+        top = _scores(totals, 128 * minus, m, e, key_scales, scores)
+        weight_sum, total, common = _weights(scores, top, value_scales, low, high)
         _stream_values(c, tid, v, row, n, low, high, x)
         for i in range(width):
             x[i] -= 128 * total
@@ -223,10 +229,9 @@ def _scale_words(c: Any, d: int, row: int, n: int, out: Any) -> None:
 
 
 @jit
-def _stream_keys(c: Any, k: int, row: int, n: int, query: Any, totals: Any, scales: Any) -> None:
-    """totals[j] = sum((key j + 128) query) for n rows of a cache, and their scale words."""
+def _stream_keys(c: Any, k: int, row: int, n: int, query: Any, totals: Any) -> None:
+    """totals[j] = sum((key j + 128) query) for n rows of a cache."""
     width, size, per = c.tensors[k, COLS], c.tensors[k, ROW_WORDS], c.tensors[k, PER]
-    _scale_words(c, k, row, n, scales)
     done = np.int64(0)
     while done < n:
         start, step = row_at(c, k, row + done), np.int64(1)
@@ -387,7 +392,7 @@ def _tile(
             scores = sums[SCORES, :n]
             top = _scores(sums[r, :n], 128 * minus, m, e, sums[KEY_SCALES, :n], scores)
             facts[8 * r + 4], facts[8 * r + 5], facts[8 * r + 6] = _weights(
-                scores, top, c.exp2, sums[VALUE_SCALES, :n], low, high
+                scores, top, sums[VALUE_SCALES, :n], low, high
             )
             planes[at + n : at + 4 * count] = 0
             planes[at + pad + n : at + pad + 4 * count] = 0

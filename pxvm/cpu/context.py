@@ -29,7 +29,6 @@ FIELDS: dict[str, tuple[Any, int]] = {
     "code": (np.uint8, 2),  # (instructions, 4)
     "match": (np.int64, 1),  # EndLoop of each Loop
     "config": (np.int64, 1),
-    "exp2": (np.int32, 1),  # (256,): 256 times an entry, plus how far the next is below
     "rows": (np.int64, 3),  # (threads, 4, columns): row buffers
     "bits": (np.int8, 2),  # (threads, bytes): byte buffers
     "tile": (np.int32, 2),  # (threads, 1024)
@@ -38,6 +37,7 @@ FIELDS: dict[str, tuple[Any, int]] = {
     "attend": (np.int8, 2),  # (threads, bytes): attention's planes, queries, packed cache
     "scores": (np.int32, 3),  # (threads, 11, context): sums, scores, scale words
     "sync": (np.int64, 1),  # the barrier
+    "touched": (np.int64, 2),  # (threads, ...): see ``loop``
     "counters": (np.int64, 2),  # (threads, 8)
 }
 SLOTS = 4  # words a field takes in the block: address and up to three extents

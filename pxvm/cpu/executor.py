@@ -19,7 +19,6 @@ import numpy as np
 
 from pxvm.core import executors, reference
 from pxvm.core.dialect1 import Network, read_state
-from pxvm.core.integer import EXP2
 from pxvm.core.isa import OPCODES
 from pxvm.core.program import Image, Program
 from pxvm.core.reference1 import matching_loops
@@ -204,7 +203,6 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
         code=np.ascontiguousarray(network.code),
         match=match,
         config=np.array(config, np.int64),
-        exp2=(EXP2[:-1] << 8 | EXP2[:-1] - EXP2[1:]).astype(np.int32),
         rows=np.zeros((threads, 4, max(longest + 64, 1024)), np.int64),
         bits=np.zeros((threads, max(64 * packed, 6 * longest) + 1024), np.int8),
         tile=np.zeros((threads, 1024), np.int32),
@@ -213,6 +211,7 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
         attend=np.zeros((threads, keys + 2 * reach * head), np.int8),
         scores=np.zeros((threads, 11, reach), np.int32),
         sync=np.zeros(64, np.int64),
+        touched=np.zeros((threads, 2 * len(tensors) + 64), np.int64),
         counters=np.zeros((threads, 8), np.int64),
     )
 

@@ -96,40 +96,91 @@ def _sum_lanes(builder: Any, vector: Any) -> Any:
     kind = ir.FunctionType(I32, [LANES])
     name = "llvm.vector.reduce.add.v16i32"
     function = cgutils.get_or_insert_function(builder.module, kind, name)
-    return builder.sext(builder.call(function, [vector]), I64)
+    return builder.call(function, [vector])
+
+
+def _sums_of_16(builder: Any, vectors: list[Any]) -> Any:
+    """One vector whose lane i is the sum over 16 lanes of vector i: a tree of pairwise sums."""
+    evens, odds = list(range(0, 32, 2)), list(range(1, 32, 2))
+    kind = ir.VectorType(I32, 16)
+    while len(vectors) > 1:
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors = [
+            builder.add(
+                *(builder.shuffle_vector(a, b, ir.Constant(kind, o)) for o in (evens, odds))
+            )
+            for a, b in pairs
+        ]
+    return vectors[0]
 
 
 def _generate_rows(planes: int) -> Any:
-    """The code of ``_vnni_rows1`` and ``_vnni_rows2``."""
+    """The code of ``_vnni_rows1`` and ``_vnni_rows2``: 16 sums at a time, then row by row."""
+    block = 16 // planes
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         weights, step, rows, *sources, size, totals = args
-        zero = ir.Constant(LANES, [0] * 16)
-        sums = [cgutils.alloca_once(builder, LANES) for _ in range(planes)]
+        start, chunk = ir.Constant(I64, 0), ir.Constant(I64, 64)
         tail = builder.and_(size, ir.Constant(I64, 63))
         whole = builder.sub(size, tail)
-        start, block = ir.Constant(I64, 0), ir.Constant(I64, 64)
+        held = [cgutils.alloca_once(builder, LANES) for _ in range(16)]
 
-        def accumulate(loaded: Any, offset: Any) -> None:
-            for total, source in zip(sums, sources, strict=True):
-                part = _load(builder, builder.add(source, offset), LANES)
-                builder.store(_dot_accumulate(builder, builder.load(total), loaded, part), total)
-
-        with cgutils.for_range(builder, rows, intp=I64) as loop:
-            weight = builder.add(weights, builder.mul(loop.index, step))
+        def sum_row(row: Any, sums: list[Any]) -> None:
+            """Products of one row, a vector of partial sums for each plane."""
+            weight = builder.add(weights, builder.mul(row, step))
             for total in sums:
-                builder.store(zero, total)
-            with cgutils.for_range_slice(builder, start, whole, block, intp=I64) as (offset, _):
+                builder.store(ir.Constant(LANES, [0] * 16), total)
+
+            def accumulate(loaded: Any, offset: Any) -> None:
+                for total, source in zip(sums, sources, strict=True):
+                    x = _load(builder, builder.add(source, offset), LANES)
+                    builder.store(_dot_accumulate(builder, builder.load(total), loaded, x), total)
+
+            with cgutils.for_range_slice(builder, start, whole, chunk, intp=I64) as (offset, _):
                 accumulate(_load(builder, builder.add(weight, offset), LANES), offset)
             with builder.if_then(builder.icmp_signed(">", tail, start), likely=False):
                 loaded = _load_masked(builder, builder.add(weight, whole), tail)
                 accumulate(builder.bitcast(loaded, LANES), whole)
-            total = _sum_lanes(builder, builder.load(sums[0]))
+
+        def store(row: Any, value: Any) -> None:
+            place = builder.add(totals, builder.shl(row, ir.Constant(I64, 3)))
+            builder.store(value, builder.inttoptr(place, value.type.as_pointer())).align = 8
+
+        def join(sums: list[Any], wide: Any) -> Any:
+            """Planes to 64 bits: low + 256 high."""
+            total = builder.sext(sums[0], wide)
             for plane in sums[1:]:
-                more = _sum_lanes(builder, builder.load(plane))
-                total = builder.add(total, builder.shl(more, ir.Constant(I64, 8)))
-            place = builder.add(totals, builder.shl(loop.index, ir.Constant(I64, 3)))
-            builder.store(total, builder.inttoptr(place, I64.as_pointer()))
+                shifted = builder.shl(builder.sext(plane, wide), ir.Constant(wide, eight(wide)))
+                total = builder.add(total, shifted)
+            return total
+
+        def eight(wide: Any) -> Any:
+            return [8] * wide.count if isinstance(wide, ir.VectorType) else 8
+
+        left = builder.srem(rows, ir.Constant(I64, block))
+        full = builder.sub(rows, left)
+        wide = ir.VectorType(I64, block)
+        with cgutils.for_range_slice(builder, start, full, ir.Constant(I64, block), intp=I64) as (
+            first,
+            _,
+        ):
+            for r in range(block):
+                sum_row(builder.add(first, ir.Constant(I64, r)), held[r::block])
+            lanes = _sums_of_16(builder, [builder.load(one) for one in held])
+            parts = [
+                builder.shuffle_vector(
+                    lanes, lanes,
+                    ir.Constant(ir.VectorType(I32, block), list(range(p * block, (p + 1) * block))),
+                )
+                for p in range(planes)
+            ]  # fmt: skip
+            store(first, join(parts, wide))
+        with cgutils.for_range_slice(builder, full, rows, ir.Constant(I64, 1), intp=I64) as (
+            row,
+            _,
+        ):
+            sum_row(row, held[:planes])
+            store(row, join([_sum_lanes(builder, builder.load(one)) for one in held[:planes]], I64))
         return context.get_dummy_value()
 
     return generate

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from pxvm.core.integer import EXP2
+
 jit = njit(cache=True, nogil=True, inline="never", error_model="numpy", _nrt=False)
 
 # Columns of ``Context.tensors``.
@@ -25,6 +27,9 @@ SATURATIONS, CLAMPS = range(2)
 # Rows of ``Context.scores`` behind the sums of one tile of queries.
 SCORES, KEY_SCALES, VALUE_SCALES = 8, 9, 10
 WIDE = 1 << 33
+# 256 times an entry of EXP2, plus how far the next one is below. Constant for the compiler, which
+# then knows that no store changes it and turns loops that look up in it into vector code.
+FALLS = (EXP2[:-1] << 8 | EXP2[:-1] - EXP2[1:]).astype(np.int32)
 I8, I16, I32, SCALES, ACT1, ACT2, RGBA = range(1, 8)
 
 
@@ -373,10 +378,10 @@ def reciprocal(v: int) -> tuple[int, int]:
 
 
 @jit
-def exp2_negative(table: Any, d: int) -> int:
+def exp2_negative(d: int) -> int:
     """See integer.exp2_negative."""
     whole = d >> 16
-    entry = np.int64(table[(d >> 8) & 255])
+    entry = np.int64(FALLS[(d >> 8) & 255])
     value = (entry >> 8) - (((entry & 255) * (d & 255) + 128) >> 8)
     s = min(whole, np.int64(17))
     return np.int64(0) if whole > 17 else shift_down(value, s)

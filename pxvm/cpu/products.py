@@ -50,7 +50,7 @@ HELD = LANES * TILE  # sums in one tile
 BATCH = 4  # from so many tokens on, weights are packed into tiles
 RUN = 32  # weight rows summed before their sums are finished
 CHUNK = 512  # weight rows that a thread takes at a time
-COUNTER = 16  # entries of ``sync`` that hand out work, three in turn
+COUNTER, TURNS = 16, 32  # entries of ``sync`` that hand out work, by turns
 
 
 @jit
@@ -163,7 +163,7 @@ def load_planes(c: Any, x: int, rows: int, padded: int, tid: int, threads: int) 
 
 @jit
 def linear(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None:
-    """Linear and MatMul; ``turn`` (0, 1, 2 by steps) picks the counter that hands out work."""
+    """Linear and MatMul; ``turn`` picks the counter that hands out work."""
     rows = used_rows(c, x)
     threads = c.config[THREADS]
     k = c.tensors[w, COLS]
@@ -253,7 +253,7 @@ def finish_run(
 def finish_slowly(
     c: Any, tid: int, out: int, w: int, row: int, n: int, minus: int, m: int, e: int, at: int
 ) -> None:
-    """What ``finish_run`` does, for any scales: n result columns from ``row`` on, at word ``at``."""
+    """What ``finish_run`` does, for any scales: n columns from ``row`` on, at word ``at``."""
     totals = c.rows[tid, 0]
     for i in range(n):
         put(c, at + i, finish(c, out, w, row + i, totals[i] - minus, m, e), tid)

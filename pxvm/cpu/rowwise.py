@@ -191,13 +191,16 @@ def _interpolate(
     table: Any, at: int, x: Any, n: int, shift: int, bits: int, half: int, steps: int, y: Any
 ) -> None:
     """y[i] = the table at x[i], its entries from ``at`` on; see integer.interpolate."""
+    right, left = min(max(shift, np.int64(0)), np.int64(62)), min(max(-shift, np.int64(0)), 34)
+    nudge, far = (np.int64(1) << right) >> 1, np.int64(1) << 25  # beyond the table's ends
+    entries, next_ones = table[at : at + steps], table[at + 1 : at + 1 + steps]
     for i in range(n):
-        offset = shift_round(x[i], shift) + (16 << 16)
-        offset = min(max(offset, np.int64(0)), np.int64(32 << 16))
-        index = min(offset >> bits, steps - 1)
-        rest = offset - (index << bits)
-        low = np.int64(table[at + index])
-        slope = np.int64(table[at + index + 1]) - low
+        v = min(max((x[i] + nudge) >> right, -far), far) << left
+        offset = min(max(v + (16 << 16), np.int64(0)), np.int64(32 << 16))
+        index = np.uint64(min(offset >> bits, steps - 1))
+        rest = offset - (np.int64(index) << bits)
+        low = np.int64(entries[index])
+        slope = np.int64(next_ones[index]) - low
         y[i] = low + ((slope * rest + half) >> bits)
 
 
@@ -277,7 +280,7 @@ def softmax(c: Any, tid: int, out: int, x: int) -> None:
         total = np.int64(0)
         for i in range(n):
             d = shift_round((top - v[i]) * LOG2E, c.tensors[x, FRAC])
-            v[i] = exp2_negative(c.exp2, min(d, np.int64(1) << 32))
+            v[i] = exp2_negative(min(d, np.int64(1) << 32))
             total += v[i]
         m, e = reciprocal(total)
         rescale_row(v, n, m, e + c.tensors[out, FRAC])
