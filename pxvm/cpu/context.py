@@ -28,6 +28,7 @@ FIELDS: dict[str, tuple[Any, int]] = {
     "params": (np.int64, 2),  # (descriptors, 9)
     "code": (np.uint8, 2),  # (instructions, 4)
     "match": (np.int64, 1),  # EndLoop of each Loop
+    "ahead": (np.int64, 1),  # (instructions,): the next Linear on the way, or -1
     "config": (np.int64, 1),
     "rows": (np.int64, 3),  # (threads, 4, columns): row buffers
     "bits": (np.int8, 2),  # (threads, bytes): byte buffers

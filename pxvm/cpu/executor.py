@@ -202,6 +202,7 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
         params=params,
         code=np.ascontiguousarray(network.code),
         match=match,
+        ahead=_ahead(network),
         config=np.array(config, np.int64),
         rows=np.zeros((threads, 4, max(longest + 64, 1024)), np.int64),
         bits=np.zeros((threads, max(64 * packed, 6 * longest) + 1024), np.int8),
@@ -214,6 +215,18 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
         touched=np.zeros((threads, 2 * len(tensors) + 64), np.int64),
         counters=np.zeros((threads, 8), np.int64),
     )
+
+
+def _ahead(network: Network) -> Any:
+    """For each instruction, the next Linear that follows it without a jump between, or -1."""
+    ahead, found = np.full(len(network.code), -1, np.int64), -1
+    for i in reversed(network.instructions):
+        if i.op.name == "Linear":
+            found = i.index
+        elif i.op.name in ("Loop", "EndLoop", "Call", "Return", "SkipIfZero", "Yield", "Halt"):
+            found = -1
+        ahead[i.index] = found
+    return ahead
 
 
 def _signed(words: tuple[int, ...]) -> list[int]:

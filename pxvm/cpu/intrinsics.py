@@ -67,6 +67,21 @@ def atomic_store(typingctx: Any, address: Any, value: Any) -> Any:
 
 
 @intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """Ask for the cache line at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = I8.as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        hints = [ir.Constant(I32, hint) for hint in (0, 3, 1)]  # read, keep, data
+        builder.call(function, [builder.inttoptr(args[0], pointer), *hints])
+        return context.get_dummy_value()
+
+    return types.none(types.int64), generate
+
+
+@intrinsic
 def pause(typingctx: Any) -> Any:
     """Tell the processor that this thread only spins, so that its sibling gets the core."""
 
@@ -376,8 +391,11 @@ else:
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def barrier(sync: Any, threads: int) -> None:
-    """Wait until every thread is here. ``sync``: int64, arrivals at 0, generation at 8."""
+def barrier(sync: Any, threads: int, soon: int, stop: int) -> None:
+    """Wait until every thread is here. ``sync``: int64, arrivals at 0, generation at 8.
+
+    Who waits fetches the bytes from address ``soon`` to ``stop``, which it will need next.
+    """
     if threads == 1:
         return
     arrivals = sync.ctypes.data
@@ -390,6 +408,11 @@ def barrier(sync: Any, threads: int) -> None:
     spins = 0
     while atomic_load(generation) == before:
         spins += 1
-        pause()
+        if soon < stop:
+            prefetch(soon)
+            prefetch(soon + 64)
+            soon += 128
+        else:
+            pause()
         if spins > PATIENCE:
             sched_yield()

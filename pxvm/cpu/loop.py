@@ -31,7 +31,7 @@ from pxvm.cpu.memory import (
     wrapped,
 )
 from pxvm.cpu.moving import blit, copy, push, sample, transpose
-from pxvm.cpu.products import BATCH, COUNTER, TURNS, conv2d, linear
+from pxvm.cpu.products import BATCH, COUNTER, TURNS, conv2d, linear, soon
 from pxvm.cpu.rowwise import (
     binary,
     columns,
@@ -341,7 +341,10 @@ def run(c: Any, state: Any, tid: int, max_steps: int) -> int:
             if pending and (
                 ends or pending >= PATIENCE or _depends(c, tid, n, epoch) or _is_shared(c, code, b)
             ):
-                barrier(c.sync, threads)
+                first, stop = np.int64(0), np.int64(0)
+                if c.ahead[index] >= 0:
+                    first, stop = soon(c, tid, _index(c.code[c.ahead[index], 3], base))
+                barrier(c.sync, threads, first, stop)
                 epoch, pending = epoch + 1, np.int64(0)
             _remember(c, tid, n, epoch)
         s[STEPS] = (s[STEPS] + 1) & 0x7FFFFFFF

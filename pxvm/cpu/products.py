@@ -49,6 +49,7 @@ PACK = 64  # weight rows packed at a time
 HELD = LANES * TILE  # sums in one tile
 BATCH = 4  # from so many tokens on, weights are packed into tiles
 RUN = 32  # weight rows summed before their sums are finished
+AHEAD = 1 << 17  # bytes of weights fetched while a thread waits
 CHUNK = 512  # weight rows that a thread takes at a time
 COUNTER, TURNS = 16, 32  # entries of ``sync`` that hand out work, by turns
 
@@ -176,7 +177,7 @@ def linear(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None:
         _few(c, tid, out, x, w, rows, padded, counter)
         return
     load_planes(c, x, rows, padded, tid, threads)
-    barrier(c.sync, threads)
+    barrier(c.sync, threads, 0, 0)
     blocks = (c.tensors[w, ROWS] + PACK - 1) // PACK
     block = atomic_add(counter, 1)
     while block < blocks:
@@ -190,9 +191,9 @@ def _few(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, cou
     planes, n = planes_of(c, x), c.tensors[w, ROWS]
     mine = c.bits[tid]
     mine[: 2 * padded] = 0
-    chunk = max(np.int64(16), min(np.int64(CHUNK), n // (2 * c.config[THREADS])))
+    chunk = chunk_of(n, c.config[THREADS])
     loaded, minus, m, e = np.int64(-1), np.int64(0), np.int64(0), np.int64(0)
-    first = atomic_add(counter, chunk)
+    first, others = tid * chunk, c.config[THREADS] * chunk
     while first < n:
         stop = min(first + chunk, n)
         for t in range(rows):
@@ -206,7 +207,22 @@ def _few(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, cou
             _chunk(
                 c, tid, out, w, t, first, stop - first, padded if planes == 2 else -1, minus, m, e
             )
-        first = atomic_add(counter, chunk)
+        first = atomic_add(counter, chunk) + others
+
+
+@jit
+def chunk_of(n: int, threads: int) -> int:
+    """How many of n weight rows a thread takes at a time; the first so many are its own."""
+    return max(np.int64(16), min(np.int64(CHUNK), n // (2 * threads)))
+
+
+@jit
+def soon(c: Any, tid: int, w: int) -> tuple[int, int]:
+    """Addresses between which the weight rows begin that this thread reads first."""
+    chunk = chunk_of(c.tensors[w, ROWS], c.config[THREADS])
+    row, limit = min(tid * chunk, c.tensors[w, ROWS] - 1), np.int64(AHEAD)
+    at = c.bytes.ctypes.data + 4 * row_at(c, w, row)
+    return at, at + min(chunk * c.tensors[w, ROW_WORDS] * 4, limit)
 
 
 @jit
