@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pxvm.cpu.context import jit
 from pxvm.cpu.intrinsics import TILE, atomic_add, vnni_weigh
 from pxvm.cpu.memory import (
     COLS,
@@ -33,7 +34,6 @@ from pxvm.cpu.memory import (
     VNNI,
     clamp,
     element,
-    jit,
     load_part,
     multiply_scales,
     part,

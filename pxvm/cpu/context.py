@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.core.imputils import lower_getattr_generic
@@ -41,6 +41,9 @@ FIELDS: dict[str, tuple[Any, int]] = {
     "touched": (np.int64, 2),  # (threads, ...): see ``loop``
     "counters": (np.int64, 2),  # (threads, 8)
 }
+# Compiled code allocates nothing, so that no reference is counted either.
+OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+jit = njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 SLOTS = 4  # words a field takes in the block: address and up to three extents
 NUMBERS = {name: number for number, name in enumerate(FIELDS)}
 I64 = ir.IntType(64)

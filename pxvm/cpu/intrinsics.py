@@ -11,9 +11,11 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from pxvm.cpu.context import jit
 
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 BYTES, LANES = ir.VectorType(I8, 64), ir.VectorType(I32, 16)
@@ -339,7 +341,7 @@ def _vnni_weigh(
 
 if HAVE_VNNI:
 
-    @njit(cache=True, nogil=True, _nrt=False)
+    @jit
     def vnni_rows(
         weights: int, step: int, rows: int, low: int, high: int, size: int, totals: int
     ) -> None:
@@ -349,12 +351,12 @@ if HAVE_VNNI:
         else:
             _vnni_rows2(weights, step, rows, low, high, size, totals)
 
-    @njit(cache=True, nogil=True, _nrt=False)
+    @jit
     def vnni_tile(weight: int, rows: int, stride: int, quads: int, out: int, step: int) -> None:
         """See ``_vnni_tile``; addresses of bytes."""
         _vnni_tile(weight, rows, stride, quads, out, step)
 
-    @njit(cache=True, nogil=True, _nrt=False)
+    @jit
     def vnni_weigh(
         values: int, step: int, quads: int, low: int, high: int, size: int, out: int
     ) -> None:
@@ -363,17 +365,17 @@ if HAVE_VNNI:
 
 else:
 
-    @njit(cache=True, nogil=True, _nrt=False)
+    @jit
     def vnni_rows(
         weights: int, step: int, rows: int, low: int, high: int, size: int, totals: int
     ) -> None:
         """Never called: the switch is off where the processor has no VNNI."""
 
-    @njit(cache=True, nogil=True, _nrt=False)
+    @jit
     def vnni_tile(weight: int, rows: int, stride: int, quads: int, out: int, step: int) -> None:
         """Never called: the switch is off where the processor has no VNNI."""
 
-    @njit(cache=True, nogil=True, _nrt=False)
+    @jit
     def vnni_weigh(
         values: int, step: int, quads: int, low: int, high: int, size: int, out: int
     ) -> None:
@@ -384,13 +386,13 @@ if os.name == "posix":
     sched_yield = types.ExternalFunction("sched_yield", types.int32())
 else:
 
-    @njit(cache=True, _nrt=False)
+    @jit
     def sched_yield() -> int:
         """Keep spinning where there is no such call."""
         return 0
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@jit
 def barrier(sync: Any, threads: int, soon: int, stop: int) -> None:
     """Wait until every thread is here. ``sync``: int64, arrivals at 0, generation at 8.
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from pxvm.core import isa
 from pxvm.core.tensor import HALTED, READY, YIELDED, State
 from pxvm.cpu.attention import append, attention
+from pxvm.cpu.context import OPTIONS, jit
 from pxvm.cpu.intrinsics import barrier
 from pxvm.cpu.memory import (
     DTYPE,
@@ -23,7 +25,6 @@ from pxvm.cpu.memory import (
     ROLE,
     ROW_WORDS,
     THREADS,
-    jit,
     part,
     row_at,
     scalar,
@@ -315,7 +316,7 @@ def _is_shared(c: Any, code: int, b: int) -> bool:
     return (code == LINEAR or code == MATMUL) and used_rows(c, b) >= BATCH
 
 
-@jit
+@njit(**OPTIONS)
 def run(c: Any, state: Any, tid: int, max_steps: int) -> int:
     """Run from ``state`` until Halt, Yield or ``max_steps`` (below 0: no limit); steps made.
 

@@ -11,11 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from pxvm.core.integer import EXP2
-
-jit = njit(cache=True, nogil=True, inline="never", error_model="numpy", _nrt=False)
+from pxvm.cpu.context import jit
 
 # Columns of ``Context.tensors``.
 DTYPE, ROWS, COLS, ROW_WORDS, X, Y, PER, FRAC, SCALE, BIAS, LENGTH, ROLE, SPAN, E0, E1 = range(15)

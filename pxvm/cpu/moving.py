@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pxvm.cpu.context import jit
 from pxvm.cpu.memory import (
     COLS,
     E0,
@@ -15,7 +16,6 @@ from pxvm.cpu.memory import (
     clamp,
     element,
     exp2_negative,
-    jit,
     load,
     max_of,
     multiply_scales,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pxvm.cpu.context import jit
 from pxvm.cpu.intrinsics import TILE, atomic_add, barrier, vnni_rows, vnni_tile
 from pxvm.cpu.memory import (
     ACT1,
@@ -28,7 +29,6 @@ from pxvm.cpu.memory import (
     THREADS,
     VNNI,
     WIDTH,
-    jit,
     last_word,
     linked_word,
     load_signed,

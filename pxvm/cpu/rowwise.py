@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pxvm.cpu.context import jit
 from pxvm.cpu.memory import (
     ACT1,
     BIAS,
@@ -22,7 +23,6 @@ from pxvm.cpu.memory import (
     element,
     exp2_negative,
     inverse_root,
-    jit,
     linked_word,
     load,
     load_i16,
