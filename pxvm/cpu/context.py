@@ -17,7 +17,7 @@ from numba.core.datamodel import models
 from numba.core.imputils import lower_getattr_generic
 from numba.core.pythonapi import NativeValue
 from numba.core.typing.templates import AttributeTemplate
-from numba.extending import infer_getattr, register_model, typeof_impl, unbox
+from numba.extending import infer_getattr, intrinsic, register_model, typeof_impl, unbox
 from numba.np.arrayobj import make_array, populate_array
 
 # Name: (dtype, dimensions).
@@ -27,6 +27,7 @@ FIELDS: dict[str, tuple[Any, int]] = {
     "tensors": (np.int64, 2),  # (descriptors, COLUMNS)
     "params": (np.int64, 2),  # (descriptors, 9)
     "code": (np.uint8, 2),  # (instructions, 4)
+    "kernels": (np.int64, 1),  # (256,): addresses by opcode
     "match": (np.int64, 1),  # EndLoop of each Loop
     "ahead": (np.int64, 1),  # (instructions,): the next Linear on the way, or -1
     "config": (np.int64, 1),
@@ -91,6 +92,40 @@ def _unbox(kind: Any, value: Any, c: Any) -> Any:
     address = c.pyapi.long_as_longlong(number)
     c.pyapi.decref(number)
     return NativeValue(address, is_error=cgutils.is_not_null(c.builder, c.pyapi.err_occurred()))
+
+
+@intrinsic
+def context_at(typingctx: Any, address: Any) -> Any:
+    """The context at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return args[0]
+
+    return context_type(types.int64), generate
+
+
+@intrinsic
+def address_of(typingctx: Any, c: Any) -> Any:
+    """The address of a context."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return args[0]
+
+    return types.int64(context_type), generate
+
+
+@intrinsic
+def call_kernel(
+    typingctx: Any, kernel: Any, c: Any, tid: Any, g: Any, b: Any, a: Any, turn: Any
+) -> Any:
+    """Call the compiled function at address ``kernel`` with six 64-bit integers."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [I64] * 6)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return types.none(*[types.int64] * 7), generate
 
 
 @infer_getattr

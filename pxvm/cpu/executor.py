@@ -10,7 +10,9 @@ import hashlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,20 +58,47 @@ def cache_folder() -> Path:
     return Path(root) / "pxvm" / f"kernels-{digest.hexdigest()[:16]}"
 
 
-@cache
-def kernels() -> Any:
-    """The compiled loop's module, imported (and compiled, said so once) when first used."""
+@contextmanager
+def _caching() -> Iterator[Path]:
+    """Have Numba keep in ``cache_folder`` what it compiles."""
     import numba
 
     folder, before = cache_folder(), numba.config.CACHE_DIR
-    if not folder.exists():
-        print("pxvm: compiling the CPU kernels once, about a minute", file=sys.stderr, flush=True)
     numba.config.CACHE_DIR = str(folder)
     try:
-        from pxvm.cpu import loop
+        yield folder
     finally:
         numba.config.CACHE_DIR = before
-    return loop
+
+
+@cache
+def _loop() -> Any:
+    """The compiled loop."""
+    with _caching():
+        from pxvm.cpu import loop
+
+        return loop.run
+
+
+def _kernels(network: Network) -> Any:
+    """Addresses of the kernels that a program needs, by opcode: int64 (256,).
+
+    What was not compiled before is compiled now, and said so.
+    """
+    with _caching() as folder:
+        from pxvm.cpu.kernels import KERNELS, compiled
+
+        needed = {op for op in (i.op for i in network.instructions) if op.name in KERNELS}
+        functions = {op: KERNELS[op.name] for op in needed}
+        kept = {path.name.split("-")[0] for path in folder.rglob("kernels.*.nbi")}
+        missing = {op.name for op in needed if f"kernels.{functions[op].__name__}" not in kept}
+        if missing:
+            names = ", ".join(sorted(missing))
+            print(f"pxvm: compiling once for the CPU: {names}", file=sys.stderr, flush=True)
+        addresses = np.zeros(256, np.int64)
+        for op, function in functions.items():
+            addresses[op.code] = compiled(function).address
+    return addresses
 
 
 def default_threads() -> int:
@@ -118,7 +147,7 @@ class Session:
     ) -> None:
         self.image, self.network = image, network
         self.threads = max(1, min(threads or default_threads(), MAX_THREADS))
-        self.loop = kernels()
+        self.loop = _loop()
         self.context = _context(image, network, self.threads, vnni)
 
     def run(self, max_steps: int | None = None) -> int:
@@ -129,10 +158,10 @@ class Session:
         copies = [state] + [state.copy() for _ in range(self.threads - 1)]
         limit = -1 if max_steps is None else max_steps
         others = [
-            _pool().submit(self.loop.run, self.context, copies[tid], tid, limit)
+            _pool().submit(self.loop, self.context, copies[tid], tid, limit)
             for tid in range(1, self.threads)
         ]
-        made = int(self.loop.run(self.context, state, 0, limit))
+        made = int(self.loop(self.context, state, 0, limit))
         for other in others:
             other.result()
         self.context.arrays["sync"][:] = 0
@@ -201,6 +230,7 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
         tensors=tensors,
         params=params,
         code=np.ascontiguousarray(network.code),
+        kernels=_kernels(network),
         match=match,
         ahead=_ahead(network),
         config=np.array(config, np.int64),

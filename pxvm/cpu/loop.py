@@ -16,8 +16,7 @@ from numba import njit
 
 from pxvm.core import isa
 from pxvm.core.tensor import HALTED, READY, YIELDED, State
-from pxvm.cpu.attention import append, attention
-from pxvm.cpu.context import OPTIONS, jit
+from pxvm.cpu.context import OPTIONS, address_of, call_kernel, jit
 from pxvm.cpu.intrinsics import barrier
 from pxvm.cpu.memory import (
     DTYPE,
@@ -31,43 +30,12 @@ from pxvm.cpu.memory import (
     used_rows,
     wrapped,
 )
-from pxvm.cpu.moving import blit, copy, push, sample, transpose
-from pxvm.cpu.products import BATCH, COUNTER, TURNS, conv2d, linear, soon
-from pxvm.cpu.rowwise import (
-    binary,
-    columns,
-    dot,
-    embed,
-    fill,
-    l2_norm,
-    lookup,
-    mean_pool,
-    norm,
-    pool,
-    quantise,
-    reduce,
-    relu,
-    rope,
-    select,
-    softmax,
-    tail,
-    top_k,
-)
+from pxvm.cpu.products import BATCH, COUNTER, TURNS, soon
 
 _OP = {op.name: op.code for op in isa.OPCODES if op.dialect == 1}
 HALT, YIELD, LOOP, END_LOOP = _OP["Halt"], _OP["Yield"], _OP["Loop"], _OP["EndLoop"]
 CALL, RETURN, SKIP = _OP["Call"], _OP["Return"], _OP["SkipIfZero"]
-EMBED, LINEAR, MATMUL, CONV2D = _OP["Embed"], _OP["Linear"], _OP["MatMul"], _OP["Conv2D"]
-ADD, MUL, DOT, RELU = _OP["Add"], _OP["Mul"], _OP["Dot"], _OP["ReLU"]
-TABLE, GATE, LESS, EQUAL = _OP["Table"], _OP["Gate"], _OP["Less"], _OP["Equal"]
-SELECT, RMS_NORM, LAYER_NORM = _OP["Select"], _OP["RMSNorm"], _OP["LayerNorm"]
-L2_NORM, SOFTMAX, QUANTISE = _OP["L2Norm"], _OP["Softmax"], _OP["Quantise"]
-SUM, MAX, MEAN, ARGMAX, TOP_K = _OP["Sum"], _OP["Max"], _OP["Mean"], _OP["Argmax"], _OP["TopK"]
-ROPE_PAIRS, ROPE_HALVES, APPEND = _OP["RoPEPairs"], _OP["RoPEHalves"], _OP["Append"]
-CAUSAL, FULL, MEAN_POOL = _OP["AttentionCausal"], _OP["AttentionFull"], _OP["MeanPool"]
-MAX_POOL, AVG_POOL, BLIT, COPY = _OP["MaxPool"], _OP["AvgPool"], _OP["Blit"], _OP["Copy"]
-TRANSPOSE, SLICE, CONCAT, TAIL = _OP["Transpose"], _OP["Slice"], _OP["Concat"], _OP["Tail"]
-PUSH, FILL, SAMPLE = _OP["Push"], _OP["Fill"], _OP["Sample"]
+LINEAR, MATMUL = _OP["Linear"], _OP["MatMul"]
 
 # What an instruction does with G, B and A, and with each of its parameters.
 NOTHING, READS, WRITES, NAMES = range(4)
@@ -99,99 +67,6 @@ PATIENCE = 8  # instructions between two barriers at most; counters are reused a
 
 
 @jit
-def _products(c: Any, tid: int, code: int, g: int, b: int, a: int, turn: int) -> bool:
-    if code == LINEAR or code == MATMUL:
-        linear(c, tid, g, b, a, turn)
-    elif code == EMBED:
-        embed(c, tid, g, b, a)
-    elif code == CONV2D:
-        conv2d(c, tid, g, b, a)
-    elif code == CAUSAL or code == FULL:
-        attention(c, tid, g, b, a, code == CAUSAL, turn)
-    elif code == APPEND:
-        append(c, tid, g, b, a)
-    elif code == ROPE_PAIRS or code == ROPE_HALVES:
-        rope(c, tid, g, b, a, code == ROPE_PAIRS)
-    else:
-        return False
-    return True
-
-
-@jit
-def _elements(c: Any, tid: int, code: int, g: int, b: int, a: int) -> bool:
-    if code == ADD:
-        binary(c, tid, g, b, a, 0)
-    elif code == MUL:
-        binary(c, tid, g, b, a, 1)
-    elif code == LESS:
-        binary(c, tid, g, b, a, 2)
-    elif code == EQUAL:
-        binary(c, tid, g, b, a, 3)
-    elif code == GATE or code == TABLE:
-        lookup(c, tid, g, b, a, code == GATE)
-    elif code == RELU:
-        relu(c, tid, g, b)
-    elif code == SELECT:
-        select(c, tid, g, b, a)
-    elif code == QUANTISE:
-        quantise(c, tid, g, b)
-    elif code == RMS_NORM or code == LAYER_NORM:
-        norm(c, tid, g, b, a, code == LAYER_NORM)
-    else:
-        return False
-    return True
-
-
-@jit
-def _rows(c: Any, tid: int, code: int, g: int, b: int, a: int) -> bool:
-    if code == SOFTMAX:
-        softmax(c, tid, g, b)
-    elif code == L2_NORM:
-        l2_norm(c, tid, g, b)
-    elif code == SUM:
-        reduce(c, tid, g, b, 0)
-    elif code == MAX:
-        reduce(c, tid, g, b, 1)
-    elif code == MEAN:
-        reduce(c, tid, g, b, 2)
-    elif code == ARGMAX:
-        reduce(c, tid, g, b, 3)
-    elif code == TOP_K:
-        top_k(c, tid, g, b, a)
-    elif code == DOT:
-        dot(c, tid, g, b, a)
-    elif code == MEAN_POOL:
-        mean_pool(c, tid, g, b, a)
-    elif code == MAX_POOL or code == AVG_POOL:
-        pool(c, tid, g, b, a, code == AVG_POOL)
-    elif code == SLICE or code == CONCAT:
-        columns(c, tid, g, b, a, code == CONCAT)
-    elif code == TAIL:
-        tail(c, tid, g, b)
-    elif code == FILL:
-        fill(c, tid, g, b)
-    else:
-        return False
-    return True
-
-
-@jit
-def _moves(c: Any, tid: int, code: int, g: int, b: int, a: int) -> None:
-    if tid:
-        return
-    if code == SAMPLE:
-        sample(c, tid, g, b, a)
-    elif code == PUSH:
-        push(c, tid, g, b, a)
-    elif code == COPY:
-        copy(c, tid, g, b)
-    elif code == TRANSPOSE:
-        transpose(c, tid, g, b, a)
-    elif code == BLIT:
-        blit(c, tid, g, b, a)
-
-
-@jit
 def _index(operand: int, base: int) -> int:
     return operand if operand < 128 else base + operand - 128
 
@@ -207,12 +82,7 @@ def _compute(c: Any, tid: int, code: int, g: int, b: int, a: int, turn: int) -> 
         return
     if 0 < tensors[2] < NAMES and used_rows(c, a) == 0:
         return
-    if _products(c, tid, code, g, b, a, turn):
-        return
-    if _elements(c, tid, code, g, b, a):
-        return
-    if not _rows(c, tid, code, g, b, a):
-        _moves(c, tid, code, g, b, a)
+    call_kernel(c.kernels[code], address_of(c), tid, g, b, a, turn)
 
 
 @jit
