@@ -1,4 +1,10 @@
-"""Attention over the key and value caches, and what fills them."""
+"""Attention over the key and value caches, and what fills them.
+
+One query at a time streams its keys and values; a prompt's queries are taken eight at a time
+against keys and values packed once for each head, with the tiles of the matrix product. Softmax
+weights have 14 bits and a sign, so that as two int8 planes they meet the values as activations
+meet weights.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +12,35 @@ from typing import Any
 
 import numpy as np
 
+from pxvm.cpu.context import jit
+from pxvm.cpu.intrinsics import TILE, atomic_add, vnni_weigh
 from pxvm.cpu.memory import (
     COLS,
+    CONTEXT,
     E0,
     E1,
+    FALLS,
     FRAC,
+    KEY_SCALES,
+    KEYS,
     PER,
+    QUERY,
     ROW_WORDS,
     ROWS,
+    SCORES,
     THREADS,
+    VALUE_SCALES,
+    VALUES,
     VNNI,
     clamp,
-    exp2_negative,
-    jit,
-    last_word,
-    load,
+    element,
+    load_part,
     multiply_scales,
     part,
     quantise_row,
     reciprocal,
     rescale,
+    rescale_row,
     row_at,
     scalar,
     split,
@@ -34,10 +49,11 @@ from pxvm.cpu.memory import (
     used_rows,
     wrapped,
 )
-from pxvm.cpu.products import rescale_many, stream
-from pxvm.cpu.rowwise import element
+from pxvm.cpu.products import BATCH, COUNTER, LANES, finish_run, multiply_tile, stream
 
-BLOCK = 256  # tokens whose weighted values fit into int32: 2^14 * 2^7 * 2^8 < 2^31
+BLOCK = 256  # values weighed before their sums go to 64 bits
+QUERIES = 32  # queries that a thread takes at a time
+REACH = 1 << 15  # tokens whose weighted values fit into int32 plane by plane: 2^8 * 2^7 * 2^15
 
 
 @jit
@@ -47,144 +63,360 @@ def append(c: Any, tid: int, cache: int, x: int, position: int) -> None:
     start, rows, v = scalar(c, position), used_rows(c, x), c.rows[tid, 0]
     first, last = part(heads, tid, c.config[THREADS])
     for t in range(rows):
+        row = start + t
         if first < last:
-            load(c, x, t, v)
-            row = clamp(c, start + t, context, tid, first == 0)
+            load_part(c, x, t, first * width, (last - first) * width, v)
+            row = clamp(c, row, context, tid, first == 0)
         for head in range(first, last):
-            m, e = quantise_row(v, head * width, width, 7, c.tensors[x, FRAC])
-            store_activation(c, cache, head * context + row, v, head * width, m, e)
+            at = (head - first) * width
+            m, e = quantise_row(v, at, width, 7, c.tensors[x, FRAC])
+            store_activation(c, cache, head * context + row, v, at, m, e)
 
 
 @jit
-def _scores(
-    c: Any, tid: int, k: int, first: int, n: int, q: Any, at: int, m: int, e: int, s: Any
-) -> int:
-    """Base-2 scores of one query against n keys into s, 16 fraction bits; their largest."""
-    width, size, per = c.tensors[k, COLS], c.tensors[k, ROW_WORDS], c.tensors[k, PER]
-    minus = np.int64(0)
+def reach(c: Any, p: Any, causal: bool, t: int, context: int) -> tuple[int, int]:
+    """The tokens [begin, stop) that the query of row t sees; ``p`` are the parameters."""
+    if causal:
+        return np.int64(0), clamp(c, scalar(c, p[2]) + t, context, 0, False) + 1
+    step = span_of(c, p, context)
+    count = c.tensors[p[3], ROWS] * c.tensors[p[3], COLS]
+    length = element(c, p[3], min(t // step, count - 1))
+    begin = min(t // step * step, context - 1)
+    return begin, min(begin + min(max(length, np.int64(1)), step), context)
+
+
+@jit
+def span_of(c: Any, p: Any, context: int) -> int:
+    """AttentionFull: rows of one group."""
+    return min(max(scalar(c, p[2]), np.int64(1)), context)
+
+
+@jit
+def attention(c: Any, tid: int, out: int, q: int, a: int, causal: bool, turn: int) -> None:
+    """AttentionCausal, and AttentionFull unless ``causal``."""
+    p, rows = c.params[a], used_rows(c, q)
+    context = c.tensors[p[0], E1]
+    if causal and tid == 0:
+        for t in range(rows):
+            clamp(c, scalar(c, p[2]) + t, context, tid, True)
+    if rows < BATCH or c.tensors[p[0], PER] == 0 or c.tensors[p[1], PER] == 0 or context > REACH:
+        _few(c, tid, out, q, p, causal, rows)
+    else:
+        _many(c, tid, out, q, p, causal, rows, c.sync.ctypes.data + 8 * (COUNTER + turn))
+
+
+@jit
+def _query(c: Any, q: int, t: int, head: int, x: Any, out: Any, m: int, e: int) -> Any:
+    """One query as int8 into ``out``; its sum and its scale times (m, e)."""
+    width = len(x)
+    load_part(c, q, t, head * width, width, x)
+    qm, qe = quantise_row(x, 0, width, 7, c.tensors[q, FRAC])
+    total = np.int64(0)
     for i in range(width):
-        minus += q[at + i]
-    totals, scales = c.rows[tid, 2], c.rows[tid, 3]
-    words, vnni, done = c.words, c.config[VNNI], np.int64(0)
-    while done < n:
-        start, step = row_at(c, k, first + done), np.int64(1)
-        if per > 0:
-            step = min(per - (first + done) % per, n - done)
-            stream(vnni, c.bytes, 4 * start, 4 * size, step, q, at, -1, width, totals, done)
-            for j in range(step):
-                scales[done + j] = words[start + j * size + size - 1]
-        else:
-            total = np.int64(0)
-            for i in range(width):
-                byte = c.bytes[4 * wrapped(c, k, start, i >> 2) + (i & 3)]
-                total += np.int64(byte) * np.int64(q[at + i])
-            totals[done] = total
-            scales[done] = last_word(c, k, first + done)
-        done += step
-    rescale_many(totals, 128 * minus, m, e, scales, 16, n, s)
-    for j in range(n):
-        s[j] = min(max(s[j], np.int64(-2147483648)), np.int64(2147483647))
-    return s[:n].max()
+        out[i] = np.int8(x[i])
+        total += x[i]
+    qm, qe = multiply_scales(qm, qe, m, e)
+    return total, qm, qe
 
 
 @jit
-def _attend(
-    c: Any, tid: int, out: int, v: int, first: int, n: int, top: int, at: int, row: int
+def _scores(totals: Any, minus: int, m: int, e: int, scales: Any, out: Any) -> int:
+    """Base-2 scores, 16 fraction bits, saturated, of products with keys; the largest."""
+    if finish_run(totals, minus, m, e + 16, scales, scales, False, out) < 0:
+        for i in range(len(out)):
+            sm, se = multiply_scales(m, e, np.int64(scales[i]) & 0xFFFF, np.int64(scales[i]) >> 16)
+            s = rescale(np.int64(totals[i]) - minus, sm, se + 16)
+            out[i] = np.int32(min(max(s, np.int64(-2147483648)), np.int64(2147483647)))
+    top = out[0]
+    for i in range(len(out)):
+        top = max(top, out[i])
+    return top
+
+
+@jit
+def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any) -> Any:
+    """Softmax weights times the values' scales as two planes: integer.exp2_negative and a shift.
+
+    Returns the weights' sum, the planes' sum, and the values' common exponent. All products
+    stay below 2^32, a weight is at most 2^16 and a mantissa less; so do sums of REACH weights.
+    """
+    n, common = len(low), np.int32(-40000)
+    for i in range(n):
+        common = max(common, np.int32(scales[i] >> np.int32(16)))
+    weight_sum, total, peak = np.uint32(0), np.int32(0), np.uint32(top)
+    for i in range(n):
+        distance = np.uint32(peak - np.uint32(scores[i]))
+        entry = np.uint32(FALLS[np.uint32(distance >> np.uint32(8)) & np.uint32(255)])
+        fall = np.uint32(np.uint32(entry & np.uint32(255)) * np.uint32(distance & np.uint32(255)))
+        value = np.uint32(
+            np.uint32(entry >> np.uint32(8)) - np.uint32(np.uint32(fall + np.uint32(128)) >> 8)
+        )
+        whole = np.uint32(distance >> np.uint32(16))
+        down = min(whole, np.uint32(17))
+        half = np.uint32(np.uint32(np.uint32(1) << down) >> np.uint32(1))
+        weight = np.uint32(np.uint32(value + half) >> down)
+        weight = weight if whole <= np.uint32(17) else np.uint32(0)
+        scale = np.uint32(scales[i])
+        lost = min(np.uint32(common - np.int32(scales[i] >> np.int32(16))), np.uint32(30))
+        coarse = np.uint32(
+            np.uint32(weight * np.uint32(scale & np.uint32(0xFFFF))) >> np.uint32(17)
+        )
+        odd = np.uint32(np.uint32(coarse >> lost) & np.uint32(1))
+        u = np.int32(np.uint32(np.uint32(coarse >> np.uint32(lost + np.uint32(1))) + odd))
+        low[i] = np.int8(u)
+        high[i] = np.int8(np.int32(u + np.int32(128)) >> np.int32(8))
+        weight_sum = np.uint32(weight_sum + weight)
+        total = np.int32(total + u)
+    return np.int64(weight_sum), np.int64(total), np.int64(common)
+
+
+@jit
+def _store(
+    c: Any, tid: int, out: int, t: int, head: int, x: Any, common: int, weight_sum: int
 ) -> None:
-    """Weights of n scores, their sum of values, divided, into the result's columns from ``at``."""
-    width, s, u, total = c.tensors[v, COLS], c.rows[tid, 1], c.rows[tid, 2], c.rows[tid, 3]
-    size, per, words, byte = c.tensors[v, ROW_WORDS], c.tensors[v, PER], c.words, c.bytes
-    weight_sum, common, done = np.int64(0), np.int64(-40000), np.int64(0)
-    for j in range(n):
-        s[j] = exp2_negative(c.exp2, top - s[j])
-        weight_sum += s[j]
-    while done < n:
-        start, step = row_at(c, v, first + done), np.int64(1)
-        if per > 0:
-            step = min(per - (first + done) % per, n - done)
-            for j in range(step):
-                u[done + j] = words[start + j * size + size - 1]
-        else:
-            u[done] = last_word(c, v, first + done)
-        done += step
-    for j in range(n):
-        common = max(common, u[j] >> 16)
-    for j in range(n):
-        # The product is below 2^33, so a shift beyond 40 gives 0 like any larger one.
-        shift = min(common - (u[j] >> 16) + 18, np.int64(40))
-        u[j] = (s[j] * (u[j] & 0xFFFF) + (np.int64(1) << (shift - 1))) >> shift
-    total[:width] = 0
-    partial = c.tile[tid]
-    for begin in range(0, n, BLOCK):
-        stop = min(np.int64(begin + BLOCK), n)
-        for d0 in range(0, width, 1024):
-            part_size = min(np.int64(1024), width - d0)
-            partial[:part_size] = 0
-            done = np.int64(begin)
-            while done < stop:
-                start, step = row_at(c, v, first + done), np.int64(1)
-                if per > 0:
-                    step = min(per - (first + done) % per, stop - done)
-                    _weigh(byte, 4 * start + d0, 4 * size, step, part_size, u[done:], partial)
-                else:
-                    for i in range(part_size):
-                        word = wrapped(c, v, start, (d0 + i) >> 2)
-                        value = np.int32(np.int32(byte[4 * word + (i & 3)]) - np.int32(128))
-                        partial[i] += np.int32(np.int32(u[done]) * value)
-                done += step
-            for i in range(part_size):
-                total[d0 + i] += partial[i]
+    """Divide weighted sums of values by the weights' sum and write a head's columns."""
+    width = len(x)
     m, e = reciprocal(weight_sum)
-    shift = e + common + 18 + c.tensors[out, FRAC]
-    for i in range(width):
-        total[i] = rescale(total[i], m, shift)
-    store_part(c, out, row, at, width, total, tid)
+    rescale_row(x, width, m, e + common + 18 + c.tensors[out, FRAC])
+    store_part(c, out, t, head * width, width, x, tid)
 
 
 @jit
-def _weigh(values: Any, at: int, stride: int, n: int, width: int, u: Any, out: Any) -> None:
-    """out[i] += sum over n rows of u[j] * (values[row j, i] - 128), int32."""
-    for j in range(n):
-        factor = np.int32(u[j])
-        if factor != 0:
-            for i in range(width):
-                value = np.int32(np.int32(values[at + j * stride + i]) - np.int32(128))
-                out[i] = np.int32(out[i] + np.int32(factor * value))
-
-
-@jit
-def attention(c: Any, tid: int, out: int, q: int, a: int, causal: bool) -> None:
-    """AttentionCausal, and AttentionFull unless ``causal``; each row and head is one item."""
-    p = c.params[a]
+def _few(c: Any, tid: int, out: int, q: int, p: Any, causal: bool, rows: int) -> None:
+    """Each row and head is one item of work."""
     k, v = p[0], p[1]
     kv_heads, context, width = c.tensors[k, E0], c.tensors[k, E1], c.tensors[k, COLS]
     heads = c.tensors[q, COLS] // width
     scale_m, scale_e = split(p[3] if causal else p[4])
-    rows, x, mine = used_rows(c, q), c.rows[tid, 0], c.bits[tid]
-    padded = (width + 63) // 64 * 64
-    mine[: 2 * padded] = 0
+    x, mine, pad = c.rows[tid, 1, :width], c.bits[tid], c.config[CONTEXT]
+    mine[: (width + 63) // 64 * 64] = 0
     first, last = part(rows * heads, tid, c.config[THREADS])
-    loaded, begin, stop = np.int64(-1), np.int64(0), np.int64(0)
+    loaded = np.int64(-1)
     for item in range(first, last):
         t, head = item // heads, item % heads
-        if t != loaded:
-            load(c, q, t, x)
-            loaded = t
-            if causal:
-                end = clamp(c, scalar(c, p[2]) + t, context, tid, False) + 1
-                begin, stop = np.int64(0), end
-            else:
-                step = min(max(scalar(c, p[2]), np.int64(1)), context)
-                count = c.tensors[p[3], ROWS] * c.tensors[p[3], COLS]
-                length = element(c, p[3], min(t // step, count - 1))
-                begin = min(t // step * step, context - 1)
-                stop = min(begin + min(max(length, np.int64(1)), step), context)
-        if causal and head == 0:
-            clamp(c, scalar(c, p[2]) + t, context, tid, True)
-        m, e = quantise_row(x, head * width, width, 7, c.tensors[q, FRAC])
-        m, e = multiply_scales(m, e, scale_m, scale_e)
+        begin, stop = reach(c, p, causal, t, context)
+        n, row = stop - begin, head // (heads // kv_heads) * context + begin
+        minus, m, e = _query(c, q, t, head, x, mine, scale_m, scale_e)
+        scores, key_scales = c.scores[tid, SCORES, :n], c.scores[tid, KEY_SCALES, :n]
+        value_scales = c.scores[tid, VALUE_SCALES, :n]
+        totals, low, high = c.rows[tid, 0, :n], c.attend[tid, :n], c.attend[tid, pad : pad + n]
+        if t * kv_heads + head // (heads // kv_heads) != loaded:
+            loaded = np.int64(t * kv_heads + head // (heads // kv_heads))
+            _scale_words(c, k, row, n, key_scales)
+            _scale_words(c, v, row, n, value_scales)
+        _stream_keys(c, k, row, n, mine, totals)
+        top = _scores(totals, 128 * minus, m, e, key_scales, scores)
+        weight_sum, total, common = _weights(scores, top, value_scales, low, high)
+        _stream_values(c, tid, v, row, n, low, high, x)
         for i in range(width):
-            mine[i] = np.int8(x[head * width + i])
-        row = head // (heads // kv_heads) * context + begin
-        top = _scores(c, tid, k, row, stop - begin, mine, 0, m, e, c.rows[tid, 1])
-        _attend(c, tid, out, v, row, stop - begin, top, head * width, t)
+            x[i] -= 128 * total
+        _store(c, tid, out, t, head, x, common, weight_sum)
+
+
+@jit
+def _scale_words(c: Any, d: int, row: int, n: int, out: Any) -> None:
+    """The scale words of n rows of a cache."""
+    size, per, words, done = c.tensors[d, ROW_WORDS], c.tensors[d, PER], c.words, np.int64(0)
+    while done < n:
+        start, step = row_at(c, d, row + done), np.int64(1)
+        if per > 0:
+            step = min(per - (row + done) % per, n - done)
+        last, target = wrapped(c, d, start, size - 1), out[done : done + step]
+        source = words[last : last + (step - 1) * size + 1]
+        for j in range(step):
+            target[j] = source[j * size]
+        done += step
+
+
+@jit
+def _stream_keys(c: Any, k: int, row: int, n: int, query: Any, totals: Any) -> None:
+    """totals[j] = sum((key j + 128) query) for n rows of a cache."""
+    width, size, per = c.tensors[k, COLS], c.tensors[k, ROW_WORDS], c.tensors[k, PER]
+    done = np.int64(0)
+    while done < n:
+        start, step = row_at(c, k, row + done), np.int64(1)
+        if per > 0:
+            step = min(per - (row + done) % per, n - done)
+            stream(c.config[VNNI], c.bytes, 4 * start, 4 * size, step, query, 0, -1, width, totals,
+                   done)  # fmt: skip
+        else:
+            total = np.int64(0)
+            for i in range(width):
+                byte = c.bytes[4 * wrapped(c, k, start, i >> 2) + (i & 3)]
+                total += np.int64(byte) * np.int64(query[i])
+            totals[done] = total
+        done += step
+
+
+@jit
+def _stream_values(
+    c: Any, tid: int, v: int, row: int, n: int, low: Any, high: Any, out: Any
+) -> None:
+    """out[i] = sum over n rows of a cache of (256 high + low) (value i + 128)."""
+    width, size, per = c.tensors[v, COLS], c.tensors[v, ROW_WORDS], c.tensors[v, PER]
+    out[:] = 0
+    partial, done = c.tile[tid], np.int64(0)
+    while done < n:
+        start, step = row_at(c, v, row + done), np.int64(1)
+        if per > 0:
+            step = min(min(per - (row + done) % per, n - done), np.int64(BLOCK))
+            quads = step // 4 if c.config[VNNI] and width <= 64 else np.int64(0)
+            if quads:
+                place, at = partial.ctypes.data, low.ctypes.data + done
+                offset = high.ctypes.data - low.ctypes.data
+                vnni_weigh(c.bytes.ctypes.data + 4 * start, 4 * size, quads, at, at + offset,
+                           width, place)  # fmt: skip
+                for i in range(width):
+                    # Four values of 16 lanes each: see vnni_weigh.
+                    lane = (i & 12) * 4 + (i >> 4) * 4 + (i & 3)
+                    out[i] += np.int64(partial[lane]) + 256 * np.int64(partial[64 + lane])
+            for j in range(4 * quads, step):
+                factor = np.int64(low[done + j]) + 256 * np.int64(high[done + j])
+                source = c.bytes[4 * (start + j * size) : 4 * (start + j * size) + width]
+                for i in range(width):
+                    out[i] += factor * np.int64(source[i])
+        else:
+            factor = np.int64(low[done]) + 256 * np.int64(high[done])
+            for i in range(width):
+                byte = c.bytes[4 * wrapped(c, v, start, i >> 2) + (i & 3)]
+                out[i] += factor * np.int64(byte)
+        done += step
+
+
+@jit
+def _many(
+    c: Any, tid: int, out: int, q: int, p: Any, causal: bool, rows: int, counter: int
+) -> None:
+    """Items of work are up to QUERIES queries that share keys: of one head and one group.
+
+    A group is what attends to the same tokens: all rows, or ``span`` of them.
+    """
+    k, v = p[0], p[1]
+    kv_heads, context = c.tensors[k, E0], c.tensors[k, E1]
+    shared = c.tensors[q, COLS] // c.tensors[k, COLS] // kv_heads
+    span = min(rows if causal else span_of(c, p, context), np.int64(rows))
+    pieces, groups = (span * shared + QUERIES - 1) // QUERIES, (rows + span - 1) // span
+    loaded = np.int64(-1)
+    item = atomic_add(counter, 1)
+    while item < groups * kv_heads * pieces:
+        pack, piece = item // pieces, item % pieces
+        kv, group = pack % kv_heads, pack // kv_heads
+        t, last = group * span, min((group + 1) * span, rows)
+        if pack != loaded:
+            begin, stop = reach(c, p, causal, last - 1, context)
+            _pack_keys(c, tid, k, kv * context + begin, stop - begin)
+            _pack_values(c, tid, v, kv * context + begin, stop - begin)
+            loaded = pack
+        stop = min((last - t) * shared, (piece + 1) * QUERIES)
+        for first in range(piece * QUERIES, stop, TILE):
+            _tile(c, tid, out, q, p, causal, t, kv * shared, shared, first, min(first + TILE, stop))
+        item = atomic_add(counter, 1)
+
+
+@jit
+def _pack_keys(c: Any, tid: int, k: int, row: int, n: int) -> None:
+    """n keys as [n / 16][width / 4][16 keys][4] bytes, and their scale words."""
+    quads, words = c.tensors[k, COLS] >> 2, c.words
+    packed = c.attend[tid, c.config[KEYS] :].view(np.int32)
+    for j in range(n):
+        start = row_at(c, k, row + j)
+        source, at = words[start : start + quads], (j >> 4) * quads * LANES + (j & 15)
+        for i in range(quads):
+            packed[at + i * LANES] = source[i]
+    _scale_words(c, k, row, n, c.scores[tid, KEY_SCALES])
+
+
+@jit
+def _pack_values(c: Any, tid: int, v: int, row: int, n: int) -> None:
+    """n values as [width / 16][context / 4][16 elements][4 tokens] bytes, and their scale words."""
+    width, quads = c.tensors[v, COLS], c.config[CONTEXT] >> 2
+    packed, bits = c.attend[tid, c.config[VALUES] :].view(np.int32), c.bytes
+    for j in range(0, n, 4):
+        # A token beyond the last repeats it: its weight is zero.
+        a = 4 * row_at(c, v, row + j)
+        b = 4 * row_at(c, v, row + min(j + 1, n - 1))
+        d = 4 * row_at(c, v, row + min(j + 2, n - 1))
+        e = 4 * row_at(c, v, row + min(j + 3, n - 1))
+        for first in range(0, width, LANES):
+            lanes = min(np.int64(LANES), width - first)
+            at = ((first >> 4) * quads + (j >> 2)) * LANES
+            target = packed[at : at + lanes].view(np.uint32)
+            _interleave(bits[a + first :], bits[b + first :], bits[d + first :], bits[e + first :],
+                        target)  # fmt: skip
+    _scale_words(c, v, row, n, c.scores[tid, VALUE_SCALES])
+
+
+@jit
+def _interleave(a: Any, b: Any, d: Any, e: Any, out: Any) -> None:
+    for i in range(len(out)):
+        low = np.uint32(a[i]) | np.uint32(np.uint32(b[i]) << np.uint32(8))
+        high = np.uint32(np.uint32(d[i]) << np.uint32(16)) | np.uint32(
+            np.uint32(e[i]) << np.uint32(24)
+        )
+        out[i] = np.uint32(low | high)
+
+
+@jit
+def _tile(
+    c: Any, tid: int, out: int, q: int, p: Any, causal: bool, t: int, head: int, shared: int,
+    first: int, last: int,
+) -> None:  # fmt: skip
+    """Queries [first, last) of a group that begins at row t, ``shared`` heads a row."""
+    context, width = c.tensors[p[0], E1], c.tensors[p[0], COLS]
+    scale_m, scale_e = split(p[3] if causal else p[4])
+    pad, vnni, sums = c.config[CONTEXT], c.config[VNNI], c.scores[tid]
+    queries, planes, x = c.attend[tid, c.config[QUERY] :], c.attend[tid], c.rows[tid, 1, :width]
+    wide, keys, facts = (width + 63) // 64 * 64, c.config[KEYS], c.rows[tid, 2]
+    longest = np.int64(0)
+    for r in range(TILE):
+        if first + r < last:
+            row, h = t + (first + r) // shared, head + (first + r) % shared
+            at = facts[8 * r : 8 * r + 8]
+            at[0], at[1], at[2] = _query(c, q, row, h, x, queries[r * wide :], scale_m, scale_e)
+            begin, stop = reach(c, p, causal, row, context)
+            at[3] = stop - begin
+            longest = max(longest, at[3])
+        else:
+            queries[r * wide : r * wide + width] = 0
+    quads = width // 4
+    for group in range((longest + 15) // LANES):
+        multiply_tile(vnni, c.attend[tid], keys + group * LANES * width, queries, wide, quads,
+                      sums[:, group * LANES :], pad)  # fmt: skip
+    count = (longest + 3) // 4
+    for half in range(0, last - first, TILE // 2):
+        stop = min(np.int64(half + TILE // 2), last - first)
+        for r in range(half, stop):
+            minus, m, e, n = facts[8 * r], facts[8 * r + 1], facts[8 * r + 2], facts[8 * r + 3]
+            at = (r - half) * 2 * pad
+            low, high = planes[at : at + n], planes[at + pad : at + pad + n]
+            scores = sums[SCORES, :n]
+            top = _scores(sums[r, :n], 128 * minus, m, e, sums[KEY_SCALES, :n], scores)
+            facts[8 * r + 4], facts[8 * r + 5], facts[8 * r + 6] = _weights(
+                scores, top, sums[VALUE_SCALES, :n], low, high
+            )
+            planes[at + n : at + 4 * count] = 0
+            planes[at + pad + n : at + pad + 4 * count] = 0
+        _weigh(c, tid, out, width, count, t, head, shared, first, half, stop)
+
+
+@jit
+def _weigh(
+    c: Any, tid: int, out: int, width: int, count: int, t: int, head: int, shared: int, first: int,
+    half: int, stop: int,
+) -> None:  # fmt: skip
+    """Weighted values of up to four queries, whose weights are in the planes."""
+    pad, tile, y, facts = c.config[CONTEXT], c.tile[tid], c.rows[tid, 1], c.rows[tid, 2]
+    padded = (width + 15) // LANES * LANES
+    for begin in range(0, width, LANES):
+        weights = c.config[VALUES] + begin * pad
+        multiply_tile(c.config[VNNI], c.attend[tid], weights, c.attend[tid], pad, count,
+                      tile.reshape(64, LANES), LANES)  # fmt: skip
+        for r in range(stop - half):
+            low, high = tile[2 * r * LANES :], tile[(2 * r + 1) * LANES :]
+            total, target = 128 * facts[8 * (half + r) + 5], y[r * padded + begin :]
+            for i in range(LANES):
+                target[i] = np.int64(low[i]) + 256 * np.int64(high[i]) - total
+    for r in range(half, stop):
+        row, h = t + (first + r) // shared, head + (first + r) % shared
+        x = y[(r - half) * padded : (r - half) * padded + width]
+        _store(c, tid, out, row, h, x, facts[8 * r + 6], facts[8 * r + 4])

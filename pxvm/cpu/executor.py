@@ -10,7 +10,9 @@ import hashlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,6 @@ import numpy as np
 
 from pxvm.core import executors, reference
 from pxvm.core.dialect1 import Network, read_state
-from pxvm.core.integer import EXP2
 from pxvm.core.isa import OPCODES
 from pxvm.core.program import Image, Program
 from pxvm.core.reference1 import matching_loops
@@ -33,7 +34,7 @@ from pxvm.core.tensor import (
 )
 
 if TYPE_CHECKING:
-    from pxvm.cpu.memory import Context
+    from pxvm.cpu.context import Context
 
 MAX_THREADS = 64
 
@@ -57,20 +58,47 @@ def cache_folder() -> Path:
     return Path(root) / "pxvm" / f"kernels-{digest.hexdigest()[:16]}"
 
 
-@cache
-def kernels() -> Any:
-    """The compiled loop's module, imported (and compiled, said so once) when first used."""
+@contextmanager
+def _caching() -> Iterator[Path]:
+    """Have Numba keep in ``cache_folder`` what it compiles."""
     import numba
 
     folder, before = cache_folder(), numba.config.CACHE_DIR
-    if not folder.exists():
-        print("pxvm: compiling the CPU kernels once, about a minute", file=sys.stderr, flush=True)
     numba.config.CACHE_DIR = str(folder)
     try:
-        from pxvm.cpu import loop
+        yield folder
     finally:
         numba.config.CACHE_DIR = before
-    return loop
+
+
+@cache
+def _loop() -> Any:
+    """The compiled loop."""
+    with _caching():
+        from pxvm.cpu import loop
+
+        return loop.run
+
+
+def _kernels(network: Network) -> Any:
+    """Addresses of the kernels that a program needs, by opcode: int64 (256,).
+
+    What was not compiled before is compiled now, and said so.
+    """
+    with _caching() as folder:
+        from pxvm.cpu.kernels import KERNELS, compiled
+
+        needed = {op for op in (i.op for i in network.instructions) if op.name in KERNELS}
+        functions = {op: KERNELS[op.name] for op in needed}
+        kept = {path.name.split("-")[0] for path in folder.rglob("kernels.*.nbi")}
+        missing = {op.name for op in needed if f"kernels.{functions[op].__name__}" not in kept}
+        if missing:
+            names = ", ".join(sorted(missing))
+            print(f"pxvm: compiling once for the CPU: {names}", file=sys.stderr, flush=True)
+        addresses = np.zeros(256, np.int64)
+        for op, function in functions.items():
+            addresses[op.code] = compiled(function).address
+    return addresses
 
 
 def default_threads() -> int:
@@ -119,7 +147,7 @@ class Session:
     ) -> None:
         self.image, self.network = image, network
         self.threads = max(1, min(threads or default_threads(), MAX_THREADS))
-        self.loop = kernels()
+        self.loop = _loop()
         self.context = _context(image, network, self.threads, vnni)
 
     def run(self, max_steps: int | None = None) -> int:
@@ -130,15 +158,16 @@ class Session:
         copies = [state] + [state.copy() for _ in range(self.threads - 1)]
         limit = -1 if max_steps is None else max_steps
         others = [
-            _pool().submit(self.loop.run, self.context, copies[tid], tid, limit)
+            _pool().submit(self.loop, self.context, copies[tid], tid, limit)
             for tid in range(1, self.threads)
         ]
-        made = int(self.loop.run(self.context, state, 0, limit))
+        made = int(self.loop(self.context, state, 0, limit))
         for other in others:
             other.result()
-        self.context.sync[:] = 0
-        counted = self.context.counters.sum(axis=0)
-        self.context.counters[:] = 0
+        self.context.arrays["sync"][:] = 0
+        counters = self.context.arrays["counters"]
+        counted = counters.sum(axis=0)
+        counters[:] = 0
         for word, count in ((State.SATURATIONS, counted[0]), (State.CLAMPS, counted[1])):
             state[word] = (state[word] + count) & 0x7FFFFFFF
         words = (state & 0xFFFFFFFF).astype(np.uint32)
@@ -163,8 +192,8 @@ def _row(d: Descriptor, width: int) -> list[int]:
 
 
 def _context(image: Image, network: Network, threads: int, vnni: bool | None) -> Context:
+    from pxvm.cpu.context import Context
     from pxvm.cpu.intrinsics import HAVE_VNNI, TILE
-    from pxvm.cpu.memory import Context
 
     height, width = image.shape[:2]
     view = image.view("<i4")[..., 0]
@@ -189,24 +218,45 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
     packed = max([64, *(d.cols for d in real if d.dtype == DType.I8)])
     acts = [d for d in real if d.dtype in (DType.ACT1, DType.ACT2) and len(d.extents) <= 2]
     padded = [(d.rows * 2 + TILE) * (d.cols + 64) for d in acts]
-    config = [width, stride, threads, HAVE_VNNI if vnni is None else vnni and HAVE_VNNI]
+    caches = [d for d in real if d.dtype == DType.ACT1 and len(d.extents) == 3]
+    reach = max([64, *(-(-d.extents[1] // 64) * 64 for d in caches)])
+    head = max([64, *(-(-d.cols // 64) * 64 for d in caches)])
+    keys = TILE * (reach + head)
+    config = [width, stride, threads, HAVE_VNNI if vnni is None else vnni and HAVE_VNNI, reach,
+              TILE * reach, keys, keys + reach * head]  # fmt: skip
     return Context(
-        flat,
-        flat_bytes,
-        tensors,
-        params,
-        np.ascontiguousarray(network.code),
-        match,
-        np.array(config, np.int64),
-        EXP2,
-        np.zeros((threads, 4, max(longest + 64, 1024)), np.int64),
-        np.zeros((threads, max(64 * packed, 6 * longest) + 1024), np.int8),
-        np.zeros((threads, 1024), np.int32),
-        np.zeros(max([64, *padded]), np.int8),
-        np.zeros(2 * max([1, *(d.rows for d in acts)]), np.int64),
-        np.zeros(64, np.int64),
-        np.zeros((threads, 8), np.int64),
+        words=flat,
+        bytes=flat_bytes,
+        tensors=tensors,
+        params=params,
+        code=np.ascontiguousarray(network.code),
+        kernels=_kernels(network),
+        match=match,
+        ahead=_ahead(network),
+        config=np.array(config, np.int64),
+        rows=np.zeros((threads, 4, max(longest + 64, 1024)), np.int64),
+        bits=np.zeros((threads, max(64 * packed, 6 * longest) + 1024), np.int8),
+        tile=np.zeros((threads, 1024), np.int32),
+        planes=np.zeros(max([64, *padded]), np.int8),
+        sums=np.zeros(2 * max([1, *(d.rows for d in acts)]), np.int64),
+        attend=np.zeros((threads, keys + 2 * reach * head), np.int8),
+        scores=np.zeros((threads, 11, reach), np.int32),
+        sync=np.zeros(64, np.int64),
+        touched=np.zeros((threads, 2 * len(tensors) + 64), np.int64),
+        counters=np.zeros((threads, 8), np.int64),
     )
+
+
+def _ahead(network: Network) -> Any:
+    """For each instruction, the next Linear that follows it without a jump between, or -1."""
+    ahead, found = np.full(len(network.code), -1, np.int64), -1
+    for i in reversed(network.instructions):
+        if i.op.name == "Linear":
+            found = i.index
+        elif i.op.name in ("Loop", "EndLoop", "Call", "Return", "SkipIfZero", "Yield", "Halt"):
+            found = -1
+        ahead[i.index] = found
+    return ahead
 
 
 def _signed(words: tuple[int, ...]) -> list[int]:

@@ -1,7 +1,10 @@
 """The interpreter's loop: fetch, decode, execute, compiled, the same in every thread.
 
-Each thread keeps its own registers and takes the same path, because after every instruction a
-barrier makes the pixels that a path depends on the same for all. Thread 0 stores the state.
+Each thread keeps its own registers and takes the same path, because a barrier stands before every
+instruction that reads what another thread may still write, or writes what one may still read.
+Between two barriers instructions do not depend on each other: the three products of a layer's
+queries, keys and values are shared out as one. Every thread finds the same barriers, from the
+same record of what was touched since the last. Thread 0 stores the state.
 """
 
 from __future__ import annotations
@@ -9,166 +12,58 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from pxvm.core import isa
 from pxvm.core.tensor import HALTED, READY, YIELDED, State
-from pxvm.cpu.attention import append, attention
+from pxvm.cpu.context import OPTIONS, address_of, call_kernel, jit
 from pxvm.cpu.intrinsics import barrier
 from pxvm.cpu.memory import (
     DTYPE,
+    LENGTH,
     ROLE,
     ROW_WORDS,
     THREADS,
-    jit,
     part,
     row_at,
     scalar,
     used_rows,
     wrapped,
 )
-from pxvm.cpu.moving import blit, copy, push, sample, transpose
-from pxvm.cpu.products import COUNTER, conv2d, linear
-from pxvm.cpu.rowwise import (
-    binary,
-    columns,
-    dot,
-    embed,
-    fill,
-    l2_norm,
-    lookup,
-    mean_pool,
-    norm,
-    pool,
-    quantise,
-    reduce,
-    relu,
-    rope,
-    select,
-    softmax,
-    tail,
-    top_k,
-)
+from pxvm.cpu.products import BATCH, COUNTER, TURNS, soon
 
 _OP = {op.name: op.code for op in isa.OPCODES if op.dialect == 1}
 HALT, YIELD, LOOP, END_LOOP = _OP["Halt"], _OP["Yield"], _OP["Loop"], _OP["EndLoop"]
 CALL, RETURN, SKIP = _OP["Call"], _OP["Return"], _OP["SkipIfZero"]
-EMBED, LINEAR, MATMUL, CONV2D = _OP["Embed"], _OP["Linear"], _OP["MatMul"], _OP["Conv2D"]
-ADD, MUL, DOT, RELU = _OP["Add"], _OP["Mul"], _OP["Dot"], _OP["ReLU"]
-TABLE, GATE, LESS, EQUAL = _OP["Table"], _OP["Gate"], _OP["Less"], _OP["Equal"]
-SELECT, RMS_NORM, LAYER_NORM = _OP["Select"], _OP["RMSNorm"], _OP["LayerNorm"]
-L2_NORM, SOFTMAX, QUANTISE = _OP["L2Norm"], _OP["Softmax"], _OP["Quantise"]
-SUM, MAX, MEAN, ARGMAX, TOP_K = _OP["Sum"], _OP["Max"], _OP["Mean"], _OP["Argmax"], _OP["TopK"]
-ROPE_PAIRS, ROPE_HALVES, APPEND = _OP["RoPEPairs"], _OP["RoPEHalves"], _OP["Append"]
-CAUSAL, FULL, MEAN_POOL = _OP["AttentionCausal"], _OP["AttentionFull"], _OP["MeanPool"]
-MAX_POOL, AVG_POOL, BLIT, COPY = _OP["MaxPool"], _OP["AvgPool"], _OP["Blit"], _OP["Copy"]
-TRANSPOSE, SLICE, CONCAT, TAIL = _OP["Transpose"], _OP["Slice"], _OP["Concat"], _OP["Tail"]
-PUSH, FILL, SAMPLE = _OP["Push"], _OP["Fill"], _OP["Sample"]
+LINEAR, MATMUL = _OP["Linear"], _OP["MatMul"]
 
-# How many of G, B and A are tensors, by opcode: rows in use of each decide whether it runs.
-_TENSOR_OPERANDS = np.zeros((256, 3), np.bool_)
+# What an instruction does with G, B and A, and with each of its parameters.
+NOTHING, READS, WRITES, NAMES = range(4)
+
+
+def _uses(mode: isa.Mode) -> int:
+    if mode is isa.Mode.PARAMETERS:
+        return NAMES
+    if not mode.name.startswith("TENSOR"):
+        return NOTHING
+    return WRITES if mode.writes else READS
+
+
+_OPERANDS, _PARAMETERS = np.zeros((256, 3), np.int64), np.zeros((256, 9), np.int64)
 for _op in isa.OPCODES:
     if _op.dialect == 1:
-        _TENSOR_OPERANDS[_op.code] = [mode.name.startswith("TENSOR") for mode in _op.operands]
-TENSOR_OPERANDS = _TENSOR_OPERANDS
+        _OPERANDS[_op.code] = [_uses(mode) for mode in _op.operands]
+        for _i, (_, _kind) in enumerate(_op.parameters):
+            if _kind not in ("number", "scale"):
+                _PARAMETERS[_op.code, _i] = WRITES if "updated" in _kind else READS
+OPERANDS, PARAMETERS = _OPERANDS, _PARAMETERS
 
 PC, BASE, STATUS, STEPS = int(State.PC), int(State.BASE), int(State.STATUS), int(State.STEPS)
 LOOPS, CALLS = int(State.LOOPS), int(State.CALLS)
 LOOP_STACK, CALL_STACK = int(State.LOOP_STACK), int(State.CALL_STACK)
 IS_READY, HAS_YIELDED, HAS_HALTED = READY, YIELDED, HALTED
-SCRATCH, PARAMS, MAX_COUNT = 2, 8, 65535
-
-
-@jit
-def _products(c: Any, tid: int, code: int, g: int, b: int, a: int, turn: int) -> bool:
-    if code == LINEAR or code == MATMUL:
-        linear(c, tid, g, b, a, turn)
-    elif code == EMBED:
-        embed(c, tid, g, b, a)
-    elif code == CONV2D:
-        conv2d(c, tid, g, b, a)
-    elif code == CAUSAL or code == FULL:
-        attention(c, tid, g, b, a, code == CAUSAL)
-    elif code == APPEND:
-        append(c, tid, g, b, a)
-    elif code == ROPE_PAIRS or code == ROPE_HALVES:
-        rope(c, tid, g, b, a, code == ROPE_PAIRS)
-    else:
-        return False
-    return True
-
-
-@jit
-def _elements(c: Any, tid: int, code: int, g: int, b: int, a: int) -> bool:
-    if code == ADD:
-        binary(c, tid, g, b, a, 0)
-    elif code == MUL:
-        binary(c, tid, g, b, a, 1)
-    elif code == LESS:
-        binary(c, tid, g, b, a, 2)
-    elif code == EQUAL:
-        binary(c, tid, g, b, a, 3)
-    elif code == GATE or code == TABLE:
-        lookup(c, tid, g, b, a, code == GATE)
-    elif code == RELU:
-        relu(c, tid, g, b)
-    elif code == SELECT:
-        select(c, tid, g, b, a)
-    elif code == QUANTISE:
-        quantise(c, tid, g, b)
-    elif code == RMS_NORM or code == LAYER_NORM:
-        norm(c, tid, g, b, a, code == LAYER_NORM)
-    else:
-        return False
-    return True
-
-
-@jit
-def _rows(c: Any, tid: int, code: int, g: int, b: int, a: int) -> bool:
-    if code == SOFTMAX:
-        softmax(c, tid, g, b)
-    elif code == L2_NORM:
-        l2_norm(c, tid, g, b)
-    elif code == SUM:
-        reduce(c, tid, g, b, 0)
-    elif code == MAX:
-        reduce(c, tid, g, b, 1)
-    elif code == MEAN:
-        reduce(c, tid, g, b, 2)
-    elif code == ARGMAX:
-        reduce(c, tid, g, b, 3)
-    elif code == TOP_K:
-        top_k(c, tid, g, b, a)
-    elif code == DOT:
-        dot(c, tid, g, b, a)
-    elif code == MEAN_POOL:
-        mean_pool(c, tid, g, b, a)
-    elif code == MAX_POOL or code == AVG_POOL:
-        pool(c, tid, g, b, a, code == AVG_POOL)
-    elif code == SLICE or code == CONCAT:
-        columns(c, tid, g, b, a, code == CONCAT)
-    elif code == TAIL:
-        tail(c, tid, g, b)
-    elif code == FILL:
-        fill(c, tid, g, b)
-    else:
-        return False
-    return True
-
-
-@jit
-def _moves(c: Any, tid: int, code: int, g: int, b: int, a: int) -> None:
-    if tid:
-        return
-    if code == SAMPLE:
-        sample(c, tid, g, b, a)
-    elif code == PUSH:
-        push(c, tid, g, b, a)
-    elif code == COPY:
-        copy(c, tid, g, b)
-    elif code == TRANSPOSE:
-        transpose(c, tid, g, b, a)
-    elif code == BLIT:
-        blit(c, tid, g, b, a)
+CONSTANT, SCRATCH, PARAMS, MAX_COUNT = 0, 2, 8, 65535
+PATIENCE = 8  # instructions between two barriers at most; counters are reused after TURNS
 
 
 @jit
@@ -178,20 +73,16 @@ def _index(operand: int, base: int) -> int:
 
 @jit
 def _compute(c: Any, tid: int, code: int, g: int, b: int, a: int, turn: int) -> None:
-    if tid == 0:  # nobody uses the next instruction's counter yet
-        c.sync[COUNTER + (turn + 1) % 3] = 0
-    if TENSOR_OPERANDS[code, 0] and used_rows(c, g) == 0:
+    if tid == 0:  # nobody uses that counter any more, or already
+        c.sync[COUNTER + (turn + TURNS // 2) % TURNS] = 0
+    tensors = OPERANDS[code]
+    if 0 < tensors[0] < NAMES and used_rows(c, g) == 0:
         return
-    if TENSOR_OPERANDS[code, 1] and used_rows(c, b) == 0:
+    if 0 < tensors[1] < NAMES and used_rows(c, b) == 0:
         return
-    if TENSOR_OPERANDS[code, 2] and used_rows(c, a) == 0:
+    if 0 < tensors[2] < NAMES and used_rows(c, a) == 0:
         return
-    if _products(c, tid, code, g, b, a, turn):
-        return
-    if _elements(c, tid, code, g, b, a):
-        return
-    if not _rows(c, tid, code, g, b, a):
-        _moves(c, tid, code, g, b, a)
+    call_kernel(c.kernels[code], address_of(c), tid, g, b, a, turn)
 
 
 @jit
@@ -244,32 +135,102 @@ def _control(c: Any, s: Any, code: int, index: int, g: int, b: int, a: int) -> N
 
 
 @jit
+def _note(c: Any, found: Any, n: int, d: int, use: int) -> int:
+    """Add a tensor that is not constant, and its length, to what an instruction touches."""
+    if c.tensors[d, ROLE] != CONSTANT and n < 60:
+        found[n] = 2 * d + (use == WRITES)
+        n += 1
+    length = c.tensors[d, LENGTH]
+    if length >= 0 and n < 60:
+        found[n] = 2 * length
+        n += 1
+    return n
+
+
+@jit
+def _touches(c: Any, tid: int, code: int, g: int, b: int, a: int) -> int:
+    """What an instruction touches, as 2 * descriptor + 1 where it writes; how many."""
+    found, n = c.touched[tid, 2 * len(c.tensors) :], np.int64(0)
+    for i in range(3):
+        use, d = OPERANDS[code, i], (g, b, a)[i]
+        if use == NAMES:
+            for j in range(9):
+                if PARAMETERS[code, j]:
+                    n = _note(c, found, n, c.params[d, j], PARAMETERS[code, j])
+        elif use:
+            n = _note(c, found, n, d, use)
+    return n
+
+
+@jit
+def _depends(c: Any, tid: int, n: int, epoch: int) -> bool:
+    """True when one of n things touched was written in this epoch, or would be and was read."""
+    seen, found = c.touched[tid], c.touched[tid, 2 * len(c.tensors) :]
+    for i in range(n):
+        d, writes = found[i] >> 1, found[i] & 1
+        if seen[2 * d + 1] == epoch or (writes and seen[2 * d] == epoch):
+            return True
+    return False
+
+
+@jit
+def _remember(c: Any, tid: int, n: int, epoch: int) -> None:
+    seen, found = c.touched[tid], c.touched[tid, 2 * len(c.tensors) :]
+    for i in range(n):
+        seen[found[i]] = epoch
+
+
+@jit
+def _is_shared(c: Any, code: int, b: int) -> bool:
+    """True for a product that puts its activations into the planes that all threads share."""
+    return (code == LINEAR or code == MATMUL) and used_rows(c, b) >= BATCH
+
+
+@njit(**OPTIONS)
 def run(c: Any, state: Any, tid: int, max_steps: int) -> int:
     """Run from ``state`` until Halt, Yield or ``max_steps`` (below 0: no limit); steps made.
 
     ``state`` is this thread's own copy of the registers; thread 0's is what gets stored.
     """
     s, threads = state, c.config[THREADS]
-    made, computed = np.int64(0), np.int64(0)
+    made, computed, epoch, pending = np.int64(0), np.int64(0), np.int64(1), np.int64(0)
+    c.touched[tid] = 0
     while s[STATUS] == IS_READY and made != max_steps:
-        index = s[PC]
+        index, base = s[PC], s[BASE]
         code = np.int64(c.code[index, 0])
         g, b, a = np.int64(c.code[index, 1]), np.int64(c.code[index, 2]), np.int64(c.code[index, 3])
+        control = code == LOOP or code == END_LOOP or code == CALL or code == RETURN or code == SKIP
+        ends = code == HALT or code == YIELD
+        if not control:
+            g, b, a = _index(g, base), _index(b, base), _index(a, base)
+        if threads > 1:
+            n = np.int64(0)
+            if code == LOOP or code == SKIP:
+                n = _note(c, c.touched[tid, 2 * len(c.tensors) :], n, _index(g, base), READS)
+            elif not control and not ends:
+                n = _touches(c, tid, code, g, b, a)
+            if pending and (
+                ends or pending >= PATIENCE or _depends(c, tid, n, epoch) or _is_shared(c, code, b)
+            ):
+                first, stop = np.int64(0), np.int64(0)
+                if c.ahead[index] >= 0:
+                    first, stop = soon(c, tid, _index(c.code[c.ahead[index], 3], base))
+                barrier(c.sync, threads, first, stop)
+                epoch, pending = epoch + 1, np.int64(0)
+            _remember(c, tid, n, epoch)
         s[STEPS] = (s[STEPS] + 1) & 0x7FFFFFFF
         s[PC] += 1
         made += 1
-        if code == HALT or code == YIELD:
+        if ends:
             if code == HALT:
                 s[PC] -= 1
             s[STATUS] = HAS_HALTED if code == HALT else HAS_YIELDED
             _clear_scratch(c, tid)
-        elif code == LOOP or code == END_LOOP or code == CALL or code == RETURN or code == SKIP:
+        elif control:
             _control(c, s, code, index, g, b, a)
-            if code == LOOP or code == SKIP:  # what they read must not change before all have
-                barrier(c.sync, threads)
+            pending += code == LOOP or code == SKIP
         else:
-            base = s[BASE]
-            _compute(c, tid, code, _index(g, base), _index(b, base), _index(a, base), computed % 3)
+            _compute(c, tid, code, g, b, a, computed % TURNS)
             computed += 1
-            barrier(c.sync, threads)
+            pending += 1
     return made

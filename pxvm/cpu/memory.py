@@ -1,49 +1,34 @@
 """Tensors in the image's memory, and the integer primitives, compiled.
 
-A ``Context`` holds everything that the kernels share. Words are addressed by their index into
-``words``, the image's memory as int32 with padded rows included; rows of a tensor are loaded into
-and stored from int64 buffers, which hides whether they wrap. The arithmetic mirrors
-``pxvm.core.integer`` line by line.
+A ``Context`` (see ``context``) holds everything that the kernels share. Words are addressed by
+their index into ``words``, the image's memory as int32 with padded rows included; rows of a tensor
+are loaded into and stored from int64 buffers, which hides whether they wrap. The arithmetic
+mirrors ``pxvm.core.integer`` line by line.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numba import njit
 
-jit = njit(cache=True, nogil=True, inline="never", error_model="numpy")
+from pxvm.core.integer import EXP2
+from pxvm.cpu.context import jit
 
 # Columns of ``Context.tensors``.
 DTYPE, ROWS, COLS, ROW_WORDS, X, Y, PER, FRAC, SCALE, BIAS, LENGTH, ROLE, SPAN, E0, E1 = range(15)
 COLUMNS = 17  # E0 to E3 are the extents
 # Entries of ``Context.config``.
-WIDTH, STRIDE, THREADS, VNNI = range(4)
+WIDTH, STRIDE, THREADS, VNNI, CONTEXT, QUERY, KEYS, VALUES = range(8)
 # Columns of ``Context.counters``, one row for each thread.
 SATURATIONS, CLAMPS = range(2)
+# Rows of ``Context.scores`` behind the sums of one tile of queries.
+SCORES, KEY_SCALES, VALUE_SCALES = 8, 9, 10
 WIDE = 1 << 33
+# 256 times an entry of EXP2, plus how far the next one is below. Constant for the compiler, which
+# then knows that no store changes it and turns loops that look up in it into vector code.
+FALLS = (EXP2[:-1] << 8 | EXP2[:-1] - EXP2[1:]).astype(np.int32)
 I8, I16, I32, SCALES, ACT1, ACT2, RGBA = range(1, 8)
-
-
-class Context(NamedTuple):
-    """Arrays that every kernel gets."""
-
-    words: Any  # int32: the image's memory
-    bytes: Any  # uint8: the same memory
-    tensors: Any  # int64 (descriptors, COLUMNS)
-    params: Any  # int64 (descriptors, 9)
-    code: Any  # uint8 (instructions, 4)
-    match: Any  # int64 (instructions,): EndLoop of each Loop
-    config: Any  # int64
-    exp2: Any  # int64 (257,)
-    rows: Any  # int64 (threads, 4, columns): row buffers
-    bits: Any  # int8 (threads, bytes): byte buffers
-    tile: Any  # int32 (threads, 1024)
-    planes: Any  # int8: activations of a whole instruction, shared
-    sums: Any  # int64: their sums, shared
-    sync: Any  # int64: the barrier
-    counters: Any  # int64 (threads, 8)
 
 
 @jit
@@ -91,9 +76,9 @@ def load_part(c: Any, d: int, row: int, first: int, n: int, out: Any) -> None:
     """Words [first, first + n) of a tensor row into out[:n], int64."""
     start, words = row_at(c, d, row), c.words
     if c.tensors[d, PER] > 0:
-        start += first
+        source = words[start + first : start + first + n]
         for i in range(n):
-            out[i] = words[start + i]
+            out[i] = source[i]
         return
     width, stride = c.config[WIDTH], c.config[STRIDE]
     done = 0
@@ -101,8 +86,9 @@ def load_part(c: Any, d: int, row: int, first: int, n: int, out: Any) -> None:
         x = (first + done) % width
         at = start + (first + done) // width * stride + x
         step = min(width - x, n - done)
+        source, target = words[at : at + step], out[done : done + step]
         for i in range(step):
-            out[done + i] = words[at + i]
+            target[i] = source[i]
         done += step
 
 
@@ -116,9 +102,20 @@ def store(c: Any, d: int, row: int, values: Any, tid: int) -> None:
 def load_i16(c: Any, d: int, row: int, out: Any) -> None:
     """An I16 tensor row into an int64 buffer."""
     start, words = row_at(c, d, row), c.words
-    plain = c.tensors[d, PER] > 0
-    for i in range(c.tensors[d, COLS] >> 1):
-        word = np.int64(words[start + i] if plain else words[wrapped(c, d, start, i)])
+    n = c.tensors[d, COLS] >> 1
+    if c.tensors[d, PER] > 0:
+        _halves(words[start : start + n], out)
+        return
+    for i in range(n):
+        at = wrapped(c, d, start, i)
+        _halves(words[at : at + 1], out[2 * i : 2 * i + 2])
+
+
+@jit
+def _halves(words: Any, out: Any) -> None:
+    """Two signed 16-bit numbers out of each word."""
+    for i in range(len(words)):
+        word = np.int64(words[i])
         out[2 * i] = (word & 0xFFFF) - ((word & 0x8000) << 1)
         out[2 * i + 1] = word >> 16
 
@@ -142,30 +139,34 @@ def store_part(c: Any, d: int, row: int, first: int, n: int, values: Any, tid: i
             x = (first + done) % width
             at = start + (first + done) // width * stride + x
             step = min(width - x, n - done)
-        over += saturate_into(words, at, values, done, step)
+        over += saturate_into(words[at : at + step], values[done : done + step])
         done += step
     c.counters[tid, SATURATIONS] += over
 
 
 @jit
-def saturate_into(words: Any, at: int, values: Any, first: int, n: int) -> int:
-    """values[first : first + n] into words[at:], saturated to int32; how many were."""
+def saturate_into(words: Any, values: Any) -> int:
+    """values into words, saturated to int32; how many were.
+
+    Kernels get slices where they can: a slice's index starts at 0, and a loop over one that may
+    be negative does not become vector code.
+    """
     over = np.int64(0)
-    for i in range(n):
-        v = values[first + i]
+    for i in range(len(words)):
+        v = values[i]
         kept = min(max(v, np.int64(-2147483648)), np.int64(2147483647))
         over += kept != v
-        words[at + i] = np.int32(kept)
+        words[i] = np.int32(kept)
     return over
 
 
 @jit
-def signed_bytes(source: Any, at: int, n: int, out: Any, first: int) -> int:
-    """n excess-128 bytes as signed ones into out[first:]; returns their sum."""
+def signed_bytes(source: Any, out: Any) -> int:
+    """Excess-128 bytes as signed ones; returns their sum."""
     total = np.int32(0)
-    for i in range(n):
-        v = np.int8(source[at + i] ^ np.uint8(0x80))
-        out[first + i] = v
+    for i in range(len(source)):
+        v = np.int8(source[i] ^ np.uint8(0x80))
+        out[i] = v
         total = np.int32(total + np.int32(v))
     return np.int64(total)
 
@@ -177,7 +178,8 @@ def load_signed(c: Any, d: int, row: int, plane: int, out: Any, first: int) -> i
     quads = cols >> 2
     total = np.int64(0)
     if c.tensors[d, PER] > 0:
-        return signed_bytes(c.bytes, (start + plane * quads) * 4, cols, out, first)
+        at = (start + plane * quads) * 4
+        return signed_bytes(c.bytes[at : at + cols], out[first : first + cols])
     for q in range(quads):
         at = wrapped(c, d, start, plane * quads + q) * 4
         for i in range(4):
@@ -208,15 +210,14 @@ def store_activation(c: Any, d: int, row: int, q: Any, first: int, m: int, e: in
     at = wrapped(c, d, start, c.tensors[d, ROW_WORDS] - 1)
     c.words[at] = np.int32((m & 0xFFFF) | (e & 0xFFFF) << 16)
     if c.tensors[d, PER] > 0:
-        out, byte = c.bytes, 4 * start
+        byte, source = 4 * start, q[first : first + cols]
+        low = c.bytes[byte : byte + cols]
+        for i in range(cols):
+            low[i] = np.uint8((source[i] + 128) & 255)
         if two:
+            high = c.bytes[byte + cols : byte + 2 * cols]
             for i in range(cols):
-                v = q[first + i] + 128
-                out[byte + i] = np.uint8(v & 255)
-                out[byte + cols + i] = np.uint8(((v >> 8) + 128) & 255)
-        else:
-            for i in range(cols):
-                out[byte + i] = np.uint8((q[first + i] + 128) & 255)
+                high[i] = np.uint8((((source[i] + 128) >> 8) + 128) & 255)
         return
     for i in range(cols):
         v = q[first + i] + 128
@@ -224,6 +225,24 @@ def store_activation(c: Any, d: int, row: int, q: Any, first: int, m: int, e: in
         if two:
             word = wrapped(c, d, start, (cols + i) >> 2)
             c.bytes[4 * word + (i & 3)] = np.uint8(((v >> 8) + 128) & 255)
+
+
+@jit
+def sum_of(v: Any, n: int) -> int:
+    """Sum of v[:n]."""
+    total = np.int64(0)
+    for i in range(n):
+        total += v[i]
+    return total
+
+
+@jit
+def max_of(v: Any, n: int) -> int:
+    """Largest of v[:n], n at least 1."""
+    top = v[0]
+    for i in range(n):
+        top = max(top, v[i])
+    return top
 
 
 @jit
@@ -281,6 +300,20 @@ def shift_round(v: int, s: int) -> int:
 def rescale(v: int, m: int, e: int) -> int:
     """See integer.rescale."""
     return shift_round(v * m, -e)
+
+
+@jit
+def rescale_row(v: Any, n: int, m: int, e: int) -> None:
+    """See integer.rescale, n values in place."""
+    if 1 <= -e <= 62:
+        shift = -e
+        half = np.int64(1) << (shift - 1)
+        for i in range(n):
+            y = (v[i] * m + half) >> shift
+            v[i] = max(min(y, np.int64(WIDE)), np.int64(-WIDE))
+        return
+    for i in range(n):
+        v[i] = rescale(v[i], m, e)
 
 
 @jit
@@ -343,12 +376,11 @@ def reciprocal(v: int) -> tuple[int, int]:
 
 
 @jit
-def exp2_negative(table: Any, d: int) -> int:
+def exp2_negative(d: int) -> int:
     """See integer.exp2_negative."""
     whole = d >> 16
-    index = (d >> 8) & 255
-    high = table[index]
-    value = high - (((high - table[index + 1]) * (d & 255) + 128) >> 8)
+    entry = np.int64(FALLS[(d >> 8) & 255])
+    value = (entry >> 8) - (((entry & 255) * (d & 255) + 128) >> 8)
     s = min(whole, np.int64(17))
     return np.int64(0) if whole > 17 else shift_down(value, s)
 
@@ -356,25 +388,25 @@ def exp2_negative(table: Any, d: int) -> int:
 @jit
 def quantise_row(v: Any, first: int, n: int, bits: int, frac: int) -> tuple[int, int]:
     """See integer.quantise_rows, one row in place: v[first:first + n]; returns the scale."""
-    largest = np.int64(0)
-    for i in range(first, first + n):
+    v, largest = v[first : first + n], np.int64(0)
+    for i in range(n):
         largest = max(largest, abs(v[i]))
     if bits == 14:
         shift = max(bit_length(largest) - 14, np.int64(0))
         half = (np.int64(1) << shift) >> 1
-        for i in range(first, first + n):
+        for i in range(n):
             v[i] = (v[i] + half) >> shift
         return normalise(np.int64(1), shift - frac)
     shift = max(bit_length(largest) - 22, np.int64(0))
     half = (np.int64(1) << shift) >> 1
     m = np.int64(1)
-    for i in range(first, first + n):
+    for i in range(n):
         small = (v[i] + half) >> shift
         v[i] = small
         m = max(m, abs(small))
     # 254 |x| + m stays below 2^31, where the float64 quotient rounds to the same floor.
     divisor = np.float64(2 * m)
-    for i in range(first, first + n):
+    for i in range(n):
         v[i] = np.int64(np.floor(np.float64(254 * v[i] + m) / divisor))
     return normalise((m << 32) // 127, shift - frac - 32)
 
@@ -383,6 +415,13 @@ def quantise_row(v: Any, first: int, n: int, bits: int, frac: int) -> tuple[int,
 def pieces_of(rows: int, threads: int) -> int:
     """Into how many runs of columns a row is cut, so that every thread has work."""
     return 1 if rows >= threads else threads
+
+
+@jit
+def element(c: Any, d: int, index: int) -> int:
+    """An element of a tensor by its number in order."""
+    cols = c.tensors[d, COLS]
+    return np.int64(c.words[wrapped(c, d, row_at(c, d, index // cols), index % cols)])
 
 
 @jit

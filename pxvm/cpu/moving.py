@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pxvm.cpu.context import jit
 from pxvm.cpu.memory import (
     COLS,
     E0,
@@ -13,9 +14,10 @@ from pxvm.cpu.memory import (
     FRAC,
     ROWS,
     clamp,
+    element,
     exp2_negative,
-    jit,
     load,
+    max_of,
     multiply_scales,
     normalise,
     reciprocal,
@@ -28,7 +30,7 @@ from pxvm.cpu.memory import (
     wrapped,
 )
 from pxvm.cpu.products import put
-from pxvm.cpu.rowwise import LOG2E, element, largest
+from pxvm.cpu.rowwise import LOG2E, largest
 
 CANDIDATES = 1024
 MULTIPLIER, INCREMENT = np.uint64(6364136223846793005), np.uint64(1442695040888963407)
@@ -53,7 +55,8 @@ def transpose(c: Any, tid: int, out: int, x: int, a: int) -> None:
     """Transpose."""
     axes = c.params[a]
     extents = c.tensors[x, E0 : E0 + 4]
-    strides = np.ones(4, np.int64)
+    strides = c.rows[tid, 0]
+    strides[3] = 1
     for axis in range(2, -1, -1):
         strides[axis] = strides[axis + 1] * extents[axis + 1]
     number = np.int64(0)
@@ -130,17 +133,20 @@ def sample(c: Any, tid: int, token: int, logits: int, a: int) -> None:
         else:
             v[index] = min(max(shift_round(logit * penalty, 16), low), high)
     limit = min(max(scalar(c, p[1]), np.int64(1)), min(np.int64(CANDIDATES), n))
-    largest(v, n, np.int64(1) if temperature <= 0 else limit, order)
     if temperature <= 0:
-        set_element(c, token, 0, order[0], tid)
+        top, best = max_of(v, n), np.int64(0)
+        while v[best] != top:
+            best += 1
+        set_element(c, token, 0, best, tid)
         return
+    largest(v, n, limit, order)
     m, e = reciprocal(temperature)
     lm, le = normalise(LOG2E, 0)
     m, e = multiply_scales(m, e, lm, le)
     total = np.int64(0)
     for i in range(limit):
         d = rescale(v[order[0]] - v[order[i]], m, e + 16 - c.tensors[logits, FRAC])
-        total += exp2_negative(c.exp2, min(d, np.int64(1) << 32))
+        total += exp2_negative(min(d, np.int64(1) << 32))
         weights[i] = total
     top_p = min(max(scalar(c, p[2]), np.int64(0)), np.int64(65536))
     enough = max(shift_round(total * top_p, 16), np.int64(1))

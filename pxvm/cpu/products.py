@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.cpu.intrinsics import TILE, atomic_add, barrier, vnni_dot, vnni_tile
+from pxvm.cpu.context import jit
+from pxvm.cpu.intrinsics import TILE, atomic_add, barrier, vnni_rows, vnni_tile
 from pxvm.cpu.memory import (
     ACT1,
     ACT2,
@@ -27,9 +28,7 @@ from pxvm.cpu.memory import (
     STRIDE,
     THREADS,
     VNNI,
-    X,
-    Y,
-    jit,
+    WIDTH,
     last_word,
     linked_word,
     load_signed,
@@ -49,8 +48,10 @@ LANES = 16
 PACK = 64  # weight rows packed at a time
 HELD = LANES * TILE  # sums in one tile
 BATCH = 4  # from so many tokens on, weights are packed into tiles
+RUN = 32  # weight rows summed before their sums are finished
+AHEAD = 1 << 17  # bytes of weights fetched while a thread waits
 CHUNK = 512  # weight rows that a thread takes at a time
-COUNTER = 16  # entries of ``sync`` that hand out work, three in turn
+COUNTER, TURNS = 16, 32  # entries of ``sync`` that hand out work, by turns
 
 
 @jit
@@ -60,11 +61,11 @@ def planes_of(c: Any, d: int) -> int:
 
 
 @jit
-def plain_dot(weight: Any, at: int, x: Any, first: int, n: int) -> int:
-    """sum((w + 128) x) over n bytes, int32, which LLVM vectorises."""
+def plain_dot(weight: Any, x: Any) -> int:
+    """sum((w + 128) x) over bytes, int32, which LLVM vectorises."""
     total = np.int32(0)
-    for i in range(n):
-        total = np.int32(total + np.int32(weight[at + i]) * np.int32(x[first + i]))
+    for i in range(len(weight)):
+        total = np.int32(total + np.int32(weight[i]) * np.int32(x[i]))
     return np.int64(total)
 
 
@@ -108,13 +109,14 @@ def stream(
     base, first = x.ctypes.data, weights.ctypes.data
     if vnni:
         second = base + high if high >= 0 else 0
-        for row in range(n):
-            totals[done + row] = vnni_dot(first + at + row * step, base + low, second, k)
+        place = totals.ctypes.data + 8 * done
+        vnni_rows(first + at, step, n, base + low, second, k, place)
         return
     for row in range(n):
-        total = plain_dot(weights, at + row * step, x, low, k)
+        weight = weights[at + row * step : at + row * step + k]
+        total = plain_dot(weight, x[low : low + k])
         if high >= 0:
-            total += 256 * plain_dot(weights, at + row * step, x, high, k)
+            total += 256 * plain_dot(weight, x[high : high + k])
         totals[done + row] = total
 
 
@@ -162,7 +164,7 @@ def load_planes(c: Any, x: int, rows: int, padded: int, tid: int, threads: int) 
 
 @jit
 def linear(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None:
-    """Linear and MatMul; ``turn`` (0, 1, 2 by steps) picks the counter that hands out work."""
+    """Linear and MatMul; ``turn`` picks the counter that hands out work."""
     rows = used_rows(c, x)
     threads = c.config[THREADS]
     k = c.tensors[w, COLS]
@@ -175,7 +177,7 @@ def linear(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None:
         _few(c, tid, out, x, w, rows, padded, counter)
         return
     load_planes(c, x, rows, padded, tid, threads)
-    barrier(c.sync, threads)
+    barrier(c.sync, threads, 0, 0)
     blocks = (c.tensors[w, ROWS] + PACK - 1) // PACK
     block = atomic_add(counter, 1)
     while block < blocks:
@@ -189,9 +191,9 @@ def _few(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, cou
     planes, n = planes_of(c, x), c.tensors[w, ROWS]
     mine = c.bits[tid]
     mine[: 2 * padded] = 0
-    chunk = max(np.int64(16), min(np.int64(CHUNK), n // (2 * c.config[THREADS])))
+    chunk = chunk_of(n, c.config[THREADS])
     loaded, minus, m, e = np.int64(-1), np.int64(0), np.int64(0), np.int64(0)
-    first = atomic_add(counter, chunk)
+    first, others = tid * chunk, c.config[THREADS] * chunk
     while first < n:
         stop = min(first + chunk, n)
         for t in range(rows):
@@ -205,7 +207,72 @@ def _few(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, cou
             _chunk(
                 c, tid, out, w, t, first, stop - first, padded if planes == 2 else -1, minus, m, e
             )
-        first = atomic_add(counter, chunk)
+        first = atomic_add(counter, chunk) + others
+
+
+@jit
+def chunk_of(n: int, threads: int) -> int:
+    """How many of n weight rows a thread takes at a time; the first so many are its own."""
+    return max(np.int64(16), min(np.int64(CHUNK), n // (2 * threads)))
+
+
+@jit
+def soon(c: Any, tid: int, w: int) -> tuple[int, int]:
+    """Addresses between which the weight rows begin that this thread reads first."""
+    chunk = chunk_of(c.tensors[w, ROWS], c.config[THREADS])
+    row, limit = min(tid * chunk, c.tensors[w, ROWS] - 1), np.int64(AHEAD)
+    at = c.bytes.ctypes.data + 4 * row_at(c, w, row)
+    return at, at + min(chunk * c.tensors[w, ROW_WORDS] * 4, limit)
+
+
+@jit
+def place_of(c: Any, d: int, start: int, index: int) -> tuple[int, int]:
+    """Word index of the index-th word of a row, and how many words follow without a gap."""
+    if c.tensors[d, PER] > 0:
+        return start + index, c.tensors[d, COLS] - index
+    width = c.config[WIDTH]
+    x = index % width
+    return start + index // width * c.config[STRIDE] + x, width - x
+
+
+@jit
+def finish_run(
+    totals: Any, minus: int, m: int, e: int, scales: Any, bias: Any, biased: bool, out: Any
+) -> int:
+    """out[i] = (totals[i] - minus) times (m, e) times the scale word i, plus bias[i], saturated.
+
+    Returns how many were saturated, or -1 where a scale is not normalised or a shift leaves
+    1..61, which no real program has: then nothing that was written counts.
+    """
+    over, odd = np.int64(0), m < 32768
+    factor, exponent = np.uint32(m), np.int32(e)
+    for i in range(len(out)):
+        scale = scales[i]
+        mantissa = np.uint32(scale) & np.uint32(0xFFFF)
+        product = np.uint32(factor * mantissa)
+        down = np.uint32(np.uint32(15) + np.uint32(product >> np.uint32(31)))
+        half = np.uint32(np.uint32(product >> np.uint32(down - np.uint32(1))) & np.uint32(1))
+        both = np.uint32(np.uint32(product >> down) + half)
+        shift = np.int32(-(exponent + np.int32(scale >> np.int32(16)) + np.int32(down)))
+        odd |= (mantissa < np.uint32(32768)) | (shift < 1) | (shift > 61)
+        right = np.uint64(shift & 63)
+        y = ((totals[i] - minus) * np.int64(both) + ((np.int64(1) << right) >> 1)) >> right
+        if biased:
+            y += bias[i]
+        kept = min(max(y, np.int64(-2147483648)), np.int64(2147483647))
+        over += kept != y
+        out[i] = np.int32(kept)
+    return np.int64(-1) if odd else over
+
+
+@jit
+def finish_slowly(
+    c: Any, tid: int, out: int, w: int, row: int, n: int, minus: int, m: int, e: int, at: int
+) -> None:
+    """What ``finish_run`` does, for any scales: n columns from ``row`` on, at word ``at``."""
+    totals = c.rows[tid, 0]
+    for i in range(n):
+        put(c, at + i, finish(c, out, w, row + i, totals[i] - minus, m, e), tid)
 
 
 @jit
@@ -213,41 +280,60 @@ def _chunk(
     c: Any, tid: int, out: int, w: int, t: int, first: int, n: int, high: int, minus: int, m: int,
     e: int,
 ) -> None:  # fmt: skip
-    """Result columns [first, first + n) of one token, whose planes are in this thread's bytes."""
-    totals, scales, y = c.rows[tid, 0], c.rows[tid, 1], c.rows[tid, 2]
+    """Result columns [first, first + n) of one token, whose planes are in this thread's bytes.
+
+    Runs of up to RUN rows are summed and finished at once, so that finishing one overlaps with
+    fetching the next.
+    """
+    totals, frac = c.rows[tid, 0], c.tensors[out, FRAC]
     k, per, size = c.tensors[w, COLS], c.tensors[w, PER], c.tensors[w, ROW_WORDS]
-    mine, vnni = c.bits[tid], c.config[VNNI]
-    x0, y0, stride = c.tensors[w, X], c.tensors[w, Y], c.config[STRIDE]
-    if per > 0 and per * size == stride:  # no gap after an image row: the tensor is one run
-        at = 4 * (y0 * stride + x0 + first * size)
-        stream(vnni, c.bytes, at, 4 * size, n, mine, 0, high, k, totals, 0)
-    done = n if per > 0 and per * size == stride else np.int64(0)
+    mine, vnni, words = c.bits[tid], c.config[VNNI], c.words
+    scale, bias = c.tensors[w, SCALE], c.tensors[w, BIAS]
+    start, over = row_at(c, out, t), np.int64(0)
+    scale_start = row_at(c, scale, 0) if scale >= 0 else np.int64(0)
+    bias_start = row_at(c, bias, 0) if bias >= 0 else np.int64(0)
+    done = np.int64(0)
     while done < n:
         row = first + done
-        step = np.int64(1)
+        at, step = place_of(c, out, start, row)
+        step = min(step, min(n - done, np.int64(RUN)))
+        scale_at, bias_at = np.int64(0), np.int64(0)
+        if scale >= 0:
+            scale_at, more = place_of(c, scale, scale_start, row)
+            step = min(step, more)
+        if bias >= 0:
+            bias_at, more = place_of(c, bias, bias_start, row)
+            step = min(step, more)
+        begin = row_at(c, w, row)
         if per > 0:
-            step = min(per - row % per, n - done)
-            at = 4 * ((y0 + row // per) * stride + x0 + row % per * size)
-            stream(vnni, c.bytes, at, 4 * size, step, mine, 0, high, k, totals, done)
+            step = min(step, per - row % per)
+            stream(vnni, c.bytes, 4 * begin, 4 * size, step, mine, 0, high, k, totals, 0)
         else:
-            start, total = row_at(c, w, row), np.int64(0)
-            for i in range(k):
-                byte = np.int64(c.bytes[4 * wrapped(c, w, start, i >> 2) + (i & 3)])
-                total += byte * mine[i]
-                if high >= 0:
-                    total += 256 * byte * mine[high + i]
-            totals[done] = total
+            step = np.int64(1)
+            totals[0] = _wrapped_dot(c, w, begin, k, mine, high)
+        found = np.int64(-1)
+        if scale >= 0:
+            scales, biases = words[scale_at : scale_at + step], words[bias_at : bias_at + step]
+            result = words[at : at + step]
+            found = finish_run(totals, minus, m, e + frac, scales, biases, bias >= 0, result)
+        if found >= 0:
+            over += found
+        else:
+            finish_slowly(c, tid, out, w, row, step, minus, m, e, at)
         done += step
-    if c.tensors[w, SCALE] >= 0:
-        load_words(c, c.tensors[w, SCALE], first, n, scales)
-    else:
-        scales[:n] = 0
-    rescale_many(totals, minus, m, e, scales, c.tensors[out, FRAC], n, y)
-    if c.tensors[w, BIAS] >= 0:
-        load_words(c, c.tensors[w, BIAS], first, n, scales)
-        for i in range(n):
-            y[i] += scales[i]
-    store_part(c, out, t, first, n, y, tid)
+    c.counters[tid, SATURATIONS] += over
+
+
+@jit
+def _wrapped_dot(c: Any, w: int, start: int, k: int, x: Any, high: int) -> int:
+    """sum((weight + 128) x) of a weight row that wraps."""
+    total = np.int64(0)
+    for i in range(k):
+        byte = np.int64(c.bytes[4 * wrapped(c, w, start, i >> 2) + (i & 3)])
+        total += byte * x[i]
+        if high >= 0:
+            total += 256 * byte * x[high + i]
+    return total
 
 
 @jit
@@ -263,18 +349,29 @@ def _pack(c: Any, w: int, first: int, lanes: int, k: int, packed: Any) -> None:
 
 
 @jit
-def _plain_tile(packed: Any, x: Any, at: int, stride: int, quads: int, out: Any) -> None:
-    """What ``vnni_tile`` computes, in plain loops."""
+def multiply_tile(
+    vnni: int, packed: Any, first: int, x: Any, stride: int, quads: int, out: Any, step: int
+) -> None:
+    """out[r, lane] = sum over k of packed[k / 4][lane][k % 4] * x[r, k], int32, for TILE rows.
+
+    ``packed`` holds unsigned bytes from ``first`` on, ``x`` signed rows ``stride`` bytes apart;
+    rows of ``out`` stand ``step`` words apart.
+    """
+    if vnni:
+        at = packed.ctypes.data + first
+        vnni_tile(at, x.ctypes.data, stride, quads, out.ctypes.data, 4 * step)
+        return
     for r in range(TILE):
+        row = out[r]
         for lane in range(LANES):
-            out[r * LANES + lane] = 0
+            row[lane] = 0
         for q in range(quads):
             for lane in range(LANES):
                 total = np.int32(0)
                 for i in range(4):
-                    weight = np.int32(np.uint8(packed[(q * LANES + lane) * 4 + i]))
-                    total += weight * np.int32(x[at + r * stride + 4 * q + i])
-                out[r * LANES + lane] += total
+                    weight = np.int32(np.uint8(packed[first + (q * LANES + lane) * 4 + i]))
+                    total += weight * np.int32(x[r * stride + 4 * q + i])
+                row[lane] += total
 
 
 @jit
@@ -295,17 +392,13 @@ def _block(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, f
     has_bias, frac = c.tensors[w, BIAS] >= 0, c.tensors[out, FRAC]
     if has_bias:
         load_words(c, c.tensors[w, BIAS], first, lanes, bias)
-    step, base, sums = TILE // planes, c.planes.ctypes.data, c.sums
+    step, sums = TILE // planes, c.sums
     words, plain, over = c.words, c.tensors[out, PER] > 0, np.int64(0)
     for t in range(0, rows, step):
-        at = t * planes * padded
+        x_rows = c.planes[t * planes * padded :]
         for group in range(groups):
-            source = group * size
-            if vnni:
-                address, place = packed.ctypes.data + source, tile.ctypes.data + group * 4 * HELD
-                vnni_tile(address, base + at, padded, k // 4, place)
-            else:
-                _plain_tile(packed[source:], c.planes, at, padded, k // 4, tile[group * HELD :])
+            place = tile[group * HELD : (group + 1) * HELD].reshape(TILE, LANES)
+            multiply_tile(vnni, packed, group * size, x_rows, padded, k // 4, place, LANES)
         for r in range(min(np.int64(step), rows - t)):
             _collect(tile, r * planes * LANES, planes, lanes, totals)
             word = sums[2 * (t + r) + 1]
@@ -315,7 +408,8 @@ def _block(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, f
                 for lane in range(lanes):
                     y[lane] += bias[lane]
             if plain:
-                over += saturate_into(words, row_at(c, out, t + r) + first, y, 0, lanes)
+                place = row_at(c, out, t + r) + first
+                over += saturate_into(words[place : place + lanes], y[:lanes])
             else:
                 store_part(c, out, t + r, first, lanes, y, tid)
     c.counters[tid, SATURATIONS] += over

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pxvm.cpu.context import jit
 from pxvm.cpu.memory import (
     ACT1,
     BIAS,
@@ -19,21 +20,23 @@ from pxvm.cpu.memory import (
     THREADS,
     bit_length,
     clamp,
+    element,
     exp2_negative,
     inverse_root,
-    jit,
     linked_word,
     load,
     load_i16,
     load_part,
     load_signed,
     load_words,
+    max_of,
     multiply_scales,
     part,
     pieces_of,
     quantise_row,
     reciprocal,
     rescale,
+    rescale_row,
     row_at,
     scalar,
     shift_round,
@@ -41,8 +44,8 @@ from pxvm.cpu.memory import (
     store,
     store_activation,
     store_part,
+    sum_of,
     used_rows,
-    wrapped,
 )
 from pxvm.cpu.products import put, weight_scale
 
@@ -121,7 +124,7 @@ def dot(c: Any, tid: int, out: int, a: int, b: int) -> None:
         load(c, a, t, x)
         load(c, b, t, y)
         _multiply(x, y, n, shift)
-        put(c, row_at(c, out, t), x[:n].sum(), tid)
+        put(c, row_at(c, out, t), sum_of(x, n), tid)
 
 
 @jit
@@ -188,13 +191,16 @@ def _interpolate(
     table: Any, at: int, x: Any, n: int, shift: int, bits: int, half: int, steps: int, y: Any
 ) -> None:
     """y[i] = the table at x[i], its entries from ``at`` on; see integer.interpolate."""
+    right, left = min(max(shift, np.int64(0)), np.int64(62)), min(max(-shift, np.int64(0)), 34)
+    nudge, far = (np.int64(1) << right) >> 1, np.int64(1) << 25  # beyond the table's ends
+    entries, next_ones = table[at : at + steps], table[at + 1 : at + 1 + steps]
     for i in range(n):
-        offset = shift_round(x[i], shift) + (16 << 16)
-        offset = min(max(offset, np.int64(0)), np.int64(32 << 16))
-        index = min(offset >> bits, steps - 1)
-        rest = offset - (index << bits)
-        low = np.int64(table[at + index])
-        slope = np.int64(table[at + index + 1]) - low
+        v = min(max((x[i] + nudge) >> right, -far), far) << left
+        offset = min(max(v + (16 << 16), np.int64(0)), np.int64(32 << 16))
+        index = np.uint64(min(offset >> bits, steps - 1))
+        rest = offset - (np.int64(index) << bits)
+        low = np.int64(entries[index])
+        slope = np.int64(next_ones[index]) - low
         y[i] = low + ((slope * rest + half) >> bits)
 
 
@@ -212,7 +218,7 @@ def norm(c: Any, tid: int, out: int, x: int, w: int, centred: bool) -> None:
     for t in range(first, last):
         load(c, x, t, v)
         if centred:
-            mean = (2 * v[:n].sum() + n) // (2 * n)
+            mean = (2 * sum_of(v, n) + n) // (2 * n)
             for i in range(n):
                 v[i] -= mean
         largest = np.int64(0)
@@ -228,11 +234,12 @@ def norm(c: Any, tid: int, out: int, x: int, w: int, centred: bool) -> None:
         square += max(rescale(n, em, ee + 2 * (frac - shift)), np.int64(1))
         m, e = inverse_root(n, square)
         if c.tensors[out, DTYPE] == I32:
-            for i in range(n):
-                v[i] = rescale(v[i], m, e + out_frac - w_frac)
+            rescale_row(v, n, m, e + out_frac - w_frac)
             if c.tensors[w, BIAS] >= 0:
                 load_words(c, c.tensors[w, BIAS], 0, n, c.rows[tid, 2])
-                v[:n] += c.rows[tid, 2, :n]
+                bias = c.rows[tid, 2]
+                for i in range(n):
+                    v[i] += bias[i]
             store(c, out, t, v, tid)
         else:
             bits = 7 if c.tensors[out, DTYPE] == ACT1 else 14
@@ -258,8 +265,7 @@ def l2_norm(c: Any, tid: int, out: int, x: int) -> None:
             v[i] = (v[i] + half) >> shift
             square += v[i] * v[i]
         m, e = inverse_root(1, max(square, np.int64(1)))
-        for i in range(n):
-            v[i] = rescale(v[i], m, e + c.tensors[out, FRAC])
+        rescale_row(v, n, m, e + c.tensors[out, FRAC])
         store(c, out, t, v, tid)
 
 
@@ -270,15 +276,14 @@ def softmax(c: Any, tid: int, out: int, x: int) -> None:
     first, last = part(used_rows(c, x), tid, c.config[THREADS])
     for t in range(first, last):
         load(c, x, t, v)
-        top = v[:n].max()
+        top = max_of(v, n)
         total = np.int64(0)
         for i in range(n):
             d = shift_round((top - v[i]) * LOG2E, c.tensors[x, FRAC])
-            v[i] = exp2_negative(c.exp2, min(d, np.int64(1) << 32))
+            v[i] = exp2_negative(min(d, np.int64(1) << 32))
             total += v[i]
         m, e = reciprocal(total)
-        for i in range(n):
-            v[i] = rescale(v[i], m, e + c.tensors[out, FRAC])
+        rescale_row(v, n, m, e + c.tensors[out, FRAC])
         store(c, out, t, v, tid)
 
 
@@ -301,11 +306,11 @@ def reduce(c: Any, tid: int, out: int, x: int, kind: int) -> None:
     for t in range(first, last):
         load(c, x, t, v)
         if kind == 0:
-            y = v[:n].sum()
+            y = sum_of(v, n)
         elif kind == 1:
-            y = v[:n].max()
+            y = max_of(v, n)
         elif kind == 2:
-            y = (2 * v[:n].sum() + n) // (2 * n)
+            y = (2 * sum_of(v, n) + n) // (2 * n)
         else:
             y = np.int64(0)
             for i in range(n):
@@ -456,10 +461,3 @@ def mean_pool(c: Any, tid: int, out: int, x: int, a: int) -> None:
         for i in range(n):
             total[i] = (2 * total[i] + size) // (2 * size)
         store(c, out, group, total, tid)
-
-
-@jit
-def element(c: Any, d: int, index: int) -> int:
-    """An element of a tensor by its number in order."""
-    cols = c.tensors[d, COLS]
-    return np.int64(c.words[wrapped(c, d, row_at(c, d, index // cols), index % cols)])
