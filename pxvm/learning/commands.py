@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -204,4 +204,5 @@ def _draw(network: Network, hits: list[Hit], question: str, target: Path) -> Non
 def _standard_input(name: str, tags: tuple[str, ...]) -> Document:
     from pxvm.learning.documents import read_content
 
-    return read_content(sys.stdin.buffer.read(), name, name, tags)
+    read = read_content(sys.stdin.buffer.read(), name, name, tags)
+    return replace(read, replaces=False)  # another text of this name is no newer version

@@ -88,6 +88,8 @@ def kept(network: Network, live: Container[str]) -> Iterator[Record]:
 def write_records(records: Iterable[Record], path: Path, live: Container[str] | None = None) -> int:
     """Write records to a file; those whose id is not in ``live`` do not count. Returns how many."""
     write, _ = _format(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(ENOENT, "no such folder", str(path.parent))
     count = 0
 
     def rows() -> Iterator[dict[str, Any]]:

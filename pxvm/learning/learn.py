@@ -172,8 +172,8 @@ class _Memory:
                 orphans.append(chunk.id)
             del old[chunk.id]
         drafts = [replace(chunk, links=tuple(links[i])) for i, chunk in new.items()]
-        if orphans:
-            drafts.append(_tombstone(document.source, orphans))
+        for first in range(0, len(orphans), BATCH):
+            drafts.append(_tombstone(document.source, orphans[first : first + BATCH]))
         self.live.update(new)
         if document.replaces:
             old.update(new)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pxvm.learning.record import Record, Vector
 
 SHOWN = 20  # records of a preview
+TOGETHER = 256  # records that one tombstone names
 
 
 @click.group(short_help="Look after the memory: check, forget, merge, export.")
@@ -224,8 +225,8 @@ def forget(
             and (text is None or text.casefold() in f"{record.query}\n{record.answer}".casefold())
         ]
         if as_json:
-            if chosen and yes:
-                memory.forget(*(record.id for record in chosen))
+            if yes:
+                _forget(memory, chosen)
             echo_json({"forgotten": yes, "records": [as_data(record) for record in chosen]})
         elif chosen:
             for record in chosen[:SHOWN]:
@@ -234,7 +235,7 @@ def forget(
                 click.echo(f"        and {len(chosen) - SHOWN:,} more")
             if not yes and not click.confirm(f"Forget {_records(len(chosen))}?"):
                 raise SystemExit(1)
-            memory.forget(*(record.id for record in chosen))
+            _forget(memory, chosen)
             click.echo(
                 f"{path}: {_records(len(chosen))} forgotten; "
                 "`pxvm network compact` removes the text from the files"
@@ -243,6 +244,11 @@ def forget(
             click.echo("no record fits")
     if not chosen:
         raise SystemExit(1)
+
+
+def _forget(memory: Network, chosen: list[Record]) -> None:
+    for first in range(0, len(chosen), TOGETHER):
+        memory.forget(*(record.id for record in chosen[first : first + TOGETHER]))
 
 
 def _candidates(
@@ -327,7 +333,9 @@ def compact(path: Path, output: Path | None, yes: bool, as_json: bool) -> None:
     """Write the network anew without forgotten records: text, pictures, vectors and caches."""
     from pxvm.learning import maintenance
 
-    if not (yes or output or as_json):
+    if as_json and not (yes or output):
+        raise PxvmError("compacting cannot be undone: add --yes, or write elsewhere with -o")
+    if not (yes or output):
         click.confirm("Forgotten records cannot be brought back after this. Go on?", abort=True)
     opened = reading(path) if output else writing(path)
     with opened as memory, progress("compacting", not as_json) as update:

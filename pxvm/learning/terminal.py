@@ -83,6 +83,8 @@ def _opened(path: Path, *, read_only: bool, make: bool = False) -> Iterator[Netw
         raise PxvmError(
             f"{path}: no such file; `pxvm learn` makes a network, --network names another one"
         )
+    if path.is_dir():
+        raise PxvmError(f"{path}: a folder; name the file, such as {path / 'knowledge.png'}")
     with Network.open(path, read_only=read_only) as network:
         yield network
 

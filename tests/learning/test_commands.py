@@ -146,6 +146,9 @@ def test_standard_input(home):
     pxvm("learn", "-", "--name", "boats.md", "--tag", "sea", input="# Boats\n\nThe keel is oak.")
     hit = data("recall", "keel")["hits"][0]
     assert (hit["query"], hit["source"], hit["tags"]) == ("boats.md > Boats", "boats.md", ["sea"])
+    pxvm("learn", "-", input="The sail is white.")
+    pxvm("learn", "-", input="The mast is tall.")
+    assert data("network", "info")["records"] == 3
 
 
 def test_the_network_is_named_by_option_or_environment(home, monkeypatch):
@@ -191,6 +194,13 @@ def test_a_file_that_is_no_network(home):
     assert Path("knowledge.png").read_text() == "hello"
 
 
+def test_folders_that_are_or_are_not_there(home):
+    add("one")
+    assert "a folder; name the file" in pxvm("network", "info", "-n", ".", status=2)
+    said = pxvm("network", "export", "nowhere/a.jsonl", status=2)
+    assert said == "pxvm: nowhere: no such folder\n"
+
+
 def test_forget_shows_what_it_will_forget_and_asks(home):
     add("The password is swordfish.", "The keel is oak.", tags=("boats",))
     shown = pxvm("network", "forget", "--text", "SWORDFISH", status=1, input="n\n")
@@ -223,6 +233,19 @@ def test_forget_by(home, arguments, gone):
     assert data("network", "forget", *arguments, "--yes")["forgotten"]
     assert data("network", "info")["records"] == 3 - len(gone)
     assert data("network", "verify")["sound"]
+
+
+def test_forgetting_many_and_learning_without_many(home):
+    add(*(f"note {n}" for n in range(600)), tags=("a",))
+    pxvm("network", "forget", "--tag", "a", "--yes")
+    Path("many.md").write_text("".join(f"# {n}\n\ntext {n}\n\n" for n in range(600)))
+    pxvm("learn", "many.md")
+    Path("many.md").write_text("# 0\n\ntext 0")
+    assert lines("learn", "many.md")[-1]["done"]["replaced"] == 599
+    found = data("network", "info")
+    assert found["records"] == 1 and found["stored"] == 1 + 600 + 3 + 600 + 3
+    assert "add --yes" in pxvm("network", "compact", "--json", status=2)
+    assert data("network", "compact", "--yes")["left_out"] == 1_199
 
 
 def test_forget_refuses_what_is_not_there(home):
