@@ -63,12 +63,9 @@ class Catalogue:
         if self._epoch != pages.epoch:
             self._begin(self._load() or Directory())
         directory = self._directory
-        number, behind = 1, None
-        if directory.count:
-            last = directory.entries[-1]
-            number, behind = int(last["page"]), int(last["offset"])
-            if number == pages.last and behind == pages.page(number).cursor.last:
-                return directory
+        number, behind = directory.last
+        if number == pages.last and behind == pages.page(number).cursor.last:
+            return directory
         while number <= pages.last:
             directory.add(number, pages.places(number, behind))
             number, behind = number + 1, None

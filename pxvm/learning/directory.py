@@ -44,6 +44,8 @@ class Directory:
     def __init__(self) -> None:
         self._entries = np.zeros(0, ENTRY)
         self.count = 0
+        #: Page and offset of the last record; the first page and None before there is one.
+        self.last: tuple[int, int | None] = (1, None)
         self._sorted: NDArray[np.uint64] | None = None
         self._order: NDArray[np.int64] | None = None
         self._recent: dict[bytes, list[int]] = {}
@@ -84,6 +86,7 @@ class Directory:
             if self._sorted is not None:
                 self._recent.setdefault(header.identity, []).append(self.count)
             self.count += 1
+            self.last = (page, offset)
 
     def _sort(self) -> None:
         order = np.argsort(self.entries["prefix"], kind="stable")
@@ -183,4 +186,9 @@ class Directory:
         directory._entries = np.frombuffer(data, ENTRY)
         directory.count = directory._saved = count
         directory._checksum = checksum
+        if count:
+            directory.last = (
+                int(directory.entries[-1]["page"]),
+                int(directory.entries[-1]["offset"]),
+            )
         return directory, digest

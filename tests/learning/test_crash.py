@@ -32,7 +32,7 @@ def draw(record: Record) -> np.ndarray:
 
 
 def opened(disk: Disk, **options) -> Network:
-    return Network.open(PATH, files=disk, draw=draw, **{"page_rows": 60, **options})
+    return Network.open(PATH, files=disk, draw=draw, **{"page_rows": 40, **options})
 
 
 def contents(network: Network) -> list[tuple[str, str, str]]:
@@ -62,11 +62,12 @@ class Scenario:
 
 
 def singles(disk: Disk) -> Scenario:
-    """Appends one by one, small and larger than a stored block, over a roll of the page."""
+    """Appends one by one, small and larger, over a roll of the page."""
     scenario = Scenario(disk)
-    for size in (1, 30, 700, 3):
+    for size in (1, 30, 150, 3):
         scenario.network.append(f"question {size}", random.Random(size).randbytes(size).hex())
         scenario.acknowledge()
+    assert len(scenario.network.pages) == 2
     return scenario
 
 
