@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pxvm.learning.container import Place
 from pxvm.learning.files import Files
+from pxvm.learning.pieces import Place
 
 ENTRY = np.dtype(
     [

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from pxvm.core.errors import FormatError
 from pxvm.learning import layout
-from pxvm.learning.container import Cursor, Gap, Page, Place
+from pxvm.learning.container import Page
 from pxvm.learning.files import Files
 from pxvm.learning.layout import WIDTH
+from pxvm.learning.pieces import Cursor, Gap, Place
 from pxvm.learning.record import Payload
 
 #: Most pixels of a page that is decoded whole: two million rows.

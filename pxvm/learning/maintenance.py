@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pxvm.core.errors import FormatError, PxvmError
+from pxvm.learning.appending import make_piece
 from pxvm.learning.catalogue import Catalogue, decoded
-from pxvm.learning.container import Page, Piece, Place
+from pxvm.learning.container import Page
 from pxvm.learning.errors import NetworkError
 from pxvm.learning.foreign import open_page
 from pxvm.learning.pages import AnyPage, Pages, page_bytes, stored_piece
+from pxvm.learning.pieces import Piece, Place
 from pxvm.learning.record import BOOKKEEPING, Record, Vector, encode, join
 from pxvm.learning.rewriting import Rewriter
 
@@ -68,7 +70,7 @@ def _piece_at(network: Network, page: AnyPage, place: Place, sequence: int | Non
         return stored_piece(page, place, text)
     record = decoded(page, place)
     number = record.sequence if sequence is None else sequence
-    return network.piece(record, number, record.record_time)
+    return make_piece(record, number, record.record_time, network.draw)
 
 
 def _rewrite(
@@ -133,7 +135,7 @@ def compact(
             else:
                 record = join([catalogue.read(position) for position in positions])
                 number = int(catalogue.directory().entries[positions[-1]]["sequence"])
-                yield network.piece(record, number, record.record_time)
+                yield make_piece(record, number, record.record_time, network.draw)
 
     with pages.writing() if target is None else network._turn:
         pages.refresh()
@@ -219,7 +221,7 @@ def merge(
             for number, (_, places) in enumerate(ordered):
                 progress(number, len(ordered))
                 record = join([catalogue.read(position) for catalogue, position in places])
-                yield first.piece(record, number, record.record_time)
+                yield make_piece(record, number, record.record_time, first.draw)
 
         return _rewrite(first, target, pieces(), lambda: 0, first.page_rows)
 

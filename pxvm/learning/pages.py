@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.learning import layout
-from pxvm.learning.container import Page, Piece, Place, whole_page
+from pxvm.learning.container import Page
 from pxvm.learning.errors import NetworkError
 from pxvm.learning.files import Files
 from pxvm.learning.foreign import PicturePage, open_page
 from pxvm.learning.layout import Header
+from pxvm.learning.pieces import Piece, Place, whole_page
 
 AnyPage = Page | PicturePage
 _OPEN_AT_ONCE = 32

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pxvm.core.errors import LimitError
 from pxvm.learning import layout
-from pxvm.learning.container import Piece, beginning, lay_out, page_head
 from pxvm.learning.files import Files, Handle
 from pxvm.learning.layout import LINK
 from pxvm.learning.pages import Pages
+from pxvm.learning.pieces import Piece, beginning, lay_out, page_head
 
 _FLUSH_BYTES = 16 << 20
 
