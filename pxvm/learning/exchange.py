@@ -58,20 +58,25 @@ def export(network: Network, path: Path, *, current: bool = False) -> int:
     """
     if current:
         return write_records((replace(record) for record in network.records()), path)
-    live = network.live_ids()
-    return write_records(kept(network, live), path, live)
+    return write_records(kept(network), path, network.live_ids())
 
 
-def kept(network: Network, live: Container[str]) -> Iterator[Record]:
+def kept(network: Network) -> Iterator[Record]:
     """Every record of a network that is not forgotten, those stored again with all their times."""
-    forgotten: set[str] = set()
+    forgotten: dict[str, datetime] = {}
+    last: dict[str, datetime] = {}
     times: Counter[str] = Counter()
     for record in network.records(all=True):
-        forgotten |= {link.id for link in record.links if link.relation == "forgets"}
+        moment = record.times[-1]
+        for relation, target in record.links:
+            if relation == "forgets":
+                forgotten[target] = max(moment, forgotten.get(target, moment))
+        last[record.id] = max(moment, last.get(record.id, moment))
         times[record.id] += 1
+    gone = {i for i, moment in forgotten.items() if i in last and moment >= last[i]}
     parts: dict[str, list[Record]] = defaultdict(list)
     for record in network.records(all=True):
-        if record.source == FORMAT_SOURCE or (record.id in forgotten and record.id not in live):
+        if record.source == FORMAT_SOURCE or record.id in gone:
             continue
         if times[record.id] > 1:
             parts[record.id].append(record)
@@ -134,7 +139,7 @@ def read_png(path: Path, uncertain: bool, notes: list[str]) -> Iterator[Record |
         pass
     else:
         with network:
-            yield from kept(network, network.live_ids())
+            yield from kept(network)
         return
     for number, (text, certain) in enumerate(passages(read_picture(path)), 1):
         sure = certain == 1.0
