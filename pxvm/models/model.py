@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -41,6 +41,7 @@ ROWS = 1024  # tokens of a batch of sentences, padding included
 TO_CLOSE = 256  # tokens that a constrained answer may take to come to its end
 
 Messages = Sequence[Mapping[str, Any]]
+Tokens = Callable[[Constraint | None], Iterator[int]]
 
 
 class ModelError(PxvmError, ValueError):
@@ -223,7 +224,7 @@ class Model:
         pieces = self._speak(partial(self.generator.answer, ids, wanted), wanted, [])
         return pieces if stream else "".join(pieces)
 
-    def _speak(self, tokens: Any, wanted: Options, drawn: Sequence[int]) -> Iterator[str]:
+    def _speak(self, tokens: Tokens, wanted: Options, drawn: Sequence[int]) -> Iterator[str]:
         """Text of tokens until a stop; of those in ``drawn`` it was given out already."""
         text, shown = self.tokenizer.stream(), StopFilter(wanted.stops)
         constraint = self._constraint(wanted)
