@@ -393,6 +393,12 @@ class Network:
 
         return maintenance.compact(self, target)
 
+    def export(self, path: str | Path, *, current: bool = False) -> int:
+        """Writes the records as JSONL, Markdown, Parquet or Arrow; see `exchange.export`."""
+        from pxvm.learning.exchange import export
+
+        return export(self, Path(path), current=current)
+
     def export_single(self, target: str | Path) -> Outcome:
         """Writes all pages as one file."""
         from pxvm.learning import maintenance

@@ -181,7 +181,7 @@ def test_a_network_comes_back_with_its_history(suffix, network, tmp_path):
 
 def test_the_current_state_has_neither_history_nor_bookkeeping(network, tmp_path):
     path = tmp_path / "out.jsonl"
-    assert export(network, path, current=True) == 4
+    assert network.export(path, current=True) == 4
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert {tag for row in rows for tag in row["tags"]} == {"numbers", "small"}
     assert [row["answer"].split(".")[0] for row in rows] == [
