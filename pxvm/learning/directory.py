@@ -89,6 +89,9 @@ class Directory:
             self.last = (page, offset)
 
     def _sort(self) -> None:
+        """Brings every entry into the sorted order."""
+        if self._sorted is not None and len(self._sorted) == self.count:
+            return
         order = np.argsort(self.entries["prefix"], kind="stable")
         self._order, self._sorted = order, self.entries["prefix"][order]
         self._recent = {}

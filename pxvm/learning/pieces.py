@@ -17,6 +17,11 @@ from pxvm.learning import layout
 from pxvm.learning.layout import LINK, ROW, SLOT, Header, Info
 from pxvm.learning.record import Payload
 
+#: Level 6 saves 1% of the bytes and costs a fifth more time.
+_LEVEL = 5
+#: Pictures that a thread deflates before it asks for more.
+_GROUP = 16
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -48,16 +53,18 @@ def _deflated(piece: Piece) -> bytes:
     """The picture as a deflate stream that inflates alone and ends on a byte."""
     if piece.deflated:
         return piece.deflated
-    deflater = zlib_ng.compressobj(6, zlib_ng.DEFLATED, -15)
+    deflater = zlib_ng.compressobj(_LEVEL, zlib_ng.DEFLATED, -15)
     return deflater.compress(layout.lines(piece.text)) + deflater.flush(zlib_ng.Z_FULL_FLUSH)
 
 
 def _deflate_all(pieces: Sequence[Piece]) -> list[bytes]:
     """The pictures of all ``pieces``, deflated by as many threads as there are processors."""
-    if len(pieces) < 4:
+    groups = [pieces[i : i + _GROUP] for i in range(0, len(pieces), _GROUP)]
+    if len(groups) < 2:
         return [_deflated(piece) for piece in pieces]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(_deflated, pieces, chunksize=16))
+        done = pool.map(lambda group: [_deflated(piece) for piece in group], groups)
+        return [deflated for group in done for deflated in group]
 
 
 class Place(NamedTuple):
