@@ -66,8 +66,8 @@ def forget(
 ) -> None:
     """Forget the records that all of what is given selects, after showing them and asking.
 
-    They no longer count from then on; `pxvm network compact` removes them from the files. With
-    --json and without --yes nothing is forgotten: it is only listed.
+    All versions of them no longer count from then on; `pxvm network compact` removes them from
+    the files. With --json and without --yes nothing is forgotten: it is only listed.
     """
     if not (names or tag or source or kind or since or until or text or query):
         raise PxvmError("nothing to forget: give an id, --tag, --source, --text, --query or a time")

@@ -71,8 +71,9 @@ def verify(path: Path, as_json: bool) -> None:
             click.echo(str(problem))
         for note in report.notes:
             click.echo(note)
-        verdict = "sound" if report.sound else f"{len(report.problems):,} problems"
-        click.echo(f"{path}: {report.records:,} records on {report.pages} pages, {verdict}")
+        verdict = "sound" if report.sound else counted(len(report.problems), "problem")
+        records, pages = counted(report.records, "record"), counted(report.pages, "page")
+        click.echo(f"{path}: {records} on {pages}, {verdict}")
     if not report.sound:
         raise SystemExit(1)
 
