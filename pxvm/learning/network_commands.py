@@ -48,9 +48,8 @@ def info(path: Path, as_json: bool) -> None:
         return
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in found["kinds"].items())
     click.echo(f"{path}: {found['records']:,} records count ({kinds or 'none'})")
-    click.echo(
-        f"{found['stored']:,} records stored in {found['rows']:,} rows, {found['pages']} pages"
-    )
+    rows, pages = counted(found["rows"], "row"), counted(found["pages"], "page")
+    click.echo(f"{counted(found['stored'], 'record')} stored in {rows} on {pages}")
     click.echo(f"{found['bytes']:,} bytes, {found['exact_bytes']:,} of them exact data")
     click.echo(f"stored from {found['first'][:16]} to {found['last'][:16]} UTC")
 
