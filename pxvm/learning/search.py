@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pxvm.core.errors import FormatError
 from pxvm.learning.cache import Cache, Embedding, ask
 from pxvm.learning.embedding import Embedder, EmbeddingError
 from pxvm.learning.ranking import Hit, Ranking, Similarities, Why
@@ -82,7 +84,11 @@ def search(
         return Ranking(cache, text, now, lexical, similar, nearest).best(k, note)
 
     ranked = ask(network, question) if k > 0 else []
-    return [Hit(network.record(sequence), score, why) for sequence, score, why in ranked]
+    hits = []
+    for sequence, score, why in ranked:
+        with suppress(FormatError):  # a damaged record, which ``verify`` reports, hides no other
+            hits.append(Hit(network.record(sequence), score, why))
+    return hits
 
 
 def _filter(
