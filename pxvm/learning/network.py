@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from pxvm.learning import layout
 from pxvm.learning.appending import Appender, Draw, make_piece
 from pxvm.learning.catalogue import Catalogue
-from pxvm.learning.errors import NetworkError, RecordError, UnknownRecordError
+from pxvm.learning.errors import BusyError, NetworkError, RecordError, UnknownRecordError
 from pxvm.learning.files import Files
 from pxvm.learning.format_note import format_note
 from pxvm.learning.pages import Pages, page_bytes
@@ -117,7 +118,7 @@ class Network:
         """Finishes what a crash interrupted: a torn append, a rewriting of all pages."""
         pages = self._pages
         if pages.page(pages.last).changed() or pages.strays():
-            with pages.writing():
+            with suppress(BusyError), pages.writing(timeout=0):  # who writes now does it, too
                 pages.refresh()
                 pages.mend()
                 for stray in pages.strays():
