@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pxvm.core.container import open_image
 from pxvm.core.integer import multiply_scales, rescale
 from pxvm.learning import Draft, Network, ranking
+from pxvm.learning import vectors as vectors_module
 from pxvm.learning.embedding import Embedder, EmbeddingError, embedded_text
 from pxvm.learning.ranking import to_unit
 from pxvm.learning.search import _largest, search
@@ -98,6 +99,18 @@ def test_a_picture_of_vectors_is_read_back_and_can_be_asked_again(tmp_path: Path
     assert (first[0] != first[1]).any()
     assert (tmp_path / "v.pxi").read_bytes() == before
     assert open_image(tmp_path / "v.pxi").dtype == np.uint8
+
+
+def test_it_is_asked_on_when_the_program_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors_module, "RUNS", 2)
+    image = build_vectors(*random_vectors(20, 8))
+    for device in ("reference", "cpu"):
+        vectors = Vectors(image.copy(), device)
+        queries = np.random.default_rng(2).normal(size=(7, 8))
+        first = [vectors.scores(query) for query in queries]
+        fresh = [Vectors(image.copy(), device).scores(query) for query in queries]
+        assert (np.array(first) == np.array(fresh)).all()
+        assert len({found.tobytes() for found in first}) == 7
 
 
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=3000), st.integers(1, 8))
