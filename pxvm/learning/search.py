@@ -67,7 +67,7 @@ def search(
     Args:
         kinds: one of them; tags: all of them; source: this one, or one in this folder.
         since, until: aware times; an event time counts before the record time, ``until`` is out.
-        device: where the vectors are scored: "auto", "cpu", "reference", ...
+        device: where the question is embedded and the vectors are scored: "auto", "cpu", ...
         embedder: "auto" takes the one on this machine; None searches by words only.
         now: what "last week" counts from; the present when None.
 
