@@ -102,11 +102,12 @@ def test_a_stop_string_across_pieces_shows_no_part_of_itself(size):
 
 
 def test_a_token_that_ends_answers_ends_them(path, model, tmp_path):
-    model.chat(ASK, max_tokens=20)
+    options = {"max_tokens": 20, "temperature": 1.5, "seed": 2}
+    model.chat(ASK, **options)
     drawn = model.generator.drawn()
     stop = next(t for i, t in enumerate(drawn) if i > 3 and t not in drawn[:i])
     other = Model.open(write_llama(tmp_path / "s.pxi", stops=(stop,)), device=compiled())
-    answer = other.chat(ASK, max_tokens=20)
+    answer = other.chat(ASK, **options)
     assert other.finish == "stop"
     assert other.generator.drawn() == drawn[: drawn.index(stop) + 1]
     assert answer == other.tokenizer.decode(drawn[: drawn.index(stop)])
