@@ -83,40 +83,14 @@ def prefetch(typingctx: Any, address: Any) -> Any:
     return types.none(types.int64), generate
 
 
-def _scope(builder: Any) -> Any:
-    """Metadata: what ``lookup`` reads is not what ``keep`` writes."""
-    module = builder.module
-    domain = module.add_metadata(["pxvm"])
-    return module.add_metadata([module.add_metadata(["pxvm lookup", domain])])
-
-
 @intrinsic
-def lookup_word(typingctx: Any, table: Any, index: Any) -> Any:
-    """The int32 at ``index`` from the address ``table`` on, which no ``keep`` changes.
-
-    With that said, loops that look up in a table become vector code.
-    """
+def two_words(typingctx: Any, table: Any, index: Any) -> Any:
+    """The int32 at ``index`` from the address ``table`` on, and above it in 64 bits the next."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = builder.inttoptr(args[0], I32.as_pointer())
-        loaded = builder.load(builder.gep(pointer, [args[1]]))
-        loaded.set_metadata("alias.scope", _scope(builder))
-        return builder.sext(loaded, I64)
+        return _load(builder, builder.add(args[0], builder.shl(args[1], ir.Constant(I64, 2))), I64)
 
     return types.int64(types.int64, types.int64), generate
-
-
-@intrinsic
-def keep(typingctx: Any, out: Any, index: Any, value: Any) -> Any:
-    """Write an int64 at ``index`` from the address ``out`` on."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = builder.inttoptr(args[0], I64.as_pointer())
-        stored = builder.store(args[2], builder.gep(pointer, [args[1]]))
-        stored.set_metadata("noalias", _scope(builder))
-        return context.get_dummy_value()
-
-    return types.none(*[types.int64] * 3), generate
 
 
 @intrinsic

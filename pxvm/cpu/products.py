@@ -43,8 +43,8 @@ from pxvm.cpu.memory import (
 
 LANES = 16
 PACK = 64  # weight rows packed at a time
-HELD = LANES * TILE  # sums in one tile
 BATCH = 4  # from so many tokens on, weights are packed into tiles
+APART = 32  # from so many a thread on, threads share out tokens instead of weight rows
 RUN = 32  # weight rows summed before their sums are finished
 AHEAD = 1 << 17  # bytes of weights fetched while a thread waits
 CHUNK = 512  # weight rows that a thread takes at a time
@@ -118,10 +118,9 @@ def put(c: Any, at: int, y: int, tid: int) -> None:
 
 
 @jit
-def load_planes(c: Any, x: int, rows: int, padded: int, tid: int, threads: int) -> None:
-    """Signed planes of all rows into ``c.planes`` and their sums into ``c.sums``, shared out."""
+def load_planes(c: Any, x: int, first: int, last: int, padded: int) -> None:
+    """Signed planes of rows [first, last) into ``c.planes`` and their sums into ``c.sums``."""
     planes, k = planes_of(c, x), c.tensors[x, COLS]
-    first, last = part(rows, tid, threads)
     for t in range(first, last):
         total = np.int64(0)
         for p in range(planes):
@@ -145,12 +144,17 @@ def linear(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None:
     if rows < BATCH or c.tensors[w, PER] == 0:
         _few(c, tid, out, x, w, rows, padded, counter)
         return
-    load_planes(c, x, rows, padded, tid, threads)
-    barrier(c.sync, threads, 0, 0)
+    first, last = part(rows, tid, threads)
+    load_planes(c, x, first, last, padded)
     blocks = (c.tensors[w, ROWS] + PACK - 1) // PACK
+    if rows >= APART * threads:  # every thread its rows, as in the instructions around
+        for block in range(blocks):
+            _block(c, tid, out, x, w, first, last, padded, block * PACK)
+        return
+    barrier(c.sync, threads, 0, 0)
     block = atomic_add(counter, 1)
     while block < blocks:
-        _block(c, tid, out, x, w, rows, padded, block * PACK)
+        _block(c, tid, out, x, w, 0, rows, padded, block * PACK)
         block = atomic_add(counter, 1)
 
 
@@ -349,8 +353,10 @@ def multiply_tile(
 
 
 @jit
-def _block(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, first: int) -> None:
-    """PACK result columns of every token."""
+def _block(
+    c: Any, tid: int, out: int, x: int, w: int, start: int, stop: int, padded: int, first: int
+) -> None:
+    """PACK result columns of tokens [start, stop)."""
     k, planes = c.tensors[w, COLS], planes_of(c, x)
     lanes = min(np.int64(PACK), c.tensors[w, ROWS] - first)
     packed, tile, vnni = c.bits[tid], c.tile[tid], c.config[VNNI]
@@ -359,31 +365,50 @@ def _block(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, f
         begin = group * LANES
         wide = min(np.int64(LANES), lanes - begin)
         _pack(c, w, first + begin, wide, k, packed[group * size : (group + 1) * size])
-    totals, step, sums = c.rows[tid, 0], TILE // planes, c.sums
-    for t in range(0, rows, step):
+    totals, step, sums, words = c.rows[tid, 0], TILE // planes, c.sums, c.words
+    scale, bias, wide = c.tensors[w, SCALE], c.tensors[w, BIAS], groups * LANES
+    scale_at, together = _run(c, scale, first, lanes)
+    bias_at, more = _run(c, bias, first, lanes)
+    together = together and scale >= 0 and more and c.tensors[out, PER] > 0
+    scales, biases = words[scale_at : scale_at + lanes], words[bias_at : bias_at + lanes]
+    frac, over = c.tensors[out, FRAC], np.int64(0)
+    for t in range(start, stop, step):
         x_rows = c.planes[t * planes * padded :]
         for group in range(groups):
-            place = tile[group * HELD : (group + 1) * HELD].reshape(TILE, LANES)
-            multiply_tile(vnni, packed, group * size, x_rows, padded, k // 4, place, LANES)
-        for r in range(min(np.int64(step), rows - t)):
-            _collect(tile, r * planes * LANES, planes, lanes, totals)
+            place = tile[group * LANES : group * LANES + TILE * wide].reshape(TILE, wide)
+            multiply_tile(vnni, packed, group * size, x_rows, padded, k // 4, place, wide)
+        for r in range(min(np.int64(step), stop - t)):
+            low = tile[r * planes * wide : r * planes * wide + lanes]
+            if planes == 2:
+                high = tile[(2 * r + 1) * wide : (2 * r + 1) * wide + lanes]
+                for i in range(lanes):
+                    totals[i] = np.int64(low[i]) + 256 * np.int64(high[i])
+            else:
+                for i in range(lanes):
+                    totals[i] = low[i]
             m, e = split(sums[2 * (t + r) + 1])
-            minus = 128 * sums[2 * (t + r)]
-            finish_columns(c, tid, out, t + r, w, first, lanes, totals, minus, m, e)
+            minus, found = 128 * sums[2 * (t + r)], np.int64(-1)
+            if together:
+                at = row_at(c, out, t + r) + first
+                result = words[at : at + lanes]
+                found = finish_run(totals, minus, m, e + frac, scales, biases, bias >= 0, result)
+            if found >= 0:
+                over += found
+            else:
+                finish_columns(c, tid, out, t + r, w, first, lanes, totals, minus, m, e)
+    c.counters[tid, SATURATIONS] += over
 
 
 @jit
-def _collect(tile: Any, at: int, planes: int, lanes: int, totals: Any) -> None:
-    """One token's sums out of the tiles of every group, high plane times 256."""
-    for lane in range(0, lanes, LANES):
-        place, target = at + lane * TILE, totals[lane : lane + LANES]
-        low, high = tile[place : place + LANES], tile[place + LANES : place + 2 * LANES]
-        if planes == 2:
-            for i in range(LANES):
-                target[i] = np.int64(low[i]) + 256 * np.int64(high[i])
-        else:
-            for i in range(LANES):
-                target[i] = low[i]
+def _run(c: Any, d: int, first: int, n: int) -> tuple[int, bool]:
+    """Where words [first, first + n) of a one-dimensional tensor are; True if without a gap.
+
+    No tensor (below 0) has all of its none together, at 0.
+    """
+    if d < 0:
+        return np.int64(0), True
+    at, count = place_of(c, d, row_at(c, d, 0), first)
+    return at, count >= n
 
 
 @jit

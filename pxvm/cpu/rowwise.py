@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pxvm.cpu.context import jit
-from pxvm.cpu.intrinsics import keep, lookup_word
+from pxvm.cpu.intrinsics import two_words
 from pxvm.cpu.memory import (
     ACT1,
     BIAS,
@@ -176,7 +176,7 @@ def lookup(c: Any, tid: int, out: int, x: int, table: int, gated: bool) -> None:
         begin, stop = part(cols, item % pieces, pieces)
         n = stop - begin
         load_part(c, x, t, begin, n, values)
-        _interpolate(at, values, n, x_frac - 16, bits, half, steps, y)
+        _interpolate(at, values, n, x_frac - 16, bits, half, steps, y, c.rows[tid, 3])
         if gated:
             _multiply(y, values, n, shift)
         else:
@@ -187,20 +187,20 @@ def lookup(c: Any, tid: int, out: int, x: int, table: int, gated: bool) -> None:
 
 @jit
 def _interpolate(
-    table: int, x: Any, n: int, shift: int, bits: int, half: int, steps: int, y: Any
+    table: int, x: Any, n: int, shift: int, bits: int, half: int, steps: int, y: Any, pairs: Any
 ) -> None:
     """y[i] = the table, whose address is given, at x[i]; see integer.interpolate."""
     right, left = min(max(shift, np.int64(0)), np.int64(62)), min(max(-shift, np.int64(0)), 34)
     nudge, far = (np.int64(1) << right) >> 1, np.int64(1) << 25  # beyond the table's ends
-    result = y.ctypes.data
     for i in range(n):
         v = min(max((x[i] + nudge) >> right, -far), far) << left
-        offset = min(max(v + (16 << 16), np.int64(0)), np.int64(32 << 16))
-        index = min(offset >> bits, steps - 1)
-        rest = offset - (index << bits)
-        low = lookup_word(table, index)
-        slope = lookup_word(table, index + 1) - low
-        keep(result, i, low + ((slope * rest + half) >> bits))
+        y[i] = min(max(v + (16 << 16), np.int64(0)), np.int64(32 << 16))
+    for i in range(n):  # two entries at once, and nothing else: looking up is no vector code
+        pairs[i] = two_words(table, min(y[i] >> bits, steps - 1))
+    for i in range(n):
+        rest = y[i] - (min(y[i] >> bits, steps - 1) << bits)
+        low = np.int64(np.int32(pairs[i]))
+        y[i] = low + ((((pairs[i] >> 32) - low) * rest + half) >> bits)
 
 
 @jit
