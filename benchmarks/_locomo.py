@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.table import Table
 
-from pxvm.learning import Draft, Network
+from pxvm.learning import Draft, Network, Record
 from pxvm.learning.context import build_context, estimate_tokens
 from pxvm.learning.embedding import Embedder
-from pxvm.learning.search import search
+from pxvm.learning.search import Hit, Why, search
 
 CUTS = (5, 10, 25)
 DEPTH = 50
@@ -61,38 +63,64 @@ def turns_of(conversation: dict[str, Any]) -> list[Turn]:
     return found
 
 
-def ask(
-    network: Network, turns: list[Turn], conversation: dict[str, Any], embedder: Embedder | None
+def answers_of(
+    conversation: dict[str, Any], turns: list[Turn], find: Callable[[str], list[Record]]
 ) -> list[Answer]:
-    """Every question of a conversation, searched for."""
+    """Every question of a conversation, answered by ``find``."""
     by_id = {turn.draft.id: turn for turn in turns}
-    now = turns[-1].draft.event_time
     answers = []
     for asked in conversation["qa"]:
         evidence = {name for text in asked["evidence"] for name in re.findall(r"D\d+:\d+", text)}
         if not evidence:
             continue
-        hits = search(network, asked["question"], DEPTH, embedder=embedder, now=now)
-        found = [by_id[hit.record.id].name for hit in hits]
-        sessions = list(dict.fromkeys(by_id[hit.record.id].session for hit in hits))
+        records = find(asked["question"])
+        found = [by_id[record.id].name for record in records]
+        sessions = list(dict.fromkeys(record.source for record in records))
         wanted = {turn.session for turn in turns if turn.name in evidence}
+        hits = [Hit(record, 0.0, Why()) for record in records[:10]]
         answers.append(
             Answer(
                 asked["category"],
                 tuple(len(evidence & set(found[:k])) / len(evidence) for k in CUTS),
                 evidence <= set(found[:10]),
                 wanted <= set(sessions[:10]),
-                build_context(hits[:10], 1 << 20).tokens,
+                build_context(hits, 1 << 20).tokens,
             )
         )
     return answers
+
+
+def plain_words(records: list[Record]) -> Callable[[str], list[Record]]:
+    """FTS5's BM25 over single turns, as it comes."""
+    db = sqlite3.connect(":memory:")
+    db.execute("CREATE VIRTUAL TABLE text USING fts5 (words, tokenize='porter unicode61')")
+    rows = [(number, record.answer) for number, record in enumerate(records)]
+    db.executemany("INSERT INTO text (rowid, words) VALUES (?, ?)", rows)
+
+    def find(question: str) -> list[Record]:
+        terms = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", question.lower()))
+        asked = "SELECT rowid FROM text WHERE text MATCH ? ORDER BY rank LIMIT ?"
+        return [records[number] for (number,) in db.execute(asked, (terms, DEPTH))]
+
+    return find
+
+
+def plain_vectors(records: list[Record], embedder: Embedder) -> Callable[[str], list[Record]]:
+    """Cosine of single turns."""
+    values = np.stack([r.vectors[0].values * np.float32(r.vectors[0].scale) for r in records])
+
+    def find(question: str) -> list[Record]:
+        order = np.argsort(-(values @ embedder.real([question])[0]), kind="stable")
+        return [records[number] for number in order[:DEPTH]]
+
+    return find
 
 
 def locomo(path: Path, folder: Path) -> Table:
     """The table: recall of evidence turns, with both scores and with words alone."""
     conversations = json.loads(path.read_text(encoding="utf-8"))
     embedder = Embedder.present()
-    answers: dict[str, list[Answer]] = {"words only": [], "words and meaning": []}
+    answers: dict[str, list[Answer]] = defaultdict(list)
     whole = []
     for number, conversation in enumerate(conversations):
         turns = turns_of(conversation)
@@ -100,21 +128,35 @@ def locomo(path: Path, folder: Path) -> Table:
         whole.append(sum(estimate_tokens(draft.answer) for draft in drafts))
         with Network.open(folder / f"locomo{number}.png") as network:
             network.append_many(embedder.with_vectors(drafts) if embedder else drafts)
-            answers["words only"] += ask(network, turns, conversation, None)
+            records = list(network.records())
+
+            def ours(
+                with_it: Embedder | None, network: Network = network, last: Draft = drafts[-1]
+            ) -> Callable[[str], list[Record]]:
+                return lambda question: [
+                    hit.record
+                    for hit in search(
+                        network, question, DEPTH, embedder=with_it, now=last.event_time
+                    )
+                ]
+
+            ways = {"BM25 of single turns": plain_words(records), "words only": ours(None)}
             if embedder is not None:
-                answers["words and meaning"] += ask(network, turns, conversation, embedder)
+                ways["cosine of single turns"] = plain_vectors(records, embedder)
+                ways["words and meaning"] = ours(embedder)
+            for name, find in ways.items():
+                answers[name] += answers_of(conversation, turns, find)
     table = Table(title=f"LoCoMo, {len(conversations)} conversations; 10 hits cost tokens of "
                         f"{np.mean(whole):,.0f} in a whole conversation")  # fmt: skip
     columns = [f"turn recall@{k}" for k in CUTS]
     for column in ("search", "questions", *columns, "all turns@10", "all sessions@10", "tokens"):
         table.add_column(column, justify="right")
     for name, found in answers.items():
-        if found:
-            table.add_row(f"{name}, all", *_row(found))
-            for category, label in CATEGORIES.items():
-                some = [answer for answer in found if answer.category == category]
-                if some:
-                    table.add_row(label, *_row(some))
+        table.add_row(f"{name}, all", *_row(found))
+        for category, label in CATEGORIES.items():
+            some = [answer for answer in found if answer.category == category]
+            if some:
+                table.add_row(label, *_row(some))
     return table
 
 

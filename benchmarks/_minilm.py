@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,10 +100,12 @@ def write_onnx(path: Path, c: BertConfig, weights: Mapping[str, Any]) -> None:
 
 
 def quantise_onnx(source: Path, target: Path) -> None:
-    """Dynamic int8, a scale for each channel."""
+    """Dynamic int8, a scale for each channel; its advice on other steps is not printed."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    logging.disable(logging.WARNING)
     quantize_dynamic(source, target, per_channel=True, weight_type=QuantType.QInt8)
+    logging.disable(logging.NOTSET)
 
 
 class Runtime:

@@ -187,8 +187,12 @@ def scanning(folder: Path, count: int, values: NDArray[np.int8]) -> Table:
         pictures.append(Vectors(image, "cpu"))
 
     def ours(query: NDArray[np.float32]) -> object:
-        scores = np.concatenate([picture.scores(query) for picture in pictures])
-        return _largest(scores, BEST)
+        found = []
+        for picture in pictures:
+            scores = picture.scores(query)
+            places = _largest(scores, BEST)
+            found += zip(scores[places].tolist(), picture.records[places].tolist(), strict=True)
+        return sorted(found, reverse=True)[:BEST]
 
     real = values.astype(np.float32) / 600
     searches: dict[str, Callable[[NDArray[np.float32]], object]] = {"pixel program, int8": ours}

@@ -23,7 +23,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = ("README.md", "CORE_VM_README.md", "SETUP.md", "docs/MEMORY_GUIDE.md")
-LINKED = (*RUN, "docs/MODELS.md", "docs/ARCHITECTURE.md", "docs/FORMAT.md", "docs/ISA.md")
+LINKED = (
+    *RUN,
+    "docs/MODELS.md",
+    "docs/IMPORT.md",
+    "docs/ARCHITECTURE.md",
+    "docs/FORMAT.md",
+    "docs/ISA.md",
+)
 LEFT_OUT = (".venv", ".git", "demo", "build", "dist", "tests", "__pycache__", ".*_cache")
 PRELUDE = "pip() { :; }\n"  # what is to be installed is there; a test changes no installation
 

@@ -25,7 +25,7 @@ from weakref import WeakKeyDictionary, finalize
 from zlib import crc32
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from pxvm.core.errors import FormatError, ProgramError
@@ -126,19 +126,28 @@ class Cache:
         if self._token == _token(state) and self._is_there():
             return
         self._make_folder()
-        with FileLock(self.folder / "lock", timeout=LOCK_SECONDS):
-            if not self._is_there():
-                self.close()
-            if self._connection is None:
-                self._connect()
-            known = self._known(network, state)
-            if known is None:
-                self.remove()
-                self._connect()
-                known = -1
-            if self._stored_token() != _token(state):
-                self._take(network, known, state)
+        try:
+            with FileLock(self.folder / "lock", timeout=LOCK_SECONDS):
+                self._catch_up(network, state)
+        except Timeout:
+            raise NetworkError(
+                f"{self.folder}: another process has been indexing for more than {LOCK_SECONDS} s:"
+                " try again when it is done"
+            ) from None
         self._token = _token(state)
+
+    def _catch_up(self, network: Network, state: State) -> None:
+        if not self._is_there():
+            self.close()
+        if self._connection is None:
+            self._connect()
+        known = self._known(network, state)
+        if known is None:
+            self.remove()
+            self._connect()
+            known = -1
+        if self._stored_token() != _token(state):
+            self._take(network, known, state)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.core.errors import FormatError
-from pxvm.learning.container import Place
 from pxvm.learning.directory import Directory
 from pxvm.learning.errors import UnknownRecordError
 from pxvm.learning.pages import AnyPage, Pages
+from pxvm.learning.pieces import Place
 from pxvm.learning.record import ACTS, BOOKKEEPING, Record, decode
 from pxvm.learning.standing import Standing
 

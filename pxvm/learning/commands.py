@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pxvm.learning.record import KINDS
 from pxvm.learning.terminal import (
     FILE,
     as_data,
+    counted,
     echo_json,
     json_option,
     network_option,
@@ -94,11 +96,11 @@ def learn(
     if as_json:
         echo_json({"done": {**totals, "skipped": dict(reasons)}}, indent=None)
         return
-    parts = [f"{totals['added']:,} passages stored"]
+    parts = [f"{counted(totals['added'], 'passage')} stored"]
     parts += [f"{totals['known']:,} known already"] if totals["known"] else []
     parts += [f"{totals['replaced']:,} superseded"] if totals["replaced"] else []
     parts += [f"{totals['settled']:,} forgotten or corrected"] if totals["settled"] else []
-    click.echo(f"{path}: {totals['documents']:,} documents, {', '.join(parts)}")
+    click.echo(f"{path}: {counted(totals['documents'], 'document')}, {', '.join(parts)}")
     skipped = [f"{count:,} {reason}" for reason, count in reasons.items() if reason in EXPECTED]
     if skipped:
         click.echo(f"skipped: {', '.join(skipped)}")
@@ -114,7 +116,8 @@ def learn(
 @since_option
 @until_option
 @click.option("--tag", "tags", multiple=True, help="Only records with this tag; repeatable.")
-@click.option("--kind", "kinds", multiple=True, help="Only records of this kind; repeatable.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS),
+              help="Only records of this kind; repeatable.")  # fmt: skip
 @click.option("--source", help="Only records from this source, or from below this folder.")
 @click.option("--context", "tokens", type=click.IntRange(1), metavar="TOKENS",
               help="Print the evidence for a language model, at most so long.")  # fmt: skip

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pxvm.learning.container import Place
 from pxvm.learning.files import Files
+from pxvm.learning.pieces import Place
 
 ENTRY = np.dtype(
     [
@@ -89,6 +89,9 @@ class Directory:
             self.last = (page, offset)
 
     def _sort(self) -> None:
+        """Brings every entry into the sorted order."""
+        if self._sorted is not None and len(self._sorted) == self.count:
+            return
         order = np.argsort(self.entries["prefix"], kind="stable")
         self._order, self._sorted = order, self.entries["prefix"][order]
         self._recent = {}

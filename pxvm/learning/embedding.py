@@ -7,9 +7,10 @@ model's name and a *probe*: a hash of the exact integers that the model answers 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,19 +39,21 @@ class Embedder:
 
     def __init__(self, path: Path, name: str = NAME, device: str = "auto") -> None:
         self.path, self.name, self.device = path, name, device
+        self._turn = threading.RLock()
 
-    @classmethod
-    def present(cls, device: str = "auto") -> Embedder | None:
+    @staticmethod
+    def present(device: str = "auto") -> Embedder | None:
         """The embedder whose file is on this machine, or None; nothing is downloaded."""
         from pxvm.models.download import cached
 
         path = cached(NAME)
-        return cls(path, NAME, device) if path.exists() else None
+        return _opened(path, device) if path.exists() else None
 
     @cached_property
     def probe(self) -> str:
         """16 hexadecimal digits that differ when the model does."""
-        exact = self._model.embed([PROBE])
+        with self._turn:
+            exact = self._model.embed([PROBE])
         return hashlib.sha256(np.ascontiguousarray(exact, "<f4").tobytes()).hexdigest()[:16]
 
     @property
@@ -67,7 +70,8 @@ class Embedder:
     def real(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors [n, d] of length 1; a long text's is the direction of the mean of its parts'."""
         windows = [_windows(text) for text in texts]
-        found = self._model.embed([part for parts in windows for part in parts])
+        with self._turn:
+            found = self._model.embed([part for parts in windows for part in parts])
         starts = np.cumsum([0, *(len(parts) for parts in windows)])[:-1]
         sums = np.add.reduceat(found, starts, axis=0) if len(found) else found
         length = np.linalg.norm(sums, axis=1, keepdims=True)
@@ -98,6 +102,12 @@ class Embedder:
             else draft
             for draft in drafts
         ]
+
+
+@cache
+def _opened(path: Path, device: str) -> Embedder:
+    """One object for all searches: a model is not opened for each question."""
+    return Embedder(path, NAME, device)
 
 
 def embedded_text(draft: Draft) -> str:

@@ -17,5 +17,9 @@ class NetworkError(PxvmError, RuntimeError):
     """A network cannot be opened, locked or written."""
 
 
+class BusyError(NetworkError):
+    """Another process is writing the network, and did not finish in time."""
+
+
 class UnreadableError(PxvmError, ValueError):
     """A document cannot be read."""

@@ -15,13 +15,14 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from errno import ENOENT
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pxvm.core.errors import FormatError, PxvmError
+from pxvm.learning.columnar import read_arrow, read_parquet, write_arrow, write_parquet
 from pxvm.learning.documents import decode
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.readers.chats import exchanges
@@ -33,20 +34,15 @@ from pxvm.learning.record import (
     Vector,
     from_microseconds,
     join,
-    to_microseconds,
 )
 
 if TYPE_CHECKING:
-    import pyarrow
-
     from pxvm.learning.network import Network
 
 Rows = Iterable[dict[str, Any]]
 Writer = Callable[[Rows, Path], None]
 Reader = Callable[[Path], "Iterator[Record | Draft]"]
 
-BATCH = 4_096  # rows written at once to a columnar file
-TEXTS = ("id", "kind", "query", "answer", "source", "model")
 COMMENT = re.compile(r"<!-- pxvm (\{[^\n]*\}) -->\n")
 
 
@@ -62,20 +58,25 @@ def export(network: Network, path: Path, *, current: bool = False) -> int:
     """
     if current:
         return write_records((replace(record) for record in network.records()), path)
-    live = network.live_ids()
-    return write_records(kept(network, live), path, live)
+    return write_records(kept(network), path, network.live_ids())
 
 
-def kept(network: Network, live: Container[str]) -> Iterator[Record]:
+def kept(network: Network) -> Iterator[Record]:
     """Every record of a network that is not forgotten, those stored again with all their times."""
-    forgotten: set[str] = set()
+    forgotten: dict[str, datetime] = {}
+    last: dict[str, datetime] = {}
     times: Counter[str] = Counter()
     for record in network.records(all=True):
-        forgotten |= {link.id for link in record.links if link.relation == "forgets"}
+        moment = record.times[-1]
+        for relation, target in record.links:
+            if relation == "forgets":
+                forgotten[target] = max(moment, forgotten.get(target, moment))
+        last[record.id] = max(moment, last.get(record.id, moment))
         times[record.id] += 1
+    gone = {i for i, moment in forgotten.items() if i in last and moment >= last[i]}
     parts: dict[str, list[Record]] = defaultdict(list)
     for record in network.records(all=True):
-        if record.source == FORMAT_SOURCE or (record.id in forgotten and record.id not in live):
+        if record.source == FORMAT_SOURCE or record.id in gone:
             continue
         if times[record.id] > 1:
             parts[record.id].append(record)
@@ -138,7 +139,7 @@ def read_png(path: Path, uncertain: bool, notes: list[str]) -> Iterator[Record |
         pass
     else:
         with network:
-            yield from kept(network, network.live_ids())
+            yield from kept(network)
         return
     for number, (text, certain) in enumerate(passages(read_picture(path)), 1):
         sure = certain == 1.0
@@ -330,126 +331,20 @@ def _read_markdown(path: Path) -> Iterator[Record | Draft]:
         raise FormatError(f"{path}: no exported record in it; use pxvm learn for a document")
 
 
-# Parquet and Arrow
+def _read_columns(reader: Callable[[Path], Rows], path: Path) -> Iterator[Record | Draft]:
+    for number, row in enumerate(reader(path), 1):
+        yield from from_row(row, f"{path}, row {number}")
 
 
-def _arrow() -> Any:
-    try:
-        import pyarrow
-    except ImportError:
-        raise UnreadableError(
-            'Parquet and Arrow need pyarrow: pip install "pxvm[arrow]", or take .jsonl'
-        ) from None
-    return pyarrow
-
-
-def schema() -> pyarrow.Schema:
-    """The columns of a columnar file."""
-    pa = _arrow()
-    time, text = pa.timestamp("us", "UTC"), pa.string()
-    vector = [("model", text), ("probe", text), ("scale", pa.float64())]
-    return pa.schema(
-        [pa.field(name, text, nullable=False) for name in TEXTS]
-        + [
-            pa.field("sequence", pa.int64(), nullable=False),
-            pa.field("counts", pa.bool_(), nullable=False),
-            pa.field("tags", pa.list_(text), nullable=False),
-            pa.field("record_time", time, nullable=False),
-            pa.field("event_time", time),
-            pa.field("stored_again", pa.list_(time), nullable=False),
-            pa.field("links", pa.list_(pa.struct([("relation", text), ("id", text)]))),
-            pa.field("vectors", pa.list_(pa.struct([*vector, ("values", pa.list_(pa.int8()))]))),
-        ]
-    )
-
-
-def _batches(rows: Rows) -> Iterator[Any]:
-    pa, columns, rest = _arrow(), schema(), iter(rows)
-    while batch := [_with_numbers(row) for row in islice(rest, BATCH)]:
-        yield pa.RecordBatch.from_pylist(batch, schema=columns)
-
-
-def _with_numbers(row: dict[str, Any]) -> dict[str, Any]:
-    """Times as microseconds, which Arrow takes as they are."""
-    event = row["event_time"]
-    return {
-        **row,
-        "record_time": to_microseconds(row["record_time"]),
-        "event_time": None if event is None else to_microseconds(event),
-        "stored_again": list(map(to_microseconds, row["stored_again"])),
-    }
-
-
-def _write_parquet(rows: Rows, path: Path) -> None:
-    _arrow()
-    import pyarrow.parquet
-
-    with pyarrow.parquet.ParquetWriter(path, schema(), compression="zstd") as writer:
-        for batch in _batches(rows):
-            writer.write_batch(batch)
-
-
-def _write_arrow(rows: Rows, path: Path) -> None:
-    pa = _arrow()
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema()) as writer:
-        for batch in _batches(rows):
-            writer.write_batch(batch)
-
-
-def _read_parquet(path: Path) -> Iterator[Record | Draft]:
-    _arrow()
-    import pyarrow.parquet
-
-    with _readable(path, pyarrow.parquet.ParquetFile) as file:
-        yield from _rows(path, file.iter_batches(BATCH))
-
-
-def _read_arrow(path: Path) -> Iterator[Record | Draft]:
-    pa = _arrow()
-    with _readable(path, pa.ipc.open_file) as file:
-        yield from _rows(path, map(file.get_batch, range(file.num_record_batches)))
-
-
-def _readable(path: Path, opener: Callable[[Any], Any]) -> Any:
-    pa = _arrow()
-    try:
-        return opener(pa.memory_map(str(path)))
-    except pa.ArrowInvalid as error:
-        reason = str(error).split("\n")[0]
-        raise FormatError(f"{path}: not the file that its name says ({reason})") from None
-
-
-def _rows(path: Path, batches: Iterable[Any]) -> Iterator[Record | Draft]:
-    pa, number = _arrow(), 0
-    for batch in batches:
-        for row in _with_microseconds(pa, batch).to_pylist():
-            number += 1
-            yield from from_row(row, f"{path}, row {number}")
-
-
-def _with_microseconds(pa: Any, batch: Any) -> Any:
-    """Times as microseconds: exact, and no database of time zones is needed."""
-    table = pa.Table.from_batches([batch])
-    micro, number = pa.timestamp("us", "UTC"), pa.int64()
-    for place, name in enumerate(table.column_names):
-        kind = table.schema.types[place]
-        if pa.types.is_timestamp(kind):
-            column = table.column(name).cast(micro).cast(number)
-            table = table.set_column(place, name, column)
-        elif pa.types.is_list(kind) and pa.types.is_timestamp(kind.value_type):
-            column = table.column(name).cast(pa.list_(micro)).cast(pa.list_(number))
-            table = table.set_column(place, name, column)
-    return table
-
-
+_ARROW = (write_arrow, partial(_read_columns, read_arrow))
 FORMATS: dict[str, tuple[Writer, Reader]] = {
     ".jsonl": (_write_jsonl, _read_jsonl),
     ".ndjson": (_write_jsonl, _read_jsonl),
     ".json": (_write_json, _read_json),
     ".md": (_write_markdown, _read_markdown),
-    ".parquet": (_write_parquet, _read_parquet),
-    ".arrow": (_write_arrow, _read_arrow),
-    ".feather": (_write_arrow, _read_arrow),
+    ".parquet": (write_parquet, partial(_read_columns, read_parquet)),
+    ".arrow": _ARROW,
+    ".feather": _ARROW,
 }
 
 

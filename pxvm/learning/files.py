@@ -9,8 +9,9 @@ import os
 import shutil
 import sys
 import threading
-from contextlib import AbstractContextManager
 from pathlib import Path
+
+from filelock import FileLock
 
 
 class Handle:
@@ -108,11 +109,9 @@ class Files:
         else:
             path.unlink(missing_ok=True)
 
-    def lock(self, path: Path, timeout: float) -> AbstractContextManager[object]:
-        """Holds the lock file at ``path`` against all other processes; freed when one dies."""
-        from filelock import FileLock
-
-        return FileLock(path, timeout=timeout)
+    def lock(self, path: Path) -> FileLock:
+        """The lock file at ``path``, to be held against other processes; freed when one dies."""
+        return FileLock(path)
 
     def settle(self, directory: Path) -> None:
         """Returns when the names in ``directory`` are on the medium (where a system can say so)."""

@@ -6,7 +6,7 @@ It is read as it is; `network` writes it in our own layout before anything is ap
 
 from __future__ import annotations
 
-import warnings
+import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 
 from pxvm.core.errors import FormatError
 from pxvm.learning import layout
-from pxvm.learning.container import Cursor, Gap, Page, Place
+from pxvm.learning.container import Page
 from pxvm.learning.files import Files
 from pxvm.learning.layout import WIDTH
+from pxvm.learning.pieces import Cursor, Gap, Place
 from pxvm.learning.record import Payload
 
+#: What Pillow raises for a damaged file.
+_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, struct.error)
 #: Most pixels of a page that is decoded whole: two million rows.
 MAX_PIXELS = WIDTH * 2_000_000
 
@@ -30,28 +33,24 @@ def decode_rows(path: Path) -> NDArray[np.uint8]:
 
     Raises `FormatError` when it is no picture, not 1024 wide, or damaged.
     """
-    from PIL import Image
+    from PIL.PngImagePlugin import PngImageFile
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                if picture.width != WIDTH or picture.width * picture.height > MAX_PIXELS:
-                    raise FormatError(
-                        f"{path.name}: {picture.width} x {picture.height} pixels is no page of a "
-                        f"knowledge network, whose width is {WIDTH}"
-                    )
-                if picture.mode in ("1", "L", "I;16", "I"):
-                    grey = np.asarray(picture)
-                    light = grey > (127 if picture.mode in ("1", "L") else 32767)
-                    if picture.mode == "1":
-                        light = grey
-                else:
-                    rgb = np.asarray(picture.convert("RGBA").convert("RGB"), np.uint16)
-                    light = rgb.sum(axis=2) > 3 * 127
+        with PngImageFile(path) as picture:  # not `Image.open`, whose limit is lower than ours
+            if picture.width != WIDTH or picture.width * picture.height > MAX_PIXELS:
+                raise FormatError(
+                    f"{path.name}: {picture.width} x {picture.height} pixels is no page of a "
+                    f"knowledge network, whose width is {WIDTH}"
+                )
+            if picture.mode == "1":
+                light = np.asarray(picture)
+            elif picture.mode.startswith("I"):
+                light = np.asarray(picture) > 32767
+            else:
+                light = np.asarray(picture.convert("RGB").convert("L")) > 127
     except FormatError:
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except _DAMAGE as error:
         raise FormatError(f"{path.name} is no readable picture: {error}") from None
     return np.packbits(light, axis=1)
 

@@ -143,7 +143,8 @@ class _Memory:
         self.settled: set[str] = set()  # the user's word on it is the last
         self.probes: set[str] = set()
         self.models: set[str] = set()
-        self.chunks: dict[str, dict[str, Draft]] = defaultdict(dict)  # by source and id
+        self.headings: dict[str, dict[str, str]] = defaultdict(dict)  # by source and id
+        self.tags: dict[str, set[tuple[str, ...]]] = defaultdict(set)  # by source
         for record in network.records(all=True):
             self.settled |= {
                 target
@@ -153,44 +154,53 @@ class _Memory:
             }
             self.probes |= {vector.probe for vector in record.vectors}
             self.models |= {f"{vector.model} ({vector.probe})" for vector in record.vectors}
+            self.tags[record.source].add(record.tags)
             if record.kind == "document" and record.id in self.live:
-                self.chunks[record.source][record.id] = record.draft()
+                self.headings[record.source][record.id] = record.query
         self.settled -= self.live
 
     def plan(self, document: Document) -> tuple[list[Draft], Learned]:
         """The drafts to store, which name what they take the place of."""
-        there = {chunk.id: chunk for chunk in document.chunks if chunk.id not in self.settled}
+        named = {self._id(chunk): chunk for chunk in document.chunks}
+        there = {i: chunk for i, chunk in named.items() if i not in self.settled}
         new = {i: chunk for i, chunk in there.items() if i not in self.live}
-        old = self.chunks[document.source] if document.replaces else {}
-        gone = [chunk for i, chunk in old.items() if i not in there]
+        old = self.headings[document.source] if document.replaces else {}
+        gone = [i for i in old if i not in there]
         links: dict[str, list[Link]] = defaultdict(list)
         orphans: list[str] = []
-        for chunk in gone:
-            if heir := _heir(chunk, new, links):
-                links[heir].append(Link("supersedes", chunk.id))
+        for i in gone:
+            if heir := _heir(old.pop(i), new, links):
+                links[heir].append(Link("supersedes", i))
             else:
-                orphans.append(chunk.id)
-            del old[chunk.id]
+                orphans.append(i)
         drafts = [replace(chunk, links=tuple(links[i])) for i, chunk in new.items()]
         for first in range(0, len(orphans), BATCH):
             drafts.append(_tombstone(document.source, orphans[first : first + BATCH]))
         self.live.update(new)
         if document.replaces:
-            old.update(new)
+            old.update((i, chunk.query) for i, chunk in new.items())
         learned = Learned(
             path=document.path,
             source=document.source,
             added=len(new),
             known=len(there) - len(new),
             replaced=len(gone),
-            settled=len(document.chunks) - len(there),
+            settled=len(named) - len(there),
         )
         return drafts, learned
 
+    def _id(self, chunk: Draft) -> str:
+        """The id under which this text is known from its source, whatever tags it was given."""
+        for tags in (chunk.tags, (), *self.tags[chunk.source]):
+            identity = replace(chunk, tags=tags).id
+            if identity in self.live or identity in self.settled:
+                return identity
+        return chunk.id
 
-def _heir(old: Draft, new: dict[str, Draft], links: dict[str, list[Link]]) -> str | None:
+
+def _heir(headings: str, new: dict[str, Draft], links: dict[str, list[Link]]) -> str | None:
     """The new chunk under the same headings that takes an old one's place; each one if it can."""
-    same = [i for i, chunk in new.items() if chunk.query == old.query]
+    same = [i for i, chunk in new.items() if chunk.query == headings]
     unused = [i for i in same if not links[i]]
     return next(iter(unused or same[-1:]), None)
 

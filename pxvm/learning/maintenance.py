@@ -1,19 +1,23 @@
-"""Care of a network: verify, repair, compact, merge, put into one file, give other vectors."""
+"""Care of a network: repair, compact, merge, put into one file, give other vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pxvm.core.errors import FormatError, PxvmError
+from pxvm.learning.appending import make_piece
 from pxvm.learning.catalogue import Catalogue, decoded
-from pxvm.learning.container import Page, Piece, Place
+from pxvm.learning.container import Page
 from pxvm.learning.errors import NetworkError
 from pxvm.learning.foreign import open_page
 from pxvm.learning.pages import AnyPage, Pages, page_bytes, stored_piece
+from pxvm.learning.pieces import Piece, Place
 from pxvm.learning.record import BOOKKEEPING, Record, Vector, encode, join
 from pxvm.learning.rewriting import Rewriter
 
@@ -56,7 +60,7 @@ def rewriting(pages: Pages, generation: int, page_rows: int) -> Iterator[Rewrite
     try:
         yield rewriter
         rewriter.finish()
-    except Exception:
+    except BaseException:
         rewriter.abandon()
         raise
 
@@ -68,7 +72,7 @@ def _piece_at(network: Network, page: AnyPage, place: Place, sequence: int | Non
         return stored_piece(page, place, text)
     record = decoded(page, place)
     number = record.sequence if sequence is None else sequence
-    return network.piece(record, number, record.record_time)
+    return make_piece(record, number, record.record_time, network.draw)
 
 
 def _rewrite(
@@ -133,7 +137,7 @@ def compact(
             else:
                 record = join([catalogue.read(position) for position in positions])
                 number = int(catalogue.directory().entries[positions[-1]]["sequence"])
-                yield network.piece(record, number, record.record_time)
+                yield make_piece(record, number, record.record_time, network.draw)
 
     with pages.writing() if target is None else network._turn:
         pages.refresh()
@@ -219,7 +223,7 @@ def merge(
             for number, (_, places) in enumerate(ordered):
                 progress(number, len(ordered))
                 record = join([catalogue.read(position) for catalogue, position in places])
-                yield first.piece(record, number, record.record_time)
+                yield make_piece(record, number, record.record_time, first.draw)
 
         return _rewrite(first, target, pieces(), lambda: 0, first.page_rows)
 
@@ -232,10 +236,11 @@ def repair(network: Network, target: str | Path, progress: Progress = _no_progre
     exact data. ``damaged`` of the outcome counts the records that are certainly missing.
     """
     pages = network._pages
-    found: dict[tuple[bytes, int], tuple[AnyPage, Place]] = {}
-    for page in _whatever_opens(pages):
-        for place in page.everything():
-            found.setdefault((place.header.identity, place.header.time), (page, place))
+    found: dict[tuple[bytes, int], tuple[Path, Place]] = {}
+    for path in _whatever_is_there(pages):
+        with suppress(OSError, FormatError), closing(_opened(pages, path)) as page:
+            for place in page.everything():
+                found.setdefault((place.header.identity, place.header.time), (path, place))
     if not found:
         raise FormatError(f"{network.path}: no whole record in it or its pages; nothing to repair")
     ordered = sorted(
@@ -245,43 +250,40 @@ def repair(network: Network, target: str | Path, progress: Progress = _no_progre
 
     def pieces() -> Iterator[Piece]:
         nonlocal missing, unreadable
-        number = -1
-        for done, (page, place) in enumerate(ordered):
-            progress(done, len(ordered))
-            sequence = place.header.sequence
-            if done and place.header.previous != ordered[done - 1][1].header.digest():
-                missing += max(1, sequence - ordered[done - 1][1].header.sequence - 1)
-            try:
-                piece = _piece_at(network, page, place, max(sequence, number + 1))
-            except PxvmError:
-                unreadable += 1
-                continue
-            number = piece.sequence
-            yield piece
+        number, digest, done = -1, ordered[0][1].header.previous, 0
+        for path, items in groupby(ordered, key=itemgetter(0)):
+            with closing(_opened(pages, path)) as page:
+                for _, place in items:
+                    progress(done, len(ordered))
+                    done += 1
+                    sequence = place.header.sequence
+                    if place.header.previous != digest:
+                        missing += max(1, sequence - number - 1)
+                    digest = place.header.digest()
+                    try:
+                        piece = _piece_at(network, page, place, max(sequence, number + 1))
+                    except PxvmError:
+                        unreadable += 1
+                        continue
+                    number = piece.sequence
+                    yield piece
 
     outcome = _rewrite(network, target, pieces(), lambda: 0, network.page_rows)
-    for page, _ in found.values():
-        page.close()
     return replace(outcome, damaged=missing + unreadable)
 
 
-def _whatever_opens(pages: Pages) -> Iterator[AnyPage]:
-    """Every page of the newest generation that can be opened, then set-aside bytes."""
+def _whatever_is_there(pages: Pages) -> list[Path]:
+    """The first page, further ones of its generation or else the newest, set-aside bytes."""
     further = pages.further()
-    try:
-        first: list[AnyPage] = [open_page(pages.files, pages.path)]
-        header = first[0].header_at(first[0].cursor.last)
-        generation = header.generation if header is not None else 0
-    except (OSError, FormatError):
-        first = []
-        generation = max((made for made, _, _ in further), default=0)
-    yield from first
-    for made, _, path in further:
-        if made == generation:
-            try:
-                yield open_page(pages.files, path)
-            except (OSError, FormatError):
-                continue
-    for path in pages.beside():
-        if path.name.endswith(".cut"):
-            yield Page(pages.files, path)
+    generation = max((made for made, _, _ in further), default=0)
+    with suppress(OSError, FormatError), closing(open_page(pages.files, pages.path)) as first:
+        header = first.header_at(first.cursor.last)
+        generation = generation if header is None else header.generation
+    found = [pages.path, *(path for made, _, path in further if made == generation)]
+    return found + [path for path in pages.beside() if path.suffix == ".cut"]
+
+
+def _opened(pages: Pages, path: Path) -> AnyPage:
+    if path.suffix == ".cut":
+        return Page(pages.files, path)
+    return open_page(pages.files, path)

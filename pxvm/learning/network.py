@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,26 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pxvm.core.errors import LimitError
 from pxvm.learning import layout
+from pxvm.learning.appending import Appender, Draw, make_piece
 from pxvm.learning.catalogue import Catalogue
-from pxvm.learning.container import Piece
-from pxvm.learning.errors import NetworkError, RecordError, UnknownRecordError
+from pxvm.learning.errors import BusyError, NetworkError, RecordError, UnknownRecordError
 from pxvm.learning.files import Files
 from pxvm.learning.format_note import format_note
 from pxvm.learning.pages import Pages, page_bytes
 from pxvm.learning.record import (
-    ACTS,
-    FORMAT_SOURCE,
     KINDS,
     Draft,
     Link,
     Record,
     Vector,
-    encode,
     from_microseconds,
-    join,
-    to_microseconds,
 )
 from pxvm.learning.standing import tag_lines
 
@@ -40,12 +35,8 @@ if TYPE_CHECKING:
     from pxvm.learning.verifying import Report
 
 PAGE_ROWS = 65_000
-#: Rows that a page may have when one record alone is longer than ``page_rows``.
-MOST_ROWS = 1_000_000
 #: A batch is committed in parts of so many records, so that it fits in memory.
 BATCH = 4096
-
-Draw = Callable[[Record], NDArray[np.uint8]]
 
 
 def draw_record(record: Record) -> NDArray[np.uint8]:
@@ -82,6 +73,7 @@ class Network:
         self._pages = pages
         self._turn = pages.turn
         self._catalogue = Catalogue(pages)
+        self._appender = Appender(pages, self._catalogue, page_rows, draw)
 
     @classmethod
     def open(
@@ -110,7 +102,7 @@ class Network:
                 raise NetworkError(f"{path.parent}: no such directory; make it first")
             with pages.writing():
                 if not pages.files.exists(path):
-                    pages.create(network.piece(format_note(), 0, datetime.now(timezone.utc)))
+                    pages.create(make_piece(format_note(), 0, datetime.now(timezone.utc), draw))
         network.refresh()
         if not read_only:
             network._tidy()
@@ -126,7 +118,7 @@ class Network:
         """Finishes what a crash interrupted: a torn append, a rewriting of all pages."""
         pages = self._pages
         if pages.page(pages.last).changed() or pages.strays():
-            with pages.writing():
+            with suppress(BusyError), pages.writing(timeout=0):  # who writes now does it, too
                 pages.refresh()
                 pages.mend()
                 for stray in pages.strays():
@@ -309,97 +301,9 @@ class Network:
             # A record that is shown with later tags is named anew by them.
             batch.append(replace(draft) if isinstance(draft, Record) else draft)
             if len(batch) == BATCH:
-                ids += self._append_batch(batch)
+                ids += self._appender.append(batch)
                 batch = []
-        return ids + self._append_batch(batch)
-
-    def _append_batch(self, batch: list[Draft]) -> list[str]:
-        if not batch:
-            return []
-        with self._pages.writing():
-            self._pages.refresh()
-            self._pages.mend()
-            chosen: dict[str, Draft] = {}
-            for draft in batch:
-                known = chosen.get(draft.id)
-                if isinstance(draft, Record):
-                    if draft.source == FORMAT_SOURCE:
-                        continue  # every network has its own
-                    together = self._joined(draft, known)
-                    if together is not None:
-                        chosen[draft.id] = together
-                elif known is None and not self._is_known(draft):
-                    chosen[draft.id] = draft
-            if chosen:
-                self._store(list(chosen.values()))
-        return [draft.id for draft in batch]
-
-    def _is_known(self, draft: Draft) -> bool:
-        """Whether this content is stored and counts, with all that it says of others."""
-        catalogue = self._catalogue
-        positions = catalogue.stored(draft.id)
-        if not positions:
-            return False
-        if not catalogue.standing().counts(draft.id, catalogue.time(positions[-1])):
-            return False
-        said = {link for position in positions for link in catalogue.read(position).links}
-        return not draft.flags & ACTS or said >= set(draft.links)
-
-    def _joined(self, record: Record, known: Draft | None) -> Record | None:
-        """``record`` joined with what is stored of it, or None when it adds nothing."""
-        stored = [self._catalogue.read(p) for p in self._catalogue.stored(record.id)]
-        stored += [known] if isinstance(known, Record) else []
-        together = join([record, *stored])
-        if stored and replace(together, sequence=0) == replace(join(stored), sequence=0):
-            return None
-        return together
-
-    def piece(self, draft: Draft, sequence: int, moment: datetime) -> Piece:
-        """``draft`` as record ``sequence``, drawn and ready to be laid out.
-
-        ``moment`` becomes its record time, unless it is a record and has one.
-        """
-        if isinstance(draft, Record):
-            record = replace(draft, sequence=sequence)
-        else:
-            record = Record.of(draft, sequence, moment)
-        return Piece(
-            kind=KINDS.index(record.kind),
-            sequence=sequence,
-            time=to_microseconds(record.times[-1]),
-            flags=record.flags,
-            identity=bytes.fromhex(record.id),
-            payload=encode(record),
-            text=self.draw(record),
-        )
-
-    def _store(self, drafts: list[Draft]) -> None:
-        """Appends drafts behind the last record, with one commit for each page."""
-        pages, catalogue = self._pages, self._catalogue
-        catalogue.directory()
-        last = pages.header_at_end()
-        now = to_microseconds(datetime.now(timezone.utc))
-        moment = max(now, last.time + 1)
-        room = pages.room(self.page_rows)
-        groups: list[list[Piece]] = [[]]
-        for number, draft in enumerate(drafts):
-            piece = self.piece(
-                draft, last.sequence + 1 + number, from_microseconds(moment + number)
-            )
-            if piece.rows > MOST_ROWS:
-                raise LimitError(
-                    f"record of {piece.rows:,} rows is over the limit of {MOST_ROWS:,}: split it"
-                )
-            if piece.rows > room and (groups[-1] or len(groups) == 1):
-                groups.append([])
-                room = self.page_rows
-            groups[-1].append(piece)
-            room -= piece.rows
-        if groups[0]:
-            catalogue.added(pages.last, pages.append(groups[0]))
-        for group in groups[1:]:
-            places = pages.add_page(group)
-            catalogue.added(pages.last, places)
+        return ids + self._appender.append(batch)
 
     # -- forgetting, correcting, tagging: records like any other ---------------------------------
 
@@ -489,6 +393,12 @@ class Network:
         from pxvm.learning import maintenance
 
         return maintenance.compact(self, target)
+
+    def export(self, path: str | Path, *, current: bool = False) -> int:
+        """Writes the records as JSONL, Markdown, Parquet or Arrow; see `exchange.export`."""
+        from pxvm.learning.exchange import export
+
+        return export(self, Path(path), current=current)
 
     def export_single(self, target: str | Path) -> Outcome:
         """Writes all pages as one file."""

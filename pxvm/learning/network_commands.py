@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from dataclasses import asdict, replace
-from datetime import datetime
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pxvm.core.errors import PxvmError
+from pxvm.learning.change_commands import correct, forget, tag
 from pxvm.learning.terminal import (
     FILE,
     as_data,
+    counted,
     echo_json,
     json_option,
     line,
     network_option,
     progress,
     reading,
-    since_option,
-    until_option,
-    when,
+    record_name,
     writing,
     yes_option,
 )
@@ -32,11 +29,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pxvm.learning.maintenance import Outcome
-    from pxvm.learning.network import Network
-    from pxvm.learning.record import Record, Vector
-
-SHOWN = 20  # records of a preview
-TOGETHER = 256  # records that one tombstone names
 
 
 @click.group(short_help="Look after the memory: check, forget, merge, export.")
@@ -56,9 +48,8 @@ def info(path: Path, as_json: bool) -> None:
         return
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in found["kinds"].items())
     click.echo(f"{path}: {found['records']:,} records count ({kinds or 'none'})")
-    click.echo(
-        f"{found['stored']:,} records stored in {found['rows']:,} rows, {found['pages']} pages"
-    )
+    rows, pages = counted(found["rows"], "row"), counted(found["pages"], "page")
+    click.echo(f"{counted(found['stored'], 'record')} stored in {rows} on {pages}")
     click.echo(f"{found['bytes']:,} bytes, {found['exact_bytes']:,} of them exact data")
     click.echo(f"stored from {found['first'][:16]} to {found['last'][:16]} UTC")
 
@@ -79,8 +70,9 @@ def verify(path: Path, as_json: bool) -> None:
             click.echo(str(problem))
         for note in report.notes:
             click.echo(note)
-        verdict = "sound" if report.sound else f"{len(report.problems):,} problems"
-        click.echo(f"{path}: {report.records:,} records on {report.pages} pages, {verdict}")
+        verdict = "sound" if report.sound else counted(len(report.problems), "problem")
+        records, pages = counted(report.records, "record"), counted(report.pages, "page")
+        click.echo(f"{path}: {records} on {pages}, {verdict}")
     if not report.sound:
         raise SystemExit(1)
 
@@ -106,7 +98,7 @@ def history(name: str, path: Path, as_json: bool) -> None:
     """Show all versions of a record (its id, the beginning of one, or its number), and what was
     said of them."""
     with reading(path) as memory:
-        found = memory.history(_name(name))
+        found = memory.history(record_name(name))
         live = memory.live_ids()
     if as_json:
         echo_json([{**as_data(record), "counts": record.id in live} for record in found])
@@ -132,7 +124,7 @@ def view(
     from pxvm.learning.search import Hit, Why
 
     with reading(path) as memory:
-        found = [memory.record(_name(name)) for name in names]
+        found = [memory.record(record_name(name)) for name in names]
         if page is None:
             page = memory.locate(found[0].sequence)[0] if found else len(memory.pages)
         image = draw_page(memory, page, [Hit(record, 1.0, Why()) for record in found])
@@ -177,151 +169,6 @@ def reembed(path: Path, output: Path | None, device: str, as_json: bool) -> None
     with opened as memory, progress("embedding", not as_json) as update:
         outcome = maintenance.reembed(memory, embedder.vectors, output, progress=update)
     _tell(output or path, outcome, as_json)
-
-
-@network.command(short_help="Forget records: by id, tag, time, source, words or question.")
-@click.argument("names", metavar="[ID]...", nargs=-1)
-@click.option("--tag", help="Records with this tag.")
-@click.option("--source", help="Records from this source, or from below this folder.")
-@click.option("--kind", help="Records of this kind.")
-@since_option
-@until_option
-@click.option("--text", help="Records that hold exactly these characters, in any case.")
-@click.option("--query", help="The records that answer this question best; see -k.")
-@click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="With --query.")
-@network_option
-@yes_option
-@json_option
-def forget(
-    names: tuple[str, ...],
-    tag: str | None,
-    source: str | None,
-    kind: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    text: str | None,
-    query: str | None,
-    k: int,
-    path: Path,
-    yes: bool,
-    as_json: bool,
-) -> None:
-    """Forget the records that all of what is given selects, after showing them and asking.
-
-    They no longer count from then on; `pxvm network compact` removes them from the files. With
-    --json and without --yes nothing is forgotten: it is only listed.
-    """
-    if not (names or tag or source or kind or since or until or text or query):
-        raise PxvmError("nothing to forget: give an id, --tag, --source, --text, --query or a time")
-    with writing(path) as memory:
-        chosen = [
-            record
-            for record in _candidates(memory, names, query, k)
-            if (tag is None or tag in record.tags)
-            and (source is None or f"{record.source}/".startswith(f"{source.rstrip('/')}/"))
-            and (kind is None or record.kind == kind)
-            and (since is None or when(record) >= since)
-            and (until is None or when(record) < until)
-            and (text is None or text.casefold() in f"{record.query}\n{record.answer}".casefold())
-        ]
-        if as_json:
-            if yes:
-                _forget(memory, chosen)
-            echo_json({"forgotten": yes, "records": [as_data(record) for record in chosen]})
-        elif chosen:
-            for record in chosen[:SHOWN]:
-                click.echo(line(record))
-            if len(chosen) > SHOWN:
-                click.echo(f"        and {len(chosen) - SHOWN:,} more")
-            if not yes and not click.confirm(f"Forget {_records(len(chosen))}?"):
-                raise SystemExit(1)
-            _forget(memory, chosen)
-            click.echo(
-                f"{path}: {_records(len(chosen))} forgotten; "
-                "`pxvm network compact` removes the text from the files"
-            )
-        else:
-            click.echo("no record fits")
-    if not chosen:
-        raise SystemExit(1)
-
-
-def _forget(memory: Network, chosen: list[Record]) -> None:
-    for first in range(0, len(chosen), TOGETHER):
-        memory.forget(*(record.id for record in chosen[first : first + TOGETHER]))
-
-
-def _candidates(
-    memory: Network, names: tuple[str, ...], query: str | None, k: int
-) -> Iterator[Record]:
-    if names:
-        found = [memory.record(_name(name)) for name in names]
-        yield from {record.id: record for record in found}.values()
-    elif query:
-        yield from (hit.record for hit in memory.search(query, k=k))
-    else:
-        yield from memory.records()
-
-
-@network.command(short_help="Correct a record.")
-@click.argument("name", metavar="ID")
-@click.option("--answer", help='The right text ("-": standard input).')
-@click.option("--query", help="The right question.")
-@network_option
-@json_option
-def correct(name: str, answer: str | None, query: str | None, path: Path, as_json: bool) -> None:
-    """Replace a record's text. The old version remains in the history."""
-    from pxvm.learning.documents import decode
-
-    if answer is None and query is None:
-        raise PxvmError("nothing to correct: give --answer or --query")
-    if answer == "-":
-        answer = decode(sys.stdin.buffer.read())
-    with writing(path) as memory:
-        old = memory.record(_name(name))
-        vectors = _vectors(old, answer, query) if old.vectors else ()
-        changed = memory.correct(old.id, answer=answer, query=query, vectors=vectors)
-        new = memory.record(changed)
-    if as_json:
-        echo_json({"old": old.id, "new": new.id, "sequence": new.sequence})
-    else:
-        click.echo(f"{path}: record {new.sequence} ({new.id[:12]}) corrects {old.sequence}")
-
-
-def _vectors(old: Record, answer: str | None, query: str | None) -> tuple[Vector, ...]:
-    """Vectors for the corrected text, of the model that those of the old one are of."""
-    from pxvm.learning.embedding import Embedder
-
-    embedder = Embedder.present()
-    if embedder is None or all(vector.probe != embedder.probe for vector in old.vectors):
-        return ()
-    new = replace(
-        old.draft(),
-        query=old.query if query is None else query,
-        answer=old.answer if answer is None else answer,
-    )
-    return embedder.vectors([new])[0]
-
-
-@network.command(short_help="Give tags to a record, or take them away.")
-@click.argument("name", metavar="ID")
-@click.argument("tags", metavar="[TAG]...", nargs=-1)
-@click.option("--remove", multiple=True, metavar="TAG", help="Take this tag away; repeatable.")
-@network_option
-@json_option
-def tag(
-    name: str, tags: tuple[str, ...], remove: tuple[str, ...], path: Path, as_json: bool
-) -> None:
-    """Give TAGs to a record and take others away; without any, show those it has."""
-    opened = writing(path) if tags or remove else reading(path)
-    with opened as memory:
-        target = memory.record(_name(name))
-        if tags or remove:
-            target = memory.record(memory.tag(target.id, tags, remove))
-    if as_json:
-        echo_json({"id": target.id, "tags": target.tags})
-    else:
-        click.echo(f"{target.sequence}: {', '.join(target.tags) or 'no tags'}")
 
 
 @network.command(short_help="Remove what was forgotten from the files, for good.")
@@ -380,7 +227,7 @@ def export(output: Path, single: bool, current: bool, path: Path, as_json: bool)
     if as_json:
         echo_json({"output": output, "records": count})
     else:
-        click.echo(f"wrote {output}: {_records(count)}")
+        click.echo(f"wrote {output}: {counted(count, 'record')}")
 
 
 @network.command("import", short_help="Take records from a file, or the text of an old picture.")
@@ -411,23 +258,18 @@ def import_(file: Path, uncertain: bool, path: Path, as_json: bool) -> None:
         return
     for note in notes:
         click.echo(note)
-    click.echo(f"{path}: {_records(read)} read, {added:,} of them new")
+    click.echo(f"{path}: {counted(read, 'record')} read, {added:,} of them new")
 
 
 def _tell(target: Path, outcome: Outcome, as_json: bool) -> None:
     if as_json:
         echo_json({"output": target, **asdict(outcome)})
         return
-    parts = [_records(outcome.records)]
+    parts = [counted(outcome.records, "record")]
     parts += [f"{outcome.left_out:,} left out"] if outcome.left_out else []
     parts += [f"{outcome.damaged:,} damaged"] if outcome.damaged else []
     click.echo(f"wrote {target}: {', '.join(parts)}, {outcome.size:,} bytes")
 
 
-def _records(count: int) -> str:
-    return f"{count:,} record{'' if count == 1 else 's'}"
-
-
-def _name(text: str) -> str | int:
-    """A record's number if it is one of up to 7 digits, else its id or the beginning of that."""
-    return int(text) if text.isdecimal() and len(text) < 8 else text
+for command in (forget, correct, tag):
+    network.add_command(command)

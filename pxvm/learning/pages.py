@@ -13,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.learning import layout
-from pxvm.learning.container import Page, Piece, Place, whole_page
-from pxvm.learning.errors import NetworkError
+from pxvm.learning.container import Page
+from pxvm.learning.errors import BusyError, NetworkError
 from pxvm.learning.files import Files
 from pxvm.learning.foreign import PicturePage, open_page
 from pxvm.learning.layout import Header
+from pxvm.learning.pieces import Piece, Place, whole_page
 
 AnyPage = Page | PicturePage
 _OPEN_AT_ONCE = 32
+_BESIDE = (".index", ".cache", ".cut", ".new")
 
 
 class Pages:
@@ -37,7 +39,7 @@ class Pages:
         self.timeout = timeout
         self.files = files
         self.turn = threading.RLock()
-        self._lock = files.lock(path.with_name(path.name + ".lock"), timeout)
+        self._lock = files.lock(path.with_name(path.name + ".lock"))
         self._open: OrderedDict[int, AnyPage] = OrderedDict()
         self._identity: tuple[int, int] | None = None
         self.last = 0
@@ -72,18 +74,17 @@ class Pages:
         return sorted(found)
 
     def beside(self) -> list[Path]:
-        """Everything made from the pages: index, caches, set-aside bytes; not the lock."""
-        pages = [self.path.name, *(path.name for _, _, path in self.further())]
-        starts = tuple(name + "." for name in pages)
-        return [
-            self.path.with_name(name)
-            for name in self.files.names(self.path.parent)
-            if name.startswith(starts) and name != self.path.name + ".lock"
-        ]
+        """Everything made from the pages: index, cache, set-aside bytes, half-written files."""
+        pages = [self.path, *(path for _, _, path in self.further())]
+        made = {page.name + ending for page in pages for ending in _BESIDE}
+        return [self.path.with_name(n) for n in self.files.names(self.path.parent) if n in made]
 
     def strays(self) -> list[Path]:
-        """Pages of other generations and half-written files: what an interrupted run left."""
-        pages = [path for made, _, path in self.further() if made != self.generation]
+        """Pages of older generations and half-written files: what an interrupted run left.
+
+        Pages of a newer one stay until the next rewriting: perhaps the first page is an older copy.
+        """
+        pages = [path for made, _, path in self.further() if made < self.generation]
         return pages + [path for path in self.beside() if path.suffix == ".new"]
 
     # -- opening ---------------------------------------------------------------------------------
@@ -171,17 +172,21 @@ class Pages:
     # -- writing ---------------------------------------------------------------------------------
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Holds the writer's lock of this network, in this process and others."""
+    def writing(self, timeout: float | None = None) -> Iterator[None]:
+        """Holds the writer's lock of this network, in this process and others.
+
+        Raises `BusyError` after ``timeout`` seconds, by default those of the network.
+        """
+        timeout = self.timeout if timeout is None else timeout
         if self.read_only:
             raise NetworkError(f"{self.path} was opened read-only: open it for writing")
         with self.turn:
             try:
-                self._lock.__enter__()
+                self._lock.acquire(timeout=timeout)
             except TimeoutError:
-                raise NetworkError(
-                    f"{self.path} has been written by another process for {self.timeout:g} s: try "
-                    "again when it is done"
+                raise BusyError(
+                    f"{self.path} has been written by another process for {timeout:g} s: try again "
+                    "when it is done"
                 ) from None
             except OSError as error:
                 raise NetworkError(
@@ -195,7 +200,7 @@ class Pages:
                     f"{self.path}: {error.strerror or error}; nothing acknowledged was lost"
                 ) from None
             finally:
-                self._lock.__exit__(None, None, None)
+                self._lock.release()
 
     def create(self, piece: Piece) -> None:
         """Makes the network with its first record."""

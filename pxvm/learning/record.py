@@ -43,6 +43,7 @@ STORED, DEFLATED = 0, 1
 MAX_TEXT = 16 << 20
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class Link(NamedTuple):
@@ -242,7 +243,7 @@ def encode(draft: Draft) -> Payload:
         ]
     if isinstance(draft, Record) and draft.stored_again:
         described["stored_before"] = [to_microseconds(moment) for moment in draft.times[:-1]]
-    raw = json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
+    raw = _JSON.encode(described).encode()
     packed, codec = zlib_ng.compress(raw, 6), DEFLATED
     if len(packed) >= len(raw):
         packed, codec = raw, STORED

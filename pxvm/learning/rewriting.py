@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pxvm.core.errors import LimitError
 from pxvm.learning import layout
-from pxvm.learning.container import Piece, beginning, lay_out, page_head
 from pxvm.learning.files import Files, Handle
 from pxvm.learning.layout import LINK
 from pxvm.learning.pages import Pages
+from pxvm.learning.pieces import Piece, beginning, lay_out, page_head
 
 _FLUSH_BYTES = 16 << 20
 
@@ -36,9 +35,7 @@ class Rewriter:
         self._temporary = pages.path.with_name(pages.path.name + ".new")
 
     def add(self, piece: Piece) -> None:
-        """The next record. Raises `LimitError` when its number is not above the last one's."""
-        if self._waiting and piece.sequence <= self._waiting[-1].sequence:
-            raise LimitError(f"record {piece.sequence} follows one with a higher number")
+        """Takes the next record."""
         rows = self._cursor.rows + self._waiting_rows
         if self._handle is None or (rows and rows + piece.rows > self._page_rows):
             self._end_page()
@@ -84,7 +81,9 @@ class Rewriter:
         for path in self._pages.beside():
             if path not in self._made:
                 self._files.remove(path)
+        self._pages.close()
         self._files.replace(self._temporary, self._pages.path)
+        self._made.clear()  # from here on they are the network
         self._files.settle(directory)
         for made, number, path in self._pages.further():
             if made != self._generation or number > self._number:
@@ -94,7 +93,7 @@ class Rewriter:
         self._files.settle(directory)
 
     def abandon(self) -> None:
-        """Removes what was written so far."""
+        """Removes what was written, if it has not become the network."""
         if self._handle is not None:
             self._handle.close()
             self._handle = None

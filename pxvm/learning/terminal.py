@@ -89,6 +89,16 @@ def _opened(path: Path, *, read_only: bool, make: bool = False) -> Iterator[Netw
         yield network
 
 
+def record_name(text: str) -> str | int:
+    """A record's number if it is one of up to 7 digits, else its id or the beginning of that."""
+    return int(text) if text.isdecimal() and len(text) < 8 else text
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things: "1 record", "2 records"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def when(record: Record) -> datetime:
     """When it happened, or else when it was stored."""
     return record.event_time or record.record_time

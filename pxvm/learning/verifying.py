@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from pxvm.core.errors import PxvmError
 from pxvm.learning import layout
 from pxvm.learning.catalogue import decoded
-from pxvm.learning.container import Page, Place
+from pxvm.learning.container import Page
 from pxvm.learning.foreign import open_page
 from pxvm.learning.pages import AnyPage, Pages
+from pxvm.learning.pieces import Place
 from pxvm.learning.record import Record
 
 if TYPE_CHECKING:

@@ -77,11 +77,11 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 
 def open_model(name: str, device: str, threads: int | None, context: int | None = None) -> Model:
     """Open a model by path or name; a name is fetched under a progress bar."""
-    from pxvm.models.download import HUB, NAMES, get
+    from pxvm.models.download import get, is_name
     from pxvm.models.model import Model
 
     path: str | Path = name
-    if (name in NAMES or name.startswith(HUB)) and not Path(name).exists():
+    if is_name(name):
         with progress_bar() as told:
             path = get(name, told)
     return Model.open(path, device, threads, context)

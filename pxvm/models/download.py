@@ -85,6 +85,11 @@ NAMES: Mapping[str, Source] = {
 }  # fmt: skip
 
 
+def is_name(text: str) -> bool:
+    """Does a text name a model, rather than a file?"""
+    return (text in NAMES or text.startswith(HUB)) and not Path(text).exists()
+
+
 def cache_folder() -> Path:
     """Where models are kept: ``pxvm/models`` in the user's cache folder."""
     root = os.environ.get("XDG_CACHE_HOME")

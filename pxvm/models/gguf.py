@@ -150,6 +150,8 @@ class _Reader:
     def tensor(self) -> Stored:
         """One entry; its offset is still relative to the data."""
         name = self.text("a tensor's name", MAX_NAME)
+        if not name.isprintable():
+            raise self.error("a tensor's name that can be printed", repr(name))
         rank = self.number("I", "a tensor's rank")
         if not 1 <= rank <= 4:
             raise self.error(f"tensor {name} of rank 1 to 4", rank)

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.core import executors
-from pxvm.core.container import PathLike, open_image, save_image
+from pxvm.core.container import PathLike, inspect_file, open_image, save_image
 from pxvm.core.dialect1 import Network
 from pxvm.core.errors import PxvmError
 from pxvm.core.program import Image, Program, load_program
@@ -41,6 +41,7 @@ ROWS = 1024  # tokens of a batch of sentences, padding included
 TO_CLOSE = 256  # tokens that a constrained answer may take to come to its end
 
 Messages = Sequence[Mapping[str, Any]]
+Tokens = Callable[[Constraint | None], Iterator[int]]
 
 
 class ModelError(PxvmError, ValueError):
@@ -108,8 +109,8 @@ class Model:
         """Open a model; its file is mapped where that is possible, and never changes.
 
         Args:
-            path_or_name: a ``.pxi``, or a name that ``pxvm models list`` shows, which is fetched
-                when it is not there yet.
+            path_or_name: a ``.pxi``, or a name that ``pxvm models list`` shows, or
+                ``hf:OWNER/NAME``, which is fetched when it is not there yet.
             device: "auto", "cpu", "reference", ...; all give the same answers.
             threads: worker threads; None takes every processor.
             context: tokens that a conversation holds at most; None takes the model's own limit.
@@ -128,7 +129,8 @@ class Model:
         loading = ThreadPoolExecutor(1)  # reading a vocabulary takes as long as all the rest
         tokenizer = loading.submit(load_tokenizer, fields)
         loading.shutdown(wait=False)
-        opened = resize(path, **wanted)
+        mapped = inspect_file(path).layout == "mappable"  # another file is not unpacked twice
+        opened = resize(path if mapped else image, **wanted)
         return cls(opened, device=device, threads=threads, tokenizer=tokenizer)
 
     @classmethod
@@ -222,7 +224,7 @@ class Model:
         pieces = self._speak(partial(self.generator.answer, ids, wanted), wanted, [])
         return pieces if stream else "".join(pieces)
 
-    def _speak(self, tokens: Any, wanted: Options, drawn: Sequence[int]) -> Iterator[str]:
+    def _speak(self, tokens: Tokens, wanted: Options, drawn: Sequence[int]) -> Iterator[str]:
         """Text of tokens until a stop; of those in ``drawn`` it was given out already."""
         text, shown = self.tokenizer.stream(), StopFilter(wanted.stops)
         constraint = self._constraint(wanted)
@@ -333,8 +335,7 @@ def _kind(fields: Fields) -> str:
 
 
 def _path(path_or_name: PathLike) -> Path:
-    from pxvm.models.download import NAMES, get
+    from pxvm.models.download import get, is_name
 
-    if isinstance(path_or_name, str) and path_or_name in NAMES and not Path(path_or_name).exists():
-        return get(path_or_name)
-    return Path(path_or_name)
+    named = isinstance(path_or_name, str) and is_name(path_or_name)
+    return get(str(path_or_name)) if named else Path(path_or_name)

@@ -49,7 +49,8 @@ def read_graph(path: PathLike, batch: int = 1) -> tuple[Graph, dict[str, Shape]]
             shape = _input_shape(path, entry, batch)
             shapes[entry.name] = shape
             known[entry.name] = _input(graph, entry, shape)
-    _walk(graph, model.graph.node, known)
+    with np.errstate(all="ignore"):  # weights that are not finite are refused when quantised
+        _walk(graph, model.graph.node, known)
     for entry in model.graph.output:
         found = known.get(entry.name)
         if not isinstance(found, Tensor):
@@ -178,6 +179,9 @@ def _walk(graph: Graph, nodes: Sequence[Any], known: dict[str, Any]) -> None:
                 found = OPS[node.op_type](graph, attributes, *inputs)
         except PxvmError as error:
             refused[f"{node.op_type} {error}".strip()] = None
+            continue
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            refused[f"{node.op_type} whose attributes or inputs contradict each other"] = None
             continue
         known[node.output[0]] = found
     if refused:

@@ -287,6 +287,8 @@ def _transpose(graph: Graph, attributes: Attributes, x: Any) -> Tensor:
     if _computed(x).picture or len(x.shape) < 2:
         raise UnsupportedError(f"of {list(x.shape)}")
     axes = attributes.get("perm") or list(reversed(range(len(x.shape))))
+    if sorted(axes) != list(range(len(x.shape))):
+        raise UnsupportedError(f"with perm {list(axes)}")
     return Tensor(x.value.transpose(*axes), tuple(x.shape[a] for a in axes))
 
 

@@ -76,7 +76,8 @@ def quantise_weight(
 
     Raises ProgramError when a weight is not finite.
     """
-    real = np.asarray(weight, np.float64)
+    with np.errstate(invalid="ignore"):
+        real = np.asarray(weight, np.float64)
     if real.ndim != 2 or not np.isfinite(real).all():
         raise ProgramError(f"{name}: expected a matrix of finite weights; found {real.shape}")
     scale = scale_of(choice(name, real))
@@ -110,6 +111,8 @@ def norm_weight(name: str, weight: Any) -> tuple[Ints, int]:
     """A norm's weights [d] as 16-bit integers, with the most fraction bits that fit (up to 24)."""
     real = np.asarray(weight, np.float64).reshape(-1)
     peak = float(np.abs(real).max(initial=0))
+    if not np.isfinite(peak):
+        raise ProgramError(f"{name}: expected finite weights of a norm; found {peak}")
     frac = min(24, math.floor(math.log2(32767 / max(peak, 1e-9))))
     return np.clip(fixed(name, real, frac), -32767, 32767), frac
 
@@ -243,6 +246,8 @@ def add_norm(
 ) -> str:
     """Declare a norm's weights [d], its epsilon and, where given, its bias [d]."""
     values, frac = norm_weight(name, weight)
+    if len(values) % 2:
+        raise ProgramError(f"{name}: expected an even number of columns; found {len(values)}")
     scale = _words(scale_of([epsilon]))
     b.tensor(f"{name}.eps", DType.SCALE, (1,), Role.CONSTANT, data=scale, layer=layer)
     link = None

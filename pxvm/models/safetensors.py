@@ -50,6 +50,8 @@ def open_safetensors(path: str | os.PathLike[str]) -> Mapping[str, Stored]:
 
 def _tensor(path: Path, name: str, entry: Any, start: int, size: int) -> Stored | None:
     where = f"{path}: tensor {name[:80]!r}"
+    if not name.isprintable():
+        raise FormatError(f"{where}: expected a name that can be printed")
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(first), int(stop)]}:
             pass

@@ -59,7 +59,8 @@ class Stored:
         return decode(self.format, data).reshape(-1, *self.shape[1:])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return self[:].astype(dtype or np.float32, copy=False)
+        with np.errstate(invalid="ignore"):  # NaN, which whoever quantises it refuses
+            return self[:].astype(dtype or np.float32, copy=False)
 
 
 def check_extents(where: str, kind: type[Format], shape: tuple[int, ...]) -> None:

@@ -76,6 +76,7 @@ ATTACKS = {
     "data_shared": file(tensor(b"a"), tensor(b"b", at=32), tensors=2, data=512),
     "data_shared_by_many": file(*(tensor(b"%d" % i) for i in range(40)), tensors=40),
     "name_twice": file(tensor(), tensor(at=256), tensors=2, data=512),
+    "name_of_two_lines": file(tensor(b"a\nb"), tensors=1),
     "name_long": file(tensor(b"n" * 65), tensors=1),
 }
 

@@ -53,6 +53,7 @@ REFUSED = {
     "data_shared": "tensors a and b: expected bytes of their own",
     "data_shared_by_many": "expected bytes of their own",
     "name_twice": "expected names of tensors that differ; found w twice",
+    "name_of_two_lines": "expected a tensor's name that can be printed; found 'a\\nb'",
     "name_long": "expected a tensor's name of at most 64 bytes; found 65",
 }
 

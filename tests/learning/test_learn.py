@@ -20,8 +20,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def again(folder, **options):
-    found = read_documents([folder / "boats.md"], folder / "knowledge.png")
+def again(folder, tags=(), **options):
+    found = read_documents([folder / "boats.md"], folder / "knowledge.png", tags)
     with Network.open(folder / "knowledge.png") as network:
         return list(learn(network, found, **options))
 
@@ -80,6 +80,16 @@ def test_the_forgotten_stays_forgotten(folder):
         network.forget(next(r.id for r in network.records() if "oak" in r.answer))
     (learned,) = again(folder)
     assert counts(learned) == (0, 1, 0, 1) and answers(folder) == {"A sail is white."}
+
+
+def test_other_tags_make_no_other_text(folder):
+    again(folder, ["a"])
+    assert counts(again(folder)[0]) == counts(again(folder, ["b"])[0]) == (0, 2, 0, 0)
+    with Network.open(folder / "knowledge.png") as network:
+        assert [record.tags for record in network.records()] == [("a",), ("a",)]
+        network.forget(next(r.id for r in network.records() if "oak" in r.answer))
+        network.compact()
+    assert counts(again(folder)[0]) == counts(again(folder, ["b"])[0]) == (0, 1, 0, 1)
 
 
 def test_the_corrected_stays_corrected(folder):

@@ -102,6 +102,10 @@ def test_a_held_lock_is_an_error_that_says_so(tmp_path):
             network.append("q", "a")
         assert network.append("q", "a")
         assert [r.query for r in other.records()] == ["q"]
+        (tmp_path / "k.png.new").write_bytes(b"half of it")
+        with other._pages.writing():
+            assert len(Network.open(path)) == 1, "opening waits for nobody"
+    assert not (Network.open(path) and (tmp_path / "k.png.new").exists())
 
 
 def test_read_only(tmp_path):

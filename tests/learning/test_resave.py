@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pxvm.core.errors import FormatError
 from pxvm.learning import Network
 from tests.learning import plain_reader
 from tests.learning.networks import drafts
@@ -122,9 +124,28 @@ def test_a_page_in_the_middle_stays_as_it_was_saved(tmp_path):
     assert Network.open(network.path).verify().sound
 
 
-def test_a_scaled_or_cut_picture_says_what_is_wrong(tmp_path):
-    from pxvm.core.errors import FormatError
+@pytest.mark.parametrize("seed", [1, random.randrange(1 << 30)])
+def test_a_damaged_saved_page_is_refused_or_read_in_part(seed, tmp_path):
+    with Network.open(tmp_path / "k.png") as network:
+        network.append_many(drafts()[:5])
+        before = [r.id for r in network.records(all=True)]
+    SAVERS["rgb"](network.path)
+    saved = network.path.read_bytes()
+    chance = random.Random(seed)
+    for _ in range(40):
+        data = bytearray(saved)
+        for _ in range(chance.choice((1, 1, 5))):
+            data[chance.randrange(chance.choice((100, len(data))))] = chance.randrange(256)
+        network.path.write_bytes(data[: chance.choice((len(data), chance.randrange(len(data))))])
+        try:
+            with Network.open(network.path, read_only=True) as damaged:
+                found = [r.id for r in damaged.records(all=True)]
+        except FormatError:
+            continue
+        assert found == [identity for identity in before if identity in found]
 
+
+def test_a_scaled_or_cut_picture_says_what_is_wrong(tmp_path):
     network = Network.open(tmp_path / "k.png")
     network.append("q", "a")
     pillow(lambda p: p.resize((512, p.height // 2)))(network.path)

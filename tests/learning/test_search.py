@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from pxvm.core.container import open_image
 from pxvm.core.integer import multiply_scales, rescale
-from pxvm.learning import Draft, Network
-from pxvm.learning import search as search_module
+from pxvm.learning import Draft, Network, ranking
+from pxvm.learning import vectors as vectors_module
 from pxvm.learning.embedding import Embedder, EmbeddingError, embedded_text
-from pxvm.learning.search import _largest, _to_unit, search
+from pxvm.learning.ranking import to_unit
+from pxvm.learning.search import _largest, search
 from pxvm.learning.vectors import FRAC, Vectors, build_vectors, save_vectors
 from tests.learning.hashed_words import HashedWords
 
@@ -98,6 +99,18 @@ def test_a_picture_of_vectors_is_read_back_and_can_be_asked_again(tmp_path: Path
     assert (first[0] != first[1]).any()
     assert (tmp_path / "v.pxi").read_bytes() == before
     assert open_image(tmp_path / "v.pxi").dtype == np.uint8
+
+
+def test_it_is_asked_on_when_the_program_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors_module, "RUNS", 2)
+    image = build_vectors(*random_vectors(20, 8))
+    for device in ("reference", "cpu"):
+        vectors = Vectors(image.copy(), device)
+        queries = np.random.default_rng(2).normal(size=(7, 8))
+        first = [vectors.scores(query) for query in queries]
+        fresh = [Vectors(image.copy(), device).scores(query) for query in queries]
+        assert (np.array(first) == np.array(fresh)).all()
+        assert len({found.tobytes() for found in first}) == 7
 
 
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=3000), st.integers(1, 8))
@@ -232,7 +245,7 @@ def test_questions_for_several_things_look_into_several_conversations(
         return [hit.record.source for hit in search(network, text, k=4, embedder=None)]
 
     assert sources("the ferry trip") == sources("what are the ferry trips") == ["s1"] * 4
-    monkeypatch.setattr(search_module, "REPEATED", 0.5)
+    monkeypatch.setattr(ranking, "REPEATED", 0.5)
     assert sources("the ferry trip") == ["s1"] * 4
     assert sources("what are the ferry trips") == ["s1", "s2", "s1", "s2"]
 
@@ -272,7 +285,7 @@ scores = st.lists(st.floats(-5, 5), min_size=1, max_size=20)
 @given(scores, st.floats(-1, 1))
 def test_normalising_keeps_the_order_and_the_range(values: list[float], zero: float) -> None:
     array = np.array(values)
-    unit = _to_unit(array, zero)
+    unit = to_unit(array, zero)
     assert (unit >= 0).all() and (array.max() <= zero + 1e-6 or unit.max() == pytest.approx(1))
     order = np.argsort(array)
     assert (np.diff(unit[order]) >= 0).all()
@@ -351,6 +364,6 @@ def test_the_present_model_understands_other_words(network: Network) -> None:
 def test_shares_sum_up(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only words, or only meaning, decide when their share is all."""
     told(network, Draft("", "ferry ferry ferry"), Draft("", "ferry tulip"))
-    monkeypatch.setattr(search_module, "LEXICAL_SHARE", 1.0)
+    monkeypatch.setattr(ranking, "LEXICAL_SHARE", 1.0)
     hits = search(network, "tulip", embedder=EMBEDDER, device="reference")
     assert hits[0].score == pytest.approx(1.0 + sum(hits[0].why.boosts.values()))

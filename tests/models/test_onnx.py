@@ -1,9 +1,13 @@
 """ONNX graphs as programs, beside ONNX Runtime; what is outside the op set is named at once."""
 
+import contextlib
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from pxvm import run_program
@@ -233,3 +237,41 @@ def test_single_operations(tmp_path, name):
         {"y": [f"n{i}" for i in range(rank)]}, constants, opset,
     )  # fmt: skip
     compare(path, {"x": normal(*shape)}, tmp_path, 1e-3)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    path = write(
+        tmp_path_factory.mktemp("fuzz") / "a.onnx",
+        [
+            node("Conv", ["x", "w", "b"], ["c"], kernel_shape=[2, 2], pads=[1] * 4),
+            node("MaxPool", ["c"], ["p"], kernel_shape=[2, 2], strides=[1, 1]),
+            node("Shape", ["p"], ["s"], start=0, end=1),
+            node("Concat", ["s", "rest"], ["t"], axis=0),
+            node("Reshape", ["p", "t"], ["f"]),
+            node("Gemm", ["f", "v"], ["g"], transB=1, alpha=0.5),
+            node("LayerNormalization", ["g", "n"], ["l"], axis=-1),
+            node("Transpose", ["l"], ["u"], perm=[1, 0]),
+            node("ReduceMax", ["u", "rest"], ["y"], keepdims=1),
+        ],
+        {"x": [2, 2, 3, 3]},
+        {"y": [4, 1]},
+        {
+            "w": normal(2, 2, 2, 2), "b": normal(2), "rest": np.array([-1]), "v": normal(4, 18),
+            "n": normal(4),
+        },
+    )  # fmt: skip
+    import_onnx(path, path.with_suffix(".pxi"))
+    return path.read_bytes()
+
+
+@settings(max_examples=300, deadline=5000)
+@given(data=st.data())
+def test_mutations_are_imported_or_refused(sample, tmp_path_factory, data):
+    raw = bytearray(sample)
+    for _ in range(data.draw(st.integers(1, 3))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    folder = tmp_path_factory.getbasetemp()
+    (folder / "mutated.onnx").write_bytes(raw)
+    with contextlib.suppress(PxvmError):
+        import_onnx(folder / "mutated.onnx", folder / "mutated.pxi")

@@ -54,6 +54,9 @@ def test_a_choice_sees_the_name_and_zero_rows_stay_zero():
 def test_weights_that_are_not_finite_are_refused():
     with pytest.raises(ProgramError, match="finite"):
         q.quantise_weight("w", np.array([[1.0, np.nan]]))
+    for value in (np.nan, np.inf):
+        with pytest.raises(ProgramError, match="n: expected finite weights"):
+            q.norm_weight("n", [1.0, value])
 
 
 @given(st.floats(1e-30, 1e30))

@@ -386,6 +386,16 @@ def told(process):
             return
 
 
+def test_two_learn_at_once(home):
+    for name in ("a", "b"):
+        parts = (f"# Part {n}\n\nBoat {name} {n} is here.\n\n" for n in range(700))
+        Path(f"{name}.md").write_text("".join(parts))
+    command = [sys.executable, "-m", "pxvm.cli", "learn"]
+    both = [subprocess.Popen([*command, f"{name}.md"], stdout=subprocess.PIPE) for name in "ab"]
+    assert [process.communicate()[0] and process.returncode for process in both] == [0, 0]
+    assert data("network", "info")["records"] == 1_400 and data("network", "verify")["sound"]
+
+
 def test_a_full_disk_is_said_in_one_line_and_hurts_nothing(home):
     resource = pytest.importorskip("resource")
     parts = (f"# Part {n}\n\nBoat {n} is here.\n\n" for n in range(2_000))
