@@ -264,15 +264,22 @@ def tensor_words(image: Image, d: Descriptor, row0: int, rows: int) -> Words:
 
 def store_words(image: Image, d: Descriptor, row0: int, values: Words) -> None:
     """Write tensor rows from ``row0`` on; the inverse of ``tensor_words``."""
-    width, per = image.shape[1], max(d.per, 1)
-    first = min(-row0 % per, len(values))
-    full = (len(values) - first) // per if per > 1 else 0
-    if full:  # whole image rows at once
-        x, y = d.start % width, d.start // width + (row0 + first) // per
-        block = values[first : first + full * per].reshape(full, -1)
-        words_of(image)[y : y + full, x : x + block.shape[1]] = block
-    for number in (*range(first), *range(first + full * per, len(values))):
-        write_words(image, d.row_start(row0 + number, width), values[number])
+    if not d.per:
+        for number, row in enumerate(values):
+            write_words(image, d.row_start(row0 + number, image.shape[1]), row)
+        return
+    view, width, done = words_of(image), image.shape[1], 0
+    x, y = d.start % width, d.start // width
+    while done < len(values):
+        place, column = divmod(row0 + done, d.per)
+        step, lines = min(d.per - column, len(values) - done), 1
+        if not column and len(values) - done >= d.per:  # whole image rows at once
+            lines = (len(values) - done) // d.per
+            step = lines * d.per
+        block = values[done : done + step].reshape(lines, -1)
+        left = x + column * d.row_words
+        view[y + place : y + place + lines, left : left + block.shape[1]] = block
+        done += step
 
 
 def decode(words: Words, dtype: DType, cols: int) -> Ints:

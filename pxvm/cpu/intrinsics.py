@@ -84,6 +84,16 @@ def prefetch(typingctx: Any, address: Any) -> Any:
 
 
 @intrinsic
+def two_words(typingctx: Any, table: Any, index: Any) -> Any:
+    """The int32 at ``index`` from the address ``table`` on, and above it in 64 bits the next."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _load(builder, builder.add(args[0], builder.shl(args[1], ir.Constant(I64, 2))), I64)
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
 def pause(typingctx: Any) -> Any:
     """Tell the processor that this thread only spins, so that its sibling gets the core."""
 
@@ -280,6 +290,37 @@ def _vnni_tile(
     return types.none(*[types.int64] * 6), generate
 
 
+@intrinsic
+def _transpose(typingctx: Any, source: Any, step: Any, blocks: Any, out: Any) -> Any:
+    """16 rows of 16 * ``blocks`` words, ``step`` bytes apart, with rows and columns exchanged."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, step, blocks, out = args
+        starts = [builder.add(source, builder.mul(step, ir.Constant(I64, r))) for r in range(16)]
+        with cgutils.for_range(builder, blocks, intp=I64) as loop:
+            offset = builder.shl(loop.index, ir.Constant(I64, 6))
+            rows = [_load(builder, builder.add(start, offset), LANES) for start in starts]
+            for bit in (1, 2, 4, 8):
+                for i in range(16):
+                    if not i & bit:
+                        a, b = rows[i], rows[i + bit]
+                        first = [16 + j - bit if j & bit else j for j in range(16)]
+                        second = [16 + j if j & bit else j + bit for j in range(16)]
+                        rows[i], rows[i + bit] = (
+                            builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, 16), order))
+                            for order in (first, second)
+                        )
+            place = builder.add(out, builder.shl(loop.index, ir.Constant(I64, 10)))
+            for r, row in enumerate(rows):
+                at = builder.inttoptr(
+                    builder.add(place, ir.Constant(I64, 64 * r)), LANES.as_pointer()
+                )
+                builder.store(row, at).align = 1
+        return context.get_dummy_value()
+
+    return types.none(*[types.int64] * 4), generate
+
+
 def _shuffle(builder: Any, a: Any, b: Any, size: int, high: bool) -> Any:
     """Units of ``size`` bytes of a and b in turns, from each 16 bytes' low or high half."""
     units, first = 16 // size, 8 // size if high else 0
@@ -363,6 +404,11 @@ if HAVE_VNNI:
         """See ``_vnni_weigh``."""
         _vnni_weigh(values, step, quads, low, high, size, out)
 
+    @jit
+    def transpose(source: int, step: int, blocks: int, out: int) -> None:
+        """See ``_transpose``."""
+        _transpose(source, step, blocks, out)
+
 else:
 
     @jit
@@ -379,6 +425,10 @@ else:
     def vnni_weigh(
         values: int, step: int, quads: int, low: int, high: int, size: int, out: int
     ) -> None:
+        """Never called: the switch is off where the processor has no VNNI."""
+
+    @jit
+    def transpose(source: int, step: int, blocks: int, out: int) -> None:
         """Never called: the switch is off where the processor has no VNNI."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pxvm.cpu.context import jit
-from pxvm.cpu.intrinsics import TILE, atomic_add, barrier, vnni_rows, vnni_tile
+from pxvm.cpu.intrinsics import TILE, atomic_add, barrier, transpose, vnni_rows, vnni_tile
 from pxvm.cpu.memory import (
     ACT1,
     ACT2,
@@ -32,22 +32,19 @@ from pxvm.cpu.memory import (
     last_word,
     linked_word,
     load_signed,
-    load_words,
     multiply_scales,
     part,
     rescale,
     row_at,
-    saturate_into,
     split,
-    store_part,
     used_rows,
     wrapped,
 )
 
 LANES = 16
 PACK = 64  # weight rows packed at a time
-HELD = LANES * TILE  # sums in one tile
 BATCH = 4  # from so many tokens on, weights are packed into tiles
+APART = 32  # from so many a thread on, threads share out tokens instead of weight rows
 RUN = 32  # weight rows summed before their sums are finished
 AHEAD = 1 << 17  # bytes of weights fetched while a thread waits
 CHUNK = 512  # weight rows that a thread takes at a time
@@ -67,34 +64,6 @@ def plain_dot(weight: Any, x: Any) -> int:
     for i in range(len(weight)):
         total = np.int32(total + np.int32(weight[i]) * np.int32(x[i]))
     return np.int64(total)
-
-
-@jit
-def rescale_many(
-    totals: Any, minus: int, m: int, e: int, scales: Any, frac: int, n: int, out: Any
-) -> None:
-    """out[i] = (totals[i] - minus) times the scale (m, e) times scales[i], to ``frac`` bits.
-
-    ``scales`` holds scale words. Where all of them are normalised and every shift goes right by 1
-    to 62, which is what real programs have, the loop has no branches and LLVM vectorises it.
-    """
-    low, high, least = np.int64(63), np.int64(0), m
-    for i in range(n):
-        mantissa = scales[i] & 0xFFFF
-        p = m * mantissa
-        down = 15 + (p >> 31)
-        sm = (p + (np.int64(1) << (down - 1))) >> down
-        over = sm >> 16
-        shift = -(e + (scales[i] >> 16) + down + over + frac)
-        least, low, high = min(least, mantissa), min(low, shift), max(high, shift)
-        right = max(min(shift, np.int64(62)), np.int64(1))
-        v = ((totals[i] - minus) * (sm >> over) + (np.int64(1) << (right - 1))) >> right
-        out[i] = max(min(v, np.int64(1) << 33), -(np.int64(1) << 33))
-    if least >= 32768 and low >= 1 and high <= 62:
-        return
-    for i in range(n):
-        sm, se = multiply_scales(m, e, scales[i] & 0xFFFF, scales[i] >> 16)
-        out[i] = rescale(totals[i] - minus, sm, se + frac)
 
 
 @jit
@@ -149,10 +118,9 @@ def put(c: Any, at: int, y: int, tid: int) -> None:
 
 
 @jit
-def load_planes(c: Any, x: int, rows: int, padded: int, tid: int, threads: int) -> None:
-    """Signed planes of all rows into ``c.planes`` and their sums into ``c.sums``, shared out."""
+def load_planes(c: Any, x: int, first: int, last: int, padded: int) -> None:
+    """Signed planes of rows [first, last) into ``c.planes`` and their sums into ``c.sums``."""
     planes, k = planes_of(c, x), c.tensors[x, COLS]
-    first, last = part(rows, tid, threads)
     for t in range(first, last):
         total = np.int64(0)
         for p in range(planes):
@@ -176,12 +144,17 @@ def linear(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None:
     if rows < BATCH or c.tensors[w, PER] == 0:
         _few(c, tid, out, x, w, rows, padded, counter)
         return
-    load_planes(c, x, rows, padded, tid, threads)
-    barrier(c.sync, threads, 0, 0)
+    first, last = part(rows, tid, threads)
+    load_planes(c, x, first, last, padded)
     blocks = (c.tensors[w, ROWS] + PACK - 1) // PACK
+    if rows >= APART * threads:  # every thread its rows, as in the instructions around
+        for block in range(blocks):
+            _block(c, tid, out, x, w, first, last, padded, block * PACK)
+        return
+    barrier(c.sync, threads, 0, 0)
     block = atomic_add(counter, 1)
     while block < blocks:
-        _block(c, tid, out, x, w, rows, padded, block * PACK)
+        _block(c, tid, out, x, w, 0, rows, padded, block * PACK)
         block = atomic_add(counter, 1)
 
 
@@ -266,13 +239,38 @@ def finish_run(
 
 
 @jit
-def finish_slowly(
-    c: Any, tid: int, out: int, w: int, row: int, n: int, minus: int, m: int, e: int, at: int
-) -> None:
-    """What ``finish_run`` does, for any scales: n columns from ``row`` on, at word ``at``."""
-    totals = c.rows[tid, 0]
-    for i in range(n):
-        put(c, at + i, finish(c, out, w, row + i, totals[i] - minus, m, e), tid)
+def finish_columns(
+    c: Any, tid: int, out: int, t: int, w: int, first: int, n: int, totals: Any, minus: int, m: int,
+    e: int,
+) -> None:  # fmt: skip
+    """Result columns [first, first + n) of row t from their sums, whose scale is (m, e)."""
+    scale, bias, words = c.tensors[w, SCALE], c.tensors[w, BIAS], c.words
+    start, exponent = row_at(c, out, t), e + c.tensors[out, FRAC]
+    scale_start = row_at(c, scale, 0) if scale >= 0 else np.int64(0)
+    bias_start = row_at(c, bias, 0) if bias >= 0 else np.int64(0)
+    done, over = np.int64(0), np.int64(0)
+    while done < n:
+        column = first + done
+        at, step = place_of(c, out, start, column)
+        step, scale_at, bias_at = min(step, n - done), np.int64(0), np.int64(0)
+        if scale >= 0:
+            scale_at, more = place_of(c, scale, scale_start, column)
+            step = min(step, more)
+        if bias >= 0:
+            bias_at, more = place_of(c, bias, bias_start, column)
+            step = min(step, more)
+        found, sums = np.int64(-1), totals[done : done + step]
+        if scale >= 0:
+            scales, biases = words[scale_at : scale_at + step], words[bias_at : bias_at + step]
+            result = words[at : at + step]
+            found = finish_run(sums, minus, m, exponent, scales, biases, bias >= 0, result)
+        if found >= 0:
+            over += found
+        else:
+            for i in range(step):
+                put(c, at + i, finish(c, out, w, column + i, sums[i] - minus, m, e), tid)
+        done += step
+    c.counters[tid, SATURATIONS] += over
 
 
 @jit
@@ -285,43 +283,19 @@ def _chunk(
     Runs of up to RUN rows are summed and finished at once, so that finishing one overlaps with
     fetching the next.
     """
-    totals, frac = c.rows[tid, 0], c.tensors[out, FRAC]
+    totals, mine, vnni = c.rows[tid, 0], c.bits[tid], c.config[VNNI]
     k, per, size = c.tensors[w, COLS], c.tensors[w, PER], c.tensors[w, ROW_WORDS]
-    mine, vnni, words = c.bits[tid], c.config[VNNI], c.words
-    scale, bias = c.tensors[w, SCALE], c.tensors[w, BIAS]
-    start, over = row_at(c, out, t), np.int64(0)
-    scale_start = row_at(c, scale, 0) if scale >= 0 else np.int64(0)
-    bias_start = row_at(c, bias, 0) if bias >= 0 else np.int64(0)
     done = np.int64(0)
     while done < n:
         row = first + done
-        at, step = place_of(c, out, start, row)
-        step = min(step, min(n - done, np.int64(RUN)))
-        scale_at, bias_at = np.int64(0), np.int64(0)
-        if scale >= 0:
-            scale_at, more = place_of(c, scale, scale_start, row)
-            step = min(step, more)
-        if bias >= 0:
-            bias_at, more = place_of(c, bias, bias_start, row)
-            step = min(step, more)
-        begin = row_at(c, w, row)
+        begin, step = row_at(c, w, row), np.int64(1)
         if per > 0:
-            step = min(step, per - row % per)
+            step = min(min(per - row % per, n - done), np.int64(RUN))
             stream(vnni, c.bytes, 4 * begin, 4 * size, step, mine, 0, high, k, totals, 0)
         else:
-            step = np.int64(1)
             totals[0] = _wrapped_dot(c, w, begin, k, mine, high)
-        found = np.int64(-1)
-        if scale >= 0:
-            scales, biases = words[scale_at : scale_at + step], words[bias_at : bias_at + step]
-            result = words[at : at + step]
-            found = finish_run(totals, minus, m, e + frac, scales, biases, bias >= 0, result)
-        if found >= 0:
-            over += found
-        else:
-            finish_slowly(c, tid, out, w, row, step, minus, m, e, at)
+        finish_columns(c, tid, out, t, w, row, step, totals, minus, m, e)
         done += step
-    c.counters[tid, SATURATIONS] += over
 
 
 @jit
@@ -339,12 +313,16 @@ def _wrapped_dot(c: Any, w: int, start: int, k: int, x: Any, high: int) -> int:
 @jit
 def _pack(c: Any, w: int, first: int, lanes: int, k: int, packed: Any) -> None:
     """16 weight rows as [k / 4][16][4] bytes; missing rows are zero."""
-    words, source, n = packed.view(np.int32), c.words, k // 4
+    words, source, n, done = packed.view(np.int32), c.words, k // 4, np.int64(0)
     if lanes < LANES:
         words[: n * LANES] = 0
+    elif c.config[VNNI] and first % c.tensors[w, PER] + LANES <= c.tensors[w, PER]:
+        done = n // LANES * LANES
+        at = c.bytes.ctypes.data + 4 * row_at(c, w, first)
+        transpose(at, 4 * c.tensors[w, ROW_WORDS], n // LANES, packed.ctypes.data)
     for lane in range(lanes):
         start = row_at(c, w, first + lane)
-        for q in range(n):
+        for q in range(done, n):
             words[q * LANES + lane] = source[start + q]
 
 
@@ -375,8 +353,10 @@ def multiply_tile(
 
 
 @jit
-def _block(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, first: int) -> None:
-    """PACK result columns of every token."""
+def _block(
+    c: Any, tid: int, out: int, x: int, w: int, start: int, stop: int, padded: int, first: int
+) -> None:
+    """PACK result columns of tokens [start, stop)."""
     k, planes = c.tensors[w, COLS], planes_of(c, x)
     lanes = min(np.int64(PACK), c.tensors[w, ROWS] - first)
     packed, tile, vnni = c.bits[tid], c.tile[tid], c.config[VNNI]
@@ -385,48 +365,50 @@ def _block(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, f
         begin = group * LANES
         wide = min(np.int64(LANES), lanes - begin)
         _pack(c, w, first + begin, wide, k, packed[group * size : (group + 1) * size])
-    totals, scales, y, bias = c.rows[tid, 0], c.rows[tid, 1], c.rows[tid, 2], c.rows[tid, 3]
-    scales[:lanes] = 0
-    if c.tensors[w, SCALE] >= 0:
-        load_words(c, c.tensors[w, SCALE], first, lanes, scales)
-    has_bias, frac = c.tensors[w, BIAS] >= 0, c.tensors[out, FRAC]
-    if has_bias:
-        load_words(c, c.tensors[w, BIAS], first, lanes, bias)
-    step, sums = TILE // planes, c.sums
-    words, plain, over = c.words, c.tensors[out, PER] > 0, np.int64(0)
-    for t in range(0, rows, step):
+    totals, step, sums, words = c.rows[tid, 0], TILE // planes, c.sums, c.words
+    scale, bias, wide = c.tensors[w, SCALE], c.tensors[w, BIAS], groups * LANES
+    scale_at, together = _run(c, scale, first, lanes)
+    bias_at, more = _run(c, bias, first, lanes)
+    together = together and scale >= 0 and more and c.tensors[out, PER] > 0
+    scales, biases = words[scale_at : scale_at + lanes], words[bias_at : bias_at + lanes]
+    frac, over = c.tensors[out, FRAC], np.int64(0)
+    for t in range(start, stop, step):
         x_rows = c.planes[t * planes * padded :]
         for group in range(groups):
-            place = tile[group * HELD : (group + 1) * HELD].reshape(TILE, LANES)
-            multiply_tile(vnni, packed, group * size, x_rows, padded, k // 4, place, LANES)
-        for r in range(min(np.int64(step), rows - t)):
-            _collect(tile, r * planes * LANES, planes, lanes, totals)
-            word = sums[2 * (t + r) + 1]
-            minus = 128 * sums[2 * (t + r)]
-            rescale_many(totals, minus, word & 0xFFFF, word >> 16, scales, frac, lanes, y)
-            if has_bias:
-                for lane in range(lanes):
-                    y[lane] += bias[lane]
-            if plain:
-                place = row_at(c, out, t + r) + first
-                over += saturate_into(words[place : place + lanes], y[:lanes])
+            place = tile[group * LANES : group * LANES + TILE * wide].reshape(TILE, wide)
+            multiply_tile(vnni, packed, group * size, x_rows, padded, k // 4, place, wide)
+        for r in range(min(np.int64(step), stop - t)):
+            low = tile[r * planes * wide : r * planes * wide + lanes]
+            if planes == 2:
+                high = tile[(2 * r + 1) * wide : (2 * r + 1) * wide + lanes]
+                for i in range(lanes):
+                    totals[i] = np.int64(low[i]) + 256 * np.int64(high[i])
             else:
-                store_part(c, out, t + r, first, lanes, y, tid)
+                for i in range(lanes):
+                    totals[i] = low[i]
+            m, e = split(sums[2 * (t + r) + 1])
+            minus, found = 128 * sums[2 * (t + r)], np.int64(-1)
+            if together:
+                at = row_at(c, out, t + r) + first
+                result = words[at : at + lanes]
+                found = finish_run(totals, minus, m, e + frac, scales, biases, bias >= 0, result)
+            if found >= 0:
+                over += found
+            else:
+                finish_columns(c, tid, out, t + r, w, first, lanes, totals, minus, m, e)
     c.counters[tid, SATURATIONS] += over
 
 
 @jit
-def _collect(tile: Any, at: int, planes: int, lanes: int, totals: Any) -> None:
-    """One token's sums out of the tiles of every group, high plane times 256."""
-    for lane in range(0, lanes, LANES):
-        place = at + lane * TILE
-        if planes == 2:
-            for i in range(LANES):
-                high = np.int64(tile[place + LANES + i])
-                totals[lane + i] = np.int64(tile[place + i]) + 256 * high
-        else:
-            for i in range(LANES):
-                totals[lane + i] = tile[place + i]
+def _run(c: Any, d: int, first: int, n: int) -> tuple[int, bool]:
+    """Where words [first, first + n) of a one-dimensional tensor are; True if without a gap.
+
+    No tensor (below 0) has all of its none together, at 0.
+    """
+    if d < 0:
+        return np.int64(0), True
+    at, count = place_of(c, d, row_at(c, d, 0), first)
+    return at, count >= n
 
 
 @jit

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pxvm.cpu.context import jit
+from pxvm.cpu.intrinsics import two_words
 from pxvm.cpu.memory import (
     ACT1,
     BIAS,
@@ -164,20 +165,18 @@ def lookup(c: Any, tid: int, out: int, x: int, table: int, gated: bool) -> None:
     half, x_frac, t_frac = (np.int64(1) << bits) >> 1, c.tensors[x, FRAC], c.tensors[table, FRAC]
     shift = t_frac - c.tensors[out, FRAC] + (x_frac if gated else 0)
     values, y, rows = c.rows[tid, 0], c.rows[tid, 1], used_rows(c, out)
-    entries, plain = c.rows[tid, 2], c.tensors[table, PER] > 0
-    at, pieces = row_at(c, table, 0), pieces_of(rows, threads)
+    pieces, entries = pieces_of(rows, threads), c.rows[tid, 2].view(np.int32)
     first, last = part(rows * pieces, tid, threads)
-    if not plain and first < last:
+    at = c.words.ctypes.data + 4 * row_at(c, table, 0)
+    if c.tensors[table, PER] == 0 and first < last:  # it wraps
         load(c, table, 0, entries)
+        at = entries.ctypes.data
     for item in range(first, last):
         t = item // pieces
         begin, stop = part(cols, item % pieces, pieces)
         n = stop - begin
         load_part(c, x, t, begin, n, values)
-        if plain:
-            _interpolate(c.words, at, values, n, x_frac - 16, bits, half, steps, y)
-        else:
-            _interpolate(entries, 0, values, n, x_frac - 16, bits, half, steps, y)
+        _interpolate(at, values, n, x_frac - 16, bits, half, steps, y, c.rows[tid, 3])
         if gated:
             _multiply(y, values, n, shift)
         else:
@@ -188,20 +187,20 @@ def lookup(c: Any, tid: int, out: int, x: int, table: int, gated: bool) -> None:
 
 @jit
 def _interpolate(
-    table: Any, at: int, x: Any, n: int, shift: int, bits: int, half: int, steps: int, y: Any
+    table: int, x: Any, n: int, shift: int, bits: int, half: int, steps: int, y: Any, pairs: Any
 ) -> None:
-    """y[i] = the table at x[i], its entries from ``at`` on; see integer.interpolate."""
+    """y[i] = the table, whose address is given, at x[i]; see integer.interpolate."""
     right, left = min(max(shift, np.int64(0)), np.int64(62)), min(max(-shift, np.int64(0)), 34)
     nudge, far = (np.int64(1) << right) >> 1, np.int64(1) << 25  # beyond the table's ends
-    entries, next_ones = table[at : at + steps], table[at + 1 : at + 1 + steps]
     for i in range(n):
         v = min(max((x[i] + nudge) >> right, -far), far) << left
-        offset = min(max(v + (16 << 16), np.int64(0)), np.int64(32 << 16))
-        index = np.uint64(min(offset >> bits, steps - 1))
-        rest = offset - (np.int64(index) << bits)
-        low = np.int64(entries[index])
-        slope = np.int64(next_ones[index]) - low
-        y[i] = low + ((slope * rest + half) >> bits)
+        y[i] = min(max(v + (16 << 16), np.int64(0)), np.int64(32 << 16))
+    for i in range(n):  # two entries at once, and nothing else: looking up is no vector code
+        pairs[i] = two_words(table, min(y[i] >> bits, steps - 1))
+    for i in range(n):
+        rest = y[i] - (min(y[i] >> bits, steps - 1) << bits)
+        low = np.int64(np.int32(pairs[i]))
+        y[i] = low + ((((pairs[i] >> 32) - low) * rest + half) >> bits)
 
 
 @jit
