@@ -54,6 +54,10 @@ class Page:
     def size(self) -> int:
         return self._handle.size()
 
+    def head(self) -> bytes:
+        """The first 512 bytes, or what there is of them."""
+        return self._handle.read(0, layout.SECTOR)
+
     # -- reading ---------------------------------------------------------------------------------
 
     def _bytes(self, position: int, size: int) -> bytes:
@@ -141,15 +145,14 @@ class Page:
 
     def _resynchronise(self, position: int) -> Place | None:
         """The next whole record at or behind ``position``, found by its magic bytes."""
-        needle = b"\x00" + layout.MAGIC
         size = self.size()
         while position < size:
             block = self._bytes(position, 1 << 20)
-            found = block.find(needle)
+            found = block.find(layout.MAGIC)
             if found < 0:
-                position += max(len(block) - len(needle) + 1, 1)
+                position += max(len(block) - len(layout.MAGIC) + 1, 1)
                 continue
-            offset = position + found + 1 - layout.HEADER_AT
+            offset = position + found - layout.HEADER_AT
             header = self.header_at(offset) if offset >= 0 else None
             if header is not None and self._payload_is_whole(Place(offset, header)):
                 return Place(offset, header)
@@ -183,7 +186,7 @@ class Page:
         """Finds the end of the picture. Writes nothing; `mend` puts right what this finds."""
         self._window = (0, b"")
         size = self.size()
-        info = layout.read_head(self._handle.read(0, layout.SECTOR))
+        info = layout.read_head(self.head())
         self.ours = info is not None
         start = self._hinted(info) if info is not None else None
         if (

@@ -151,6 +151,13 @@ def open_page(files: Files, path: Path, *, writable: bool = False) -> Page | Pic
     when neither finds one.
     """
     page = Page(files, path, writable=writable)
+    version = layout.newer_version(page.head())
+    if version is not None:
+        page.close()
+        raise FormatError(
+            f"{path.name} is of version {version} of the format, this program knows version "
+            f"{layout.VERSION}: use a newer pxvm"
+        )
     page.look()
     if page.ours and page.cursor.records:
         return page

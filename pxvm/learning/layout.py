@@ -90,6 +90,15 @@ def read_head(data: bytes) -> Info | None:
     return info if head(info) == data[:FIRST_SLOT] else None
 
 
+def newer_version(data: bytes) -> int | None:
+    """The version that a page's first 512 bytes name, if it is above ours and they are whole."""
+    info, checksum = data[41:77], data[77:81]
+    if data[37:41] != b"pxVM" or zlib.crc32(data[37:77]) != int.from_bytes(checksum, "big"):
+        return None
+    version = Info(*_INFO.unpack(info)).version
+    return version if version > VERSION else None
+
+
 class Header(NamedTuple):
     """A record's first row: 128 bytes."""
 

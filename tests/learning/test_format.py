@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pxvm.core.errors import FormatError
 from pxvm.learning import Draft, Network, Record, layout
 from pxvm.learning.record import to_microseconds
 from tests.learning import plain_reader
-from tests.learning.networks import drafts, varied
+from tests.learning.networks import drafts, small, varied
 
 PAGE = Path(__file__).parents[2] / "docs/KNOWLEDGE_FORMAT.md"
 
@@ -80,6 +81,16 @@ def test_the_head_is_as_the_page_says():
     assert described[0] == b"Description" and len(head) == 512
     assert described[1].rstrip().decode() == " ".join(words[1].split())
     assert head[498:].endswith(b"\x78\x01" + head[-4:]) and head[502:506] == b"IDAT"
+
+
+def test_a_newer_version_is_said_to_be_one(tmp_path):
+    network = Network.open(tmp_path / "k.png", draw=small)
+    network.close()
+    data = network.path.read_bytes()
+    info = layout.read_head(data[:512])._replace(version=2)
+    network.path.write_bytes(layout.head(info) + data[512:])
+    with pytest.raises(FormatError, match="version 2 of the format, this program knows version 1"):
+        Network.open(network.path)
 
 
 def test_a_record_larger_than_a_page_has_one_to_itself(tmp_path):
