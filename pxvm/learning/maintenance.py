@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pxvm.core.errors import FormatError, PxvmError
+from pxvm.learning import layout
 from pxvm.learning.appending import make_piece
 from pxvm.learning.catalogue import Catalogue, decoded
 from pxvm.learning.container import Page
 from pxvm.learning.errors import NetworkError
 from pxvm.learning.foreign import open_page
+from pxvm.learning.format_note import format_note
 from pxvm.learning.pages import AnyPage, Pages, page_bytes, stored_piece
 from pxvm.learning.pieces import Piece, Place
-from pxvm.learning.record import BOOKKEEPING, Record, Vector, encode, join
+from pxvm.learning.record import BOOKKEEPING, Record, Vector, encode, from_microseconds, join
 from pxvm.learning.rewriting import Rewriter
 
 if TYPE_CHECKING:
@@ -250,7 +252,11 @@ def repair(network: Network, target: str | Path, progress: Progress = _no_progre
 
     def pieces() -> Iterator[Piece]:
         nonlocal missing, unreadable
-        number, digest, done = -1, ordered[0][1].header.previous, 0
+        number, digest, done = -1, layout.START, 0
+        first = ordered[0][1].header
+        if first.sequence > 0:  # the record that explains the format is lost: say it again
+            moment = from_microseconds(first.time - 1)
+            yield make_piece(format_note(), 0, moment, network.draw)
         for path, items in groupby(ordered, key=itemgetter(0)):
             with closing(_opened(pages, path)) as page:
                 for _, place in items:

@@ -83,10 +83,10 @@ def verify(path: Path, as_json: bool) -> None:
 @json_option
 def repair(path: Path, output: Path, as_json: bool) -> None:
     """Write every record that is still whole to OUTPUT; the damaged network stays as it is."""
-    from pxvm.learning import maintenance
+    from pxvm.learning import Network, maintenance
 
-    with reading(path) as memory, progress("repairing", not as_json) as update:
-        outcome = maintenance.repair(memory, output, update)
+    with progress("repairing", not as_json) as update:
+        outcome = maintenance.repair(Network.unopened(path), output, update)
     _tell(output, outcome, as_json)
 
 

@@ -128,3 +128,22 @@ def test_files_that_are_no_networks_are_refused(tmp_path):
         Image.new("L", size).save(tmp_path / "picture.png")
         with pytest.raises(PxvmError, match=r"picture\.png"):
             Network.open(tmp_path / "picture.png", read_only=True)
+
+
+def test_a_network_that_does_not_open_can_be_repaired(tmp_path):
+    """Its first page is gone for good, and of another one the middle is missing altogether."""
+    with Network.open(tmp_path / "k.png", page_rows=40, draw=draw) as network:
+        network.append_many(Draft(f"q{i}", "answer " * i) for i in range(30))
+        pages, everything = network.pages, contents(network)
+    assert len(pages) >= 4
+    pages[0].write_bytes(b"nothing")
+    pages[2].unlink()
+    with pytest.raises(PxvmError):
+        Network.open(pages[0])
+    outcome = Network.unopened(pages[0], draw=draw).repair(tmp_path / "r.png")
+    with Network.open(tmp_path / "r.png") as repaired:
+        found = contents(repaired)
+        assert repaired.verify().sound
+    assert found[0] == everything[0], "the explanation of the format is always there"
+    assert found == [record for record in everything if record in found] and len(found) > 10
+    assert outcome.records == len(found) and outcome.damaged > 5
