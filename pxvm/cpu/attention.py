@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.cpu.context import jit
-from pxvm.cpu.intrinsics import TILE, atomic_add, vnni_weigh
+from pxvm.cpu.compiler import jit
+from pxvm.cpu.context import TILE
+from pxvm.cpu.intrinsics import atomic_add, vnni_weigh
 from pxvm.cpu.memory import (
     COLS,
     CONTEXT,
@@ -197,8 +198,9 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, causal: bool, rows: int) ->
         begin, stop = reach(c, p, causal, t, context)
         n, row = stop - begin, head // (heads // kv_heads) * context + begin
         minus, m, e = _query(c, q, t, head, x, mine, scale_m, scale_e)
-        scores, key_scales = c.scores[tid, SCORES, :n], c.scores[tid, KEY_SCALES, :n]
-        value_scales = c.scores[tid, VALUE_SCALES, :n]
+        scores = c.scores[tid, SCORES * pad : SCORES * pad + n]
+        key_scales, value_scales = (c.scores[tid, KEY_SCALES * pad :],
+                                    c.scores[tid, VALUE_SCALES * pad :])  # fmt: skip
         totals, low, high = c.rows[tid, 0, :n], c.attend[tid, :n], c.attend[tid, pad : pad + n]
         if t * kv_heads + head // (heads // kv_heads) != loaded:
             loaded = np.int64(t * kv_heads + head // (heads // kv_heads))
@@ -323,7 +325,7 @@ def _pack_keys(c: Any, tid: int, k: int, row: int, n: int) -> None:
         source, at = words[start : start + quads], (j >> 4) * quads * LANES + (j & 15)
         for i in range(quads):
             packed[at + i * LANES] = source[i]
-    _scale_words(c, k, row, n, c.scores[tid, KEY_SCALES])
+    _scale_words(c, k, row, n, c.scores[tid, KEY_SCALES * c.config[CONTEXT] :])
 
 
 @jit
@@ -343,7 +345,7 @@ def _pack_values(c: Any, tid: int, v: int, row: int, n: int) -> None:
             target = packed[at : at + lanes].view(np.uint32)
             _interleave(bits[a + first :], bits[b + first :], bits[d + first :], bits[e + first :],
                         target)  # fmt: skip
-    _scale_words(c, v, row, n, c.scores[tid, VALUE_SCALES])
+    _scale_words(c, v, row, n, c.scores[tid, VALUE_SCALES * c.config[CONTEXT] :])
 
 
 @jit
@@ -381,7 +383,7 @@ def _tile(
     quads = width // 4
     for group in range((longest + 15) // LANES):
         multiply_tile(vnni, c.attend[tid], keys + group * LANES * width, queries, wide, quads,
-                      sums[:, group * LANES :], pad)  # fmt: skip
+                      sums[group * LANES :], pad)  # fmt: skip
     count = (longest + 3) // 4
     for half in range(0, last - first, TILE // 2):
         stop = min(np.int64(half + TILE // 2), last - first)
@@ -389,10 +391,10 @@ def _tile(
             minus, m, e, n = facts[8 * r], facts[8 * r + 1], facts[8 * r + 2], facts[8 * r + 3]
             at = (r - half) * 2 * pad
             low, high = planes[at : at + n], planes[at + pad : at + pad + n]
-            scores = sums[SCORES, :n]
-            top = _scores(sums[r, :n], 128 * minus, m, e, sums[KEY_SCALES, :n], scores)
+            scores, totals = sums[SCORES * pad : SCORES * pad + n], sums[r * pad : r * pad + n]
+            top = _scores(totals, 128 * minus, m, e, sums[KEY_SCALES * pad :], scores)
             facts[8 * r + 4], facts[8 * r + 5], facts[8 * r + 6] = _weights(
-                scores, top, sums[VALUE_SCALES, :n], low, high
+                scores, top, sums[VALUE_SCALES * pad :], low, high
             )
             planes[at + n : at + 4 * count] = 0
             planes[at + pad + n : at + pad + 4 * count] = 0
@@ -410,7 +412,7 @@ def _weigh(
     for begin in range(0, width, LANES):
         weights = c.config[VALUES] + begin * pad
         multiply_tile(c.config[VNNI], c.attend[tid], weights, c.attend[tid], pad, count,
-                      tile.reshape(64, LANES), LANES)  # fmt: skip
+                      tile, LANES)  # fmt: skip
         for r in range(stop - half):
             low, high = tile[2 * r * LANES :], tile[(2 * r + 1) * LANES :]
             total, target = 128 * facts[8 * (half + r) + 5], y[r * padded + begin :]

@@ -10,12 +10,10 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,17 +24,18 @@ from pxvm.core.program import Image, Program
 from pxvm.core.reference1 import matching_loops
 from pxvm.core.tensor import (
     READY,
+    STATE_WORDS,
     YIELDED,
     Descriptor,
     DType,
     State,
     write_words,
 )
-
-if TYPE_CHECKING:
-    from pxvm.cpu.context import Context
+from pxvm.cpu import native
+from pxvm.cpu.context import TILE, Context
 
 MAX_THREADS = 64
+CONTROL = ("Halt", "Yield", "Loop", "EndLoop", "Call", "Return", "SkipIfZero")
 
 
 def available() -> str:
@@ -54,30 +53,24 @@ def cache_folder() -> Path:
     for source in [*sorted(package.glob("*.py")), package.parent / "core/tensor.py"]:
         digest.update(source.read_bytes())
     opcodes = [(op.code, op.name, op.dialect, [m.name for m in op.operands]) for op in OPCODES]
-    digest.update(repr(opcodes).encode())
+    digest.update(repr(opcodes).encode() + native.features().encode())
     return Path(root) / "pxvm" / f"kernels-{digest.hexdigest()[:16]}"
 
 
-@contextmanager
-def _caching() -> Iterator[Path]:
-    """Have Numba keep in ``cache_folder`` what it compiles."""
-    import numba
-
-    folder, before = cache_folder(), numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder)
-    try:
-        yield folder
-    finally:
-        numba.config.CACHE_DIR = before
-
-
 @cache
-def _loop() -> Any:
-    """The compiled loop."""
-    with _caching():
-        from pxvm.cpu import loop
+def _address(name: str) -> int:
+    """The address of a kernel: an opcode's, or "loop"; compiled where it is not kept yet."""
+    path = cache_folder() / f"{name}.o"
+    code = native.unseal(path.read_bytes()) if path.exists() else b""
+    if not code:
+        from pxvm.cpu.kernels import object_of
 
-        return loop.run
+        code = object_of(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(f".{os.getpid()}")
+        new.write_bytes(native.seal(code))
+        new.replace(path)
+    return native.load(code)
 
 
 def _kernels(network: Network) -> Any:
@@ -85,19 +78,14 @@ def _kernels(network: Network) -> Any:
 
     What was not compiled before is compiled now, and said so.
     """
-    with _caching() as folder:
-        from pxvm.cpu.kernels import KERNELS, compiled
-
-        needed = {op for op in (i.op for i in network.instructions) if op.name in KERNELS}
-        functions = {op: KERNELS[op.name] for op in needed}
-        kept = {path.name.split("-")[0] for path in folder.rglob("kernels.*.nbi")}
-        missing = {op.name for op in needed if f"kernels.{functions[op].__name__}" not in kept}
-        if missing:
-            names = ", ".join(sorted(missing))
-            print(f"pxvm: compiling once for the CPU: {names}", file=sys.stderr, flush=True)
-        addresses = np.zeros(256, np.int64)
-        for op, function in functions.items():
-            addresses[op.code] = compiled(function).address
+    needed = {i.op.name: i.op.code for i in network.instructions if i.op.name not in CONTROL}
+    folder = cache_folder()
+    if missing := sorted(name for name in needed if not (folder / f"{name}.o").exists()):
+        names = ", ".join(missing)
+        print(f"pxvm: compiling once for the CPU: {names}", file=sys.stderr, flush=True)
+    addresses = np.zeros(256, np.int64)
+    for name, code in needed.items():
+        addresses[code] = _address(name)
     return addresses
 
 
@@ -147,7 +135,7 @@ class Session:
     ) -> None:
         self.image, self.network = image, network
         self.threads = max(1, min(threads or default_threads(), MAX_THREADS))
-        self.loop = _loop()
+        self.loop = native.function(_address("loop"), 3)
         self.context = _context(image, network, self.threads, vnni)
 
     def run(self, max_steps: int | None = None) -> int:
@@ -155,15 +143,14 @@ class Session:
         state = read_state(self.image, self.network.state_start)
         if state[State.STATUS] == YIELDED:
             state[State.STATUS] = READY
-        copies = [state] + [state.copy() for _ in range(self.threads - 1)]
+        registers, address = self.context.arrays["registers"], self.context.address
+        registers[:] = state
         limit = -1 if max_steps is None else max_steps
-        others = [
-            _pool().submit(self.loop, self.context, copies[tid], tid, limit)
-            for tid in range(1, self.threads)
-        ]
-        made = int(self.loop(self.context, state, 0, limit))
+        others = [_pool().submit(self.loop, address, tid, limit) for tid in range(1, self.threads)]
+        made = self.loop(address, 0, limit)
         for other in others:
             other.result()
+        state = registers[0]
         self.context.arrays["sync"][:] = 0
         counters = self.context.arrays["counters"]
         counted = counters.sum(axis=0)
@@ -192,9 +179,6 @@ def _row(d: Descriptor, width: int) -> list[int]:
 
 
 def _context(image: Image, network: Network, threads: int, vnni: bool | None) -> Context:
-    from pxvm.cpu.context import Context
-    from pxvm.cpu.intrinsics import HAVE_VNNI, TILE
-
     height, width = image.shape[:2]
     view = image.view("<i4")[..., 0]
     stride = view.strides[0] // 4 if height > 1 else width
@@ -222,7 +206,7 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
     reach = max([64, *(-(-d.extents[1] // 64) * 64 for d in caches)])
     head = max([64, *(-(-d.cols // 64) * 64 for d in caches)])
     keys = TILE * (reach + head)
-    config = [width, stride, threads, HAVE_VNNI if vnni is None else vnni and HAVE_VNNI, reach,
+    config = [width, stride, threads, native.have_vnni() and vnni is not False, reach,
               TILE * reach, keys, keys + reach * head]  # fmt: skip
     return Context(
         words=flat,
@@ -240,7 +224,8 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
         planes=np.zeros(max([64, *padded]), np.int8),
         sums=np.zeros(2 * max([1, *(d.rows for d in acts)]), np.int64),
         attend=np.zeros((threads, keys + 2 * reach * head), np.int8),
-        scores=np.zeros((threads, 11, reach), np.int32),
+        scores=np.zeros((threads, 11 * reach), np.int32),
+        registers=np.zeros((threads, STATE_WORDS), np.int64),
         sync=np.zeros(64, np.int64),
         touched=np.zeros((threads, 2 * len(tensors) + 64), np.int64),
         counters=np.zeros((threads, 8), np.int64),
@@ -253,7 +238,7 @@ def _ahead(network: Network) -> Any:
     for i in reversed(network.instructions):
         if i.op.name == "Linear":
             found = i.index
-        elif i.op.name in ("Loop", "EndLoop", "Call", "Return", "SkipIfZero", "Yield", "Halt"):
+        elif i.op.name in CONTROL:
             found = -1
         ahead[i.index] = found
     return ahead

@@ -15,22 +15,16 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from pxvm.cpu.context import jit
+from pxvm.cpu.compiler import jit
+from pxvm.cpu.context import TILE
+from pxvm.cpu.native import have_vnni
 
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 BYTES, LANES = ir.VectorType(I8, 64), ir.VectorType(I32, 16)
 PATIENCE = 1000  # spins before a waiting thread gives its processor away; more hurts busy machines
-TILE = 8  # activation rows that one tile of the matrix product holds in registers
 
 
-def _have_vnni() -> bool:
-    try:
-        return bool(llvm.get_host_cpu_features().get("avx512vnni"))
-    except RuntimeError:
-        return False
-
-
-HAVE_VNNI = _have_vnni()
+HAVE_VNNI = have_vnni()
 IS_X86 = llvm.get_process_triple().startswith(("x86_64", "i686"))
 PAUSE = "llvm.x86.sse2.pause"
 

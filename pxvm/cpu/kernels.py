@@ -8,15 +8,14 @@ number, the descriptors G, B and A, and the turn of the counter that hands out w
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from typing import Any
 
-from numba import cfunc, types
+from numba import types
 
 from pxvm.cpu.attention import append, attention
-from pxvm.cpu.context import OPTIONS, context_at
+from pxvm.cpu.compiler import context_at, object_code
+from pxvm.cpu.loop import run
 from pxvm.cpu.moving import blit, copy, push, sample, transpose
-from pxvm.cpu.products import conv2d, linear
+from pxvm.cpu.products import conv2d, linear, matmul
 from pxvm.cpu.rowwise import (
     binary,
     columns,
@@ -38,25 +37,24 @@ from pxvm.cpu.rowwise import (
     top_k,
 )
 
-SIGNATURE = types.void(*[types.int64] * 6)
 KERNELS: dict[str, Callable[..., None]] = {}
 
 
-def executes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Mark a function as the kernel of the opcodes called ``names``."""
+def executes(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Mark a function as the kernel of an opcode."""
 
     def mark(function: Callable[..., None]) -> Callable[..., None]:
-        KERNELS.update(dict.fromkeys(names, function))
+        KERNELS[name] = function
         return function
 
     return mark
 
 
-@cache
-def compiled(function: Callable[..., None]) -> Any:
-    """One of ``KERNELS``, compiled or read from the cache; its ``address`` is what runs."""
-    options = {key: value for key, value in OPTIONS.items() if key != "nogil"}
-    return cfunc(SIGNATURE, **options)(function)
+def object_of(name: str) -> bytes:
+    """Machine code of an opcode's kernel, or of the loop under the name "loop"."""
+    if name == "loop":
+        return object_code(run, types.int64, 3)
+    return object_code(KERNELS[name], types.none, 6)
 
 
 @executes("Embed")
@@ -64,9 +62,14 @@ def _embed(p: int, tid: int, g: int, b: int, a: int, turn: int) -> None:
     embed(context_at(p), tid, g, b, a)
 
 
-@executes("Linear", "MatMul")
+@executes("Linear")
 def _linear(p: int, tid: int, g: int, b: int, a: int, turn: int) -> None:
     linear(context_at(p), tid, g, b, a, turn)
+
+
+@executes("MatMul")
+def _matmul(p: int, tid: int, g: int, b: int, a: int, turn: int) -> None:
+    matmul(context_at(p), tid, g, b, a)
 
 
 @executes("Conv2D")

@@ -12,11 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from pxvm.core import isa
 from pxvm.core.tensor import HALTED, READY, YIELDED, State
-from pxvm.cpu.context import OPTIONS, address_of, call_kernel, jit
+from pxvm.cpu.compiler import address_of, call_kernel, context_at, jit
 from pxvm.cpu.intrinsics import barrier
 from pxvm.cpu.memory import (
     DTYPE,
@@ -35,7 +34,7 @@ from pxvm.cpu.products import BATCH, COUNTER, TURNS, soon
 _OP = {op.name: op.code for op in isa.OPCODES if op.dialect == 1}
 HALT, YIELD, LOOP, END_LOOP = _OP["Halt"], _OP["Yield"], _OP["Loop"], _OP["EndLoop"]
 CALL, RETURN, SKIP = _OP["Call"], _OP["Return"], _OP["SkipIfZero"]
-LINEAR, MATMUL = _OP["Linear"], _OP["MatMul"]
+LINEAR = _OP["Linear"]
 
 # What an instruction does with G, B and A, and with each of its parameters.
 NOTHING, READS, WRITES, NAMES = range(4)
@@ -183,16 +182,16 @@ def _remember(c: Any, tid: int, n: int, epoch: int) -> None:
 @jit
 def _is_shared(c: Any, code: int, b: int) -> bool:
     """True for a product that puts its activations into the planes that all threads share."""
-    return (code == LINEAR or code == MATMUL) and used_rows(c, b) >= BATCH
+    return code == LINEAR and used_rows(c, b) >= BATCH
 
 
-@njit(**OPTIONS)
-def run(c: Any, state: Any, tid: int, max_steps: int) -> int:
-    """Run from ``state`` until Halt, Yield or ``max_steps`` (below 0: no limit); steps made.
+def run(p: int, tid: int, max_steps: int) -> int:
+    """Run until Halt, Yield or ``max_steps`` (below 0: no limit); steps made.
 
-    ``state`` is this thread's own copy of the registers; thread 0's is what gets stored.
+    ``p`` is the context's address. Each thread starts from its own copy of the registers.
     """
-    s, threads = state, c.config[THREADS]
+    c = context_at(p)
+    s, threads = c.registers[tid], c.config[THREADS]
     made, computed, epoch, pending = np.int64(0), np.int64(0), np.int64(1), np.int64(0)
     c.touched[tid] = 0
     while s[STATUS] == IS_READY and made != max_steps:

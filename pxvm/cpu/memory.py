@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pxvm.core.integer import EXP2
-from pxvm.cpu.context import jit
+from pxvm.cpu.compiler import jit
 
 # Columns of ``Context.tensors``.
 DTYPE, ROWS, COLS, ROW_WORDS, X, Y, PER, FRAC, SCALE, BIAS, LENGTH, ROLE, SPAN, E0, E1 = range(15)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.cpu.context import jit
+from pxvm.cpu.compiler import jit
 from pxvm.cpu.memory import (
     COLS,
     E0,

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.cpu.context import jit
-from pxvm.cpu.intrinsics import TILE, atomic_add, barrier, transpose, vnni_rows, vnni_tile
+from pxvm.cpu.compiler import jit
+from pxvm.cpu.context import TILE
+from pxvm.cpu.intrinsics import atomic_add, barrier, transpose, vnni_rows, vnni_tile
 from pxvm.cpu.memory import (
     ACT1,
     ACT2,
@@ -132,15 +133,12 @@ def load_planes(c: Any, x: int, first: int, last: int, padded: int) -> None:
 
 @jit
 def linear(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None:
-    """Linear and MatMul; ``turn`` picks the counter that hands out work."""
+    """Linear; ``turn`` picks the counter that hands out work."""
     rows = used_rows(c, x)
     threads = c.config[THREADS]
     k = c.tensors[w, COLS]
     padded = (k + 63) // 64 * 64
     counter = c.sync.ctypes.data + 8 * (COUNTER + turn)
-    if c.tensors[w, DTYPE] == ACT1 or c.tensors[w, DTYPE] == ACT2:
-        _activations(c, tid, out, x, w, rows)
-        return
     if rows < BATCH or c.tensors[w, PER] == 0:
         _few(c, tid, out, x, w, rows, padded, counter)
         return
@@ -340,7 +338,7 @@ def multiply_tile(
         vnni_tile(at, x.ctypes.data, stride, quads, out.ctypes.data, 4 * step)
         return
     for r in range(TILE):
-        row = out[r]
+        row = out[r * step : r * step + LANES]
         for lane in range(LANES):
             row[lane] = 0
         for q in range(quads):
@@ -375,7 +373,7 @@ def _block(
     for t in range(start, stop, step):
         x_rows = c.planes[t * planes * padded :]
         for group in range(groups):
-            place = tile[group * LANES : group * LANES + TILE * wide].reshape(TILE, wide)
+            place = tile[group * LANES :]
             multiply_tile(vnni, packed, group * size, x_rows, padded, k // 4, place, wide)
         for r in range(min(np.int64(step), stop - t)):
             low = tile[r * planes * wide : r * planes * wide + lanes]
@@ -418,8 +416,9 @@ def _value(q: Any, at: int, planes: int, padded: int) -> int:
 
 
 @jit
-def _activations(c: Any, tid: int, out: int, x: int, w: int, rows: int) -> None:
+def matmul(c: Any, tid: int, out: int, x: int, w: int) -> None:
     """MatMul of two activations, in 64 bits."""
+    rows = used_rows(c, x)
     k, pa, pb = c.tensors[x, COLS], planes_of(c, x), planes_of(c, w)
     mine = c.bits[tid]
     first, last = part(c.tensors[w, ROWS], tid, c.config[THREADS])

@@ -1,0 +1,85 @@
+"""Machine code of kernels: what this processor can, and code loaded from bytes without Numba.
+
+A kernel follows Numba's calling convention: pointers to a place for the result and to one for an
+exception come first; none of ours raises. A cached file is SHA-256 over the code, then the code.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+SYMBOL = "pxvm_kernel"
+ENGINES: list[Any] = []  # whose memory the loaded code is in
+
+
+@cache
+def _llvm() -> Any:
+    """LLVM, ready for this processor; imported only where something is to run."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+@cache
+def features() -> str:
+    """Processor's name and features, as LLVM writes them."""
+    llvm = _llvm()
+    try:
+        return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    except RuntimeError:  # LLVM does not know this processor's features
+        return f"{llvm.get_host_cpu_name()} "
+
+
+def have_vnni() -> bool:
+    """True where the processor has ``vpdpbusd`` on 512 bits."""
+    return "+avx512vnni" in features().split(" ")[1].split(",")
+
+
+def target_machine() -> Any:
+    """LLVM's code generator for this processor."""
+    llvm, (name, extras) = _llvm(), features().split(" ")
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    return target.create_target_machine(
+        cpu=name, features=extras, opt=3, codemodel="jitdefault", jit=True
+    )
+
+
+def seal(code: bytes) -> bytes:
+    """Code with its hash in front, as it is kept on disk."""
+    return hashlib.sha256(code).digest() + code
+
+
+def unseal(data: bytes) -> bytes:
+    """The code of a kept file, or nothing when it is damaged."""
+    return data[32:] if hashlib.sha256(data[32:]).digest() == data[:32] else b""
+
+
+def load(code: bytes) -> int:
+    """The address of the kernel in an object file, which stays loaded."""
+    llvm = _llvm()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    ENGINES.append(engine)
+    return int(engine.get_function_address(SYMBOL))
+
+
+def function(address: int, count: int) -> Callable[..., int]:
+    """A kernel of ``count`` int64 that gives an int64, callable; it runs without the GIL."""
+    kind = ctypes.CFUNCTYPE(
+        ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * count
+    )
+    kernel = kind(address)
+
+    def call(*arguments: int) -> int:
+        result = ctypes.c_int64()
+        kernel(ctypes.byref(result), None, *arguments)
+        return result.value
+
+    return call
