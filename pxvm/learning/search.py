@@ -144,7 +144,7 @@ def _telling(cache: Cache, terms: Sequence[str]) -> list[str]:
     question = "SELECT count(*) FROM (SELECT 1 FROM text WHERE text MATCH ? LIMIT ?)"
     rows = {}
     for term in terms:
-        asked = (f'"{term}"', MOST_ROWS + 1)
+        asked = (f'"{term}"', 10 * MOST_ROWS)  # exact enough to tell the rarest
         (rows[term],) = cache.connection.execute(question, asked).fetchone()
     kept: list[str] = []
     total = 0

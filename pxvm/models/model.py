@@ -130,7 +130,7 @@ class Model:
         tokenizer = loading.submit(load_tokenizer, fields)
         loading.shutdown(wait=False)
         mapped = inspect_file(path).layout == "mappable"  # another file is not unpacked twice
-        opened = resize(path if mapped else image, **wanted)
+        opened = resize(path if mapped else image, **wanted, network=fields.network)
         return cls(opened, device=device, threads=threads, tokenizer=tokenizer)
 
     @classmethod
@@ -314,7 +314,12 @@ class Model:
     def save_state(self, path: PathLike) -> None:
         """Write the picture with the conversation in it, to be gone on with by ``resume``."""
         used = self.fields.scalar("n")
-        small = resize(self.image, context=max(self.generator.position, 1), prompt=max(used, 1))
+        small = resize(
+            self.image,
+            context=max(self.generator.position, 1),
+            prompt=max(used, 1),
+            network=self.fields.network,
+        )
         save_image(small, path, layout="mappable")
 
 

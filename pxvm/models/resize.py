@@ -34,7 +34,11 @@ TABLE_WORD = 4  # of the header: where the descriptors start
 
 
 def resize(
-    source: Image | PathLike, *, context: int | None = None, prompt: int | None = None
+    source: Image | PathLike,
+    *,
+    context: int | None = None,
+    prompt: int | None = None,
+    network: Network | None = None,
 ) -> Image:
     """Open a program with other capacities; what its tensors hold is kept.
 
@@ -42,11 +46,12 @@ def resize(
         source: an image, which stays as it is, or a file.
         context: tokens that the caches hold.
         prompt: tokens in one execution. None keeps a capacity.
+        network: what ``parse`` said about the source; parsed when missing.
 
     Raises ProgramError when tokens in use would be lost, or when the program cannot grow.
     """
     image = source if isinstance(source, np.ndarray) else open_image(source)
-    network = parse(image)
+    network = network or parse(image)
     wanted = _wanted(network, context, prompt)
     if not wanted:
         raise ProgramError("expected a program with caches or with tensors of length n; found none")
