@@ -133,8 +133,6 @@ def _map_longer(descriptor: int, size: int, length: int) -> mmap.mmap:
     mapping = mmap.mmap(
         -1, max(size, length), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve
     )
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        mapping.madvise(mmap.MADV_HUGEPAGE)  # what follows the file: caches, read at full speed
     system_map = ctypes.CDLL(None, use_errno=True).mmap
     system_map.restype = ctypes.c_void_p
     system_map.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
