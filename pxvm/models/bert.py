@@ -42,9 +42,9 @@ from pxvm.models.resize import resize
 
 RUNS = 65535
 FRACS = {"residual": 20, "attention": 20, "ff": 20, "vectors": 24}
-# Int8 planes of the activations before each product. Measured on all-MiniLM-L6-v2: scores of the
-# attention need 14 bits; one plane elsewhere keeps every sentence's cosine to float32 above 0.995.
-PLANES = {"qkv": 2, "o": 1, "up": 1, "down": 1}
+# Int8 planes of the activations before each product. Measured on all-MiniLM-L6-v2, worst cosine to
+# float32 over 500 sentences: 0.9938 with two planes for qkv alone, 0.9963 with two for up as well.
+PLANES = {"qkv": 2, "o": 1, "up": 2, "down": 1}
 
 
 @dataclass(frozen=True)
