@@ -178,7 +178,7 @@ class Interrupted:
         return self.inner.run(max_steps)
 
 
-def test_ctrl_c_leaves_a_state_that_goes_on(model, tmp_path):
+def test_ctrl_c_leaves_a_state_that_goes_on(model, tmp_path, interruptible):
     whole = model.chat(ASK, max_tokens=20)
     generator = model.generator
     generator.session = Interrupted(generator.session, 8)

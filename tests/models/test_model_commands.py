@@ -111,7 +111,7 @@ def test_bad_input_is_one_line(files, arguments, message):
     assert message in err and err.count("\n") == 1
 
 
-def test_ctrl_c_ends_an_answer_and_not_the_state(files, tmp_path):
+def test_ctrl_c_ends_an_answer_and_not_the_state(files, tmp_path, interruptible):
     state = tmp_path / "s.pxi"
     command = [sys.executable, "-m", "pxvm.cli", "generate", str(files[0]), "hi", "--device",
                "reference", "--max-tokens", "100000", "--save-state", str(state)]  # fmt: skip
