@@ -33,6 +33,7 @@ from pxvm.models.model import Model
 
 TEXT = Path(__file__).resolve().parent / "texts/varied.txt"
 THREADS = 2
+REST = 0.2  # seconds before each timing, until the other engine's idle threads stop spinning
 CONTEXT, PROMPT, FAR, STEPS, ANSWER = 4096, 512, 1000, 16, 48
 QUESTIONS = (
     "What is the capital of France?", "Name three colours.", "Write a haiku about the sea.",
@@ -156,7 +157,7 @@ def in_turns(
     ours: Callable[[], object], *others: Callable[[], object], rounds: int
 ) -> list[tuple[float, float]]:
     """(median seconds, median of their seconds over ours of the same round) of each."""
-    taken = [[timed(f)[0] for f in (ours, *others)] for _ in range(rounds + 1)][1:]
+    taken = [[timed(f, rest=REST)[0] for f in (ours, *others)] for _ in range(rounds + 1)][1:]
     columns = zip(*taken, strict=True)
     return [
         (
