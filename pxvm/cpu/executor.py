@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,11 @@ def _address(name: str) -> int:
         from pxvm.cpu.kernels import object_of
 
         code = object_of(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(f".{os.getpid()}")
-        new.write_bytes(native.seal(code))
-        new.replace(path)
+        with suppress(OSError):  # a folder that cannot be written costs compiling every time
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = path.with_suffix(f".{os.getpid()}")
+            new.write_bytes(native.seal(code))
+            new.replace(path)
     return native.load(code)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -233,3 +236,41 @@ def test_compiled_kernels_are_kept_by_the_hash_of_their_sources(
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert executor.cache_folder().parent == tmp_path / "home/.cache/pxvm"
+
+
+@needs_numba
+def test_kept_kernels_run_without_numba_and_damaged_ones_are_compiled_anew(tmp_path: Path):
+    b = NetworkBuilder()
+    b.tensor("x", DType.I32, (1, 4), Role.STATE, data=[[1, 2, 3, 4]])
+    b.tensor("y", DType.I32, (1, 4), Role.STATE)
+    b.emit("Fill", "y", "x")
+    save_image(b.build(), tmp_path / "fill.pxi")
+    code = """
+import sys
+from pxvm.core.container import open_image
+from pxvm.core.interpreter import run_program
+image = run_program(open_image(sys.argv[1]), device="cpu")
+print("numba" in sys.modules, image.tobytes().hex())
+"""
+
+    def start(folder: Path) -> tuple[str, str, str]:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "fill.pxi")],
+            env=os.environ | {"XDG_CACHE_HOME": str(folder)}, cwd=Path(__file__).parents[2],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        compiled, pixels = done.stdout.split()
+        return compiled, pixels, done.stderr
+
+    wanted = run_program(open_image(tmp_path / "fill.pxi"), device="reference").tobytes().hex()
+    assert start(tmp_path) == ("True", wanted, "pxvm: compiling once for the CPU: Fill\n")
+    assert start(tmp_path) == ("False", wanted, "")
+    (kept,) = tmp_path.glob("pxvm/kernels-*/Fill.o")
+    whole = kept.read_bytes()
+    for damaged in (b"", whole[:100], whole[:-1] + bytes([whole[-1] ^ 1])):
+        kept.write_bytes(damaged)
+        assert start(tmp_path)[:2] == ("True", wanted)
+        assert start(tmp_path) == ("False", wanted, "")
+    nowhere = tmp_path / "file"
+    nowhere.write_text("no folder can be made below")
+    assert start(nowhere)[:2] == ("True", wanted)
