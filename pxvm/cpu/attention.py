@@ -14,7 +14,7 @@ import numpy as np
 
 from pxvm.cpu.compiler import jit
 from pxvm.cpu.context import TILE
-from pxvm.cpu.intrinsics import atomic_add, vnni_weigh
+from pxvm.cpu.intrinsics import atomic_add
 from pxvm.cpu.memory import (
     COLS,
     CONTEXT,
@@ -51,6 +51,7 @@ from pxvm.cpu.memory import (
     wrapped,
 )
 from pxvm.cpu.products import BATCH, COUNTER, LANES, finish_run, multiply_tile, stream
+from pxvm.cpu.vnni import vnni_weigh
 
 BLOCK = 256  # values weighed before their sums go to 64 bits
 QUERIES = 32  # queries that a thread takes at a time

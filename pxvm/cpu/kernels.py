@@ -15,7 +15,7 @@ from pxvm.cpu.attention import append, attention
 from pxvm.cpu.compiler import context_at, object_code
 from pxvm.cpu.loop import run
 from pxvm.cpu.moving import blit, copy, push, sample, transpose
-from pxvm.cpu.products import conv2d, linear, matmul
+from pxvm.cpu.products import linear
 from pxvm.cpu.rowwise import (
     binary,
     columns,
@@ -36,6 +36,7 @@ from pxvm.cpu.rowwise import (
     tail,
     top_k,
 )
+from pxvm.cpu.wide import conv2d, matmul
 
 KERNELS: dict[str, Callable[..., None]] = {}
 
