@@ -27,7 +27,7 @@ DOCS = DEMO.parent / "docs"
 NETWORK, PICTURE = DEMO / "knowledge.png", DEMO / "recall.png"
 QUESTIONS = {
     "What does the verifier demand before a program may run?": "FORMAT.md",
-    "Which file says what a record of the memory is?": "KNOWLEDGE.md",
+    "How is a torn append told from a damaged record?": "KNOWLEDGE_FORMAT.md",
 }
 
 
