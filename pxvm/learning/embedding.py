@@ -7,6 +7,7 @@ model's name and a *probe*: a hash of the exact integers that the model answers 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,7 +44,12 @@ class Embedder:
 
     @staticmethod
     def present(device: str = "auto") -> Embedder | None:
-        """The embedder whose file is on this machine, or None; nothing is downloaded."""
+        """The embedder whose file is on this machine, or None; nothing is downloaded.
+
+        None as well where the packages that it needs (the extra ``models``) are missing.
+        """
+        if any(importlib.util.find_spec(name) is None for name in ("platformdirs", "tokenizers")):
+            return None
         from pxvm.models.download import cached
 
         path = cached(NAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -367,3 +368,17 @@ def test_shares_sum_up(network: Network, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(ranking, "LEXICAL_SHARE", 1.0)
     hits = search(network, "tulip", embedder=EMBEDDER, device="reference")
     assert hits[0].score == pytest.approx(1.0 + sum(hits[0].why.boosts.values()))
+
+
+def test_without_the_extra_of_models_the_search_goes_by_words(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    for missing in ("tokenizers", "platformdirs"):
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda n, m=missing: None if n == m else found(n)
+        )
+        assert Embedder.present() is None
+    network.append("", "A spare key hangs behind the clock.")
+    (hit,) = search(network, "where is the key", 1)
+    assert hit.why.lexical is not None and "by words only" in hit.why.note
