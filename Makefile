@@ -34,7 +34,8 @@ test: lint ## lint, types and all tests
 fuzz: $(STAMP) ## random programs on two executors for SECONDS seconds (default 60)
 	@$(BIN)/python -m tests.differential --seconds $(SECONDS) --devices reference,cpu
 
-bench: $(STAMP) ## benchmarks, each beside its peer
+bench: $(STAMP) ## benchmarks, each beside its peer; installs the peers, which takes minutes once
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@$(BIN)/python -m benchmarks
 
 docs: $(STAMP) ## rewrite the reference pages that are generated from the tables
