@@ -29,12 +29,12 @@ from pxvm.core.program import Image, Program, load_program
 from pxvm.core.verifier import verify
 from pxvm.models.constrained import Constraint, Constraints
 from pxvm.models.embedding import Embedder
-from pxvm.models.fields import Fields
 from pxvm.models.generation import ContextError, Generator, Sampling
-from pxvm.models.resize import resize
+from pxvm.models.graph.fields import Fields
+from pxvm.models.graph.resize import resize
 from pxvm.models.streaming import StopFilter
-from pxvm.models.template import MessageError
-from pxvm.models.tokenizer import Tokenizer, load_tokenizer
+from pxvm.models.text.template import MessageError
+from pxvm.models.text.tokenizer import Tokenizer, load_tokenizer
 
 PROMPT = 512  # tokens in one execution
 ROWS = 1024  # tokens of a batch of sentences, padding included

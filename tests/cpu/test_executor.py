@@ -24,8 +24,8 @@ from pxvm.core.program import Image
 from pxvm.core.tensor import HALTED, DType, Role, State
 from pxvm.core.verifier import verify
 from pxvm.cpu import executor
-from pxvm.models.llama import LlamaConfig, build_llama, set_sampler, set_tokens, tokens
-from pxvm.models.llama import weight_shapes as llama_shapes
+from pxvm.models.families.llama import LlamaConfig, build_llama, set_sampler, set_tokens, tokens
+from pxvm.models.families.llama import weight_shapes as llama_shapes
 from tests.differential.generator import generate
 from tests.differential.harness import guarded, trespassed
 

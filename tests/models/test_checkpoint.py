@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pxvm.core.errors import FormatError
-from pxvm.models.checkpoint import open_checkpoint
+from pxvm.models.families.checkpoint import open_checkpoint
 from tests.models.model_files import (
     TINY,
     TINY_BERT,
