@@ -195,13 +195,10 @@ def _show(rank: int, hit: Hit, why: bool) -> None:
 
 
 def _draw(network: Network, hits: list[Hit], question: str, target: Path) -> None:
-    import re
-
     from pxvm.learning.picture.picture import draw_hits
-    from pxvm.learning.search.search import STOP_WORDS
+    from pxvm.learning.search.words import asked
 
-    words = [w for w in re.findall(r"\w+", question) if w.lower() not in STOP_WORDS]
-    draw_hits(network, hits, words).save(target)
+    draw_hits(network, hits, asked(question)).save(target)
 
 
 def _standard_input(name: str, tags: tuple[str, ...]) -> Document:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-VERSION = 1
+VERSION = 2
 #: Records taken in between two commits.
 BATCH = 16_384
 LOCK_SECONDS = 600
