@@ -270,16 +270,23 @@ def to_unit(
     return np.maximum((values - zero) / max(one - zero, 1e-9), 0.0)
 
 
-def newest_first(hits: Sequence[Hit]) -> list[Hit]:
+def newest_first(hits: Sequence[Hit], text: str) -> list[Hit]:
     """Hits in their order, but those that say nearly the same by time, the newest where the first
-    of them stood: where facts conflict, the last word is heard first."""
+    of them stood: where facts conflict, the last word is heard first.
+
+    They have the same of the words that are asked for, or they are of different things."""
+    asked_for = frozenset(asked(text))
     sets = [frozenset(words(f"{hit.record.query} {hit.record.answer}")) for hit in hits]
     order = list(hits)
     done: set[int] = set()
     for first, mine in enumerate(sets):
         if first in done:
             continue
-        alike = [i for i in range(first, len(sets)) if i not in done and _alike(mine, sets[i])]
+        alike = [
+            i
+            for i in range(first, len(sets))
+            if i not in done and _alike(mine, sets[i]) and mine & asked_for == sets[i] & asked_for
+        ]
         done.update(alike)
         newest = sorted((hits[i] for i in alike), key=lambda hit: -_moment(hit.record))
         for place, hit in zip(alike, newest, strict=True):

@@ -71,7 +71,7 @@ def search(
 
     ranked = ask(network, question) if k > 0 else []
     hits = _different(network, ranked, k)
-    return hits if times else newest_first(hits)
+    return hits if times else newest_first(hits, text)
 
 
 def _different(network: Store, ranked: Sequence[tuple[int, float, Why]], k: int) -> list[Hit]:
