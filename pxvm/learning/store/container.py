@@ -347,5 +347,8 @@ class Page:
         return places
 
     def changed(self) -> bool:
-        """Whether the file has grown (or shrunk) since `look` or `append` saw its end."""
-        return not self.clean or self.size() != self.cursor.slot + SLOT
+        """Whether the file has grown, shrunk or ends otherwise than `look` or `append` saw."""
+        slot = self.cursor.slot
+        if not self.clean or self.size() != slot + SLOT:
+            return True
+        return self._handle.read(slot, SLOT) != layout.tail(self.cursor.adler)

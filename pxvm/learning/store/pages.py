@@ -143,13 +143,18 @@ class Pages:
         self._begin(self.files.identity(self.path))
 
     def _last_was_exchanged(self) -> bool:
-        """Looks at the end of the last page; whether it is another file by now, or not ours."""
+        """Looks at the end of the last page; whether it is another file by now, was overwritten in
+        place by another copy, or is not ours."""
         page = self.page(self.last)
         if page.identity() != self.files.identity(page.path):
             return True
-        if page.changed():
-            page.look()
-        return not page.ours
+        if not page.changed():
+            return not page.ours
+        known = page.cursor
+        page.look()
+        header = page.header_at(known.last) if known.records else None
+        overwritten = known.records > 0 and (header is None or header.digest() != known.previous)
+        return overwritten or not page.ours
 
     def header_at_end(self, number: int | None = None) -> Header:
         """The header of the last record of a page, by default the last page."""
