@@ -13,7 +13,6 @@ import contextlib
 import functools
 import json
 import logging
-import re
 import shutil
 import sqlite3
 import sys
@@ -37,6 +36,7 @@ from pxvm.core.errors import FormatError, ProgramError
 from pxvm.learning.errors import NetworkError, UnknownRecordError
 from pxvm.learning.search.textindex import SCHEMA, TextIndex
 from pxvm.learning.search.vectors import Vectors, build_vectors, most_rows, save_vectors
+from pxvm.learning.store.pages import CACHE_FILE
 from pxvm.learning.store.record import BOOKKEEPING, Record
 
 if TYPE_CHECKING:
@@ -50,8 +50,6 @@ VERSION = 2
 BATCH = 16_384
 LOCK_SECONDS = 600
 DATABASE, LOCK = "text.db", "lock"
-#: The names of a cache's own files: no other is ever removed.
-OWN = re.compile(r"lock|text\.db(-wal|-shm|-journal)?|vectors-[0-9a-f]{8}-\d+-\d+\.pxi")
 #: From so many new records on, progress is shown.
 MANY = 5_000
 
@@ -196,7 +194,7 @@ class Cache:
         if self.folder.is_symlink():
             return "nothing of its own, being a link"
         for path in self.folder.iterdir():
-            if not (OWN.fullmatch(path.name) and path.is_file() and not path.is_symlink()):
+            if not (CACHE_FILE.fullmatch(path.name) and path.is_file() and not path.is_symlink()):
                 return repr(path.name)
         database = self._database()
         if database.exists() and not _is_empty_or_sqlite(database):
@@ -224,7 +222,7 @@ class Cache:
         elif version != VERSION or _tables(connection) != _own_tables():
             raise FormatError(f"{self._database()}: not a cache of version {VERSION}")
         for (file,) in connection.execute("SELECT file FROM pictures"):
-            if not OWN.fullmatch(file):
+            if not CACHE_FILE.fullmatch(file):
                 raise FormatError(f"{self._database()}: {file!r:.80} is no picture of a cache")
         self._inode = self._database().stat().st_ino
 
@@ -232,7 +230,7 @@ class Cache:
         """Delete the cache's own files; its lock stays."""
         self.close()
         for path in self.folder.iterdir():
-            if OWN.fullmatch(path.name) and path.name != LOCK:
+            if CACHE_FILE.fullmatch(path.name) and path.name != LOCK:
                 path.unlink(missing_ok=True)
 
     def _stored_token(self) -> str:
@@ -353,7 +351,7 @@ class Cache:
         """Delete pictures that were joined into others."""
         used = {file for (file,) in self.connection.execute("SELECT file FROM pictures")}
         for path in self.folder.iterdir():
-            if path.suffix == ".pxi" and OWN.fullmatch(path.name) and path.name not in used:
+            if path.suffix == ".pxi" and CACHE_FILE.fullmatch(path.name) and path.name not in used:
                 with contextlib.suppress(OSError):  # still mapped, where that forbids it
                     path.unlink()
 

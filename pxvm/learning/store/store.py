@@ -120,7 +120,7 @@ class Store:
                 pages.refresh()
                 pages.mend()
                 for stray in pages.strays():
-                    pages.files.remove(stray)
+                    pages.remove(stray)
 
     def close(self) -> None:
         """Saves the index and closes the files; the next use opens them again."""
