@@ -118,10 +118,15 @@ def _positions_by_id(catalogue: Catalogue) -> dict[str, list[int]]:
 
 
 def compact(
-    network: Store, target: str | Path | None = None, progress: Progress = _no_progress
+    network: Store,
+    target: str | Path | None = None,
+    progress: Progress = _no_progress,
+    *,
+    history: bool = False,
 ) -> Outcome:
     """Writes the network without what was forgotten, to ``target`` or over itself in one step.
 
+    What a newer version replaced is left out as well, unless ``history`` is to be kept.
     Numbers stay. What remains of a forgotten record is the tombstone with its id, so that a merge
     with an older copy does not bring it back. All caches beside the network are removed.
     """
@@ -132,10 +137,9 @@ def compact(
         nonlocal dropped
         standing = catalogue.standing()
         by_id = _positions_by_id(catalogue)
+        is_out = standing.is_forgotten if history else lambda *record: not standing.counts(*record)
         gone = {
-            name
-            for name, positions in by_id.items()
-            if standing.is_forgotten(name, catalogue.time(positions[-1]))
+            name for name, positions in by_id.items() if is_out(name, catalogue.time(positions[-1]))
         }
         gone |= {tagging for name in gone for tagging in standing.tagging.get(name, ())}
         for done, (name, positions) in enumerate(by_id.items()):

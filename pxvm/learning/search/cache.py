@@ -55,6 +55,7 @@ MANY = 5_000
 
 _SCHEMA = f"""
 CREATE TABLE known (token TEXT, generation INTEGER, sequence INTEGER, id BLOB);
+CREATE TABLE files (source TEXT PRIMARY KEY, stamp TEXT, chunks INTEGER) WITHOUT ROWID;
 CREATE TABLE pictures (
     file TEXT, model TEXT, probe TEXT, dimension INTEGER, first INTEGER, count INTEGER
 );

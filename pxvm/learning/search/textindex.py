@@ -29,6 +29,7 @@ CREATE TABLE records (
     conversation INTEGER, place INTEGER, live INTEGER
 );
 CREATE INDEX by_id ON records (id);
+CREATE INDEX by_source ON records (source);
 CREATE INDEX by_place ON records (conversation, place);
 CREATE INDEX by_moment ON records (moment);
 CREATE INDEX dead ON records (sequence) WHERE NOT live;
@@ -85,10 +86,9 @@ class TextIndex:
                 members[conversation].append(member)
         for conversation, new in members.items():
             self._index(network, conversation, new)
-        if ended:
-            live = network.live_ids()
-            for target in ended:
-                self._set_live(target, target in live)
+        corrections = network.standing().corrections if ended else {}
+        for target in ended.union(*(corrections.get(target, ()) for target in ended)):
+            self._set_live(target, network.counts(target))
         for target in tagged:
             self._tag_again(network, target)
 

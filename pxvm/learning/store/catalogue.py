@@ -178,6 +178,15 @@ class Catalogue:
             self._live = directory.count, np.flatnonzero(live)
         return self._live[1]
 
+    def counts(self, identity: str) -> bool:
+        """Whether a record with this id is stored and counts."""
+        positions = self.stored(identity)
+        if not positions:
+            return False
+        entry = self.directory().entries[positions[-1]]
+        kept = self.standing().counts(identity, int(entry["time"]))
+        return kept and not entry["flags"] & BOOKKEEPING
+
     def find(self, name: str | int) -> int:
         """Place of the newest storing of an id, of an unambiguous beginning of one, or a number.
 
