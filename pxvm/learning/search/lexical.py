@@ -14,7 +14,7 @@ from typing import Any
 
 from pxvm.learning.search.cache import Cache
 from pxvm.learning.search.times import Interval
-from pxvm.learning.search.words import END, LONG, asked, terms
+from pxvm.learning.search.words import END, LONG, asked, terms, without_article
 from pxvm.learning.store.record import to_microseconds
 
 #: Terms of a question at most, and records that their words may stand in, counted for each term.
@@ -68,6 +68,8 @@ def _expressions(cache: Cache, text: str) -> Iterator[str]:
     for word in asked(text)[:MOST_TERMS]:
         pieces = list(terms(word))
         yield from (_quoted(piece) for piece in pieces)
+        if bare := without_article(word):
+            yield _quoted(bare)
         if pieces == [word] and len(word) >= WORD and _rows(cache, _quoted(word), RARE) <= RARE:
             yield from _other_forms(cache, word)
 

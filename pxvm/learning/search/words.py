@@ -53,6 +53,7 @@ _UNSPACED = (
     r"\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _RUN = re.compile(rf"[{_UNSPACED}]+")
+_ARTICLE = re.compile("[وفبكل]?ال(?=\\w{2})|لل(?=\\w{2})|[הובלכמש](?=[א-ת]{3})")
 #: A character with the marks that stand on it.
 _UNIT = re.compile(
     r".[\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u17b4-\u17d3"
@@ -82,13 +83,19 @@ def indexed(text: str) -> str:
 
 def ends(text: str) -> str:
     """The ends of a text's long words, for the index: of "boathouses" "athouses", "thouses" ..."""
-    found = dict.fromkeys(
-        word[first:]
-        for word in WORD.findall(folded(text))
-        if len(word) >= LONG and not _RUN.search(word)
-        for first in range(2, len(word) - END + 1)
-    )
+    found: dict[str, None] = {}
+    for word in WORD.findall(folded(text)):
+        if len(word) >= LONG and not _RUN.search(word):
+            found |= dict.fromkeys(word[first:] for first in range(2, len(word) - END + 1))
+        elif bare := without_article(word):
+            found[bare] = None
     return " ".join(found)
+
+
+def without_article(word: str) -> str:
+    """An Arabic or Hebrew word without the article and the particles written on it, or ""."""
+    match = _ARTICLE.match(word)
+    return word[match.end() :] if match else ""
 
 
 def words(text: str) -> list[str]:
@@ -103,9 +110,8 @@ def asked(text: str) -> list[str]:
     after the first word.
     """
     found, names = words(text), set()
-    for number, word in enumerate(WORD.findall(text)):
-        shouted = len(word) > 1 and word.isupper() and not text.isupper()
-        if shouted or (number and word[:1].isupper() and len(word) > 1):
+    for number, word in enumerate(() if text.isupper() else WORD.findall(text)):
+        if len(word) > 1 and (word.isupper() or (number and word[0].isupper())):
             names.add(folded(word))
     return [word for word in found if word in names or word not in STOP_WORDS] or found
 
