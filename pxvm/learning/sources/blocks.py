@@ -80,9 +80,9 @@ class Outline:
         self.path: tuple[str, ...] = ()  #: the open headings
 
     def heading(self, depth: int, title: str) -> None:
-        """Begin a section; what is as deep or deeper ends."""
-        self.close(depth)
+        """Begin a section, unless it has no title; what is as deep or deeper ends."""
         if title := " ".join(mended(title).split()):
+            self.close(depth)
             self._open.append((depth, title))
             self.path = (*self.path, title)
 

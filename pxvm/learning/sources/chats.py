@@ -164,7 +164,7 @@ class _Reader:
             for inner in (history, outer):
                 if isinstance(inner, dict):
                     for key in ("mapping", *TURNS):
-                        nodes = inner.get(key)
+                        nodes: Any = inner.get(key)
                         if isinstance(nodes, dict) and (turns := self.branch(nodes, inner)):
                             return turns
                         if isinstance(nodes, list) and nodes and all(map(is_turn, nodes)):
@@ -173,10 +173,10 @@ class _Reader:
 
     def branch(self, nodes: dict[str, Any], tree: dict[str, Any]) -> list[dict[str, Any]]:
         """The turns from the first to the one that was seen last, in a tree of turns."""
-        turns = {}
+        turns: dict[str, dict[str, Any]] = {}
         for key, node in nodes.items():
             if isinstance(node, dict):
-                turn = node.get("message") if "message" in node else node
+                turn: Any = node.get("message") if "message" in node else node
                 if is_turn(turn):
                     turns[key] = turn
         key = first(tree, ("current_node", "currentId", "current_leaf_message_uuid"))

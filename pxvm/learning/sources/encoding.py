@@ -194,7 +194,8 @@ def reads_western(content: bytes) -> bool:
         return False
     odd = count = 0
     for found in re.finditer(r"[^\x00-\x7f]", text):
-        before, letter, after = text[found.start() - 1 : found.end() + 1]
+        place = found.start()
+        before, letter, after = text[place - 1], text[place], text[place + 1]
         inside = before.isalpha() and after.isalpha()
         count += 1
         if letter in LETTERS:

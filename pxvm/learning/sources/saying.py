@@ -125,4 +125,5 @@ class Saying:
 
 def first(item: dict[str, Any], keys: tuple[str, ...]) -> str:
     """The first of these fields that holds a text, or a number as it stands."""
-    return next((item[key] for key in keys if isinstance(item.get(key), str) and item[key]), "")
+    found = (item[key] for key in keys if isinstance(item.get(key), (str, int, float)))
+    return next((str(value) for value in found if value and value is not True), "")

@@ -25,20 +25,21 @@ def parse(text: str) -> Any:
     )
 
 
-def parse_lines(text: str) -> Iterator[tuple[Any, str]]:
-    """Values of JSON Lines with the lines they are of; for a line that is none, the line itself."""
+def parse_lines(text: str) -> Iterator[Any]:
+    """The values of JSON Lines; a line that is none stands for itself."""
     for line in text.split("\n"):
         if line.strip():
             try:
-                yield parse(line), line
+                yield parse(line)
             except (ValueError, RecursionError):
-                yield line, line
+                yield line
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        found, times = {}, {}
+        found = {}
+        times: dict[str, int] = {}
         for key, value in pairs:
             times[key] = times.get(key, 0) + 1
             found[key if times[key] == 1 else f"{key} ({times[key]})"] = value
