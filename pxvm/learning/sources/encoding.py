@@ -85,9 +85,9 @@ def decoded(content: bytes) -> Decoded:
         if b"\0" in content[:SNIFFED]:
             raise UnreadableError("binary")
         found = _damaged(content) or _guessed(content)
-    text = found.text
-    sample = text[:SNIFFED]
-    if 10 * len(sample.translate(CONTROLS)) < 9 * len(sample):
+    text, sample = found.text, found.text[:SNIFFED]
+    plain = len(sample.translate(CONTROLS))
+    if (found.guessed or found.bad) and 10 * plain < 9 * len(sample):
         raise UnreadableError("binary")
     return found._replace(text=text.replace("\r\n", "\n").replace("\r", "\n"))
 
