@@ -35,7 +35,13 @@ from pxvm.core import fontcode1, isa, matrix
 from pxvm.core.dialect1 import Network
 from pxvm.core.errors import AssemblyError, PxvmError
 from pxvm.core.program import Image, Region, load_program
-from pxvm.core.tensor import DESCRIPTOR_WORDS, HEADER_WORDS, encode_descriptor, write_words
+from pxvm.core.tensor import (
+    DESCRIPTOR_WORDS,
+    HEADER_WORDS,
+    NAME_WORD,
+    encode_descriptor,
+    write_words,
+)
 
 MAX_PIXELS = 1 << 28
 _GLYPHS = {d: {op.glyph for op in isa.OPCODES if op.dialect == d} for d in (0, 1)}
@@ -110,7 +116,10 @@ class _Assembler:
                     d = fontcode1.parse_tensor(line[1:], index, self._tensor_index)
                 else:
                     d = fontcode1.parse_parameters(line[1:], index)
-                write_words(image, table + index * DESCRIPTOR_WORDS, encode_descriptor(d))
+                known = encode_descriptor(d)
+                if not d.name:  # it may stand in pixels that the text gives
+                    known = known[:NAME_WORD]
+                write_words(image, table + index * DESCRIPTOR_WORDS, known)
             except AssemblyError:
                 raise
             except (PxvmError, ValueError, IndexError, KeyError) as error:

@@ -11,6 +11,8 @@ from pxvm.core import isa
 from pxvm.core.container import read_image
 from pxvm.core.errors import AssemblyError, ProgramError
 from pxvm.core.fontcode import assemble, disassemble
+from pxvm.core.layout import NetworkBuilder
+from pxvm.core.tensor import DType, Role
 from tests.conformance.test_conformance import HERE
 from tests.differential.generator import generate
 
@@ -60,6 +62,25 @@ def test_any_dialect_1_program_comes_back(seed):
     again = assemble(text)
     assert (again == image).all()
     assert disassemble(again) == text
+
+
+NAMES = ["plain", "é", "a b", "a;b", "a=b", "@x", ".x", "a\x1b]0;b\x07", "a\u202eb", "a\x9bb",
+         "a\x00b", "a\x85b", "a\u2028b", "\u200bx", "x\u00a0y"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("data", [True, False])
+def test_any_name_comes_back_and_none_acts_on_a_terminal(name, data):
+    b = NetworkBuilder(64)
+    b.tensor(name, DType.I32, (1, 1), Role.STATE, data=[[1]])
+    b.emit("Add", name, name, name)
+    image = b.build()
+    text = disassemble(image, data=data)
+    assert text.replace("\n", "").isprintable()
+    if data:
+        assert np.array_equal(assemble(text), image)
+    else:
+        assert assemble(text).shape == image.shape
 
 
 @pytest.mark.parametrize(
