@@ -62,6 +62,7 @@ class Constraints:
         if sum(given is not None for given in (schema, regex, grammar)) != 1:
             raise GrammarError("expected one of schema, regex and grammar")
         matcher = library("llguidance").LLMatcher
+        what = "schema" if schema is not None else "regular expression" if regex else "grammar"
         try:
             if schema is not None:
                 text = schema if isinstance(schema, str) else json.dumps(schema)
@@ -71,10 +72,10 @@ class Constraints:
             else:
                 source = matcher.grammar_from_lark(grammar)
         except (ValueError, TypeError) as error:
-            raise GrammarError(f"the schema cannot be followed: {_line(error)}") from None
+            raise GrammarError(f"the {what} cannot be followed: {_line(error)}") from None
         found = matcher(self.inner, source, log_level=0)
         if found.is_error():
-            raise GrammarError(f"the grammar cannot be followed: {_line(found.get_error())}")
+            raise GrammarError(f"the {what} cannot be followed: {_line(found.get_error())}")
         return Constraint(self, found, document=schema is not None)
 
 

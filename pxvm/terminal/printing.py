@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -79,12 +79,14 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def write(text: str, *, err: bool = False, nl: bool = True, **style: bool) -> None:
+def write(
+    text: str, *, err: bool = False, nl: bool = True, bold: bool = False, dim: bool = False
+) -> None:
     """Print what is safe already: all that the room prints leaves here."""
-    stream: TextIO = click.get_text_stream("stderr" if err else "stdout")
-    encoding = stream.encoding or "utf-8"
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
     text = text.encode(encoding, "backslashreplace").decode(encoding)
-    click.secho(text, file=stream, nl=nl, **{name: True for name, on in style.items() if on})
+    click.secho(text, file=stream, nl=nl, bold=bold or None, dim=dim or None)
 
 
 def _finite(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The terminal debugger: a thin Textual skin over ``Session``.
 
-Imported only by ``pxvm debug`` without ``--commands``; Textual comes with ``pxvm[debug]``.
+Imported only by ``pxvm debug`` without ``--commands``; Textual comes with the extra ``debug``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pxvm.core.errors import FormatError
-from pxvm.learning.errors import UnreadableError
+from pxvm.core.installation import library
 from pxvm.learning.store.record import to_microseconds
 
 if TYPE_CHECKING:
@@ -21,13 +21,7 @@ TEXTS = ("id", "kind", "query", "answer", "source", "model")
 
 
 def _arrow() -> Any:
-    try:
-        import pyarrow
-    except ImportError:
-        raise UnreadableError(
-            'Parquet and Arrow need pyarrow: pip install "pxvm[arrow]", or take .jsonl'
-        ) from None
-    return pyarrow
+    return library("pyarrow", "arrow")
 
 
 def schema() -> pyarrow.Schema:

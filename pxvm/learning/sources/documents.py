@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pxvm.core.errors import PxvmError
+from pxvm.core.errors import MissingPackageError, PxvmError
+from pxvm.core.installation import library, missing
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.sources.blocks import Block, pack
 from pxvm.learning.sources.chats import Exchange, read_chat
@@ -34,7 +35,6 @@ HTML = {".html", ".htm", ".xhtml"}
 NEVER = {"node_modules", "__pycache__"}  # folders of generated files
 
 EXPORTED = re.compile(r'"id": ?"[0-9a-f]{64}",\s*"sequence": ?\d+')  # what an export begins with
-INSTALL = 'pip install "pxvm[documents]"'
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,9 @@ def source_of(path: Path, base: Path) -> str:
 
 def _guess(content: bytes) -> str:
     try:
-        import charset_normalizer
-    except ImportError:
-        raise UnreadableError(f"not UTF-8, and guessing the encoding needs {INSTALL}") from None
+        charset_normalizer = library("charset_normalizer", "documents")
+    except MissingPackageError as error:
+        raise UnreadableError(f"not UTF-8, and to guess its encoding {error}") from None
     best = charset_normalizer.from_bytes(content).best()
     if best is None:
         raise UnreadableError("binary")
@@ -192,7 +192,7 @@ def _parsed(reader: Callable[..., list[Block]], content: object) -> list[Block]:
     try:
         return reader(content)
     except ImportError as error:
-        raise UnreadableError(f"reading it needs {error.name}: {INSTALL}") from error
+        raise UnreadableError(missing(error.name or "a package", "documents")) from error
     except RecursionError:
         raise UnreadableError("nested too deeply") from None
 

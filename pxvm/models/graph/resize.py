@@ -7,6 +7,7 @@ length is the scalar ``n``. Opening appends rows of zeros and rewrites their des
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -39,6 +40,7 @@ def resize(
     context: int | None = None,
     prompt: int | None = None,
     network: Network | None = None,
+    more: Sequence[Descriptor] = (),
 ) -> Image:
     """Open a program with other capacities; what its tensors hold is kept.
 
@@ -47,6 +49,8 @@ def resize(
         context: tokens that the caches hold.
         prompt: tokens in one execution. None keeps a capacity.
         network: what ``parse`` said about the source; parsed when missing.
+        more: tensors that are to grow as well, with their new extents; with them the program is
+            for another text, and what the caches hold is not kept.
 
     Raises ProgramError when tokens in use would be lost, or when the program cannot grow.
     """
@@ -57,21 +61,20 @@ def resize(
         raise ProgramError("expected a program with caches or with tensors of length n; found none")
     old = {d.index: d for d in network.descriptors}
     first = min(old[d.index].start for d in wanted) // network.width
-    if any(d.start >= first * network.width for d in _fixed(network, wanted)):
+    if any(d.start >= first * network.width for d in _fixed(network, [*wanted, *more])):
         raise ProgramError("expected the tensors that grow behind all others; found one before")
     shelves = Shelves(network.width, first * network.width)
     placed = []
-    for d in wanted:
+    for d in [*wanted, *more]:
         start, per = shelves.put(d.rows, d.row_words)
         placed.append(replace(d, start=start, per=per))
     state = read_state(image, network.state_start)
-    begun = bool(state[State.STEPS])
-    kept = {d.index: _kept(image, old[d.index], d) for d in placed
+    begun = bool(state[State.STEPS]) and not more
+    kept = {d.index: _kept(image, old[d.index], d) for d in placed[: len(wanted)]
             if begun or "cache" not in d.name}  # fmt: skip
     if begun:
         _check_fits(image, network, context, prompt)
-    result = _with_height(source, image, shelves.height)
-    words_of(result)[first : len(image)] = 0  # rows beyond are zero, and no pages yet
+    result = _with_height(source, image, shelves.height, first)
     table = int(read_words(result, TABLE_WORD, 1)[0])
     for d in placed:
         write_words(result, table + d.index * DESCRIPTOR_WORDS, encode_descriptor(d))
@@ -114,14 +117,15 @@ def _check_fits(image: Image, network: Network, context: int | None, prompt: int
                     )
 
 
-def _with_height(source: Image | PathLike, image: Image, height: int) -> Image:
-    if height <= len(image):
-        return np.array(image[:height])
-    if isinstance(source, np.ndarray):
-        grown = np.zeros((height, *image.shape[1:]), np.uint8)
-        grown[: len(image)] = image
-        return grown
-    return open_image(source, extra_rows=height - len(image))
+def _with_height(source: Image | PathLike, image: Image, height: int, first: int) -> Image:
+    """A copy of an image with another height, its rows from ``first`` on zero."""
+    if isinstance(source, np.ndarray) or height <= len(image):
+        copy = np.zeros((height, *image.shape[1:]), np.uint8)  # takes pages only where it is used
+        copy[:first] = image[:first]
+        return copy
+    copy = open_image(source, extra_rows=height - len(image))
+    words_of(copy)[first : len(image)] = 0
+    return copy
 
 
 def _kept(image: Image, old: Descriptor, new: Descriptor) -> Words:

@@ -17,11 +17,12 @@ import numpy as np
 
 from pxvm.core.container import PathLike, save_image
 from pxvm.core.errors import FormatError, PxvmError
+from pxvm.core.installation import library
 from pxvm.core.verifier import verify
 from pxvm.models.graph.graph import Graph, Shape
 from pxvm.models.graph.lowering import lower
 from pxvm.models.graph.quantise import Choice, least_squares
-from pxvm.models.importing.importer import Progress, Recorder, Report
+from pxvm.models.importing.importer import Progress, Recorder, Report, check_target
 from pxvm.models.importing.onnx_fold import fold
 from pxvm.models.importing.onnx_ops import OPS, Attributes, Tensor, UnsupportedError
 
@@ -73,8 +74,9 @@ def import_onnx(
             samples; random numbers when None, of which fraction bits are a guess.
         batch: see ``read_graph``.
 
-    Raises FormatError, UnsupportedError, ProgramError; OSError.
+    Raises FormatError, UnsupportedError, ProgramError, OutputError; OSError.
     """
+    check_target(target, source)
     graph, shapes = read_graph(source, batch)
     data = _random(graph, shapes) if calibration is None else _read(calibration, shapes)
     weights = [a for v in graph.values for name, a in v.arrays.items() if name == "weight"]
@@ -93,10 +95,7 @@ def import_onnx(
 
 
 def _load(path: Path) -> Any:
-    try:
-        import onnx
-    except ImportError:
-        raise PxvmError(f"{path}: ONNX needs the extra: pip install 'pxvm[onnx]'") from None
+    onnx = library("onnx", "onnx")
     data = path.read_bytes()
     try:
         model = onnx.load_from_string(data)
