@@ -44,7 +44,7 @@ class Network(Store):
         embedder: Embedder | Literal["auto"] | None = "auto",
         now: datetime | None = None,
     ) -> list[Hit]:
-        """The ``k`` best hits for ``text``, best first; the keywords are those of `search.search`."""
+        """The ``k`` best hits for ``text``, best first; keywords as in `search.search`."""
         from pxvm.learning.search.search import search
 
         return search(
