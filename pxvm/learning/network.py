@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from pxvm.learning.store.store import Store
 if TYPE_CHECKING:
     from pxvm.learning.care.maintenance import Outcome
     from pxvm.learning.care.verifying import Report
+    from pxvm.learning.search.embedding import Embedder
     from pxvm.learning.search.search import Hit
 
 
@@ -29,11 +30,36 @@ class Network(Store):
     readers never wait.
     """
 
-    def search(self, text: str, k: int = 10, **options: Any) -> list[Hit]:
-        """The ``k`` best hits for ``text``; options as in `pxvm.learning.search.search.search`."""
+    def search(
+        self,
+        text: str,
+        k: int = 10,
+        *,
+        kinds: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        source: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        device: str = "auto",
+        embedder: Embedder | Literal["auto"] | None = "auto",
+        now: datetime | None = None,
+    ) -> list[Hit]:
+        """The ``k`` best hits for ``text``, best first; keywords as in `search.search`."""
         from pxvm.learning.search.search import search
 
-        return search(self, text, k=k, **options)
+        return search(
+            self,
+            text,
+            k,
+            kinds=kinds,
+            tags=tags,
+            source=source,
+            since=since,
+            until=until,
+            device=device,
+            embedder=embedder,
+            now=now,
+        )
 
     # -- forgetting, correcting, tagging: records like any other ---------------------------------
 
