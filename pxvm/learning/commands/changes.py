@@ -14,20 +14,20 @@ import click
 from pxvm.core.errors import PxvmError
 from pxvm.learning.commands.shared import (
     as_data,
-    counted,
-    echo_json,
     json_option,
     line,
     network_option,
     reading,
     record_name,
     since_option,
+    source_option,
     until_option,
     when,
     writing,
     yes_option,
 )
 from pxvm.learning.store.record import KINDS
+from pxvm.terminal import counted, echo, echo_json
 
 if TYPE_CHECKING:
     from pxvm.learning.network import Network
@@ -40,7 +40,7 @@ TOGETHER = 256  # records that one tombstone names
 @click.command(short_help="Forget records: by id, tag, time, source, words or question.")
 @click.argument("names", metavar="[ID]...", nargs=-1)
 @click.option("--tag", help="Records with this tag.")
-@click.option("--source", help="Records from this source, or from below this folder.")
+@source_option
 @click.option("--kind", type=click.Choice(KINDS), help="Records of this kind.")
 @since_option
 @until_option
@@ -76,7 +76,7 @@ def forget(
             record
             for record in _candidates(memory, names, query, k)
             if (tag is None or tag in record.tags)
-            and (source is None or f"{record.source}/".startswith(f"{source.rstrip('/')}/"))
+            and (source is None or f"{record.source}/".startswith(f"{source}/"))
             and (kind is None or record.kind == kind)
             and (since is None or when(record) >= since)
             and (until is None or when(record) < until)
@@ -88,18 +88,18 @@ def forget(
             echo_json({"forgotten": yes, "records": [as_data(record) for record in chosen]})
         elif chosen:
             for record in chosen[:SHOWN]:
-                click.echo(line(record))
+                echo(line(record))
             if len(chosen) > SHOWN:
-                click.echo(f"        and {len(chosen) - SHOWN:,} more")
+                echo(f"        and {len(chosen) - SHOWN:,} more")
             if not yes and not click.confirm(f"Forget {counted(len(chosen), 'record')}?"):
                 raise SystemExit(1)
             _forget(memory, chosen)
-            click.echo(
+            echo(
                 f"{path}: {counted(len(chosen), 'record')} forgotten; "
                 "`pxvm network compact` removes the text from the files"
             )
         else:
-            click.echo("no record fits")
+            echo("no record fits")
     if not chosen:
         raise SystemExit(1)
 
@@ -143,7 +143,7 @@ def correct(name: str, answer: str | None, query: str | None, path: Path, as_jso
     if as_json:
         echo_json({"old": old.id, "new": new.id, "sequence": new.sequence})
     else:
-        click.echo(f"{path}: record {new.sequence} ({new.id[:12]}) corrects {old.sequence}")
+        echo(f"{path}: record {new.sequence} ({new.id[:12]}) corrects {old.sequence}")
 
 
 def _vectors(old: Record, answer: str | None, query: str | None) -> tuple[Vector, ...]:
@@ -179,4 +179,4 @@ def tag(
     if as_json:
         echo_json({"id": target.id, "tags": target.tags})
     else:
-        click.echo(f"{target.sequence}: {', '.join(target.tags) or 'no tags'}")
+        echo(f"{target.sequence}: {', '.join(target.tags) or 'no tags'}")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import datetime
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,18 +16,19 @@ import click
 from pxvm.learning.commands.shared import (
     FILE,
     as_data,
-    counted,
-    echo_json,
     json_option,
     network_option,
-    progress,
+    picture_target,
     reading,
+    save_picture,
     since_option,
+    source_option,
     until_option,
     when,
     writing,
 )
 from pxvm.learning.store.record import KINDS
+from pxvm.terminal import counted, echo, echo_json, echo_text, progress
 
 if TYPE_CHECKING:
     from pxvm.learning.network import Network
@@ -67,6 +69,12 @@ def learn(
 
     reasons: Counter[str] = Counter()
     totals = Counter(documents=0, added=0, known=0, replaced=0, settled=0)
+    found: Iterator[Document | Skipped]
+    if paths == (Path("-"),):
+        found = iter([_standard_input(name, tags)])
+    else:
+        found = read_documents(paths, path, tags)
+        found = chain([*islice(found, 1)], found)  # what cannot be read makes no network
     with writing(path, make=True) as network, progress("learning", not as_json) as update:
 
         def committed(total: int) -> None:
@@ -74,11 +82,6 @@ def learn(
             if as_json:
                 echo_json({"acknowledged": total}, indent=None)
 
-        found: Iterator[Document | Skipped]
-        if paths == (Path("-"),):
-            found = iter([_standard_input(name, tags)])
-        else:
-            found = read_documents(paths, path, tags)
         embedder = Embedder.present(device)
         for event in learn_documents(network, found, embedder=embedder, committed=committed):
             if isinstance(event, Learned):
@@ -92,7 +95,7 @@ def learn(
                 if as_json:
                     echo_json({"skipped": asdict(event)}, indent=None)
                 elif event.reason not in EXPECTED:
-                    click.echo(f"skipped {event.path}: {event.reason}", err=True)
+                    echo(f"skipped {event.path}: {event.reason}", err=True)
     if as_json:
         echo_json({"done": {**totals, "skipped": dict(reasons)}}, indent=None)
         return
@@ -100,12 +103,12 @@ def learn(
     parts += [f"{totals['known']:,} known already"] if totals["known"] else []
     parts += [f"{totals['replaced']:,} superseded"] if totals["replaced"] else []
     parts += [f"{totals['settled']:,} forgotten or corrected"] if totals["settled"] else []
-    click.echo(f"{path}: {counted(totals['documents'], 'document')}, {', '.join(parts)}")
+    echo(f"{path}: {counted(totals['documents'], 'document')}, {', '.join(parts)}")
     skipped = [f"{count:,} {reason}" for reason, count in reasons.items() if reason in EXPECTED]
     if skipped:
-        click.echo(f"skipped: {', '.join(skipped)}")
+        echo(f"skipped: {', '.join(skipped)}")
     if embedder is None and totals["added"]:
-        click.echo("found by words only: no embedding model is here; `pxvm models get minilm` "
+        echo("found by words only: no embedding model is here; `pxvm models get minilm` "
                    "brings one, then `pxvm network reembed`")  # fmt: skip
 
 
@@ -118,7 +121,7 @@ def learn(
 @click.option("--tag", "tags", multiple=True, help="Only records with this tag; repeatable.")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS),
               help="Only records of this kind; repeatable.")  # fmt: skip
-@click.option("--source", help="Only records from this source, or from below this folder.")
+@source_option
 @click.option("--context", "tokens", type=click.IntRange(1), metavar="TOKENS",
               help="Print the evidence for a language model, at most so long.")  # fmt: skip
 @click.option("--picture", type=FILE, help="Draw the hits framed in their pages, as a PNG.")
@@ -154,7 +157,7 @@ def recall(
             device=device,
         )  # fmt: skip
         if picture and hits:
-            _draw(network, hits, question, picture)
+            _draw(network, hits, question, picture_target(picture, network))
     if as_json:
         found = [
             {**as_data(hit.record), "score": hit.score, "why": asdict(hit.why)} for hit in hits
@@ -162,17 +165,17 @@ def recall(
         context = {"context": build_context(hits, tokens).text} if tokens else {}
         echo_json({"query": question, "hits": found, **context})
     elif tokens:
-        click.echo(build_context(hits, tokens).text)
+        echo_text(build_context(hits, tokens).text)
     else:
         for rank, hit in enumerate(hits, 1):
             _show(rank, hit, why)
         if hits and hits[0].why.note:
-            click.echo(f"({hits[0].why.note})", err=True)
+            echo(f"({hits[0].why.note})", err=True)
     if picture and hits and not as_json:
-        click.echo(f"wrote {picture}", err=True)
+        echo(f"wrote {picture}", err=True)
     if not hits:
         if not as_json:
-            click.echo(f"{path}: nothing is known of this", err=True)
+            echo(f"{path}: nothing is known of this", err=True)
         raise SystemExit(1)
 
 
@@ -181,17 +184,17 @@ def _show(rank: int, hit: Hit, why: bool) -> None:
     record = hit.record
     date = when(record).astimezone().strftime("%Y-%m-%d")
     about = f"record {record.sequence}, {date}, {record.source or record.kind}"
-    click.secho(f"{rank}. {record.query or record.kind}", bold=True)
-    click.secho(f"   {about}, score {hit.score:.3f}", dim=True)
+    echo(f"{rank}. {' '.join(record.query.split()) or record.kind}", bold=True)
+    echo(f"   {about}, score {hit.score:.3f}", dim=True)
     if why:
-        click.secho(f"   {hit.why}", dim=True)
+        echo(f"   {hit.why}", dim=True)
     rows = record.answer.splitlines()
     for row in rows[:SHOWN_LINES]:
-        click.echo(f"   {row}")
+        echo(f"   {row}")
     if len(rows) > SHOWN_LINES:
         left = len(rows) - SHOWN_LINES
-        click.secho(f"   ({left} more lines: pxvm network history {record.sequence})", dim=True)
-    click.echo()
+        echo(f"   ({left} more lines: pxvm network history {record.sequence})", dim=True)
+    echo()
 
 
 def _draw(network: Network, hits: list[Hit], question: str, target: Path) -> None:
@@ -201,7 +204,7 @@ def _draw(network: Network, hits: list[Hit], question: str, target: Path) -> Non
     from pxvm.learning.search.search import STOP_WORDS
 
     words = [w for w in re.findall(r"\w+", question) if w.lower() not in STOP_WORDS]
-    draw_hits(network, hits, words).save(target)
+    save_picture(draw_hits(network, hits, words), target)
 
 
 def _standard_input(name: str, tags: tuple[str, ...]) -> Document:

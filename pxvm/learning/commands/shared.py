@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pxvm.core.errors import PxvmError
+from pxvm.core.saving import check_output, replacing
 from pxvm.learning.search.times import find_times
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from pxvm.learning.network import Network
     from pxvm.learning.store.record import Record
 
@@ -26,6 +28,7 @@ network_option = click.option(
     "--network",
     "path",
     type=FILE,
+    is_eager=True,  # other options are read with it in mind
     envvar="PXVM_NETWORK",
     default="knowledge.png",
     show_default=True,
@@ -44,6 +47,9 @@ def _moment(context: click.Context, option: click.Parameter, value: str | None) 
     try:
         moment = datetime.fromisoformat(value).astimezone()
         return moment + timedelta(days=1) if end and len(value) == len("2026-03-31") else moment
+    except OverflowError:  # the first and the last days that there are
+        edge = datetime.max if value > "5000" else datetime.min
+        return edge.replace(tzinfo=timezone.utc)
     except ValueError:
         found = find_times(value, datetime.now().astimezone())
     if not found:
@@ -53,6 +59,21 @@ def _moment(context: click.Context, option: click.Parameter, value: str | None) 
     return found[0].end if end else found[0].start
 
 
+def _source(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """A source as records name it: without the ``./`` and the ``/`` that a shell completes."""
+    if value is None:
+        return None
+    path = Path(value)
+    if path.is_absolute():  # sources are told from the network's folder on
+        from pxvm.learning.sources.documents import source_of
+
+        value = source_of(path, context.params["path"].resolve().parent)
+    return re.sub(r"^(\./+)+|/+$|^\.$", "", value) or None
+
+
+source_option = click.option(
+    "--source", callback=_source, help="Only from this source, or from below this folder."
+)
 since_option = click.option(
     "--since", metavar="TIME", callback=_moment, help="From this date on; or words: last week."
 )
@@ -89,14 +110,21 @@ def _opened(path: Path, *, read_only: bool, make: bool = False) -> Iterator[Netw
         yield network
 
 
+def picture_target(target: Path, network: Network) -> Path:
+    """Where a picture of a network goes: not over one of its pages."""
+    check_output(target, *network.pages)
+    return target
+
+
+def save_picture(picture: Image, target: Path) -> None:
+    """Write a picture as a PNG, whatever its name ends in."""
+    with replacing(target) as stream:
+        picture.save(stream, format="PNG")
+
+
 def record_name(text: str) -> str | int:
     """A record's number if it is one of up to 7 digits, else its id or the beginning of that."""
     return int(text) if text.isdecimal() and len(text) < 8 else text
-
-
-def counted(count: int, what: str) -> str:
-    """A number of things: "1 record", "2 records"."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def when(record: Record) -> datetime:
@@ -125,36 +153,3 @@ def as_data(record: Record) -> dict[str, Any]:
     del row["counts"]
     row["vectors"] = [vector.model for vector in record.vectors]
     return row
-
-
-def echo_json(value: Any, indent: int | None = 2) -> None:
-    """Print one JSON document; times as ISO 8601, paths as text."""
-    click.echo(json.dumps(value, indent=indent, ensure_ascii=False, default=_plain))
-
-
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-@contextmanager
-def progress(title: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error; yields what is called with (done, total)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not (shown and sys.stderr.isatty()),
-    )
-    with bar:
-        task = bar.add_task(title, total=None)
-
-        def update(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total or None)
-
-        yield update
