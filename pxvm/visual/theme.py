@@ -103,8 +103,8 @@ def heat(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
 
 
 def number(value: float) -> str:
-    """A value in few characters: integers as they are, others with three digits."""
+    """A value in few characters: integers of 32 bits as they are, others with three digits."""
     value = float(value)
-    if abs(value) < 1e7 and value == int(value):
+    if abs(value) < 1e10 and value == int(value):
         return str(int(value))
     return f"{value:.3g}"
