@@ -152,7 +152,7 @@ class Debugger(App[None]):
     def on_mount(self) -> None:
         """Start on the keys, not in the command line."""
         self.query_one("#watches").focus()
-        keys = "+ - zoom, shift and arrows move the picture, 0 start, : command, such as help"
+        keys = "+ - zoom, shift+arrows move the picture, 0 is the start, : help lists more"
         self.query_one(RichLog).write(Text(keys, MUTED))
         self.set_interval(TICK, self._tick)
 
@@ -254,7 +254,7 @@ class Debugger(App[None]):
             level=self.level,
             centre=self.centre,
         )
-        self.query_one("#picture").border_title = self.window.caption
+        self.query_one("#picture").border_title = f"Picture {self.window.caption}"
         return self.window.blocks
 
     def _listing(self, width: int, height: int) -> Text:

@@ -121,7 +121,7 @@ class Window:
 
     Attributes:
         blocks: its pixels as half blocks.
-        caption: what a dot means, and which part it is.
+        caption: its scale, such as 1:4 where a dot is 4 x 4 pixels, and which part it is.
         box: (x0, y0, x1, y1) in pixels of the program, right and bottom exclusive.
     """
 
@@ -167,9 +167,9 @@ def picture_window(
     if current is not None:
         colors[_seen(np.array([current.x - left]), np.array([current.y - top]), placed)] = theme.INK
     box = left, top, left + part.shape[1], top + part.shape[0]
-    caption = placed.caption.partition(":")[0]
+    caption = f"{placed.zoom}:{placed.step}"
     if level:
-        caption = f"x {left}..{box[2] - 1}, y {top}..{box[3] - 1}, {caption}"
+        caption += f", x {left}..{box[2] - 1}, y {top}..{box[3] - 1}"
     return Window(half_blocks(np.asarray(placed.enlarge(colors), np.uint8)), caption, box)
 
 
