@@ -210,13 +210,12 @@ def _compare(found: Diff, programs: Programs, name: str, x: int, y: int) -> None
     probe = np.array(a)
     probe[y, x] = b[y, x]
     alone = _named(program_of(probe), name)
-    differ = np.zeros(0, np.int64)
-    if alone is not None and alone.shape == one.shape:
-        differ = np.flatnonzero((alone.values(probe) != before).reshape(-1))
-    if not len(differ):
-        differ = np.flatnonzero((after != before).reshape(-1))
-    if not len(differ):
+    differ = after != before
+    if not differ.any():
         return
-    index = np.unravel_index(int(differ[0]), before.shape)
+    if alone is not None and alone.shape == one.shape:
+        by_it = differ & (alone.values(probe) != before)
+        differ = by_it if by_it.any() else differ
+    index = np.unravel_index(int(differ.argmax()), before.shape)
     found.element = tuple(int(i) for i in index)
     found.values = float(before[index]), float(after[index])
