@@ -123,7 +123,7 @@ def read_documents(
         if isinstance(found, Skipped):
             yield found
             continue
-        if found.name.startswith(network.name) and found.resolve().parent == home:
+        if _is_beside(found.resolve(), home, network.name):
             continue
         try:
             source = source_of(found, home)
@@ -138,6 +138,16 @@ def read_documents(
             if found in named:
                 raise UnreadableError(f"{found}: {reason}") from error
             yield Skipped(str(found), reason)
+
+
+def _is_beside(path: Path, home: Path, name: str) -> bool:
+    """Is this the network, one of its pages, or what is kept beside it under its name?"""
+    if not path.is_relative_to(home):
+        return False
+    top = path.relative_to(home).parts[0]
+    stem, _, suffix = name.rpartition(".")
+    page = re.fullmatch(rf"{re.escape(stem)}(\.g\d+)?\.p\d+\.{re.escape(suffix)}.*", top)
+    return top.startswith(name) or page is not None
 
 
 def read_document(path: Path, source: str, tags: Iterable[str] = ()) -> Document:
