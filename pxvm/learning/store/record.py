@@ -292,7 +292,7 @@ def decode(payload: Payload, *, kind: int, sequence: int, time: int, identity: b
         )
     text = _expand(payload.codec, payload.data[: payload.stored], payload.raw)
     try:
-        described = json.loads(text)
+        described = json.loads(text.decode())
         vectors, position = [], payload.stored
         for model, probe, dimension, scale in described.get("vectors", ()):
             if type(dimension) is not int or dimension <= 0:
