@@ -239,5 +239,7 @@ def _draw(network: Network, hits: list[Hit], question: str, target: Path) -> Non
 def _standard_input(name: str, tags: tuple[str, ...]) -> Document:
     from pxvm.learning.sources.documents import read_content
 
-    read = read_content(sys.stdin.buffer.read(), name, f"stdin: {name}", tags)
-    return replace(read, replaces=False)  # another text of this name is no newer version
+    read = read_content(sys.stdin.buffer.read(), name, name, tags)
+    # Another text of this name is no newer version, and no file that might be gone.
+    chunks = tuple(replace(c, source=c.source and f"stdin: {c.source}") for c in read.chunks)
+    return replace(read, source=f"stdin: {name}", chunks=chunks, replaces=False)
