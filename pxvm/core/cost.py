@@ -21,7 +21,7 @@ from types import CodeType
 
 import numpy as np
 
-from pxvm.core.dialect1 import TENSORS, Network
+from pxvm.core.dialect1 import TENSORS, TensorProgram
 from pxvm.core.isa import Mode
 from pxvm.core.program import Image, Instruction, Program
 from pxvm.core.tensor import Descriptor, read_words
@@ -39,7 +39,7 @@ class Cost:
 
 def cost(image: Image, program: Program, instruction: Instruction, base: int = 0) -> Cost:
     """The cost of a verified program's instruction, executed with this image and base register."""
-    if isinstance(program, Network):
+    if isinstance(program, TensorProgram):
         letters = _Operands(image, program, instruction, base).letters()
     else:
         letters = _dialect_0(image, program, instruction)
@@ -83,15 +83,17 @@ def _dialect_0(image: Image, program: Program, instruction: Instruction) -> Lett
 class _Operands:
     """The tensors that an instruction names, and its parameters by name."""
 
-    def __init__(self, image: Image, network: Network, instruction: Instruction, base: int) -> None:
-        self.image, self.network, self.op = image, network, instruction.op
+    def __init__(
+        self, image: Image, program: TensorProgram, instruction: Instruction, base: int
+    ) -> None:
+        self.image, self.program, self.op = image, program, instruction.op
         self.tensors: list[Descriptor] = []
         self.named: dict[str, int] = {}
         for mode, operand in zip(instruction.op.operands, instruction.operands, strict=True):
             if mode in TENSORS:
-                self.tensors.append(network.descriptors[network.index(operand, base)])
+                self.tensors.append(program.descriptors[program.index(operand, base)])
             elif mode is Mode.PARAMETERS:
-                words = network.descriptors[network.index(operand, base)].parameters
+                words = program.descriptors[program.index(operand, base)].parameters
                 self.named = {
                     name: word for (name, _), word in zip(self.op.parameters, words, strict=False)
                 }
@@ -119,14 +121,14 @@ class _Operands:
 
     def value(self, index: int, at: int) -> int:
         """An element of an I32 tensor of one dimension."""
-        d = self.network.descriptors[index]
+        d = self.program.descriptors[index]
         row, column = divmod(min(at, d.rows * d.cols - 1), d.cols)
-        start = d.row_start(row, self.network.width) + column
+        start = d.row_start(row, self.program.width) + column
         return int(read_words(self.image, start, 1).view("<i4")[0])
 
     def linked(self, name: str) -> Descriptor:
         """The tensor that a parameter names."""
-        return self.network.descriptors[self.named[name]]
+        return self.program.descriptors[self.named[name]]
 
 
 def _embed(o: _Operands, out: Descriptor, ids: Descriptor, table: Descriptor) -> Letters:

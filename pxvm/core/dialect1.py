@@ -1,7 +1,7 @@
 """Dialect 1: the program of an image whose first pixel spells PXV1.
 
-``parse`` decodes header, descriptors, code and state into a ``Network``; nothing is admitted to
-run before ``verifier1`` has been over it. An operand below 128 is a descriptor's index, one from
+``parse`` decodes header, descriptors, code and state into a ``TensorProgram``; nothing is admitted
+to run before ``verifier1`` has been over it. An operand below 128 is a descriptor's index, one from
 128 on is relative to the base register: index = base + operand - 128, so that one body of
 instructions can be looped over layers.
 """
@@ -43,7 +43,7 @@ MAX_DESCRIPTORS = 1 << 16
 
 
 @dataclass(frozen=True)
-class Network(Program):
+class TensorProgram(Program):
     """A dialect 1 program: what ``Program`` says, and where everything stands.
 
     ``budget`` is the largest number of steps from start to Halt, set by the verifier.
@@ -97,7 +97,7 @@ def region_names(descriptors: tuple[Descriptor, ...]) -> list[str]:
     return names
 
 
-def parse(image: Image) -> Network:
+def parse(image: Image) -> TensorProgram:
     """Decode the program of an image. Raises ProgramError; nothing is verified yet."""
     height, width = image.shape[:2]
     area = height * width
@@ -138,7 +138,7 @@ def parse(image: Image) -> Network:
     for d, name in zip(descriptors, region_names(descriptors), strict=True):
         if d.dtype != DType.PARAMS:
             regions.append(tensor_region(d, width, name))
-    return Network(
+    return TensorProgram(
         1, instructions, tuple(regions), descriptors, code_start, state_start, width, height,
         tuple(reserved), code,
     )  # fmt: skip

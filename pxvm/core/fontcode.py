@@ -32,7 +32,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pxvm.core import fontcode1, isa, matrix
-from pxvm.core.dialect1 import Network
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import AssemblyError, PxvmError
 from pxvm.core.program import Image, Region, load_program
 from pxvm.core.tensor import DESCRIPTOR_WORDS, HEADER_WORDS, encode_descriptor, write_words
@@ -289,7 +289,7 @@ def disassemble(image: Image, *, data: bool = True) -> str:
     height, width = image.shape[:2]
     lines = [f".image {width}x{height}"]
     drawn = np.zeros_like(image)
-    if isinstance(program, Network):
+    if isinstance(program, TensorProgram):
         lines += fontcode1.network_lines(image, program, drawn)
     for region in program.regions:
         lines += _matrix_line(image, drawn, region)

@@ -58,7 +58,7 @@ class Opcode:
     Attributes:
         code: the R byte, a printable ASCII letter.
         name: the field's standard term.
-        dialect: 0 (row-addressed programs) or 1 (descriptor-addressed networks).
+        dialect: 0 (row-addressed programs) or 1 (descriptor-addressed tensors).
         legacy: the R byte of the oldest files for the same operation, or None.
         operands: modes of G, B and A.
         shape: the shape rule in words.

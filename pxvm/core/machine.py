@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pxvm.core import reference
-from pxvm.core.dialect1 import Network
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.isa import Mode
 from pxvm.core.program import Image, Instruction, Program, Region
 from pxvm.core.reference1 import Runner
@@ -37,7 +37,9 @@ class Machine:
         self.image = image
         self.program: Program = verify(image)
         self.steps = 0
-        self._runner = Runner(image, self.program) if isinstance(self.program, Network) else None
+        self._runner = (
+            Runner(image, self.program) if isinstance(self.program, TensorProgram) else None
+        )
 
     @property
     def next(self) -> Instruction | None:
@@ -76,7 +78,7 @@ class Machine:
         """The regions that an instruction names, executed at this point, each with its mode."""
         if self._runner:
             base = int(self._runner.state[State.BASE])
-            return self._runner.network.operand_regions(instruction, base)
+            return self._runner.program.operand_regions(instruction, base)
         by_name = {region.name: region for region in self.program.regions}
         return [
             (mode, by_name[f"@{row}"])

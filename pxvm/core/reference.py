@@ -59,10 +59,10 @@ def session(image: Image, program: Program, threads: int | None = None) -> Sessi
     """Bind a verified program to its image. One thread is used."""
     if program.dialect == 0:
         return Row(image, program)
-    from pxvm.core.dialect1 import Network
+    from pxvm.core.dialect1 import TensorProgram
     from pxvm.core.reference1 import Runner  # a dialect 0 program starts without it
 
-    return Runner(image, cast(Network, program))
+    return Runner(image, cast(TensorProgram, program))
 
 
 class Row:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core.dialect1 import Network, read_state
+from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.integer import Ints, ints, next_random
 from pxvm.core.isa import Mode
 from pxvm.core.ops import FUNCTIONS
@@ -119,7 +119,7 @@ class Tensor:
         full = kept[: rows * self.cols].reshape(rows, self.cols)
         store_words(self.image, self.d, 0, encode(full, self.d.dtype))
         if rest:
-            start = self.d.row_start(rows, self.runner.network.width)
+            start = self.d.row_start(rows, self.runner.program.width)
             write_words(self.image, start, encode(kept[None, rows * self.cols :], self.d.dtype)[0])
 
     def put(self, row: int, values: Ints, mantissa: Any, exponent: Any) -> None:
@@ -137,16 +137,16 @@ class Tensor:
 
 
 class Runner:
-    """Runs a verified network step by step; registers live here between load and store."""
+    """Runs a verified program step by step; registers live here between load and store."""
 
-    def __init__(self, image: Image, network: Network) -> None:
-        self.image, self.network = image, network
-        self.match = matching_loops(network.instructions)
+    def __init__(self, image: Image, program: TensorProgram) -> None:
+        self.image, self.program = image, program
+        self.match = matching_loops(program.instructions)
         self.load()
 
     def load(self) -> None:
         """Take the registers from the pixels."""
-        self.state = read_state(self.image, self.network.state_start)
+        self.state = read_state(self.image, self.program.state_start)
         self.saturations = self.clamps = 0
 
     def store(self) -> None:
@@ -155,18 +155,18 @@ class Runner:
         s[State.SATURATIONS] = (s[State.SATURATIONS] + self.saturations) & 0x7FFFFFFF
         s[State.CLAMPS] = (s[State.CLAMPS] + self.clamps) & 0x7FFFFFFF
         self.saturations = self.clamps = 0
-        write_words(self.image, self.network.state_start, (s & 0xFFFFFFFF).astype(np.uint32))
+        write_words(self.image, self.program.state_start, (s & 0xFFFFFFFF).astype(np.uint32))
 
     def tensor(self, index: int) -> Tensor:
         """The tensor of a descriptor."""
-        return Tensor(self, self.network.descriptors[index])
+        return Tensor(self, self.program.descriptors[index])
 
     @property
     def next(self) -> Instruction | None:
         """The instruction that comes next, or None when halted."""
         if self.state[State.STATUS] == HALTED:
             return None
-        return self.network.instructions[int(self.state[State.PC])]
+        return self.program.instructions[int(self.state[State.PC])]
 
     def run(self, max_steps: int | None) -> int:
         """Execute until Halt, Yield or ``max_steps`` and store; returns the steps made."""
@@ -182,7 +182,7 @@ class Runner:
     def step(self) -> None:
         """Execute one instruction; registers stay here."""
         s = self.state
-        instruction = self.network.instructions[int(s[State.PC])]
+        instruction = self.program.instructions[int(s[State.PC])]
         s[State.STEPS] = (s[State.STEPS] + 1) & 0x7FFFFFFF
         s[State.PC] += 1
         control = getattr(self, "_" + instruction.op.name.lower(), None)
@@ -192,7 +192,7 @@ class Runner:
             self._compute(instruction)
 
     def _operand(self, operand: int) -> Tensor:
-        return self.tensor(self.network.index(operand, int(self.state[State.BASE])))
+        return self.tensor(self.program.index(operand, int(self.state[State.BASE])))
 
     def _compute(self, instruction: Instruction) -> None:
         operands: list[Tensor] = []
@@ -225,7 +225,7 @@ class Runner:
         self._clear_scratch()
 
     def _clear_scratch(self) -> None:
-        for d in self.network.descriptors:
+        for d in self.program.descriptors:
             if d.role == Role.SCRATCH and d.dtype != DType.PARAMS:
                 used = Tensor(self, d).used
                 store_words(self.image, d, 0, np.zeros((used, d.row_words), np.uint32))

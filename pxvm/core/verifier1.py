@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core.dialect1 import TENSORS, Network, parse, read_state
+from pxvm.core.dialect1 import TENSORS, TensorProgram, parse, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.isa import Mode
 from pxvm.core.program import Image, Instruction
@@ -26,32 +26,32 @@ BAND = 1 << 22
 KINDS = {"ACT": (DType.ACT1, DType.ACT2), "I32|ACT": (DType.I32, DType.ACT1, DType.ACT2)}
 
 
-def verify(image: Image) -> Network:
+def verify(image: Image) -> TensorProgram:
     """Admit a dialect 1 program or raise ProgramError; see ``verifier.verify``."""
-    network = parse(image)
-    _Links(network).check()
-    _check_overlaps(network)
-    walk = _Walk(image, network)
+    program = parse(image)
+    _Links(program).check()
+    _check_overlaps(program)
+    walk = _Walk(image, program)
     budget = walk.main()
-    _check_state(image, network, walk)
-    return replace(network, budget=budget)
+    _check_state(image, program, walk)
+    return replace(program, budget=budget)
 
 
 class _Links:
     """Scale, bias and length of every descriptor."""
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, program: TensorProgram) -> None:
+        self.program = program
 
     def check(self) -> None:
-        for d in self.network.descriptors:
+        for d in self.program.descriptors:
             try:
                 self._check(d)
             except ProgramError as error:
                 raise ProgramError(f"descriptor {d.index} ({d.name}): {error}") from None
 
     def _check(self, d: Descriptor) -> None:
-        table = self.network.descriptors
+        table = self.program.descriptors
         if d.length is not None:
             link = table[d.length]
             one = link.dtype == DType.I32 and flat(link) == 1 and link.length is None
@@ -71,17 +71,17 @@ class _Links:
             need(d.role == Role.CONSTANT, f"a constant role for {d.dtype.name}", d)
 
 
-def _rectangles(network: Network) -> tuple[Any, list[str]]:
+def _rectangles(program: TensorProgram) -> tuple[Any, list[str]]:
     """(y0, y1, x0, x1, writable) of every tensor and reserved area, and their names."""
-    width, boxes, names = network.width, [], []
-    for d in network.descriptors:
+    width, boxes, names = program.width, [], []
+    for d in program.descriptors:
         if d.dtype == DType.PARAMS:
             continue
         x, y = d.start % width, d.start // width
         used = min(d.per, d.rows) * d.row_words if d.per else width
         boxes.append((y, y + d.image_rows(width), x, x + used, d.role != Role.CONSTANT, d.index))
         names.append(d.name or f"descriptor {d.index}")
-    for name, start, count in network.reserved:
+    for name, start, count in program.reserved:
         # A partial first row, whole rows and a partial last row.
         stop = start + count
         first, last = -(-start // width), stop // width
@@ -97,11 +97,11 @@ def _rectangles(network: Network) -> tuple[Any, list[str]]:
     return np.array(boxes, np.int64).reshape(-1, 6), names
 
 
-def _check_overlaps(network: Network) -> None:
-    boxes, names = _rectangles(network)
+def _check_overlaps(program: TensorProgram) -> None:
+    boxes, names = _rectangles(program)
     y0, y1, x0, x1, writable, index = boxes.T
     alone = (writable != 0) | (index < 0)
-    if len(boxes) > PAIRWISE and not _crowded(boxes, alone, network.width):
+    if len(boxes) > PAIRWISE and not _crowded(boxes, alone, program.width):
         return
     for i in np.flatnonzero(alone):
         hit = (y0 < y1[i]) & (y1 > y0[i]) & (x0 < x1[i]) & (x1 > x0[i])
@@ -142,9 +142,9 @@ def _crowded(boxes: Any, alone: Any, width: int) -> bool:
 class _Walk:
     """Visits every instruction with every base that can reach it."""
 
-    def __init__(self, image: Image, network: Network) -> None:
-        self.image, self.network = image, network
-        self.code = network.instructions
+    def __init__(self, image: Image, program: TensorProgram) -> None:
+        self.image, self.program = image, program
+        self.code = program.instructions
         self.visited: set[tuple[int, int]] = set()
         self.checked: set[tuple[int, int]] = set()
         self.costs: dict[tuple[int, int], tuple[int, int, int]] = {}
@@ -186,7 +186,7 @@ class _Walk:
 
     def main(self) -> int:
         """Visit the main block; the largest number of steps."""
-        start = read_start(self.image, self.network)
+        start = read_start(self.image, self.program)
         return self.block(0, self.ends[0], start, 0, 0)[0]
 
     def block(
@@ -196,7 +196,7 @@ class _Walk:
 
         Returns their largest number of steps, and how many loops and calls deep they go.
         """
-        if not 0 <= base <= len(self.network.descriptors):
+        if not 0 <= base <= len(self.program.descriptors):
             raise self.fail(self.code[first], f"the base becomes {base}, beyond all descriptors")
         key = (first, base)
         if key not in self.costs:
@@ -253,7 +253,7 @@ class _Walk:
                 raise self.fail(instruction, str(error)) from None
 
     def _descriptor(self, index: int) -> Descriptor:
-        table = self.network.descriptors
+        table = self.program.descriptors
         if not 0 <= index < len(table):
             raise ProgramError(f"expected descriptor 0..{len(table) - 1}; found {index}")
         return table[index]
@@ -275,7 +275,7 @@ class _Walk:
                 continue
             if mode not in (*TENSORS, Mode.PARAMETERS):
                 continue
-            d = self._descriptor(self.network.index(operand, base))
+            d = self._descriptor(self.program.index(operand, base))
             if mode is Mode.PARAMETERS:
                 named = self._parameters(instruction, d, touched, written)
                 continue
@@ -333,7 +333,7 @@ class _Walk:
     ) -> tuple[int, int, int]:
         if loops > DEPTH:
             raise self.fail(loop, f"loops nest at most {DEPTH} deep")
-        count = self._descriptor(self.network.index(loop.operands[0], base))
+        count = self._descriptor(self.program.index(loop.operands[0], base))
         need(flat(count) == 1 and count.length is None, "a scalar count", count)
         stride, times = loop.operands[2], MAX_COUNT
         if count.role == Role.CONSTANT:
@@ -370,21 +370,21 @@ def constant_count(image: Image, count: Descriptor) -> int:
     return int(np.clip(read_words(image, count.start, 1).view("<i4")[0], 0, MAX_COUNT))
 
 
-def read_start(image: Image, network: Network) -> int:
+def read_start(image: Image, program: TensorProgram) -> int:
     """The base register at the start: the one kept by the outermost loop or call.
 
     A loop that stands behind the main block's Halt was entered after a call.
     """
-    state = read_state(image, network.state_start)
-    end = next(i.index for i in network.instructions if i.op.name == "Halt")
+    state = read_state(image, program.state_start)
+    end = next(i.index for i in program.instructions if i.op.name == "Halt")
     if state[State.LOOPS] and state[State.LOOP_STACK] <= end:
         return int(state[State.LOOP_STACK + 3])
     return int(state[State.CALL_STACK + 1] if state[State.CALLS] else state[State.BASE])
 
 
-def _check_state(image: Image, network: Network, walk: _Walk) -> None:
+def _check_state(image: Image, program: TensorProgram, walk: _Walk) -> None:
     """The registers must be a place that the program can reach."""
-    s = [int(v) for v in read_state(image, network.state_start)]
+    s = [int(v) for v in read_state(image, program.state_start)]
     bad = ProgramError(
         "the state's registers are not a place that this program reaches; reset the state to zero"
     )
@@ -431,7 +431,7 @@ def _check_loop(
         raise bad
     if (loop, before) not in walk.visited:
         raise bad
-    count = walk.network.descriptors[walk.network.index(walk.code[loop].operands[0], before)]
+    count = walk.program.descriptors[walk.program.index(walk.code[loop].operands[0], before)]
     times = MAX_COUNT
     if count.role == Role.CONSTANT:
         times = constant_count(walk.image, count)

@@ -17,7 +17,7 @@ import numpy as np
 
 from pxvm.core import executors
 from pxvm.core.container import save_image
-from pxvm.core.dialect1 import Network
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import ProgramError
 from pxvm.core.program import Image
 from pxvm.core.tensor import (
@@ -51,10 +51,10 @@ class Difference:
         return f"{self.devices[0]} and {self.devices[1]} differ: {self.message}"
 
 
-def admitted(image: Image) -> Network:
+def admitted(image: Image) -> TensorProgram:
     """The verified program of a dialect 1 image."""
     program = verify(image)
-    assert isinstance(program, Network)
+    assert isinstance(program, TensorProgram)
     return program
 
 
@@ -310,5 +310,5 @@ def listing(image: Image) -> str:
     return "\n".join(lines)
 
 
-def _base(image: Image, network: Network) -> int:
+def _base(image: Image, network: TensorProgram) -> int:
     return int(read_words(image, network.state_start + State.BASE, 1)[0])
