@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pxvm.core import isa, matrix
 from pxvm.core.errors import ProgramError
 from pxvm.core.isa import Mode
-from pxvm.core.program import Image, Instruction, Program, Region
+from pxvm.core.parts import Image, Instruction, Program, Region
 
 TABLE = isa.table(0)
 NEW_LINE = 10

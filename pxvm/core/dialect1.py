@@ -19,7 +19,7 @@ from pxvm.core import isa
 from pxvm.core.errors import ProgramError
 from pxvm.core.integer import Ints
 from pxvm.core.isa import Mode
-from pxvm.core.program import Image, Instruction, Program, Region
+from pxvm.core.parts import Image, Instruction, Program, Region
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
     HEADER_WORDS,

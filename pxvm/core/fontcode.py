@@ -35,7 +35,13 @@ from pxvm.core import fontcode1, isa, matrix
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import AssemblyError, PxvmError
 from pxvm.core.program import Image, Region, load_program
-from pxvm.core.tensor import DESCRIPTOR_WORDS, HEADER_WORDS, encode_descriptor, write_words
+from pxvm.core.tensor import (
+    DESCRIPTOR_WORDS,
+    HEADER_WORDS,
+    encode_descriptor,
+    header_words,
+    write_words,
+)
 
 MAX_PIXELS = 1 << 28
 _GLYPHS = {d: {op.glyph for op in isa.OPCODES if op.dialect == d} for d in (0, 1)}
@@ -101,7 +107,7 @@ class _Assembler:
         ends = (code + len(self.code), table + len(self.tensors) * DESCRIPTOR_WORDS, HEADER_WORDS)
         if max(ends) > image.shape[0] * image.shape[1]:
             raise AssemblyError(f"{max(ends)} words do not fit into the image; make .image larger")
-        words = fontcode1.header_words(code, state, table, len(self.code), len(self.tensors))
+        words = header_words(code, state, table, len(self.code), len(self.tensors))
         write_words(image, 0, words)
         for index, (number, line) in enumerate(self.tensors):
             self.line = number

@@ -15,20 +15,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import ProgramError
 from pxvm.core.program import Image
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
-    MAGIC,
-    VERSION,
     Descriptor,
     DType,
     Role,
-    Words,
     encode_descriptor,
+    header_words,
     read_words,
     shape_text,
     write_words,
@@ -36,12 +32,6 @@ from pxvm.core.tensor import (
 
 _PLACE = re.compile(r"^(\S*)@(\d+)$")
 _PLAIN = re.compile(r"^[^\s;@=.][^\s;@=]*$")
-
-
-def header_words(code: int, state: int, table: int, instructions: int, tensors: int) -> Words:
-    """The seven words of a dialect 1 header."""
-    magic = int.from_bytes(MAGIC, "little")
-    return np.array([magic, VERSION, code, instructions, table, tensors, state], np.uint32)
 
 
 def network_lines(image: Image, program: TensorProgram, drawn: Image) -> Iterator[str]:

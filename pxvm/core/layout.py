@@ -28,15 +28,14 @@ from pxvm.core.program import Image
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
     HEADER_WORDS,
-    MAGIC,
     STATE_WORDS,
-    VERSION,
     Descriptor,
     DType,
     Role,
     State,
     encode,
     encode_descriptor,
+    header_words,
     row_words,
     store_words,
     write_words,
@@ -222,9 +221,8 @@ class NetworkBuilder:
                 if t.last == last:
                     descriptors[i] = self._descriptor(t, i, index, place)
         image = np.zeros((place.height, self.width, 4), np.uint8)
-        header = [int.from_bytes(MAGIC, "little"), VERSION, code_start, len(code), table_start,
-                  len(ordered), state_start]  # fmt: skip
-        write_words(image, 0, np.array(header, np.uint32))
+        header = header_words(code_start, state_start, table_start, len(code), len(ordered))
+        write_words(image, 0, header)
         write_words(image, code_start, code.view("<u4").reshape(-1))
         state = np.zeros(STATE_WORDS, np.uint32)
         state[State.BASE] = shared

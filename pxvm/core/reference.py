@@ -7,7 +7,7 @@ then writes, so that an instruction either happens or leaves the image as it was
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from pxvm.core import matrix
 from pxvm.core.dialect0 import text_lines
 from pxvm.core.errors import ExecutionError, ProgramError
-from pxvm.core.executors import Session
 from pxvm.core.matrix import Matrix, check_fits, check_row, quantise, read_matrix, write_matrix
 from pxvm.core.program import Image, Instruction, Program
+
+if TYPE_CHECKING:
+    from pxvm.core.reference1 import Runner
 
 Execute = Callable[[Image, int, int, int], None]
 
@@ -55,7 +57,7 @@ def run(image: Image, program: Program, max_steps: int | None, threads: int | No
     return session(image, program).run(max_steps)
 
 
-def session(image: Image, program: Program, threads: int | None = None) -> Session:
+def session(image: Image, program: Program, threads: int | None = None) -> Row | Runner:
     """Bind a verified program to its image. One thread is used."""
     if program.dialect == 0:
         return Row(image, program)

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pxvm.core import dialect0, integer, matrix, ops, reference, reference1, rules, tensor
+from pxvm.core import dialect0, integer, matrix, operand, ops, reference, reference1, rules, tensor
 from pxvm.core.isa import OPCODES, Mode, Opcode
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "ISA.md"
@@ -92,8 +92,8 @@ program that breaks it never runs. `ACT` means `ACT1` or `ACT2`.
 STEPS = """\
 ## How a program runs
 
-Quoted from the same file. The words of the state and their names are in
-[FORMAT.md](FORMAT.md#registers-and-state).
+Quoted from [`pxvm/core/reference1.py`](../pxvm/core/reference1.py). The words of the state and
+their names are in [FORMAT.md](FORMAT.md#registers-and-state).
 """
 
 RUNNER = ("run", "step", "_compute", "_parameter", "_clear_scratch", "load", "store")
@@ -117,7 +117,7 @@ Quoted from [`pxvm/core/ops.py`](../pxvm/core/ops.py).
 TENSORS = """\
 ## What an operand does
 
-Quoted from [`pxvm/core/reference1.py`](../pxvm/core/reference1.py): which rows are in use,
+Quoted from [`pxvm/core/operand.py`](../pxvm/core/operand.py): which rows are in use,
 saturation, clamped indexes, and the random numbers that Sample draws.
 """
 
@@ -254,9 +254,9 @@ def dialect_1() -> Iterator[str]:
     yield f"A result may be one of the other operands in {', '.join(sorted(rules.IN_PLACE))}.\n"
     yield quoted(*functions_of(rules, [*rules.RULES.values(), rules.rule, rules.need]))
     yield TENSORS
-    yield quoted(reference1.Tensor)
+    yield quoted(operand.Tensor)
     yield STEPS
-    yield constants(reference1, "MAX_COUNT", "READY", "YIELDED", "HALTED")
+    yield constants(tensor, "MAX_COUNT", "READY", "YIELDED", "HALTED")
     yield quoted(*(getattr(reference1.Runner, name) for name in RUNNER))
     yield INTEGERS
     yield constants(integer, "WIDE", "LARGEST_SHIFT")
