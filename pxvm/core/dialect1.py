@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pxvm.core import isa
 from pxvm.core.errors import ProgramError
 from pxvm.core.integer import Ints
-from pxvm.core.isa import Mode
+from pxvm.core.isa import Mode, Names
 from pxvm.core.parts import Image, Instruction, Program, Region
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
@@ -37,7 +37,6 @@ from pxvm.core.tensor import (
 
 TABLE = isa.table(1)
 RELATIVE = 128
-TENSORS = (Mode.TENSOR_IN, Mode.TENSOR_OUT, Mode.TENSOR_UPDATE)
 MAX_CODE = 1 << 16
 MAX_DESCRIPTORS = 1 << 16
 
@@ -66,14 +65,13 @@ class TensorProgram(Program):
         """(mode, region) of each tensor operand, parameters' tensors included."""
         found = []
         for mode, operand in zip(instruction.op.operands, instruction.operands, strict=True):
-            if mode in TENSORS:
+            if mode.names is Names.TENSOR:
                 found.append((mode, self.tensor_region(self.index(operand, base))))
-            elif mode is Mode.PARAMETERS:
+            elif mode.names is Names.BLOCK:
                 words = self.descriptors[self.index(operand, base)].parameters
-                for (_, kind), word in zip(instruction.op.parameters, words, strict=False):
-                    if kind not in ("number", "scale"):
-                        update = Mode.TENSOR_UPDATE if "updated" in kind else Mode.TENSOR_IN
-                        found.append((update, self.tensor_region(word)))
+                for parameter, word in zip(instruction.op.parameters, words, strict=False):
+                    if parameter.mode.names is Names.TENSOR:
+                        found.append((parameter.mode, self.tensor_region(word)))
         return found
 
     def tensor_region(self, index: int) -> Region:

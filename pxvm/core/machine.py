@@ -11,7 +11,7 @@ import numpy as np
 
 from pxvm.core import reference
 from pxvm.core.dialect1 import TensorProgram
-from pxvm.core.isa import Mode
+from pxvm.core.isa import Flow, Mode, Names
 from pxvm.core.program import Image, Instruction, Program, Region
 from pxvm.core.reference1 import Runner
 from pxvm.core.tensor import READY, YIELDED, State
@@ -47,7 +47,7 @@ class Machine:
         if self._runner:
             return self._runner.next
         instructions = self.program.instructions
-        if self.steps >= len(instructions) or instructions[self.steps].op.name == "Halt":
+        if self.steps >= len(instructions) or instructions[self.steps].op.flow is Flow.HALT:
             return None
         return instructions[self.steps]
 
@@ -83,7 +83,7 @@ class Machine:
         return [
             (mode, by_name[f"@{row}"])
             for mode, row in zip(instruction.op.operands, instruction.operands, strict=True)
-            if mode is not Mode.NONE and f"@{row}" in by_name
+            if mode.names is Names.ROW and f"@{row}" in by_name
         ]
 
     def run(self, max_steps: int = 1024) -> int:

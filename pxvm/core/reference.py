@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pxvm.core import matrix
 from pxvm.core.dialect0 import text_lines
 from pxvm.core.errors import ExecutionError, ProgramError
+from pxvm.core.isa import Flow
 from pxvm.core.matrix import Matrix, check_fits, check_row, quantise, read_matrix, write_matrix
 from pxvm.core.program import Image, Instruction, Program
 
@@ -77,7 +78,7 @@ class Row:
         """Execute until Halt or ``max_steps`` (None: 1,024); returns the steps made."""
         first, limit = self.steps, 1024 if max_steps is None else max_steps
         for instruction in self.program.instructions[first : first + limit]:
-            if instruction.op.name == "Halt":
+            if instruction.op.flow is Flow.HALT:
                 break
             execute(self.image, instruction)
             self.steps += 1

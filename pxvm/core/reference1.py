@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pxvm.core.dialect1 import TensorProgram, read_state
-from pxvm.core.isa import Mode
+from pxvm.core.isa import Flow, Mode, Names, Parameter
 from pxvm.core.operand import Tensor, Tensors
 from pxvm.core.ops import FUNCTIONS
 from pxvm.core.parts import Image, Instruction
@@ -70,11 +70,11 @@ class Runner(Tensors):
         instruction = self.program.instructions[int(s[State.PC])]
         s[State.STEPS] = (s[State.STEPS] + 1) & 0x7FFFFFFF
         s[State.PC] += 1
-        control = getattr(self, "_" + instruction.op.name.lower(), None)
-        if control:
-            control(instruction, *instruction.operands)
-        else:
+        if instruction.op.flow is Flow.NEXT:
             self._compute(instruction)
+        else:
+            control = getattr(self, "_" + instruction.op.name.lower())
+            control(instruction, *instruction.operands)
 
     def _operand(self, operand: int) -> Tensor:
         return self.tensor(self.program.index(operand, int(self.state[State.BASE])))
@@ -83,22 +83,22 @@ class Runner(Tensors):
         operands: list[Tensor] = []
         named: dict[str, Any] = {}
         for mode, operand in zip(instruction.op.operands, instruction.operands, strict=True):
-            if mode is Mode.PARAMETERS:
+            if mode.names is Names.BLOCK:
                 words = self._operand(operand).d.parameters
-                for (name, kind), word in zip(instruction.op.parameters, words, strict=False):
-                    named[name] = self._parameter(kind, word)
-            elif mode is not Mode.NONE:
+                for parameter, word in zip(instruction.op.parameters, words, strict=False):
+                    named[parameter.name] = self._parameter(parameter, word)
+            elif mode.names is Names.TENSOR:
                 operands.append(self._operand(operand))
         if all(tensor.used for tensor in operands):
             FUNCTIONS[instruction.op.name](*operands, **named)
 
-    def _parameter(self, kind: str, word: int) -> Any:
-        if kind == "number":
-            return word
-        if kind == "scale":
+    def _parameter(self, parameter: Parameter, word: int) -> Any:
+        if parameter.mode.names is Names.TENSOR:
+            return self.tensor(word)
+        if parameter.mode is Mode.SCALE:
             mantissa, exponent = decode_scales(np.array([word], np.uint32))
             return mantissa[0], exponent[0]
-        return self.tensor(word)
+        return word
 
     def _halt(self, instruction: Instruction, g: int, b: int, a: int) -> None:
         self.state[State.PC] -= 1
@@ -161,8 +161,8 @@ def matching_loops(instructions: tuple[Instruction, ...]) -> dict[int, int]:
     """Loop instruction index -> index of its EndLoop, for a verified program."""
     match, stack = {}, []
     for instruction in instructions:
-        if instruction.op.name == "Loop":
+        if instruction.op.flow is Flow.LOOP:
             stack.append(instruction.index)
-        elif instruction.op.name == "EndLoop":
+        elif instruction.op.flow is Flow.END_LOOP:
             match[stack.pop()] = instruction.index
     return match

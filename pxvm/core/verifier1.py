@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core.dialect1 import TENSORS, TensorProgram, parse, read_state
+from pxvm.core.dialect1 import RELATIVE, TensorProgram, parse, read_state
 from pxvm.core.errors import ProgramError
-from pxvm.core.isa import Mode
+from pxvm.core.isa import Flow, Mode, Names
 from pxvm.core.program import Image, Instruction
-from pxvm.core.rules import IN_PLACE, RULES, flat, need
+from pxvm.core.rules import RULES, flat, need
 from pxvm.core.tensor import (
     DEPTH,
     HALTED,
@@ -31,7 +31,6 @@ from pxvm.core.tensor import (
 MAX_WORK = 1 << 18  # instructions visited with their bases, and rounds of loops that move it
 PAIRWISE = 1 << 12  # boxes up to which each is compared with each
 BAND = 1 << 22
-KINDS = {"ACT": (DType.ACT1, DType.ACT2), "I32|ACT": (DType.I32, DType.ACT1, DType.ACT2)}
 
 
 def verify(image: Image) -> TensorProgram:
@@ -171,20 +170,20 @@ class _Walk:
         first = 0
         for i in self.code:
             self.inner.append(stack[-1] if stack else -1)
-            if i.op.name == "Loop":
+            if i.op.flow is Flow.LOOP:
                 stack.append(i.index)
-            elif i.op.name == "EndLoop":
+            elif i.op.flow is Flow.END_LOOP:
                 if not stack or stack[-1] < first:
                     raise self.fail(i, "expected a Loop before it in the same block; found none")
                 match[stack.pop()] = i.index
-            elif i.op.name == ("Return" if first else "Halt"):
+            elif i.op.flow is (Flow.RETURN if first else Flow.HALT):
                 if stack:
                     raise self.fail(
                         self.code[stack[-1]], "expected its EndLoop; found the block's end"
                     )
                 ends[first] = i.index
                 first = i.index + 1
-            elif i.op.name in ("Halt", "Return"):
+            elif i.op.flow in (Flow.HALT, Flow.RETURN):
                 raise self.fail(
                     i, "the main block ends with its one Halt, a subroutine with its one Return"
                 )
@@ -223,18 +222,18 @@ class _Walk:
             instruction = self.code[index]
             self._visit(instruction, base)
             steps += 1
-            name = instruction.op.name
-            if name == "Loop":
+            flow = instruction.op.flow
+            if flow is Flow.LOOP:
                 end = self.match[index]
                 more, deep, far = self._loop(instruction, end, base, loops + 1, calls)
                 steps, loops_inside = steps + more, max(loops_inside, deep + 1)
                 calls_inside = max(calls_inside, far)
                 index = end
-            elif name == "Call":
+            elif flow is Flow.CALL:
                 more, deep, far = self._call(instruction, base, loops, calls + 1)
                 steps, loops_inside = steps + more, max(loops_inside, deep)
                 calls_inside = max(calls_inside, far + 1)
-            elif name == "SkipIfZero":
+            elif flow is Flow.SKIP:
                 self._skip(instruction, last)
             index += 1
         return steps, loops_inside, calls_inside
@@ -248,9 +247,9 @@ class _Walk:
         self._count(instruction)
         self.visited.add((instruction.index, base))
         relative = any(
-            operand >= 128
+            operand >= RELATIVE
             for mode, operand in zip(instruction.op.operands, instruction.operands, strict=True)
-            if mode in (*TENSORS, Mode.PARAMETERS)
+            if mode.names in (Names.TENSOR, Names.BLOCK)
         )
         key = (instruction.index, base if relative else -1)
         if key not in self.checked:
@@ -281,10 +280,10 @@ class _Walk:
                         f"operand {position + 1} is unused and must be 0; found {operand}"
                     )
                 continue
-            if mode not in (*TENSORS, Mode.PARAMETERS):
+            if mode.names not in (Names.TENSOR, Names.BLOCK):
                 continue
             d = self._descriptor(self.program.index(operand, base))
-            if mode is Mode.PARAMETERS:
+            if mode.names is Names.BLOCK:
                 named = self._parameters(instruction, d, touched, written)
                 continue
             self._type(d, op.types[position])
@@ -294,13 +293,13 @@ class _Walk:
                 written.append(d)
         for d in written:
             need(d.role != Role.CONSTANT, "a result that is not constant", d)
-            need(touched.count(d) == 1 or (op.name in IN_PLACE and written.count(d) == 1),
+            need(touched.count(d) == 1 or (op.in_place and written.count(d) == 1),
                  "a result that is none of the other operands", d)  # fmt: skip
             for other in touched:
                 need(other.length != d.index, "a result that is not another operand's length", d)
         if op.name in RULES:
             RULES[op.name](*tensors, **named)
-        if op.name in ("Linear", "Conv2D", "RMSNorm", "LayerNorm"):
+        if op.adds_bias:
             self._bias(tensors[0], named.get("weight", tensors[-1]))
 
     def _bias(self, out: Descriptor, weight: Descriptor) -> None:
@@ -308,10 +307,11 @@ class _Walk:
             bias = self._descriptor(weight.bias)
             need(bias.frac == out.frac, "a bias with the result's fraction bits", bias, out)
 
-    def _type(self, d: Descriptor, kinds: str) -> None:
-        expected = KINDS.get(kinds) or (DType[kinds.split()[0]],)
-        if d.dtype not in expected:
-            raise ProgramError(f"expected {kinds}; found {d.dtype.name} ({d.name or d.index})")
+    def _type(self, d: Descriptor, types: tuple[str, ...]) -> None:
+        if d.dtype.name not in types:
+            raise ProgramError(
+                f"expected {' or '.join(types)}; found {d.dtype.name} ({d.name or d.index})"
+            )
 
     def _parameters(
         self,
@@ -325,14 +325,14 @@ class _Walk:
                 f"expected a parameter block; found {d.dtype.name} ({d.name or d.index})"
             )
         named: dict[str, Any] = {}
-        for (name, kind), word in zip(instruction.op.parameters, d.parameters, strict=False):
-            named[name] = word
-            if kind in ("number", "scale"):
+        for parameter, word in zip(instruction.op.parameters, d.parameters, strict=False):
+            named[parameter.name] = word
+            if parameter.mode.names is not Names.TENSOR:
                 continue
-            named[name] = link = self._descriptor(word)
-            self._type(link, kind)
+            named[parameter.name] = link = self._descriptor(word)
+            self._type(link, parameter.types)
             touched.append(link)
-            if "updated" in kind:
+            if parameter.mode.writes:
                 written.append(link)
         return named
 
@@ -384,7 +384,7 @@ def read_start(image: Image, program: TensorProgram) -> int:
     A loop that stands behind the main block's Halt was entered after a call.
     """
     state = read_state(image, program.state_start)
-    end = next(i.index for i in program.instructions if i.op.name == "Halt")
+    end = next(i.index for i in program.instructions if i.op.flow is Flow.HALT)
     if state[State.LOOPS] and state[State.LOOP_STACK] <= end:
         return int(state[State.LOOP_STACK + 3])
     return int(state[State.CALL_STACK + 1] if state[State.CALLS] else state[State.BASE])
@@ -417,7 +417,7 @@ def _check_state(image: Image, program: TensorProgram, walk: _Walk) -> None:
             break
         place, before = frames.pop()
         call = walk.code[place - 1] if 0 < place < len(walk.code) else None
-        if call is None or call.op.name != "Call" or (place, before) not in walk.visited:
+        if call is None or call.op.flow is not Flow.CALL or (place, before) not in walk.visited:
             raise bad
         if call.operands[0] | call.operands[1] << 8 != block or base != before + call.operands[2]:
             raise bad

@@ -20,7 +20,7 @@ import numpy as np
 
 from pxvm.core import executors, reference
 from pxvm.core.dialect1 import TensorProgram, read_state
-from pxvm.core.isa import OPCODES
+from pxvm.core.isa import OPCODES, Flow
 from pxvm.core.program import Image, Program
 from pxvm.core.reference1 import matching_loops
 from pxvm.core.tensor import (
@@ -36,7 +36,6 @@ from pxvm.cpu import native
 from pxvm.cpu.context import TILE, Context
 
 MAX_THREADS = 64
-CONTROL = ("Halt", "Yield", "Loop", "EndLoop", "Call", "Return", "SkipIfZero")
 
 
 def available() -> str:
@@ -80,7 +79,7 @@ def _kernels(network: TensorProgram) -> Any:
 
     What was not compiled before is compiled now, and said so.
     """
-    needed = {i.op.name: i.op.code for i in network.instructions if i.op.name not in CONTROL}
+    needed = {i.op.name: i.op.code for i in network.instructions if i.op.flow is Flow.NEXT}
     folder = cache_folder()
     if missing := sorted(name for name in needed if not (folder / f"{name}.o").exists()):
         names = ", ".join(missing)
@@ -240,7 +239,7 @@ def _ahead(network: TensorProgram) -> Any:
     for i in reversed(network.instructions):
         if i.op.name == "Linear":
             found = i.index
-        elif i.op.name in CONTROL:
+        elif i.op.flow is not Flow.NEXT:
             found = -1
         ahead[i.index] = found
     return ahead

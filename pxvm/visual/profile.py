@@ -21,6 +21,7 @@ from pxvm.core.cost import cost
 from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.executors import Session
+from pxvm.core.isa import Flow
 from pxvm.core.program import Image, Instruction, Program
 from pxvm.core.tensor import HALTED, YIELDED, DType, Role, State, write_words
 from pxvm.core.verifier import verify
@@ -162,7 +163,7 @@ def _steps(image: Image, program: Program, runs: int) -> Iterator[tuple[Instruct
     """(instruction that comes next, base register); the caller executes it before the next."""
     if not isinstance(program, TensorProgram):
         for instruction in program.instructions:
-            if instruction.op.name == "Halt":
+            if instruction.op.flow is Flow.HALT:
                 return
             yield instruction, 0
         return
