@@ -9,8 +9,8 @@ An instruction is one RGBA pixel:
 
 One row of ``OPCODES`` says everything about an opcode. The assembler, the disassembler, the
 verifier, the executors, the reference page, the viewer's legend and the test strategies read it
-from here; adding an opcode is one row here and one function in each executor (in dialect 1 also
-its shape rule and a case of the differential generator).
+from here, and ask its fields only; adding an opcode is one row here and one function in each
+executor (in dialect 1 also its shape rule and a case of the differential generator).
 """
 
 from __future__ import annotations
