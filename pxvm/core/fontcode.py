@@ -32,10 +32,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from pxvm.core import fontcode1, isa, matrix
-from pxvm.core.dialect1 import Network
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import AssemblyError, PxvmError
 from pxvm.core.program import Image, Region, load_program
-from pxvm.core.tensor import DESCRIPTOR_WORDS, HEADER_WORDS, encode_descriptor, write_words
+from pxvm.core.tensor import (
+    DESCRIPTOR_WORDS,
+    HEADER_WORDS,
+    encode_descriptor,
+    header_words,
+    write_words,
+)
 
 MAX_PIXELS = 1 << 28
 _GLYPHS = {d: {op.glyph for op in isa.OPCODES if op.dialect == d} for d in (0, 1)}
@@ -101,7 +107,7 @@ class _Assembler:
         ends = (code + len(self.code), table + len(self.tensors) * DESCRIPTOR_WORDS, HEADER_WORDS)
         if max(ends) > image.shape[0] * image.shape[1]:
             raise AssemblyError(f"{max(ends)} words do not fit into the image; make .image larger")
-        words = fontcode1.header_words(code, state, table, len(self.code), len(self.tensors))
+        words = header_words(code, state, table, len(self.code), len(self.tensors))
         write_words(image, 0, words)
         for index, (number, line) in enumerate(self.tensors):
             self.line = number
@@ -289,7 +295,7 @@ def disassemble(image: Image, *, data: bool = True) -> str:
     height, width = image.shape[:2]
     lines = [f".image {width}x{height}"]
     drawn = np.zeros_like(image)
-    if isinstance(program, Network):
+    if isinstance(program, TensorProgram):
         lines += fontcode1.network_lines(image, program, drawn)
     for region in program.regions:
         lines += _matrix_line(image, drawn, region)

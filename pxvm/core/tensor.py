@@ -33,11 +33,10 @@ from numpy.typing import NDArray
 
 from pxvm.core.errors import ProgramError
 from pxvm.core.integer import Ints, ints
+from pxvm.core.parts import MAGIC, Image
 
-Image = NDArray[np.uint8]
 Words = NDArray[np.uint32]
 
-MAGIC = b"PXV1"
 VERSION = 1
 HEADER_WORDS = 7
 DESCRIPTOR_WORDS = 16
@@ -83,6 +82,7 @@ class State(IntEnum):
 
 
 DEPTH = 8
+MAX_COUNT = 65535  # rounds of a loop
 READY, YIELDED, HALTED = 0, 1, 2
 
 
@@ -218,6 +218,12 @@ def check_place(d: Descriptor, width: int, height: int) -> None:
             f"descriptor {d.index} ({d.name}): {d.rows} rows of {d.row_words} pixels, {d.per} in an"
             f" image row, from ({x}, {y}) on leave the {width} x {height} image"
         )
+
+
+def header_words(code: int, state: int, table: int, instructions: int, tensors: int) -> Words:
+    """The seven words of a dialect 1 header."""
+    magic = int.from_bytes(MAGIC, "little")
+    return np.array([magic, VERSION, code, instructions, table, tensors, state], np.uint32)
 
 
 def words_of(image: Image) -> Words:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from pxvm.core import executors
 from pxvm.core.container import PathLike, inspect_file, open_image, save_image
-from pxvm.core.dialect1 import Network
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import PxvmError
 from pxvm.core.program import Image, Program, load_program
 from pxvm.core.verifier import verify
@@ -324,7 +324,7 @@ class Model:
 
 
 def _named(image: Image, program: Program) -> Fields:
-    if not isinstance(program, Network):
+    if not isinstance(program, TensorProgram):
         raise ModelError("expected a network; found a program of dialect 0: use pxvm run")
     return Fields(image, program)
 

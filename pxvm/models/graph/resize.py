@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from pxvm.core.container import PathLike, open_image
-from pxvm.core.dialect1 import Network, parse, read_state
+from pxvm.core.dialect1 import TensorProgram, parse, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.layout import Shelves
 from pxvm.core.program import Image
@@ -38,7 +38,7 @@ def resize(
     *,
     context: int | None = None,
     prompt: int | None = None,
-    network: Network | None = None,
+    network: TensorProgram | None = None,
 ) -> Image:
     """Open a program with other capacities; what its tensors hold is kept.
 
@@ -80,7 +80,7 @@ def resize(
     return result
 
 
-def _wanted(network: Network, context: int | None, prompt: int | None) -> list[Descriptor]:
+def _wanted(network: TensorProgram, context: int | None, prompt: int | None) -> list[Descriptor]:
     """The tensors that grow, with their new extents, in the order of their descriptors."""
     wanted = []
     for d in network.descriptors:
@@ -97,12 +97,14 @@ def _wanted(network: Network, context: int | None, prompt: int | None) -> list[D
     return wanted
 
 
-def _fixed(network: Network, wanted: list[Descriptor]) -> list[Descriptor]:
+def _fixed(network: TensorProgram, wanted: list[Descriptor]) -> list[Descriptor]:
     growing = {d.index for d in wanted}
     return [d for d in network.descriptors if d.index not in growing and d.row_words]
 
 
-def _check_fits(image: Image, network: Network, context: int | None, prompt: int | None) -> None:
+def _check_fits(
+    image: Image, network: TensorProgram, context: int | None, prompt: int | None
+) -> None:
     """Raise ProgramError when a smaller capacity would lose tokens in use."""
     for name, capacity in (("position", context), ("n", prompt)):
         for d in network.descriptors:
