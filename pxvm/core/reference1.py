@@ -9,6 +9,7 @@ import numpy as np
 from pxvm.core.dialect1 import Network, read_state
 from pxvm.core.integer import Ints, ints, next_random
 from pxvm.core.isa import Mode
+from pxvm.core.mapping import watched
 from pxvm.core.ops import FUNCTIONS
 from pxvm.core.program import Image, Instruction
 from pxvm.core.tensor import (
@@ -168,6 +169,7 @@ class Runner:
             return None
         return self.network.instructions[int(self.state[State.PC])]
 
+    @watched
     def run(self, max_steps: int | None) -> int:
         """Execute until Halt, Yield or ``max_steps`` and store; returns the steps made."""
         made = 0
