@@ -19,8 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from pxvm.cli import cli
 from pxvm.core import executors, mappable, png
 from pxvm.core.container import (
     check_file,
@@ -430,3 +432,44 @@ def test_the_text_of_a_large_picture_is_never_whole_in_memory():
         tracemalloc.stop()
     assert count > 2 * 510 * 1024 * 4
     assert peak < 1.2 * image.nbytes
+
+
+OPENING = [
+    "run",
+    "info",
+    "dis",
+    "verify",
+    "view",
+    "trace",
+    "debug",
+    "diff",
+    "profile",
+    "pack",
+    "unpack",
+    "chat",
+    "generate",
+    "embed",
+    "eval",
+]
+
+
+@pytest.mark.parametrize("command", OPENING)
+def test_every_command_that_opens_a_file_has_the_option(tmp_path, command, monkeypatch):
+    """It refuses a small file that unfolds to much, and opens it with the option."""
+    monkeypatch.setattr(png, "USUAL_PIXELS", 99)
+    file = tmp_path / "zeros.png"
+    save_image(np.zeros((100, 200, 4), np.uint8), file)
+    more = {
+        "debug": ["--commands", "step"], "diff": [str(file)], "chat": ["hello"],
+        "pack": [str(tmp_path / "target.pxi")], "unpack": [str(tmp_path / "target.pxi")],
+        "generate": ["hello"], "embed": ["hello"], "eval": ["--text", str(file)],
+    }  # fmt: skip
+
+    def outcome(*options: str) -> str:
+        arguments = [command, str(file), *more.get(command, []), *options]
+        found = CliRunner().invoke(cli, arguments)
+        return f"{found.output}{found.exception}"
+
+    refused = "pixels; found 200 x 100 = 20000; if you trust its origin, allow them by"
+    assert f"{refused} --max-pixels 20000" in outcome()
+    assert refused not in outcome("--max-pixels", "20000")
