@@ -85,10 +85,10 @@ def pillow(data: bytes) -> object:
         return (image.height, image.width, 4), np.asarray(image.convert("RGBA")).tobytes()
 
 
-def agreed(file: Path, data: bytes) -> object:
+def agreed(file: Path, data: bytes, without: tuple[str, ...] = ()) -> object:
     """What all ways say, which must be one; Pillow's picture where there is one."""
     file.write_bytes(data)
-    found = {name: answer(way, file) for name, way in WAYS.items()}
+    found = {name: answer(way, file) for name, way in WAYS.items() if name not in without}
     first = found["read"]
     assert all(each == first for each in found.values()), found
     if not isinstance(first, str):
@@ -146,7 +146,8 @@ def test_any_structural_byte(program, tmp_path):
     for position, change in itertools.product(structural(program), (0x01, 0x04, 0xFF)):
         changed = bytearray(program)
         changed[position] ^= change
-        found = agreed(file, with_right_checksums(bytes(changed)))
+        # Rewriting is left out: it syncs a thousand files to the disk.
+        found = agreed(file, with_right_checksums(bytes(changed)), ("pack", "unpack"))
         if not isinstance(found, str):
             pictures.add(found)
     assert len(pictures) > 4  # filters of single rows are valid, and other pictures
