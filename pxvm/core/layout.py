@@ -33,6 +33,7 @@ from pxvm.core.tensor import (
     DType,
     Role,
     State,
+    check_columns,
     encode,
     encode_descriptor,
     header_words,
@@ -103,6 +104,7 @@ class NetworkBuilder:
             last: stand on rows of their own behind all other tensors, in the order of the
                 descriptors, so that rows can be appended when the image is opened.
         """
+        check_columns(f"tensor {name!r}", dtype, extents[-1])
         links = {"scale": scale, "bias": bias, "length": length}
         self._declare(_Tensor(name, dtype, role, frac, extents, links, data, scales, layer, last))
         return name

@@ -12,6 +12,7 @@ import numpy as np
 from pxvm.core import reference
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.isa import Flow, Mode, Names
+from pxvm.core.mapping import check_unchanged
 from pxvm.core.program import Image, Instruction, Program, Region
 from pxvm.core.reference1 import Runner
 from pxvm.core.tensor import READY, YIELDED, State
@@ -57,10 +58,14 @@ class Machine:
         return self.next is None
 
     def step(self) -> Step | None:
-        """Execute the next instruction; None when halted. Raises ExecutionError."""
+        """Execute the next instruction; None when halted.
+
+        Raises ExecutionError; FormatError when the image is mapped and its file has changed.
+        """
         instruction = self.next
         if instruction is None:
             return None
+        check_unchanged(self.image)
         named = self.operands(instruction)
         if self._runner:
             if self._runner.state[State.STATUS] == YIELDED:

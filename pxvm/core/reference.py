@@ -16,6 +16,7 @@ from pxvm.core import matrix
 from pxvm.core.dialect0 import text_lines
 from pxvm.core.errors import ExecutionError, ProgramError
 from pxvm.core.isa import Flow
+from pxvm.core.mapping import watched
 from pxvm.core.matrix import Matrix, check_fits, check_row, quantise, read_matrix, write_matrix
 from pxvm.core.program import Image, Instruction, Program
 
@@ -74,6 +75,7 @@ class Row:
     def __init__(self, image: Image, program: Program) -> None:
         self.image, self.program, self.steps = image, program, 0
 
+    @watched
     def run(self, max_steps: int | None = None) -> int:
         """Execute until Halt or ``max_steps`` (None: 1,024); returns the steps made."""
         first, limit = self.steps, 1024 if max_steps is None else max_steps

@@ -8,6 +8,7 @@ import numpy as np
 
 from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.isa import Flow, Mode, Names, Parameter
+from pxvm.core.mapping import watched
 from pxvm.core.operand import Tensor, Tensors
 from pxvm.core.ops import FUNCTIONS
 from pxvm.core.parts import Image, Instruction
@@ -53,6 +54,7 @@ class Runner(Tensors):
             return None
         return self.program.instructions[int(self.state[State.PC])]
 
+    @watched
     def run(self, max_steps: int | None) -> int:
         """Execute until Halt, Yield or ``max_steps`` and store; returns the steps made."""
         made = 0

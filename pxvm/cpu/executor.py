@@ -21,6 +21,7 @@ import numpy as np
 from pxvm.core import executors, reference
 from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.isa import OPCODES, Flow
+from pxvm.core.mapping import watched
 from pxvm.core.program import Image, Program
 from pxvm.core.reference1 import matching_loops
 from pxvm.core.tensor import (
@@ -139,6 +140,7 @@ class Session:
         self.loop = native.function(_address("loop"), 3)
         self.context = _context(image, network, self.threads, vnni)
 
+    @watched
     def run(self, max_steps: int | None = None) -> int:
         """Run until Halt, Yield or ``max_steps``; the state is in the pixels afterwards."""
         state = read_state(self.image, self.network.state_start)

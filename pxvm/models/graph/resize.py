@@ -15,6 +15,7 @@ from pxvm.core.container import PathLike, open_image
 from pxvm.core.dialect1 import TensorProgram, parse, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.layout import Shelves
+from pxvm.core.mappable import map_again
 from pxvm.core.program import Image
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
@@ -39,6 +40,7 @@ def resize(
     context: int | None = None,
     prompt: int | None = None,
     network: TensorProgram | None = None,
+    fresh: bool = False,
 ) -> Image:
     """Open a program with other capacities; what its tensors hold is kept.
 
@@ -47,9 +49,12 @@ def resize(
         context: tokens that the caches hold.
         prompt: tokens in one execution. None keeps a capacity.
         network: what ``parse`` said about the source; parsed when missing.
+        fresh: the image is as ``open_image`` gave it: where it is mapped, its file is mapped
+            again and not copied.
 
     Raises ProgramError when tokens in use would be lost, or when the program cannot grow.
     """
+    fresh = fresh or not isinstance(source, np.ndarray)
     image = source if isinstance(source, np.ndarray) else open_image(source)
     network = network or parse(image)
     wanted = _wanted(network, context, prompt)
@@ -70,7 +75,7 @@ def resize(
             if begun or "cache" not in d.name}  # fmt: skip
     if begun:
         _check_fits(image, network, context, prompt)
-    result = _with_height(source, image, shelves.height)
+    result = _with_height(image, shelves.height, fresh)
     words_of(result)[first : len(image)] = 0  # rows beyond are zero, and no pages yet
     table = int(read_words(result, TABLE_WORD, 1)[0])
     for d in placed:
@@ -116,14 +121,15 @@ def _check_fits(
                     )
 
 
-def _with_height(source: Image | PathLike, image: Image, height: int) -> Image:
+def _with_height(image: Image, height: int, fresh: bool) -> Image:
     if height <= len(image):
         return np.array(image[:height])
-    if isinstance(source, np.ndarray):
-        grown = np.zeros((height, *image.shape[1:]), np.uint8)
-        grown[: len(image)] = image
-        return grown
-    return open_image(source, extra_rows=height - len(image))
+    again = map_again(image, height - len(image)) if fresh else None
+    if again is not None:
+        return again
+    grown = np.zeros((height, *image.shape[1:]), np.uint8)
+    grown[: len(image)] = image
+    return grown
 
 
 def _kept(image: Image, old: Descriptor, new: Descriptor) -> Words:
