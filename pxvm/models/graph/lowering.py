@@ -264,36 +264,38 @@ class _Lowering(Placed):
 
     def _norm(self, value: Value) -> None:
         weight, bias = value.arrays["weight"], value.arrays.get("bias")
-        epsilon, frac, cols = value.settings["epsilon"], self.fracs[value.index], value.cols
-        x, op = self._of(value.inputs[0]), NAMES[value.op]
+        epsilon, cols, op = value.settings["epsilon"], value.cols, NAMES[value.op]
+        # cols * epsilon in the unit of squares has 33 bits: finer steps than that are of no use
+        room = math.floor((33 - math.log2(max(cols * epsilon, 1e-30))) / 2)
+        source, frac = value.inputs[0], min(self.fracs[value.inputs[0].index], room)
+        x = self._at(source, frac)
         if cols % 2:  # over one column more, of zeros, the mean of squares is as much smaller
             part = cols / (cols + 1)
             weight, epsilon = np.append(weight * math.sqrt(part), 0.0), epsilon * part
             bias = None if bias is None else np.append(bias, 0.0)
-            x, op = self._centred(value) if op == "LayerNorm" else x, "RMSNorm"
-            x = self._wider(x, self.fracs[value.inputs[0].index], value, cols, cols + 1)
-        name = add_norm(
-            self.b, self._own(f"norm.{value.index}"), weight, epsilon, bias=bias, bias_frac=frac
-        )
+            x, op = self._centred(source, x, frac) if op == "LayerNorm" else x, "RMSNorm"
+            x = self._wider(x, frac, source, cols, cols + 1)
+        named = {"bias": bias, "bias_frac": self.fracs[value.index]}
+        name = add_norm(self.b, self._own(f"norm.{value.index}"), weight, epsilon, **named)
         out = self._result(value)
         if cols % 2 == 0:
             self.b.emit(op, out, x, name)
             return
-        wide, _ = self._scratch(DType.I32, (value.rows, cols + 1), frac, reuse=False)
+        shape = (value.rows, cols + 1)
+        wide, _ = self._scratch(DType.I32, shape, self.fracs[value.index], reuse=False)
         self.b.emit(op, wide, x, name)
         self._narrower(out, wide)
 
     _rms_norm = _layer_norm = _norm
 
-    def _centred(self, value: Value) -> str:
-        """What a norm works on, less its mean."""
-        (x,), frac = value.inputs, self.fracs[value.inputs[0].index]
-        mean, mean_kind = self._scratch(DType.I32, (x.rows, 1), frac)
-        out, _ = self._scratch(DType.I32, x.shape, frac, reuse=False)
-        self.b.emit("Mean", mean, self._of(x))
+    def _centred(self, value: Value, x: str, frac: int) -> str:
+        """A value less the mean of each row."""
+        mean, kind = self._scratch(DType.I32, (value.rows, 1), frac)
+        out, _ = self._scratch(DType.I32, value.shape, frac, reuse=False)
+        self.b.emit("Mean", mean, x)
         self.b.emit("Mul", mean, mean, self._number("minus one", -1))
-        self.b.emit("Add", out, self._of(x), mean)
-        self.free.setdefault(mean_kind, []).append(mean)
+        self.b.emit("Add", out, x, mean)
+        self.free.setdefault(kind, []).append(mean)
         return out
 
     def _lookup(self, value: Value) -> None:

@@ -83,13 +83,14 @@ def _external(path: Path, model: Any) -> None:
             sizes[file] = _regular(path, file)
         try:
             kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
-            offset = int(named.get("offset", 0))
+            offset, length = int(named.get("offset", 0)), named.get("length")
         except (KeyError, TypeError, ValueError):
             raise FormatError(f"{where}: expected a type and a number as its offset") from None
         packed = re.search(r"(?:int|float)([1-7])(?!\d)", kind.name)
         bits = int(packed[1]) if packed else 8 * kind.itemsize
         size = (math.prod(tensor.dims) * bits + 7) // 8
-        if min(tensor.dims, default=1) < 0 or offset < 0 or offset + size > sizes[file]:
+        fits = min(tensor.dims, default=1) >= 0 <= offset <= sizes[file] - size
+        if not fits or length not in (None, str(size)):
             raise FormatError(
                 f"{where}: expected {size} bytes from {offset} on in the {sizes[file]} of"
                 f" {file.name!r:.80}"
