@@ -159,7 +159,7 @@ class Maker:
 
     def _Reshape(self):
         shape = [int(n) for n in self.rng.permutation(self.current.shape)]
-        shape = shape[:-2] + [shape[-2] * shape[-1]] if shape[1:] and self.pick(2) else shape
+        shape = [*shape[:-2], shape[-2] * shape[-1]] if shape[1:] and self.pick(2) else shape
         if shape and self.pick(2):
             shape[self.pick(len(shape))] = -1
         return [self.constant(np.array(shape, np.int64))], {}
@@ -188,7 +188,8 @@ class Maker:
         return [], {"approximate": ["none", "tanh"][self.pick(2)]}
 
     def _MatMul(self):
-        return [self.like([self.current.shape[-1] if self.current.ndim else 1, self.pick(6) + 1])], {}
+        rows = self.current.shape[-1] if self.current.ndim else 1
+        return [self.like([rows, self.pick(6) + 1])], {}
 
     def _Gemm(self):
         cols, turned = self.pick(6) + 1, self.pick(2)

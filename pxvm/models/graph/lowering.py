@@ -275,8 +275,8 @@ class _Lowering(Placed):
             bias = None if bias is None else np.append(bias, 0.0)
             x, op = self._centred(source, x, frac) if op == "LayerNorm" else x, "RMSNorm"
             x = self._wider(x, frac, source, cols, cols + 1)
-        named = {"bias": bias, "bias_frac": self.fracs[value.index]}
-        name = add_norm(self.b, self._own(f"norm.{value.index}"), weight, epsilon, **named)
+        name = add_norm(self.b, self._own(f"norm.{value.index}"), weight, epsilon, bias=bias,
+                        bias_frac=self.fracs[value.index])  # fmt: skip
         out = self._result(value)
         if cols % 2 == 0:
             self.b.emit(op, out, x, name)

@@ -17,11 +17,15 @@ from pxvm.core.container import PathLike
 from pxvm.core.errors import FormatError, LimitError, PxvmError
 from pxvm.models.graph.graph import Shape
 
+OPSETS = range(7, 29)  # before, sums did not broadcast as NumPy's do; later ones are not known
+DOMAINS = ("", "ai.onnx")
 MAX_BYTES = (1 << 31) - 1  # of a serialised message, and so of a model with its external data
 
 
-def load(path: Path) -> Any:
-    """The checked model of a file, with the external data that it names.
+def load(path: Path) -> tuple[Any, int]:
+    """The model of a file, with the external data that it names, and its operator set.
+
+    The model is checked, unless it names operations that the operator set does not have.
 
     Raises FormatError; OSError.
     """
@@ -33,14 +37,41 @@ def load(path: Path) -> Any:
     data = path.read_bytes()
     try:
         model = onnx.load_from_string(data)
+        opset = _opset(path, model)
+        if any(isinstance(e.name, bytes) for e in (*model.graph.input, *model.graph.output)):
+            raise FormatError(f"{path}: expected names of inputs and outputs in UTF-8")
         _external(path, model)
-        onnx.checker.check_model(model)
+        if all(registered(node, opset) for node in model.graph.node):
+            onnx.checker.check_model(model)
     except PxvmError:
         raise
     except Exception as error:  # of protobuf and of the library, which share no base
-        reason = " ".join(str(error).split())
-        raise FormatError(f"{path}: expected an ONNX model; {reason:.150}") from None
-    return model
+        raise FormatError(f"{path}: expected an ONNX model; {readable(error)}") from None
+    return model, opset
+
+
+def readable(text: object, count: int = 150) -> str:
+    """What a library or a file says, on one line and without what cannot be printed."""
+    printed = "".join(c if c.isprintable() else " " for c in str(text))
+    return " ".join(printed.split())[:count]
+
+
+def registered(node: Any, opset: int) -> bool:
+    """Whether ONNX has the operation of a node in an operator set."""
+    from onnx import defs
+
+    named = isinstance(node.op_type, str)  # bytes where it is no UTF-8
+    return named and node.domain in DOMAINS and defs.has(node.op_type, opset)
+
+
+def _opset(path: PathLike, model: Any) -> int:
+    versions = {o.version for o in model.opset_import if o.domain in DOMAINS}
+    if len(versions) != 1 or not versions <= set(OPSETS):
+        raise FormatError(
+            f"{path}: expected one of ONNX's operator sets {OPSETS[0]} to {OPSETS[-1]}; found"
+            f" {sorted(versions) or 'none'}"
+        )
+    return int(versions.pop())
 
 
 def _regular(path: Path, file: Path) -> int:

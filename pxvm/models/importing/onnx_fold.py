@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pxvm.core.errors import PxvmError
+from pxvm.models.importing.onnx_files import readable
 from pxvm.models.importing.onnx_tensor import Tensor
 
 # What comes out has as many elements as the first input, or fewer.
@@ -67,7 +68,7 @@ class Folding:
                 extent = inputs[0].shape[attributes.get("axis", 0)]
                 return int(inputs[0].size // max(1, extent) * inputs[1].size)
         except (ValueError, IndexError) as error:
-            raise PxvmError(f"of constants: {error!s:.80}") from None
+            raise PxvmError(f"of constants: {readable(error, 80)}") from None
         return None
 
     def _computed(self, node: Any, inputs: list[Any]) -> Any:
@@ -85,7 +86,7 @@ class Folding:
             evaluator: Any = ReferenceEvaluator(graph, opsets={"": self.opset})
             found = np.asarray(evaluator.run(None, given)[0])
         except Exception as error:  # whatever a library does with nonsense
-            raise PxvmError(f"of constants: {error!s:.80}") from None
+            raise PxvmError(f"of constants: {readable(error, 80)}") from None
         if found.dtype.kind not in "biufV":
             raise PxvmError(f"of constants of {found.dtype}")
         return found

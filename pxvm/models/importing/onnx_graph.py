@@ -11,7 +11,7 @@ import numpy as np
 from pxvm.core.container import PathLike
 from pxvm.core.errors import FormatError, PxvmError
 from pxvm.models.graph.graph import MAX_ELEMENTS, Graph, Shape
-from pxvm.models.importing.onnx_files import load
+from pxvm.models.importing.onnx_files import load, readable, registered
 from pxvm.models.importing.onnx_fold import Folding
 from pxvm.models.importing.onnx_ops import OPS
 from pxvm.models.importing.onnx_tensor import (
@@ -24,7 +24,6 @@ from pxvm.models.importing.onnx_tensor import (
     rows_of,
 )
 
-OPSETS = range(7, 29)  # before, sums did not broadcast as NumPy's do; later ones are not known
 NAME_BYTES = 24
 SHOWN = 100  # reasons in one error
 
@@ -57,8 +56,7 @@ def read_graph(path: PathLike, batch: int = 1) -> tuple[Graph, dict[str, Shape]]
 
 def read(path: PathLike, batch: int) -> Read:
     """``read_graph``, and how the names were cut."""
-    model = load(Path(path))
-    opset = _opset(path, model)
+    model, opset = load(Path(path))
     graph, known = Graph(), dict[str, Any]()
     for tensor in model.graph.initializer:
         known[tensor.name] = _array(path, tensor)
@@ -111,23 +109,13 @@ def _cut(name: str, count: int) -> str:
     return name.encode(errors="replace")[:count].decode(errors="ignore")
 
 
-def _opset(path: PathLike, model: Any) -> int:
-    versions = {o.version for o in model.opset_import if o.domain in ("", "ai.onnx")}
-    if len(versions) != 1 or not versions <= set(OPSETS):
-        raise FormatError(
-            f"{path}: expected one of ONNX's operator sets {OPSETS[0]} to {OPSETS[-1]}; found"
-            f" {sorted(versions) or 'none'}"
-        )
-    return int(versions.pop())
-
-
 def _array(path: PathLike, tensor: Any) -> Any:
     from onnx import numpy_helper
 
     try:
         return np.asarray(numpy_helper.to_array(tensor))
     except Exception as error:  # whatever the library does with nonsense
-        raise FormatError(f"{path}: constant {tensor.name[:80]!r}: {error!s:.100}") from None
+        raise FormatError(f"{path}: constant {tensor.name[:80]!r}: {readable(error)}") from None
 
 
 def _input_shape(entry: Any, batch: int) -> Shape:
@@ -174,7 +162,7 @@ class _Refused:
 
     def add(self, reason: str, node: Any) -> None:
         place = node.name or next(iter(node.output), "")
-        self.places.setdefault(" ".join(reason.split()), []).append(place[:80])
+        self.places.setdefault(readable(reason, 200), []).append(place[:80])
 
     def lines(self) -> list[str]:
         return [
@@ -194,7 +182,7 @@ def _walk(graph: Graph, model: Any, opset: int, known: dict[str, Any]) -> list[s
         if node.domain == "ai.onnx":
             node.domain = ""
         place = f"{node.domain[:80]}.{node.op_type[:80]}" if node.domain else node.op_type[:80]
-        foreign = node.domain != "" or (node.domain, node.op_type) in theirs
+        foreign = (node.domain, node.op_type) in theirs or not registered(node, opset)
         try:
             found = _built(graph, node, opset, known, folding, foreign)
             if found is not None and any(name in used for name in node.output[1:]):

@@ -178,7 +178,7 @@ def _gemm(node: Node, a: Any, b: Any, c: Any = None) -> Tensor:
     x, weight, bias = computed(a, *REAL), weights("weight", b), weights("bias", c)
     if len(x.shape) != 2 or weight.ndim != 2:
         raise UnsupportedError(f"of {list(x.shape)} and {list(weight.shape)}")
-    weight = (weight.T if node.get("transB") else weight) * node.get("alpha", 1.0)
+    weight = (weight.T if node.flag("transB") else weight) * node.get("alpha", 1.0)
     if bias is None:
         return _linear(x, weight)
     bias, row = bias * node.get("beta", 1.0), (1, weight.shape[1])
@@ -247,7 +247,7 @@ def _reduce(name: str, *kinds: str) -> Callable[..., Tensor]:
         x = computed(given, *kinds)
         along = _given_axes(node, x, axes)
         if along is None:
-            if node.get("noop_with_empty_axes", 0):
+            if node.flag("noop_with_empty_axes"):
                 return x
             along = list(range(len(x.shape)))
         return _left(node, x, along, getattr(merged(x, along), name)(), x.kind)
@@ -267,7 +267,7 @@ def _left(node: Node, x: Tensor, axes: list[int], value: Value, kind: str) -> Te
     rest = tuple(n for i, n in enumerate(x.shape) if i not in axes)
     keep = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
     whole = Tensor(value, (value.rows, 1), kind)
-    return whole.shaped(keep if node.get("keepdims", 1) else rest)
+    return whole.shaped(keep if node.flag("keepdims", 1) else rest)
 
 
 # Shapes

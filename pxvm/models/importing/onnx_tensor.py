@@ -97,6 +97,12 @@ class Node(dict[str, Any]):
             if found != value:
                 raise UnsupportedError(f"with {name} {found!r:.40}")
 
+    def flag(self, name: str, default: int = 0) -> bool:
+        """An attribute that is 0 or 1; UnsupportedError for anything else."""
+        if (value := self.get(name, default)) not in (0, 1):
+            raise UnsupportedError(f"with {name} {value!r:.40}")
+        return bool(value)
+
 
 def rows_of(shape: Shape) -> Shape:
     """The shape of the value that holds a tensor of a shape."""
