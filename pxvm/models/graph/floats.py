@@ -13,7 +13,7 @@ from pxvm.core.errors import LimitError
 from pxvm.models.graph.graph import Graph, Value
 from pxvm.models.graph.quantise import Floats
 
-MAX_LIVE = 1 << 27
+MAX_LIVE = 1 << 26
 ERF = np.vectorize(math.erf, otypes=[np.float64])
 
 

@@ -24,7 +24,7 @@ from pxvm.core.errors import LimitError, ProgramError
 from pxvm.models.graph.quantise import Floats
 
 Shape = tuple[int, ...]
-MAX_ELEMENTS = 1 << 26  # of one value
+MAX_ELEMENTS = 1 << 25  # of one value
 MAX_WINDOW = 255  # largest side, stride and padding of a window
 
 

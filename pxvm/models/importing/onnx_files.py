@@ -41,6 +41,7 @@ def load(path: Path) -> tuple[Any, int]:
         if any(isinstance(e.name, bytes) for e in (*model.graph.input, *model.graph.output)):
             raise FormatError(f"{path}: expected names of inputs and outputs in UTF-8")
         _external(path, model)
+        _complete(model)
         if all(registered(node, opset) for node in model.graph.node):
             onnx.checker.check_model(model)
     except PxvmError:
@@ -96,6 +97,18 @@ def _tensors(graph: Any) -> Iterator[Any]:
             yield from (attribute.t, *attribute.tensors)
             for inner in (attribute.g, *attribute.graphs):
                 yield from _tensors(inner)
+
+
+def _complete(model: Any) -> None:
+    """Say of what has no shape that it is open, where the checker wants one."""
+    for entry in model.graph.output:
+        if entry.type.HasField("tensor_type"):
+            entry.type.tensor_type.shape.SetInParent()
+    for entry in model.graph.input:
+        tensor = entry.type.tensor_type
+        if entry.type.HasField("tensor_type") and not tensor.HasField("shape"):
+            tensor.shape.dim.add()
+            tensor.shape.dim.add(dim_param="no shape")
 
 
 def _external(path: Path, model: Any) -> None:

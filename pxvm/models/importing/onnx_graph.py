@@ -122,8 +122,6 @@ def _input_shape(entry: Any, batch: int) -> Shape:
     shape: list[int] = []
     if entry.type.WhichOneof("value") != "tensor_type":
         raise FormatError("expected a tensor; found another type")
-    if not entry.type.tensor_type.HasField("shape"):
-        raise FormatError("expected a shape; found none; export it with fixed shapes")
     for place, dim in enumerate(entry.type.tensor_type.shape.dim):
         if not dim.HasField("dim_value") and place:
             raise FormatError(
