@@ -1,6 +1,8 @@
 """ONNX graphs as programs, beside ONNX Runtime; what is outside the op set is named at once."""
 
 import contextlib
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,6 +159,11 @@ def test_every_unsupported_operation_is_named_at_once(tmp_path):
     )
     with pytest.raises(PxvmError, match=r"found Sin at 'a'; Erf at 'c'$"):
         read_graph(path)
+
+
+def test_every_operation_stands_on_the_page():
+    page = (Path(__file__).parents[2] / "docs" / "IMPORT.md").read_text()
+    assert set(OPS) <= set(re.findall(r"\b[A-Z]\w+", page))
 
 
 def test_open_extents(tmp_path):

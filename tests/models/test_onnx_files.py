@@ -196,6 +196,7 @@ WRONG = {
     "no such attribute": ([node("Relu", ["x"], ["y"], beta=3)], "attribute"),
     "attribute of a wrong type": ([node("Softmax", ["x"], ["y"], axis=1.5)], "attribute"),
     "graphs": (deep(8), "If at 'y'"),
+    "unknown, and nothing comes out": ([node("Foo", ["x"], ["y"]), node("Relu", ["x"], [])], "Foo"),
     "escape": ([node("\x1b[31mRed", ["x"], ["y"])], "found [31mRed at 'y'"),
 }
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import save, save_file
 
 from pxvm.core.errors import FormatError, PxvmError
+from pxvm.models.families.checkpoint import open_checkpoint
 from pxvm.models.files.safetensors import open_safetensors
+from tests.models.model_files import hf_bert, hf_llama
 
 RNG = np.random.default_rng(4)
 
@@ -86,6 +88,40 @@ def test_abuse_is_refused_in_one_line(tmp_path, name):
     with pytest.raises(FormatError) as caught:
         open_safetensors(path)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+ODD = [None, True, 0, -1, 1.5, float("nan"), float("inf"), 10**400, 2**63, "", "4", "\x1b[31m", [],
+       [1], {}, {"a": 1}, [[]], {"type": {}}, {"rope_type": []},
+       {"rope_type": "linear", "factor": []}, {"rope_theta": {}}]  # fmt: skip
+MORE = ["rope_scaling", "rope_parameters", "head_dim", "sliding_window", "use_sliding_window",
+        "attention_bias", "mlp_bias", "hidden_act", "position_embedding_type"]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [hf_llama, hf_bert])
+def test_settings_of_any_type_are_used_or_refused_in_one_line(tmp_path, make):
+    make(tmp_path)
+    path = tmp_path / "config.json"
+    right, refused = json.loads(path.read_text()), 0
+    for key in dict.fromkeys([*right, *MORE]):
+        for value in ODD:
+            path.write_text(json.dumps(right | {key: value}))
+            try:
+                open_checkpoint(tmp_path)
+            except PxvmError as error:
+                refused += 1
+                assert str(error).isprintable() and str(tmp_path) in str(error)
+    assert refused > 150
+
+
+@pytest.mark.parametrize("text", [b"", b"null", b"[]", b"3", b"{" * 100_000, b"[" * 100_000,
+                                  b'{"a":' + b"9" * 5000 + b"}", b"\xff\xfe", b"\xef\xbb\xbf{}",
+                                  b'{"model_type":"llama"}'])  # fmt: skip
+def test_settings_that_are_none(tmp_path, text):
+    hf_llama(tmp_path)
+    (tmp_path / "config.json").write_bytes(text)
+    with pytest.raises(FormatError) as caught:
+        open_checkpoint(tmp_path)
+    assert str(tmp_path / "config.json") in str(caught.value)
 
 
 @settings(max_examples=300, deadline=2000)

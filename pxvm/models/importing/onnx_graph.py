@@ -172,7 +172,7 @@ class _Refused:
 def _walk(graph: Graph, model: Any, opset: int, known: dict[str, Any]) -> list[str]:
     """Compute or build every node; returns what cannot be."""
     used = {e.name for e in model.graph.output}
-    used.update(name for node in model.graph.node for name in node.input)
+    used.update(name for node in model.graph.node for name in node.input if name)
     theirs = {(f.domain, f.name) for f in model.functions}
     folding = Folding(opset, sum(a.size for a in known.values() if isinstance(a, np.ndarray)))
     refused = _Refused()
@@ -183,15 +183,16 @@ def _walk(graph: Graph, model: Any, opset: int, known: dict[str, Any]) -> list[s
         foreign = (node.domain, node.op_type) in theirs or not registered(node, opset)
         try:
             found = _built(graph, node, opset, known, folding, foreign)
-            if found is not None and any(name in used for name in node.output[1:]):
-                raise UnsupportedError(f"with its output {node.output[1:][0]!r:.80}")
+            others = [name for name in node.output[1:] if name in used]
+            if others and found is not None:
+                raise UnsupportedError(f"with its output {others[0]!r:.80}")
         except PxvmError as error:
             refused.add(f"{place} {error}", node)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             refused.add(f"{place} whose attributes or inputs contradict each other", node)
         else:
             if found is not None:
-                known[node.output[0]] = found
+                known |= dict.fromkeys(node.output[:1], found)
     return refused.lines()
 
 
