@@ -108,11 +108,22 @@ def run(
     """Run the program in FILE and write the resulting image. FILE is never changed."""
     from pxvm.core.interpreter import execute_pxi, save_image
     from pxvm.core.program import load_program
+    from pxvm.core.tensor import State
 
     target = output or file.with_name(f"{file.stem}.out.png")
     result = execute_pxi(file, max_steps, device=device, threads=threads, max_pixels=max_pixels)
     save_image(result, target, layout=layout)
-    regions = [r for r in load_program(result).regions if shows_result(r)]
+    program = load_program(result)
+    if program.dialect == 1:
+        state = program.region("state").values(result)
+        for word, what in (
+            (State.SATURATIONS, "numbers did not fit 32 bits: inputs may be far outside what the"
+             " program was made for"),
+            (State.CLAMPS, "indexes were outside their table: the nearest was taken"),
+        ):  # fmt: skip
+            if state[word]:
+                click.echo(f"note: {state[word]} {what}", err=True)
+    regions = [r for r in program.regions if shows_result(r)]
     if as_json:
         values = [
             {

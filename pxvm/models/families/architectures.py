@@ -7,6 +7,7 @@ returns an ``Architecture``. Whatever would change a model's answers and is not 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +103,7 @@ class Settings:
         """A number above 0."""
         value = self.values.get(key)
         value = default if value is None else value
-        if type(value) not in (int, float) or not 0 < value < math.inf:  # type: ignore[operator]
+        if type(value) not in (int, float) or not 0 < value <= sys.float_info.max:  # type: ignore[operator]
             raise self.error(key, "a number above 0")
         return float(value)  # type: ignore[arg-type]
 

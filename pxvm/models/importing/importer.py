@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,15 @@ class TensorReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What an import made; ``bytes`` is the file's size, ``fracs`` the measured fraction bits."""
+    """What an import made.
+
+    Attributes:
+        bytes: of the file.
+        fracs: measured fraction bits.
+        errors: of an ONNX graph's outputs on the calibration: relative root mean square, or the
+            share of whole numbers that differ.
+        notes: what the user must know.
+    """
 
     source: str
     target: str
@@ -69,11 +77,13 @@ class Report:
     height: int
     fracs: dict[str, int]
     tensors: tuple[TensorReport, ...]
+    errors: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def bytes_per_parameter(self) -> float:
         """Everything in the file, tokenizer and state included, over the parameters."""
-        return self.bytes / self.parameters
+        return self.bytes / max(1, self.parameters)
 
 
 class Recorder:
