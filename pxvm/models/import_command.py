@@ -63,6 +63,8 @@ def import_command(
             )  # fmt: skip
         else:
             found = import_model(source, output, choice=choice, progress=progress)
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
     if as_json:
         details = asdict(found) | {"bytes_per_parameter": found.bytes_per_parameter}
         click.echo(json.dumps(details, indent=2))

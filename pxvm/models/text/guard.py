@@ -9,12 +9,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pxvm.core.errors import FormatError, PxvmError
 
 Result = TypeVar("Result")
 MAX_REASON = 200
+
+
+class LateError(FormatError):
+    """A call that took longer than it may."""
 
 
 def reason(error: object) -> str:
@@ -32,3 +36,29 @@ def guarded(what: str) -> Iterator[None]:
         raise
     except BaseException as error:
         raise FormatError(f"{what}: {reason(error)}") from None
+
+
+def timed(seconds: float, what: str, call: Callable[[], Result]) -> Result:
+    """What a call gives within a time; raises FormatError where it raises or takes longer.
+
+    A call that takes longer goes on in its thread, which nobody can end: never call again what
+    did so once.
+    """
+    found: list[Result] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            found.append(call())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        with guarded(what):
+            raise failed[0]
+    if not found:
+        raise LateError(f"{what}: it takes more than {seconds:.0f} seconds")
+    return found[0]
