@@ -36,7 +36,7 @@ from pxvm.models.text.template import compiled
 from pxvm.models.text.tokenizer import Settings, store_tokenizer
 
 Progress = Callable[[int, int], None]
-Stored = tuple[str, Settings]  # a tokenizer's JSON, and what that does not say
+Vocabulary = tuple[str, Settings]  # a tokenizer's JSON, and what that does not say
 BATCH = 64  # sentences that an embedder takes at once; the file ships with room for one token
 
 
@@ -165,7 +165,7 @@ def import_model(
 
 
 def _build(
-    checkpoint: Checkpoint, choice: Choice, tokenizer: Stored | None
+    checkpoint: Checkpoint, choice: Choice, tokenizer: Vocabulary | None
 ) -> tuple[Image, dict[str, int]]:
     config, weights = checkpoint.config, checkpoint.weights
     common: dict[str, Any] = {
@@ -197,7 +197,7 @@ def choice_named(text: str) -> Choice:
     )
 
 
-def read_tokenizer(checkpoint: Checkpoint) -> Stored | None:
+def read_tokenizer(checkpoint: Checkpoint) -> Vocabulary | None:
     """A checkpoint's tokenizer; None where there is none, and token numbers only are understood.
 
     Raises FormatError when it cannot be converted.
@@ -208,7 +208,7 @@ def read_tokenizer(checkpoint: Checkpoint) -> Stored | None:
     return folder.from_folder(Path(files), vocab)
 
 
-def _notes(checkpoint: Checkpoint, tokenizer: Stored | None) -> list[str]:
+def _notes(checkpoint: Checkpoint, tokenizer: Vocabulary | None) -> list[str]:
     """What a tokenizer lacks."""
     if tokenizer is None:
         wanted = "tokenizer.json" if isinstance(checkpoint.tokenizer_files, Path) else "vocabulary"

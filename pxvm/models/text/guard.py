@@ -15,6 +15,7 @@ from pxvm.core.errors import FormatError, PxvmError
 
 Result = TypeVar("Result")
 MAX_REASON = 200
+_stacks = threading.Lock()  # the size of the next thread's stack is one for all
 
 
 class LateError(FormatError):
@@ -38,11 +39,14 @@ def guarded(what: str) -> Iterator[None]:
         raise FormatError(f"{what}: {reason(error)}") from None
 
 
-def timed(seconds: float, what: str, call: Callable[[], Result]) -> Result:
+def timed(seconds: float, what: str, call: Callable[[], Result], *, stack: int = 0) -> Result:
     """What a call gives within a time; raises FormatError where it raises or takes longer.
 
     A call that takes longer goes on in its thread, which nobody can end: never call again what
     did so once.
+
+    Args:
+        stack: bytes of the thread's, for what calls itself deeply; 0 takes the usual ones.
     """
     found: list[Result] = []
     failed: list[BaseException] = []
@@ -54,7 +58,10 @@ def timed(seconds: float, what: str, call: Callable[[], Result]) -> Result:
             failed.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
-    thread.start()
+    with _stacks:
+        usual = threading.stack_size(stack)
+        thread.start()
+        threading.stack_size(usual)
     thread.join(seconds)
     if failed:
         with guarded(what):
