@@ -148,7 +148,7 @@ def gguf_llama(settings: Settings, tensors: Tensors) -> Architecture:
     kind = settings.values["general.architecture"]
     settings.only(f"{kind}.expert_count", None, 0)
     settings.only(f"{kind}.attention.causal", None, True)
-    width = settings.count(f"{kind}.embedding_length")
+    width = settings.columns(f"{kind}.embedding_length")
     heads = settings.count(f"{kind}.attention.head_count")
     head = _head(settings, f"{kind}.attention.key_length", width, heads)
     for key in ("attention.value_length", "rope.dimension_count"):
@@ -165,7 +165,7 @@ def gguf_llama(settings: Settings, tensors: Tensors) -> Architecture:
         width=width,
         heads=heads,
         kv_heads=_groups(settings, f"{kind}.attention.head_count_kv", heads),
-        ff=settings.count(f"{kind}.feed_forward_length"),
+        ff=settings.columns(f"{kind}.feed_forward_length"),
         vocab=_vocabulary(settings.where, tensors, GGUF_LLAMA["embedding"]),
         rope_base=base,
         epsilon=settings.real(f"{kind}.attention.layer_norm_rms_epsilon"),
@@ -212,7 +212,7 @@ def gguf_bert(settings: Settings, tensors: Tensors) -> Architecture:
     """BERT, with the pooling that the file says."""
     pooling = settings.only("bert.pooling_type", None, 1, 2)
     settings.only("bert.attention.causal", None, False)
-    width = settings.count("bert.embedding_length")
+    width = settings.columns("bert.embedding_length")
     heads = settings.count("bert.attention.head_count")
     _check_heads(settings, "bert.attention.head_count", width, heads)
     settings.only("bert.attention.head_count_kv", None, heads)
@@ -220,7 +220,7 @@ def gguf_bert(settings: Settings, tensors: Tensors) -> Architecture:
         layers=_layers(settings, "bert.block_count", tensors),
         width=width,
         heads=heads,
-        ff=settings.count("bert.feed_forward_length"),
+        ff=settings.columns("bert.feed_forward_length"),
         vocab=_vocabulary(settings.where, tensors, GGUF_BERT["embedding"]),
         positions=_vocabulary(settings.where, tensors, GGUF_BERT["positions"]),
         epsilon=settings.real("bert.attention.layer_norm_epsilon"),
@@ -245,7 +245,7 @@ def hf_llama(settings: Settings, tensors: Tensors) -> Architecture:
     for key in ("attention_bias", "mlp_bias"):
         settings.only(key, None, False)
     settings.only("quantization_config", None)
-    width, heads = settings.count("hidden_size"), settings.count("num_attention_heads")
+    width, heads = settings.columns("hidden_size"), settings.count("num_attention_heads")
     head = _head(settings, "head_dim", width, heads)
     rope = settings.inner("rope_parameters")
     rope = rope if rope.values else settings.inner("rope_scaling")
@@ -261,7 +261,7 @@ def hf_llama(settings: Settings, tensors: Tensors) -> Architecture:
         width=width,
         heads=heads,
         kv_heads=_groups(settings, "num_key_value_heads", heads),
-        ff=settings.count("intermediate_size"),
+        ff=settings.columns("intermediate_size"),
         vocab=_vocabulary(settings.where, tensors, HF_LLAMA["embedding"]),
         rope_base=base,
         epsilon=settings.real("rms_norm_eps", 1e-6),
@@ -321,14 +321,14 @@ def hf_bert(settings: Settings, tensors: Tensors) -> Architecture:
     for key in ("is_decoder", "add_cross_attention"):
         settings.only(key, None, False)
     settings.only("quantization_config", None)
-    width, heads = settings.count("hidden_size"), settings.count("num_attention_heads")
+    width, heads = settings.columns("hidden_size"), settings.count("num_attention_heads")
     _check_heads(settings, "num_attention_heads", width, heads)
     prefix = "bert." if f"bert.{HF_BERT['embedding']}" in tensors else ""
     config = BertConfig(
         layers=_layers(settings, "num_hidden_layers", tensors),
         width=width,
         heads=heads,
-        ff=settings.count("intermediate_size"),
+        ff=settings.columns("intermediate_size"),
         vocab=_vocabulary(settings.where, tensors, prefix + HF_BERT["embedding"]),
         positions=_vocabulary(settings.where, tensors, prefix + HF_BERT["positions"]),
         epsilon=settings.real("layer_norm_eps", 1e-12),

@@ -39,6 +39,13 @@ class Settings:
             raise self.error(key, f"a whole number of 1 to {MAX_EXTENT}")
         return value
 
+    def columns(self, key: str) -> int:
+        """A whole number that fills whole pixels, which hold four int8 weights each."""
+        value = self.count(key)
+        if value % 4:
+            raise self.error(key, "a multiple of 4")
+        return value
+
     def real(self, key: str, default: float | None = None) -> float:
         """A number above 0."""
         value = self.get(key)
