@@ -27,9 +27,13 @@ from pxvm.learning.commands.shared import (
 from pxvm.terminal import counted, echo, echo_json, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from PIL.Image import Image
 
     from pxvm.learning.care.maintenance import Outcome
+    from pxvm.learning.store.record import Draft, Record
+    from pxvm.terminal.progress import Update
 
 
 @click.group(short_help="Look after the memory: check, forget, merge, export.")
@@ -252,13 +256,13 @@ def import_(file: Path, uncertain: bool, path: Path, as_json: bool) -> None:
 
     notes: list[str] = []
     check_output(path, file)
-    with writing(path, make=True) as memory:
+    with writing(path, make=True) as memory, progress("importing", not as_json) as update:
         before = memory.stats()["stored"]
         if file.suffix.lower() == ".png":
             records = exchange.read_png(file, uncertain, notes)
         else:
             records = exchange.read_records(file)
-        read = len(memory.append_many(records))
+        read = len(memory.append_many(_told(records, update)))
         added = memory.stats()["stored"] - before
     if as_json:
         echo_json({"network": path, "read": read, "added": added, "notes": notes})
@@ -266,6 +270,12 @@ def import_(file: Path, uncertain: bool, path: Path, as_json: bool) -> None:
     for note in notes:
         echo(note)
     echo(f"{path}: {counted(read, 'record')} read, {added:,} of them new")
+
+
+def _told(records: Iterable[Record | Draft], update: Update) -> Iterator[Record | Draft]:
+    for number, record in enumerate(records, 1):
+        update(number)
+        yield record
 
 
 def _tell(target: Path, outcome: Outcome, as_json: bool) -> None:
