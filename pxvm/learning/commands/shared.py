@@ -45,13 +45,15 @@ def _moment(context: click.Context, option: click.Parameter, value: str | None) 
         return None
     end = option.name == "until"
     try:
-        moment = datetime.fromisoformat(value).astimezone()
-        return moment + timedelta(days=1) if end and len(value) == len("2026-03-31") else moment
-    except OverflowError:  # the first and the last days that there are
-        edge = datetime.max if value > "5000" else datetime.min
-        return edge.replace(tzinfo=timezone.utc)
+        named = datetime.fromisoformat(value)
     except ValueError:
         found = find_times(value, datetime.now().astimezone())
+    else:
+        try:
+            moment = named.astimezone()
+            return moment + timedelta(days=1) if end and len(value) == len("2026-03-31") else moment
+        except (OverflowError, ValueError):  # the first and the last day that there are
+            return named.replace(tzinfo=timezone.utc)
     if not found:
         raise click.BadParameter(
             f"{value!r}: expected a date such as 2026-03-31, or words such as last week"
