@@ -105,6 +105,7 @@ def run(
     from pxvm.core.interpreter import execute_pxi, save_image
     from pxvm.core.program import load_program
     from pxvm.core.saving import check_output
+    from pxvm.visual.theme import brief
 
     target = output or file.with_name(f"{file.stem}.out.png")
     check_output(target, file)
@@ -124,11 +125,11 @@ def run(
         ]
         echo_json({"output": str(target), "regions": values})
         return
+    widest = max((len(region.name) for region in regions), default=0)
     for region in regions:
-        data = region.values(result)
-        shown = data.tolist() if data.size <= 16 else f"min {data.min():g}, max {data.max():g}"
         size = "x".join(map(str, region.shape))
-        echo(f"{region.name:>6}  {region.role} {size} {region.encoding}: {shown}")
+        shown = brief(region.values(result))
+        echo(f"{region.name:>{max(6, widest)}}  {region.role} {size} {region.encoding}: {shown}")
     echo(f"wrote {target}")
 
 

@@ -121,13 +121,27 @@ def test_bad_text_names_the_line(text, message):
     assert message in str(caught.value)
 
 
-@given(st.text(max_size=80))
-@settings(max_examples=200, deadline=None)
+WORDS = [
+    ".matrix", ".result", ".vector", ".text", ".canvas", ".pixels", ".bitmap", ".network",
+    ".tensor", "A@1", "@2", "@300", "2x2", "1x3", "0", "1", "255", "256", "=", "M@1@2@3", "A@A@A@2",
+    "R@1", "H", "Y", "[@0", "]", ";", "#", "00ff00ff", "7", "I32", "state", "at=0", "per=1", "\n",
+]  # fmt: skip
+
+
+@given(st.text(max_size=80) | st.lists(st.sampled_from(WORDS), max_size=16).map(" ".join))
+@settings(max_examples=300, deadline=None)
 def test_any_text_is_assembled_or_refused(text):
     try:
-        assemble(".image 8x8\n" + text)
-    except AssemblyError:
+        image = assemble(".image 8x8\n" + text)
+    except AssemblyError as error:
+        assert str(error) and "\n" not in str(error)
         return
+    assert image.shape == (8, 8, 4) and image.dtype == np.uint8
+    try:
+        again = disassemble(image)
+    except ProgramError:
+        return  # pixels that spell no program
+    assert (assemble(again) == image).all()
 
 
 def test_no_program_no_text():
