@@ -33,7 +33,9 @@ def called(words: Sequence[object], given: str = "", columns: int = COLUMNS) -> 
         patch.setenv("TERM", "xterm")
         patch.setenv("COLUMNS", str(columns))
         patch.setattr(sys, "argv", ["pxvm", *map(str, words)])
-        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode()), "utf-8"))
+        keyboard = io.BytesIO(given.encode())
+        keyboard.name = "<stdin>"  # type: ignore[attr-defined]
+        patch.setattr(sys, "stdin", io.TextIOWrapper(keyboard, "utf-8"))
         patch.setattr(sys, "stdout", screen)
         patch.setattr(sys, "stderr", screen)
         try:
