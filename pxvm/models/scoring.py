@@ -59,7 +59,6 @@ class Scorer:
         for first in range(0, len(ids), self.part):
             part = ids[first : first + self.part]
             set_tokens(self.fields, part)
-            self.fields.restart()
             self.session.run(None)
             found = self.fields.rows("logits", len(part)).astype(np.float64)
             yield from np.ldexp(found, -frac).astype(np.float32)
@@ -72,15 +71,16 @@ def _with_all_logits(source: Image | PathLike, network: Network, context: int, r
     every = replace(logits, extents=(rows, logits.cols), length=by_name["n"].index)
     image = resize(source, context=context, prompt=rows, network=network, more=[every])
     tail = next(i for i in network.instructions if i.op.name == "Tail")
-    after = next(i for i in network.instructions[tail.index :] if i.op.name == "Yield")
     norm, head = network.instructions[tail.index + 1 : tail.index + 3]
+    end = next(i for i in network.instructions[tail.index :] if i.op.name == "Yield")
+    idle = next(i for i in network.instructions if i.op.name == "Copy")  # n is count already
     x, normed = by_name["x"].index, by_name["normed"].index
     code = [
         (norm.code, normed, x, norm.operands[2]),
         (head.code, logits.index, normed, head.operands[2]),
     ]
     begin = tail.index - 1  # where drawing is skipped when nothing is to be drawn
-    code += [(after.code, 0, 0, 0)] * (after.index - begin - len(code))
+    code = [(idle.code, *idle.operands)] * (end.index - begin - len(code)) + code
     words = np.array(code, np.uint8).view("<u4").reshape(-1)
     write_words(image, network.code_start + begin, words)
     return image
