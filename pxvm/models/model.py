@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.core import executors
-from pxvm.core.container import PathLike, inspect_file, open_image, save_image
-from pxvm.core.dialect1 import Network
+from pxvm.core.container import PathLike, open_image, save_image
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import PxvmError
 from pxvm.core.png import SIGNATURE
 from pxvm.core.program import Image, Program, load_program
@@ -110,6 +110,7 @@ class Model:
         device: str = "auto",
         threads: int | None = None,
         context: int | None = None,
+        max_pixels: int | None = None,
     ) -> Model:
         """Open a model; its file is mapped where that is possible, and never changes.
 
@@ -120,11 +121,12 @@ class Model:
             threads: worker threads; None takes every processor.
             context: tokens that a conversation holds at most; None takes the model's own limit.
                 Memory is used as the tokens come.
+            max_pixels: as for ``open_image``.
 
         Raises FormatError, ProgramError, ModelError, DeviceError; OSError.
         """
         path = _path(path_or_name)
-        image = open_image(path)
+        image = open_image(path, max_pixels=max_pixels)
         fields = _named(image, load_program(image))
         if _kind(fields) == "embedder":
             capacity, prompt = ROWS, ROWS
@@ -134,10 +136,7 @@ class Model:
         loading = ThreadPoolExecutor(1)  # reading a vocabulary takes as long as all the rest
         tokenizer = loading.submit(load_tokenizer, fields)
         loading.shutdown(wait=False)
-        mapped = inspect_file(path).layout == "mappable"  # another file is not unpacked twice
-        opened = resize(
-            path if mapped else image, context=capacity, prompt=prompt, network=fields.network
-        )
+        opened = resize(image, context=capacity, prompt=prompt, network=fields.network, fresh=True)
         return cls(opened, device=device, threads=threads, tokenizer=tokenizer)
 
     @classmethod
@@ -147,12 +146,13 @@ class Model:
         device: str = "auto",
         threads: int | None = None,
         context: int | None = None,
+        max_pixels: int | None = None,
     ) -> Model:
         """Open what ``save_state`` wrote; ``proceed`` goes on with the answer under way.
 
         Arguments and errors as for ``open``.
         """
-        model = cls.open(Path(path), device, threads, context)
+        model = cls.open(Path(path), device, threads, context, max_pixels)
         if not model.generator.position:
             raise ModelError(f"{path}: expected a conversation under way; found an empty context")
         return model
@@ -349,7 +349,7 @@ class Model:
 
 
 def _named(image: Image, program: Program) -> Fields:
-    if not isinstance(program, Network):
+    if not isinstance(program, TensorProgram):
         raise ModelError("expected a network; found a program of dialect 0: use pxvm run")
     return Fields(image, program)
 

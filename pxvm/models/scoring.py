@@ -13,8 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pxvm.core.container import PathLike
-from pxvm.core.dialect1 import Network
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.executors import Executor
 from pxvm.core.program import Image
 from pxvm.core.tensor import write_words
@@ -31,15 +30,15 @@ class Scorer:
     """A Llama program that computes the logits of every token.
 
     Args:
-        source: the model's file, or its image, which stays as it is.
+        source: the model's image, which stays as it is.
         network: what ``load_program`` said about it.
         context: tokens that its caches hold.
     """
 
     def __init__(
         self,
-        source: Image | PathLike,
-        network: Network,
+        source: Image,
+        network: TensorProgram,
         context: int,
         executor: Executor,
         threads: int | None,
@@ -48,7 +47,7 @@ class Scorer:
         self.part = max(1, min(PART, context, MOST // vocab))
         image = _with_all_logits(source, network, context, self.part)
         program = verify(image)
-        assert isinstance(program, Network)
+        assert isinstance(program, TensorProgram)
         self.fields = Fields(image, program)
         self.session = executor.session(image, program, threads)
 
@@ -64,7 +63,9 @@ class Scorer:
             yield from np.ldexp(found, -frac).astype(np.float32)
 
 
-def _with_all_logits(source: Image | PathLike, network: Network, context: int, rows: int) -> Image:
+def _with_all_logits(
+    source: Image | PathLike, network: TensorProgram, context: int, rows: int
+) -> Image:
     """The program opened with room for the logits of ``rows`` tokens, its head over all of them."""
     by_name = {d.name: d for d in network.descriptors}
     logits = by_name["logits"]

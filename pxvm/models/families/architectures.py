@@ -91,6 +91,13 @@ class Settings:
             raise self.error(key, f"a whole number of 1 to {MAX_EXTENT}")
         return value
 
+    def columns(self, key: str) -> int:
+        """A whole number that fills whole pixels, which hold four int8 weights each."""
+        value = self.count(key)
+        if value % 4:
+            raise self.error(key, "a multiple of 4")
+        return value
+
     def real(self, key: str, default: float | None = None) -> float:
         """A number above 0."""
         value = self.values.get(key)
@@ -168,7 +175,7 @@ def gguf_llama(settings: Settings, tensors: Tensors) -> Architecture:
     """Llama and its equals (rotary pairs side by side), Qwen2 (halves, biases)."""
     kind = settings.values["general.architecture"]
     settings.only(f"{kind}.expert_count", None, 0)
-    width = settings.count(f"{kind}.embedding_length")
+    width = settings.columns(f"{kind}.embedding_length")
     heads = settings.count(f"{kind}.attention.head_count")
     head = _head(settings, f"{kind}.attention.key_length", width, heads)
     for key in ("attention.value_length", "rope.dimension_count"):
@@ -179,7 +186,7 @@ def gguf_llama(settings: Settings, tensors: Tensors) -> Architecture:
         width=width,
         heads=heads,
         kv_heads=_groups(settings, f"{kind}.attention.head_count_kv", heads),
-        ff=settings.count(f"{kind}.feed_forward_length"),
+        ff=settings.columns(f"{kind}.feed_forward_length"),
         vocab=_vocabulary(settings.where, tensors, GGUF_LLAMA["embedding"]),
         rope_base=base,
         epsilon=settings.real(f"{kind}.attention.layer_norm_rms_epsilon"),
@@ -214,14 +221,14 @@ def _gguf_rates(
 def gguf_bert(settings: Settings, tensors: Tensors) -> Architecture:
     """BERT with mean pooling."""
     settings.only("bert.pooling_type", None, 1)
-    width = settings.count("bert.embedding_length")
+    width = settings.columns("bert.embedding_length")
     heads = settings.count("bert.attention.head_count")
     _check_heads(settings, "bert.attention.head_count", width, heads)
     config = BertConfig(
         layers=_layers(settings, "bert.block_count", tensors),
         width=width,
         heads=heads,
-        ff=settings.count("bert.feed_forward_length"),
+        ff=settings.columns("bert.feed_forward_length"),
         vocab=_vocabulary(settings.where, tensors, GGUF_BERT["embedding"]),
         positions=_vocabulary(settings.where, tensors, GGUF_BERT["positions"]),
         epsilon=settings.real("bert.attention.layer_norm_epsilon"),
@@ -241,7 +248,7 @@ def hf_llama(settings: Settings, tensors: Tensors) -> Architecture:
         settings.only(key, None, False)
     if kind == "mistral":
         settings.only("sliding_window", None)
-    width, heads = settings.count("hidden_size"), settings.count("num_attention_heads")
+    width, heads = settings.columns("hidden_size"), settings.count("num_attention_heads")
     head = _head(settings, "head_dim", width, heads)
     rope = settings.inner("rope_parameters")
     base = rope.real("rope_theta", settings.real("rope_theta", 10000.0))
@@ -252,7 +259,7 @@ def hf_llama(settings: Settings, tensors: Tensors) -> Architecture:
         width=width,
         heads=heads,
         kv_heads=_groups(settings, "num_key_value_heads", heads),
-        ff=settings.count("intermediate_size"),
+        ff=settings.columns("intermediate_size"),
         vocab=_vocabulary(settings.where, tensors, HF_LLAMA["embedding"]),
         rope_base=base,
         epsilon=settings.real("rms_norm_eps", 1e-6),
@@ -291,14 +298,14 @@ def hf_bert(settings: Settings, tensors: Tensors) -> Architecture:
     """BERT; how sentences are pooled is not in this file."""
     settings.only("hidden_act", None, "gelu")
     settings.only("position_embedding_type", None, "absolute")
-    width, heads = settings.count("hidden_size"), settings.count("num_attention_heads")
+    width, heads = settings.columns("hidden_size"), settings.count("num_attention_heads")
     _check_heads(settings, "num_attention_heads", width, heads)
     prefix = "bert." if f"bert.{HF_BERT['embedding']}" in tensors else ""
     config = BertConfig(
         layers=_layers(settings, "num_hidden_layers", tensors),
         width=width,
         heads=heads,
-        ff=settings.count("intermediate_size"),
+        ff=settings.columns("intermediate_size"),
         vocab=_vocabulary(settings.where, tensors, prefix + HF_BERT["embedding"]),
         positions=_vocabulary(settings.where, tensors, prefix + HF_BERT["positions"]),
         epsilon=settings.real("layer_norm_eps", 1e-12),

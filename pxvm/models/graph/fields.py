@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core.dialect1 import Network, parse, read_state
+from pxvm.core.dialect1 import TensorProgram, parse, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.integer import Ints, ints
 from pxvm.core.program import Image
@@ -33,7 +33,7 @@ class Fields:
         network: what ``verify`` or ``parse`` said about it; parsed when missing.
     """
 
-    def __init__(self, image: Image, network: Network | None = None) -> None:
+    def __init__(self, image: Image, network: TensorProgram | None = None) -> None:
         self.image = image
         self.network = network or parse(image)
         self.by_name = {d.name: d for d in self.network.descriptors}
