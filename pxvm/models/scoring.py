@@ -63,9 +63,7 @@ class Scorer:
             yield from np.ldexp(found, -frac).astype(np.float32)
 
 
-def _with_all_logits(
-    source: Image | PathLike, network: TensorProgram, context: int, rows: int
-) -> Image:
+def _with_all_logits(source: Image, network: TensorProgram, context: int, rows: int) -> Image:
     """The program opened with room for the logits of ``rows`` tokens, its head over all of them."""
     by_name = {d.name: d for d in network.descriptors}
     logits = by_name["logits"]
