@@ -30,17 +30,17 @@ def test_longer_work_says_how_far_it_is_ever_more_seldom(capsys, monkeypatch):
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     with progress("reading\x1b[2J") as update:
-        for second in range(1, 101):
+        for second in range(1, 301):
             now = float(second)
-            update(second, 100)
+            update(second, 300)
         update(100_001, 200_002, "next")
     lines = capsys.readouterr().err.splitlines()
-    assert lines[:3] == [rf"reading\x1b[2J: {n} of 100" for n in (2, 4, 6)]
-    assert 8 < len(lines) < 30
+    assert lines[:3] == [rf"reading\x1b[2J: {n} of 300" for n in (10, 20, 30)]
+    assert 8 < len(lines) < 20
     with progress("unknown") as update:
-        now += 2
+        now += 10
         update(0)
-        now += 2
+        now += 10
         update(1234)
     assert capsys.readouterr().err.splitlines() == ["unknown", "unknown: 1,234"]
 
