@@ -38,6 +38,7 @@ from pxvm.core.program import Image, Region, load_program
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
     HEADER_WORDS,
+    NAME_WORD,
     encode_descriptor,
     header_words,
     write_words,
@@ -116,7 +117,10 @@ class _Assembler:
                     d = fontcode1.parse_tensor(line[1:], index, self._tensor_index)
                 else:
                     d = fontcode1.parse_parameters(line[1:], index)
-                write_words(image, table + index * DESCRIPTOR_WORDS, encode_descriptor(d))
+                known = encode_descriptor(d)
+                if not d.name:  # it may stand in pixels that the text gives
+                    known = known[:NAME_WORD]
+                write_words(image, table + index * DESCRIPTOR_WORDS, known)
             except AssemblyError:
                 raise
             except (PxvmError, ValueError, IndexError, KeyError) as error:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core import executors, reference
+from pxvm.core import executors, installation, reference
 from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.isa import OPCODES, Flow
 from pxvm.core.mapping import watched
@@ -42,20 +42,19 @@ MAX_THREADS = 64
 def available() -> str:
     """Empty, or why the CPU executor cannot run here."""
     if importlib.util.find_spec("numba") is None:
-        return "Numba is not installed: pip install 'pxvm[cpu]'"
+        return installation.missing("numba", "cpu")
     return ""
 
 
 def cache_folder() -> Path:
     """Where compiled kernels are kept: the user's cache folder, by hash of the sources."""
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     digest = hashlib.sha256()
     package = Path(__file__).parent
     for source in [*sorted(package.glob("*.py")), package.parent / "core/tensor.py"]:
         digest.update(source.read_bytes())
     opcodes = [(op.code, op.name, op.dialect, [m.name for m in op.operands]) for op in OPCODES]
     digest.update(repr(opcodes).encode() + native.features().encode())
-    return Path(root) / "pxvm" / f"kernels-{digest.hexdigest()[:16]}"
+    return installation.cache_folder() / f"kernels-{digest.hexdigest()[:16]}"
 
 
 @cache

@@ -65,7 +65,9 @@ def test_links_inside_the_page_arrive():
 
 
 def test_a_table_has_as_many_cells_in_every_row():
-    for table in re.findall(r"(?:^\|.*\|$\n)+", TEXT, re.MULTILINE):
+    tables = re.findall(r"(?:^\|.*\|$\n)+", TEXT, re.MULTILINE)
+    assert tables
+    for table in tables:
         assert len({len(re.split(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
 
 
