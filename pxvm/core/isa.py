@@ -91,6 +91,7 @@ class Opcode:
 
 
 _NONE, _IN, _OUT, _PARAMS = Mode.NONE, Mode.TENSOR_IN, Mode.TENSOR_OUT, Mode.PARAMETERS
+_BROADCAST = "[t,d], a [t,d], b [t,d], [t,1], [1,d] or [1,1]"
 _PALETTE = (
     (197, 134, 192), (86, 156, 214), (78, 201, 176), (220, 120, 80), (220, 200, 90),
     (150, 190, 110), (210, 110, 140), (120, 140, 230), (200, 160, 120), (110, 200, 220),
@@ -204,9 +205,9 @@ OPCODES: tuple[Opcode, ...] = (
             "2*t*n*k", "k*n + 4*t*n",
             (("weight", "I8"), *_sizes("height width size stride pad"))),
     # Dialect 1: element by element
-    _tensor("A", "Add", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
+    _tensor("A", "Add", (_OUT, _IN, _IN), ("I32",) * 3, _BROADCAST,
             "a + b, saturated", "t*d", "12*t*d"),
-    _tensor("X", "Mul", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
+    _tensor("X", "Mul", (_OUT, _IN, _IN), ("I32",) * 3, _BROADCAST,
             "a * b, rounded and saturated", "t*d", "12*t*d"),
     _tensor("D", "Dot", (_OUT, _IN, _IN), ("I32",) * 3, "[t,1], a [t,d], b [t,d]",
             "sum over d of a * b, each product rounded", "2*t*d", "8*t*d"),
@@ -216,9 +217,9 @@ OPCODES: tuple[Opcode, ...] = (
     _tensor("G", "Gate", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], x [t,d], table [n+1]",
             "x * table(x): SiLU with the sigmoid's table, GELU with the normal distribution's",
             "8*t*d", "8*t*d"),
-    _tensor("<", "Less", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
+    _tensor("<", "Less", (_OUT, _IN, _IN), ("I32",) * 3, _BROADCAST,
             "1 where a < b, else 0", "t*d", "12*t*d"),
-    _tensor("=", "Equal", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
+    _tensor("=", "Equal", (_OUT, _IN, _IN), ("I32",) * 3, _BROADCAST,
             "1 where a = b, else 0", "t*d", "12*t*d"),
     _tensor("W", "Select", (Mode.TENSOR_UPDATE, _IN, _IN), ("I32",) * 3,
             "[t,d], condition [t,d], x [t,d]", "x where the condition is not 0, else as it was",

@@ -14,7 +14,8 @@ MAX_INNER = 1 << 16  # elements of an exact sum
 MAX_CONTEXT = 1 << 20
 RULES: dict[str, Callable[..., None]] = {}
 
-# Opcodes that work row by row, or element by element: their result may be one of their operands.
+# Opcodes that work row by row, or element by element: their result may be one of their operands,
+# but for the table of Table and Gate, of which each element needs two entries.
 IN_PLACE = {
     "Add", "Mul", "ReLU", "Table", "Gate", "Less", "Equal", "Select", "Softmax", "L2Norm",
     "RMSNorm", "LayerNorm",
@@ -154,6 +155,7 @@ def _l2(out: Descriptor, x: Descriptor) -> None:
 @rule("Table", "Gate")
 def _table(out: Descriptor, x: Descriptor, table: Descriptor) -> None:
     same_shape(out, x)
+    need(out.index != table.index, "a result that is not the table", out)
     steps = flat(table) - 1
     power = 1 <= steps <= 1 << 20 and steps & (steps - 1) == 0
     need(
