@@ -17,7 +17,7 @@ from pxvm.core.program import Image
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "VERIFIER.md").read_text(encoding="utf-8")
 ISA = (DOCS / "ISA.md").read_text(encoding="utf-8")
-RULES = set(re.findall(r'"([A-Z]\d+)"', "".join(re.findall(r"demand\(.*", PAGE)))) - {"D3"} | {"D3"}
+RULES = set(re.findall(r'demand\(.*, "([A-Z]\d)"\)', PAGE))
 
 
 def blocks(text: str) -> list[str]:
