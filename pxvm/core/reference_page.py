@@ -177,7 +177,7 @@ def dialect_1() -> Iterator[str]:
     yield "## What the rules share\n"
     yield constants(rules, "MAX_INNER", "MAX_CONTEXT")
     yield f"A result may be one of the other operands in {', '.join(sorted(rules.IN_PLACE))}."
-    yield "The table of Table and Gate is none.\n"
+    yield "The result of Table and Gate is never their table.\n"
     shared = functions_of(rules, [*rules.RULES.values(), rules.rule, rules.need])
     yield quoted(*shared, tensor.shape_text)
     yield words.TENSORS
@@ -189,6 +189,7 @@ def dialect_1() -> Iterator[str]:
     yield words.INTEGERS
     yield constants(integer, "WIDE", "LARGEST_SHIFT")
     yield quoted(*functions_of(integer))
+    yield assignments(integer, "EXP2")
     yield exp2_text()
     yield "## Elements and words\n"
     yield "Quoted from [`pxvm/core/tensor.py`](../pxvm/core/tensor.py).\n"

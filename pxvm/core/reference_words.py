@@ -103,7 +103,7 @@ below (exact products in `ops.product`, a first guess in `isqrt`), every value i
 """
 
 EXP2 = """\
-`EXP2` is what `exp2_table` returns, entry i being floor(65536 * 2^(-i / 256) + 1/2):
+These are the 257 numbers, number i being floor(65536 * 2^(-i / 256) + 1/2):
 
 ```text
 {numbers}
@@ -116,7 +116,7 @@ NUMPY = """\
 ## What NumPy does
 
 An array is elements in row-major order, the last index moving fastest; its elements are signed
-64-bit integers unless the text says otherwise.
+64-bit integers (`np.int64`) unless the text says otherwise.
 
 - `a // b`, `divmod(a, b)`: division rounded down, also of negative numbers: `-3 // 2` is -2
 - `a >> n`, `a & b`: of two's complement: `-3 >> 1` is -2, `-3 & 1` is 1
@@ -126,15 +126,22 @@ An array is elements in row-major order, the last index moving fastest; its elem
 - `x[:, None]`, `x[None]`: an axis of extent 1 is put in there
 - `x[..., first::step]`, `x[::-1]`: every step-th element from first on, as in Python
 - `x.reshape(a, -1)`, `ravel`: the same elements in the same order; -1 is the extent that is left
+- `x.transpose(b, a, c)`, `x.T`: the axes in that order; without numbers, reversed
+- `np.asarray`, `np.ascontiguousarray`, `copy`, `tolist`: the elements as they are
+- `np.arange(n)`, `np.zeros_like`, `np.zeros`, `np.ones_like`, `np.full`: 0 to n - 1; zeros, ones or
+  one value in a shape
+- `np.concatenate(parts, axis=1)`: joined along that axis
 - `x[rows]`: the rows of those numbers, in that order
 - `x[rows] = values`: assigned one after the other: of equal numbers the last stays
 - `sum`, `max`, `cumsum` with `axis`: along this axis; `keepdims` leaves it with extent 1,
   `initial=0` counts a 0 in
 - `a @ b`: matrix product; sums of integers, exact in any order
 - `a < b` in a sum or product: 1 where it holds, else 0
+- `np.abs`, `np.sign`, `np.maximum(a, b)`, `np.minimum(a, b)`: element by element
 - `np.clip(x, a, b)`: `min(max(x, a), b)`
 - `np.where(c, a, b)`: a where c holds, else b
-- `np.argmax(x, axis=1)`: index of the largest, the first among equals
+- `np.argmax(x, axis=1)`, `np.argmin`: index of the largest or smallest, the first among equals
+- `np.any`: where anything along the axis is not 0
 - `np.argsort(-row, kind="stable")`: indices by falling value, equal ones by rising index
 - `np.unique(x)`: the distinct values, rising
 - `np.searchsorted(x, v)`: how many elements of the rising x are below v; with `side="right"` how
@@ -145,11 +152,11 @@ An array is elements in row-major order, the last index moving fastest; its elem
   + j, c)
 - `np.broadcast_arrays(a, b)`: both in their common shape
 - `x.view("<i4")`, `x.view(np.uint8)`: the same bytes as other numbers, little-endian
-- `x.astype(np.uint8)` and the like: a conversion of numbers that fit; a float becomes an integer
+- `x.astype(np.uint8)`, `np.uint32`: a conversion of numbers that fit; a float becomes an integer
   only where it is one
-- `np.sqrt` in `isqrt`: a first guess; the result is the exact floor of the root
-- float64, `np.float32(x)`: dialect 0 only: IEEE 754, rounded to nearest, ties to even, after every
-  single operation; a fused multiply-add gives other bytes
+- `np.floor(np.sqrt(x))` in `isqrt`: a first guess; the result is the exact floor of the root
+- `np.float64`, `np.float32`, `np.floor`: else in dialect 0 only: IEEE 754, rounded to nearest, ties
+  to even, after every single operation; a fused multiply-add gives other bytes
 """
 
 NAMES = """\

@@ -67,6 +67,7 @@ def program() -> dict[str, Any]:
 
 
 NAMES = program()
+SHAPES, IN_PLACE = NAMES["SHAPES"], NAMES["IN_PLACE"]
 
 
 def second_opinion(image: Image) -> int | str:
