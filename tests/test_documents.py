@@ -29,6 +29,7 @@ LINKED = (
     "docs/IMPORT.md",
     "docs/ARCHITECTURE.md",
     "docs/FORMAT.md",
+    "docs/VERIFIER.md",
     "docs/ISA.md",
 )
 LEFT_OUT = (".venv", ".git", "demo", "build", "dist", "tests", "__pycache__", ".*_cache")
