@@ -11,7 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from pxvm.core.isa import OPCODES
+from pxvm.core import rules
+from pxvm.core.isa import OPCODES, Opcode
 from pxvm.core.program import Image
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -27,18 +28,35 @@ def blocks(text: str) -> list[str]:
 
 def opcodes() -> dict[int, Any]:
     """The table's entries as the page wants them."""
-    return {
-        op.code: SimpleNamespace(
-            name=op.name,
-            modes=[mode.name for mode in op.operands],
-            types=op.types,
-            parameters=[
-                (name, kind.split()[0], kind.endswith(" updated")) for name, kind in op.parameters
-            ],
-        )
-        for op in OPCODES
-        if op.dialect == 1
-    }
+    return {op.code: entry(op) for op in OPCODES if op.dialect == 1}
+
+
+def entry(op: Opcode) -> SimpleNamespace:
+    types = iter(op.types)
+    return SimpleNamespace(
+        name=op.name,
+        operands=[
+            (mode.name, dtypes(next(types)) if mode.name.startswith("TENSOR") else ())
+            for mode in op.operands
+        ],
+        parameters=[(name, *parameter(kind)) for name, kind in op.parameters],
+        in_place=op.name in rules.IN_PLACE,
+        adds_bias=op.name in ("Linear", "Conv2D", "RMSNorm", "LayerNorm"),
+    )
+
+
+def dtypes(kinds: str) -> list[str]:
+    """Names of dtypes; ACT means both kinds of activations."""
+    named = kinds.split("|")
+    return [dtype for kind in named for dtype in (("ACT1", "ACT2") if kind == "ACT" else (kind,))]
+
+
+def parameter(kind: str) -> tuple[str, list[str]]:
+    """Mode and dtypes of a parameter word."""
+    if kind in ("number", "scale"):
+        return {"number": "WORD", "scale": "SCALE"}[kind], []
+    dtype, _, updated = kind.partition(" ")
+    return ("TENSOR_UPDATE" if updated else "TENSOR_IN"), [dtype]
 
 
 def program() -> dict[str, Any]:
@@ -49,17 +67,12 @@ def program() -> dict[str, Any]:
     shared = ISA.split("\n## What the rules share\n")[1].split("\n## ")[0]
     for block in blocks(shared):
         exec(compile(block, "ISA.md", "exec"), names)
-    names["IN_PLACE"] = set(
-        re.search(r"may be one of the other operands in ([^.]*)\.", shared)[1]
-        .replace("\n", " ")
-        .split(", ")
-    )
     names["SHAPES"] = {}
-    for name, entry in re.findall(
+    for name, text in re.findall(
         r"^### (\w+), dialect 1\n(.*?)(?=^##)", ISA, re.MULTILINE | re.DOTALL
     ):
-        if "The verifier's rule:" in entry:
-            (rule,) = blocks(entry.split("The verifier's rule:")[1])
+        if "The verifier's rule:" in text:
+            (rule,) = blocks(text.split("The verifier's rule:")[1])
             exec(compile(rule, "ISA.md", "exec"), names)
             names["SHAPES"][name] = names[re.search(r"^def (\w+)", rule, re.MULTILINE)[1]]
     names["OPCODES"] = opcodes()
@@ -67,7 +80,6 @@ def program() -> dict[str, Any]:
 
 
 NAMES = program()
-SHAPES, IN_PLACE = NAMES["SHAPES"], NAMES["IN_PLACE"]
 
 
 def second_opinion(image: Image) -> int | str:
