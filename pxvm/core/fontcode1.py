@@ -52,8 +52,15 @@ def network_lines(image: Image, network: Network, drawn: Image) -> Iterator[str]
     write_words(drawn, 0, header_words(code, state, table, len(network.instructions), count))
     yield f".network {code} {state} {table}"
     for d in network.descriptors:
-        write_words(drawn, table + d.index * DESCRIPTOR_WORDS, encode_descriptor(d))
-        yield _descriptor_line(d)
+        line = _descriptor_line(d)
+        directive, *words = line.split()
+        # What the line says, which need not be all: a name may hold what font-code cannot spell.
+        if directive == ".parameters":
+            said = parse_parameters(words, d.index)
+        else:
+            said = parse_tensor(words, d.index, int)
+        write_words(drawn, table + d.index * DESCRIPTOR_WORDS, encode_descriptor(said))
+        yield line
     write_words(drawn, code, network.code.view("<u4").reshape(-1))
 
 
