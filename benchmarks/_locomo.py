@@ -20,9 +20,9 @@ import numpy as np
 from rich.table import Table
 
 from pxvm.learning import Draft, Network, Record
-from pxvm.learning.context import build_context, estimate_tokens
-from pxvm.learning.embedding import Embedder
-from pxvm.learning.search import Hit, Why, search
+from pxvm.learning.search.context import build_context, estimate_tokens
+from pxvm.learning.search.embedding import Embedder
+from pxvm.learning.search.search import Hit, Why, search
 
 CUTS = (5, 10, 25)
 DEPTH = 50

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.models.bert import BertConfig
+from pxvm.models.families.bert import BertConfig
 
 
 class Graph:

@@ -23,7 +23,7 @@ from pxvm.core.container import read_image
 from pxvm.core.errors import PxvmError
 from pxvm.core.program import Image, Program
 from pxvm.core.verifier import verify
-from pxvm.models.llama import LlamaConfig, build_llama, set_tokens, weight_shapes
+from pxvm.models.families.llama import LlamaConfig, build_llama, set_tokens, weight_shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 GOAL, REPEATS, SEEDS, LIMIT = 30.0, 5, 60, 400

@@ -27,8 +27,7 @@ from pxvm.core import executors
 from pxvm.core.container import save_image
 from pxvm.core.program import Image
 from pxvm.core.verifier import verify
-from pxvm.models.fields import Fields
-from pxvm.models.llama import (
+from pxvm.models.families.llama import (
     LlamaConfig,
     build_llama,
     reset,
@@ -36,6 +35,7 @@ from pxvm.models.llama import (
     set_tokens,
     weight_shapes,
 )
+from pxvm.models.graph.fields import Fields
 
 CONFIG = LlamaConfig(layers=30, width=576, heads=9, kv_heads=3, ff=1536, vocab=49152)
 CONTEXT, PROMPT, FAR, STEPS = 1536, 512, 1000, 16

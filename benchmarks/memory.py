@@ -38,10 +38,10 @@ from benchmarks._memory_peers import (
 )
 from benchmarks.container_open import shown
 from pxvm.learning import Draft, Network, Vector
-from pxvm.learning.cache import ask, cache_folder
-from pxvm.learning.embedding import Embedder
-from pxvm.learning.search import _largest, search
-from pxvm.learning.vectors import Vectors, build_vectors, most_rows
+from pxvm.learning.search.cache import ask, cache_folder
+from pxvm.learning.search.embedding import Embedder
+from pxvm.learning.search.search import _largest, search
+from pxvm.learning.search.vectors import Vectors, build_vectors, most_rows
 
 NOVEL = Path(__file__).parents[1] / "pxvm" / "examples" / "data" / "austen.txt.bz2"
 DIMENSION = 384

@@ -24,11 +24,11 @@ from rich.table import Table
 from benchmarks._minilm import Runtime, quantise_onnx, write_onnx
 from benchmarks.decode import load_peer, timed
 from pxvm.core.errors import PxvmError
-from pxvm.models.checkpoint import open_checkpoint
 from pxvm.models.download import fetch
+from pxvm.models.families.checkpoint import open_checkpoint
+from pxvm.models.families.llama import set_tokens
 from pxvm.models.generation import Sampling
-from pxvm.models.importer import import_model
-from pxvm.models.llama import set_tokens
+from pxvm.models.importing.importer import import_model
 from pxvm.models.model import Model
 
 TEXT = Path(__file__).resolve().parent / "texts/varied.txt"

@@ -16,14 +16,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pxvm.core import dialect0, integer, matrix, ops, reference, reference1, rules, tensor
+from pxvm.core import dialect0, integer, matrix, operand, ops, reference, reference1, rules, tensor
 from pxvm.core import reference_words as words
-from pxvm.core.isa import OPCODES, Mode, Opcode
+from pxvm.core.isa import OPCODES, Flow, Mode, Opcode
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "ISA.md"
 OPERANDS = "GBA"
 
-RUNNER = ("run", "step", "_compute", "_parameter", "_clear_scratch", "load", "store")
+RUNNER = ("run", "step", "_operand", "_compute", "_parameter", "_clear_scratch", "load", "store")
 
 
 def source(function: Callable[..., Any]) -> str:
@@ -84,22 +84,23 @@ def byte_text(op: Opcode) -> str:
 
 def operand_texts(op: Opcode) -> list[str]:
     """What each operand in use means, with its dtypes."""
-    found = []
-    kinds = iter(op.types)
-    for letter, mode in zip(OPERANDS, op.operands, strict=True):
-        if mode is Mode.NONE:
-            continue
-        kind = next(kinds, "") if mode.name.startswith("TENSOR") else ""
-        meaning = f"{kind.replace('|', ' or ')} {mode.value}" if kind else mode.value
-        found.append(f"{letter}: {meaning}")
-    return found
+    return [
+        f"{letter}: {mode_text(mode, types)}"
+        for letter, mode, types in zip(OPERANDS, op.operands, op.types, strict=True)
+        if mode is not Mode.NONE
+    ]
+
+
+def mode_text(mode: Mode, types: tuple[str, ...]) -> str:
+    """What an operand or a parameter means, with its dtypes."""
+    return f"{' or '.join(types)} {mode.value}".strip()
 
 
 def parameter_text(op: Opcode) -> str:
     """The words of the parameter block in order."""
     return ", ".join(
-        f"`{name}` ({kind if kind in ('number', 'scale') else 'descriptor of ' + kind})"
-        for name, kind in op.parameters
+        f"`{parameter.name}` ({mode_text(parameter.mode, parameter.types)})"
+        for parameter in op.parameters
     )
 
 
@@ -134,6 +135,12 @@ def entry(op: Opcode, *quotes: str) -> Iterator[str]:
     if op.parameters:
         yield f"- parameters: {parameter_text(op)}"
     yield f"- shape: {op.shape}"
+    if op.flow is not Flow.NEXT:
+        yield f"- next: {op.flow.value}"
+    if op.in_place:
+        yield "- in place: yes"
+    if op.adds_bias:
+        yield "- bias: yes"
     yield f"- operations: `{op.operations}`; bytes: `{op.bytes}`\n"
     yield from quotes
 
@@ -158,7 +165,7 @@ def dialect_0() -> Iterator[str]:
 
 def definition(op: Opcode) -> list[str]:
     """Specification and rule of an opcode of dialect 1."""
-    if op.name not in ops.FUNCTIONS:
+    if op.flow is not Flow.NEXT:
         return [quoted(getattr(reference1.Runner, f"_{op.name.lower()}"))]
     rule = [quoted(rules.RULES[op.name])] if op.name in rules.RULES else []
     return [quoted(ops.FUNCTIONS[op.name]), *(["The verifier's rule:\n"] if rule else []), *rule]
@@ -176,15 +183,13 @@ def dialect_1() -> Iterator[str]:
     yield quoted(*functions_of(ops, [*ops.FUNCTIONS.values(), ops.defines]))
     yield "## What the rules share\n"
     yield constants(rules, "MAX_INNER", "MAX_CONTEXT")
-    yield f"A result may be one of the other operands in {', '.join(sorted(rules.IN_PLACE))}."
-    yield "The result of Table and Gate is never their table.\n"
     shared = functions_of(rules, [*rules.RULES.values(), rules.rule, rules.need])
     yield quoted(*shared, tensor.shape_text)
     yield words.TENSORS
-    yield assignments(reference1, "LIMITS")
-    yield quoted(reference1.Tensor)
+    yield assignments(operand, "LIMITS")
+    yield quoted(operand.Tensors, operand.Tensor)
     yield words.STEPS
-    yield constants(reference1, "MAX_COUNT", "READY", "YIELDED", "HALTED")
+    yield constants(tensor, "MAX_COUNT", "READY", "YIELDED", "HALTED")
     yield quoted(*(getattr(reference1.Runner, name) for name in RUNNER), reference1.matching_loops)
     yield words.INTEGERS
     yield constants(integer, "WIDE", "LARGEST_SHIFT")
@@ -202,9 +207,10 @@ def dialect_1() -> Iterator[str]:
 
 def page() -> str:
     """The whole page."""
-    used = {mode for op in OPCODES for mode in op.operands}
-    modes = ["| mode | meaning |", "|---|---|"]
-    modes += [f"| {mode.name} | {mode.value} |" for mode in Mode if mode in used]
+    modes = ["| mode | meaning | the number names | read | written |", "|---|---|---|---|---|"]
+    for mode in Mode:
+        reads, writes = ("yes" if done else "" for done in (mode.reads, mode.writes))
+        modes.append(f"| {mode.name} | {mode.value} | {mode.names.value} | {reads} | {writes} |")
     parts = [words.HEAD, words.LEGEND + "\n".join(modes) + "\n", *dialect_0(), *dialect_1()]
     text = "\n".join(parts)
     return "\n".join(line.rstrip() for line in text.splitlines()).rstrip() + "\n"

@@ -34,13 +34,18 @@ operands.
 | operands | what G, B and A mean; those not listed are unused, in dialect 1 they must be 0 |
 | shape | the shape rule; its letters are the ones in the cost formulas |
 | semantics | the exact meaning in a line |
+| parameters | the words of the parameter block in order, each with its mode |
+| next | which instruction comes after it; where nothing is said, the one behind it |
+| in place | the result may be one of the operands that are read, but never the table of Table \
+and Gate; elsewhere it is none of them |
+| bias | the weight's bias is added, and has the result's fraction bits |
 | operations | integer operations of one execution |
 | bytes | bytes of pixels read and written by one execution |
 
 The cost formulas use `d` for the columns and `t` for the rows of the operand that the work follows;
 they feed profiles and budgets, not results.
 
-### Operand modes
+### Modes of operands and parameters
 
 """
 
@@ -69,7 +74,7 @@ In the quoted functions an operand is a `Tensor`: `values` are its rows in use a
 `write` saturates to 32 bits, counts what was saturated, and stores. Operands come in the order G,
 B, A; parameters are keyword arguments. An instruction one of whose tensors in G, B and A has no row
 in use does nothing. Below each specification stands the verifier's rule for the same opcode: a
-program that breaks it never runs. `ACT` means `ACT1` or `ACT2`.
+program that breaks it never runs.
 """
 
 SHARED_1 = """\
@@ -81,15 +86,17 @@ Quoted from [`pxvm/core/ops.py`](../pxvm/core/ops.py).
 TENSORS = """\
 ## What an operand does
 
-Quoted from [`pxvm/core/reference1.py`](../pxvm/core/reference1.py): which rows are in use,
+Quoted from [`pxvm/core/operand.py`](../pxvm/core/operand.py): which rows are in use,
 saturation, clamped indexes, and the random numbers that Sample draws.
 """
 
 STEPS = """\
 ## How a program runs
 
-Quoted from the same file. The words of the state and their names are in
-[FORMAT.md](FORMAT.md#registers-and-state).
+Quoted from [`pxvm/core/reference1.py`](../pxvm/core/reference1.py). The words of the state and
+their names are in [FORMAT.md](FORMAT.md#registers-and-state). `self`, here and in the entries of
+control instructions, is the running machine: a `Tensors` that also has `state`, the registers, and
+`match`, from `matching_loops`.
 """
 
 INTEGERS = """\
@@ -174,12 +181,14 @@ NAMES = """\
   `scale`, `bias`, `length`: index or None; `parameters`: words 1 to 9; `row_start(row, width)`:
   the word where a row starts
 - `Instruction`: an instruction: `index`, `op` (its entry in the table), `operands` (G, B, A)
-- `Mode`: [operand modes](#operand-modes)
+- `Mode`, `Names`: [modes of operands and parameters](#modes-of-operands-and-parameters); `names` is
+  what the number names
+- `Flow`: which instruction is next; `NEXT` where an entry says nothing of it
+- `Parameter`: a parameter in the table: its `name` and `mode`
 - `Matrix`: a matrix of dialect 0: `row`, `shape` (rows, columns), `encoding`, `data` (bytes),
   `scale`, `offset` (1 and 0 unless quantised), `values` = `data / scale + offset` in float64
-- `Runner`: the running machine: `image`, `network` (the program: `descriptors`, `instructions`,
-  `width`; `index(operand, base)` is an operand's descriptor), `state` (the registers), `match`
-  (from `matching_loops`)
+- `TensorProgram`: the program: `descriptors`, `instructions`, `width`; `index(operand, base)` is an
+  operand's descriptor
 - `FUNCTIONS`: the specification of each opcode by its name
 - `ProgramError`: refuses: before the program runs, or in dialect 0 at this instruction
 - `need`: refuses unless the condition holds

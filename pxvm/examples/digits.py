@@ -18,11 +18,11 @@ import numpy as np
 
 from pxvm.core.errors import PxvmError
 from pxvm.core.interpreter import execute_pxi, save_image
-from pxvm.models import floats
-from pxvm.models.fields import Fields
-from pxvm.models.graph import Graph
-from pxvm.models.lowering import lower
-from pxvm.models.small import Conv, Pool, cnn_graph, mlp_graph
+from pxvm.models.families.small import Conv, Pool, cnn_graph, mlp_graph
+from pxvm.models.graph import floats
+from pxvm.models.graph.fields import Fields
+from pxvm.models.graph.graph import Graph
+from pxvm.models.graph.lowering import lower
 from pxvm.visual.view import render_view
 
 TESTS = 450

@@ -16,12 +16,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pxvm.examples.common import DEMO, shown
 from pxvm.learning import Network
-from pxvm.learning.documents import read_documents
-from pxvm.learning.embedding import Embedder
-from pxvm.learning.learn import Learned, learn
-from pxvm.learning.picture import draw_hits
-from pxvm.learning.search import STOP_WORDS
-from pxvm.learning.terminal import progress
+from pxvm.learning.commands.shared import progress
+from pxvm.learning.picture.picture import draw_hits
+from pxvm.learning.search.embedding import Embedder
+from pxvm.learning.search.search import STOP_WORDS
+from pxvm.learning.sources.documents import read_documents
+from pxvm.learning.sources.learn import Learned, learn
 
 DOCS = DEMO.parent / "docs"
 NETWORK, PICTURE = DEMO / "knowledge.png", DEMO / "recall.png"

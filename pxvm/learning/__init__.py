@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pxvm.learning.network import Network
-    from pxvm.learning.record import Draft, Link, Record, Vector
+    from pxvm.learning.store.record import Draft, Link, Record, Vector
 
 __all__ = ["Draft", "Link", "Network", "Record", "Vector"]
 
@@ -17,5 +17,5 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "network" if name == "Network" else "record"
+    home = "network" if name == "Network" else "store.record"
     return getattr(import_module(f"pxvm.learning.{home}"), name)

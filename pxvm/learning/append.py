@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pxvm.learning.rendering import WIDTH, render_text
+from pxvm.learning.typeset.rendering import WIDTH, render_text
 
 
 def render_text_to_rows(text: str, width: int = WIDTH) -> NDArray[np.uint8]:

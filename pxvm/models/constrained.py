@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.core.errors import ProgramError, PxvmError
-from pxvm.models.llama import FORBIDDEN
-from pxvm.models.tokenizer import Tokenizer, library
+from pxvm.models.families.llama import FORBIDDEN
+from pxvm.models.text.tokenizer import Tokenizer, library
 
 MARKS = '}],":'  # what brings a JSON document nearest to its end, best first
 

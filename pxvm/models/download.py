@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pxvm.core.errors import PxvmError
-from pxvm.models.tokenizer import library
+from pxvm.models.text.tokenizer import library
 
 Progress = Callable[[str, int, int], None]
 HUB = "hf:"
@@ -142,7 +142,7 @@ def fetch(name: str, folder: Path, told: Progress) -> Path:
 
 
 def _convert(model: Path, target: Path, folder: Path, told: Progress) -> None:
-    from pxvm.models.importer import import_model
+    from pxvm.models.importing.importer import import_model
 
     made = folder / "model.pxi"
     import_model(model, made, progress=lambda done, total: told("converting", done, total))

@@ -17,9 +17,9 @@ from pxvm.core.errors import PxvmError
 from pxvm.core.executors import Session
 from pxvm.core.tensor import words_of, write_words
 from pxvm.models.constrained import Constraint
-from pxvm.models.fields import Fields
+from pxvm.models.families.llama import set_sampler, set_tokens, tokens
+from pxvm.models.graph.fields import Fields
 from pxvm.models.interrupt import Uninterrupted
-from pxvm.models.llama import set_sampler, set_tokens, tokens
 
 
 class ContextError(PxvmError, ValueError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from pxvm.models.importer import Report
+    from pxvm.models.importing.importer import Report
 
 PATH = click.Path(path_type=Path)
 
@@ -44,7 +44,7 @@ def import_command(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    from pxvm.models.importer import choice_named, import_model
+    from pxvm.models.importing.importer import choice_named, import_model
 
     choice = choice_named(quant)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
@@ -55,7 +55,7 @@ def import_command(
             bar.update(task, completed=done, total=total)
 
         if source.suffix == ".onnx":
-            from pxvm.models.onnx_import import import_onnx
+            from pxvm.models.importing.onnx_import import import_onnx
 
             found = import_onnx(
                 source, output, calibration=calibration, batch=batch, choice=choice,

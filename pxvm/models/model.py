@@ -22,19 +22,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.core import executors
-from pxvm.core.container import PathLike, inspect_file, open_image, save_image
-from pxvm.core.dialect1 import Network
+from pxvm.core.container import PathLike, open_image, save_image
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import PxvmError
 from pxvm.core.program import Image, Program, load_program
 from pxvm.core.verifier import verify
 from pxvm.models.constrained import Constraint, Constraints
 from pxvm.models.embedding import Embedder
-from pxvm.models.fields import Fields
 from pxvm.models.generation import ContextError, Generator, Sampling
-from pxvm.models.resize import resize
+from pxvm.models.graph.fields import Fields
+from pxvm.models.graph.resize import resize
 from pxvm.models.streaming import StopFilter
-from pxvm.models.template import MessageError
-from pxvm.models.tokenizer import Tokenizer, load_tokenizer
+from pxvm.models.text.template import MessageError
+from pxvm.models.text.tokenizer import Tokenizer, load_tokenizer
 
 PROMPT = 512  # tokens in one execution
 ROWS = 1024  # tokens of a batch of sentences, padding included
@@ -105,6 +105,7 @@ class Model:
         device: str = "auto",
         threads: int | None = None,
         context: int | None = None,
+        max_pixels: int | None = None,
     ) -> Model:
         """Open a model; its file is mapped where that is possible, and never changes.
 
@@ -115,11 +116,12 @@ class Model:
             threads: worker threads; None takes every processor.
             context: tokens that a conversation holds at most; None takes the model's own limit.
                 Memory is used as the tokens come.
+            max_pixels: as for ``open_image``.
 
         Raises FormatError, ProgramError, ModelError, DeviceError; OSError.
         """
         path = _path(path_or_name)
-        image = open_image(path)
+        image = open_image(path, max_pixels=max_pixels)
         fields = _named(image, load_program(image))
         if _kind(fields) == "embedder":
             wanted = {"context": ROWS, "prompt": ROWS}
@@ -129,8 +131,7 @@ class Model:
         loading = ThreadPoolExecutor(1)  # reading a vocabulary takes as long as all the rest
         tokenizer = loading.submit(load_tokenizer, fields)
         loading.shutdown(wait=False)
-        mapped = inspect_file(path).layout == "mappable"  # another file is not unpacked twice
-        opened = resize(path if mapped else image, **wanted, network=fields.network)
+        opened = resize(image, **wanted, network=fields.network, fresh=True)
         return cls(opened, device=device, threads=threads, tokenizer=tokenizer)
 
     @classmethod
@@ -140,12 +141,13 @@ class Model:
         device: str = "auto",
         threads: int | None = None,
         context: int | None = None,
+        max_pixels: int | None = None,
     ) -> Model:
         """Open what ``save_state`` wrote; ``proceed`` goes on with the answer under way.
 
         Arguments and errors as for ``open``.
         """
-        model = cls.open(Path(path), device, threads, context)
+        model = cls.open(Path(path), device, threads, context, max_pixels)
         if not model.generator.position:
             raise ModelError(f"{path}: expected a conversation under way; found an empty context")
         return model
@@ -324,7 +326,7 @@ class Model:
 
 
 def _named(image: Image, program: Program) -> Fields:
-    if not isinstance(program, Network):
+    if not isinstance(program, TensorProgram):
         raise ModelError("expected a network; found a program of dialect 0: use pxvm run")
     return Fields(image, program)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pxvm.core.errors import FormatError
-from pxvm.models.gguf import open_gguf
+from pxvm.models.files.gguf import open_gguf
 
 FOLDER = Path(__file__).parent / "gguf"
 REFUSED = {

@@ -27,8 +27,7 @@ from tests.core.page_verifier import second_opinion
 from tests.differential.generator import generate_one
 
 FOLDER = "dialect1"
-CONTROL = {"Halt", "Yield", "Loop", "EndLoop", "Call", "Return", "SkipIfZero"}
-NAMES = [op.name for op in isa.OPCODES if op.dialect == 1 and op.name not in CONTROL]
+NAMES = [op.name for op in isa.OPCODES if op.dialect == 1 and op.flow is isa.Flow.NEXT]
 
 
 def expected(image: np.ndarray, max_steps: int | None = None) -> dict[str, object]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from pxvm.core import rules
 from pxvm.core.isa import OPCODES, Opcode
 from pxvm.core.program import Image
 
@@ -32,31 +31,13 @@ def opcodes() -> dict[int, Any]:
 
 
 def entry(op: Opcode) -> SimpleNamespace:
-    types = iter(op.types)
     return SimpleNamespace(
         name=op.name,
-        operands=[
-            (mode.name, dtypes(next(types)) if mode.name.startswith("TENSOR") else ())
-            for mode in op.operands
-        ],
-        parameters=[(name, *parameter(kind)) for name, kind in op.parameters],
-        in_place=op.name in rules.IN_PLACE,
-        adds_bias=op.name in ("Linear", "Conv2D", "RMSNorm", "LayerNorm"),
+        operands=list(zip([mode.name for mode in op.operands], op.types, strict=True)),
+        parameters=[(p.name, p.mode.name, p.types) for p in op.parameters],
+        in_place=op.in_place,
+        adds_bias=op.adds_bias,
     )
-
-
-def dtypes(kinds: str) -> list[str]:
-    """Names of dtypes; ACT means both kinds of activations."""
-    named = kinds.split("|")
-    return [dtype for kind in named for dtype in (("ACT1", "ACT2") if kind == "ACT" else (kind,))]
-
-
-def parameter(kind: str) -> tuple[str, list[str]]:
-    """Mode and dtypes of a parameter word."""
-    if kind in ("number", "scale"):
-        return {"number": "WORD", "scale": "SCALE"}[kind], []
-    dtype, _, updated = kind.partition(" ")
-    return ("TENSOR_UPDATE" if updated else "TENSOR_IN"), [dtype]
 
 
 def program() -> dict[str, Any]:

@@ -83,7 +83,7 @@ class NoLock:
 
 
 class Disk:
-    """The interface of `pxvm.learning.files.Files`, over memory."""
+    """The interface of `pxvm.learning.store.files.Files`, over memory."""
 
     def __init__(self, files: dict[str, bytes] | None = None) -> None:
         self.names_: dict[str, Node] = {}

@@ -15,7 +15,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from pxvm.learning.embedding import Embedder
+from pxvm.learning.search.embedding import Embedder
 
 
 class HashedWords(Embedder):

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from pxvm.core.container import check_file
 from pxvm.learning import Draft, Network
-from pxvm.learning import cache as cache_module
-from pxvm.learning.cache import Cache, ask, cache_folder
-from pxvm.learning.vectors import Vectors
+from pxvm.learning.search import cache as cache_module
+from pxvm.learning.search.cache import Cache, ask, cache_folder
+from pxvm.learning.search.vectors import Vectors
 from tests.learning.hashed_words import HashedWords
 
 WORDS = ["tulip", "garden", "north", "bed", "harbour", "ferry", "tariff", "compiler", "register",

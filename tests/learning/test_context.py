@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pxvm.learning import Record
-from pxvm.learning.context import (
+from pxvm.learning.search.context import (
     CLOSE,
     OPEN,
     build_context,
     estimate_tokens,
     without_recalled,
 )
-from pxvm.learning.search import Hit, Why
+from pxvm.learning.search.search import Hit, Why
 
 DAY = datetime(2023, 5, 8, 13, 56, tzinfo=timezone.utc)
 

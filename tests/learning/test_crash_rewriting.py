@@ -165,7 +165,7 @@ def test_writing_a_resaved_page_anew(page, tmp_path, monkeypatch):
         (tmp_path / "page.png").write_bytes(current[str(path)])
         return real(tmp_path / "page.png")
 
-    from pxvm.learning import foreign
+    from pxvm.learning.store import foreign
 
     real = foreign.decode_rows
     monkeypatch.setattr(foreign, "decode_rows", decode)

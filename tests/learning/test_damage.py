@@ -92,7 +92,7 @@ def test_every_cut_of_the_file_opens():
 @pytest.mark.parametrize("seed", [2, FRESH])
 def test_nonsense_is_refused_or_read_but_never_crashes(seed):
     """Garbage, and headers with right checksums around wild numbers."""
-    from pxvm.learning import layout
+    from pxvm.learning.store import layout
 
     disk = sound()
     image = disk.image()

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pxvm.learning import Draft, Network, layout
-from pxvm.learning.network import draw_record
+from pxvm.learning import Draft, Network
+from pxvm.learning.store import layout
+from pxvm.learning.store.store import draw_record
 from tests.learning.hashed_words import HashedWords
 
 SECRET = "xylophone-4711"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pxvm.core.errors import FormatError, PxvmError
 from pxvm.learning import Network
-from pxvm.learning.exchange import FORMATS, export, kept, read_records, write_records
-from pxvm.learning.record import KINDS, RELATIONS, Draft, Link, Record, Vector
+from pxvm.learning.exchange.exchange import FORMATS, export, kept, read_records, write_records
+from pxvm.learning.store.record import KINDS, RELATIONS, Draft, Link, Record, Vector
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 words = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8)

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from pxvm.core.errors import FormatError
-from pxvm.learning import Draft, Network, Record, layout
-from pxvm.learning.record import to_microseconds
+from pxvm.learning import Draft, Network, Record
+from pxvm.learning.store import layout
+from pxvm.learning.store.record import to_microseconds
 from tests.learning import plain_reader
 from tests.learning.networks import drafts, small, varied
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pxvm.learning import Network
-from pxvm.learning.documents import Skipped, read_documents
-from pxvm.learning.embedding import EmbeddingError
-from pxvm.learning.learn import BATCH, EMBEDDED, Learned, learn
-from pxvm.learning.record import Vector
+from pxvm.learning.search.embedding import EmbeddingError
+from pxvm.learning.sources.documents import Skipped, read_documents
+from pxvm.learning.sources.learn import BATCH, EMBEDDED, Learned, learn
+from pxvm.learning.store.record import Vector
 
 PAGE = "# Boats\n\n## Keels\n\nA keel is {keel}.\n\n## Sails\n\nA sail is white.\n"
 
@@ -124,7 +124,7 @@ def test_chats_only_grow_and_keep_their_times(folder):
 
 
 def test_documents_are_told_only_when_they_are_durable(folder, monkeypatch):
-    monkeypatch.setattr("pxvm.learning.learn.PATIENCE", 1e9)
+    monkeypatch.setattr("pxvm.learning.sources.learn.PATIENCE", 1e9)
     (folder / "boats.md").write_text("".join(f"# {n}\n\ntext {n}\n\n" for n in range(3 * BATCH)))
     (folder / "z.md").write_text("# Z\n\nlast")
     (folder / "a.bin").write_bytes(b"\0")

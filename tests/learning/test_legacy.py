@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pxvm.core.errors import FormatError
 from pxvm.learning.append import render_text_to_rows
-from pxvm.learning.legacy import UNKNOWN, passages, read_picture
+from pxvm.learning.exchange.legacy import UNKNOWN, passages, read_picture
 
 LINES = [
     "Q: What is a pixel program?",

@@ -17,8 +17,8 @@ from PIL import Image
 from pxvm.cli import main
 from pxvm.learning import Network
 from pxvm.learning.append import render_text_to_rows
-from pxvm.learning.record import Draft, Vector
-from pxvm.learning.vectors import Vectors
+from pxvm.learning.search.vectors import Vectors
+from pxvm.learning.store.record import Draft, Vector
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -229,7 +229,7 @@ def test_the_index_is_only_a_cache(tmp_path):
 
 
 def test_record_times_rise_even_when_the_clock_does_not(tmp_path, monkeypatch):
-    from pxvm.learning import appending as module
+    from pxvm.learning.store import appending as module
 
     class Clock(datetime):
         @classmethod

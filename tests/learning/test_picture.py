@@ -11,9 +11,9 @@ import pytest
 
 from pxvm.learning import Draft, Network, Record
 from pxvm.learning.errors import NetworkError
-from pxvm.learning.painting import MARKER, PAPER, density, find_words, text_mask
-from pxvm.learning.picture import KIND_COLORS, RANKS, draw_growth, draw_hits, draw_page
-from pxvm.learning.rendering import compose, render_record
+from pxvm.learning.picture.painting import MARKER, PAPER, density, find_words, text_mask
+from pxvm.learning.picture.picture import KIND_COLORS, RANKS, draw_growth, draw_hits, draw_page
+from pxvm.learning.typeset.rendering import compose, render_record
 
 
 @dataclass(frozen=True)

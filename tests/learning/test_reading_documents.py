@@ -12,7 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pxvm.learning.documents import (
+from pxvm.learning.errors import RecordError, UnreadableError
+from pxvm.learning.exchange.exchange import write_records
+from pxvm.learning.sources.blocks import OVERLAP, SLACK, TARGET, WHOLE, Block, pack, size
+from pxvm.learning.sources.chats import read_chat
+from pxvm.learning.sources.code import read_code
+from pxvm.learning.sources.documents import (
     LARGEST,
     Document,
     Skipped,
@@ -23,14 +28,9 @@ from pxvm.learning.documents import (
     read_documents,
     source_of,
 )
-from pxvm.learning.errors import RecordError, UnreadableError
-from pxvm.learning.exchange import write_records
-from pxvm.learning.readers.blocks import OVERLAP, SLACK, TARGET, WHOLE, Block, pack, size
-from pxvm.learning.readers.chats import read_chat
-from pxvm.learning.readers.code import read_code
-from pxvm.learning.readers.html import read_html
-from pxvm.learning.readers.markdown import read_markdown, read_text
-from pxvm.learning.record import Record
+from pxvm.learning.sources.html import read_html
+from pxvm.learning.sources.markdown import read_markdown, read_text
+from pxvm.learning.store.record import Record
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pxvm.learning.append import render_text_to_rows
-from pxvm.learning.fonts import FILE, hexadecimal_box
-from pxvm.learning.rendering import render_record, render_text
+from pxvm.learning.typeset.fonts import FILE, hexadecimal_box
+from pxvm.learning.typeset.rendering import render_record, render_text
 
 ROOT = Path(__file__).resolve().parents[2]
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=timezone.utc)
@@ -312,13 +312,13 @@ def test_control_characters_are_seen_and_surrogates_do_no_harm():
     ],
 )
 def test_order_of_both_directions(logical: str, visual: str):
-    from pxvm.learning.righttoleft import reorder, starts_right
+    from pxvm.learning.typeset.righttoleft import reorder, starts_right
 
     assert reorder(logical, [], starts_right(logical))[0] == visual
 
 
 def test_arabic_letters_are_joined():
-    from pxvm.learning.righttoleft import shape
+    from pxvm.learning.typeset.righttoleft import shape
 
     assert shape("بيت") == "\ufe91\ufef4\ufe96"
     assert shape("سلام") == "\ufeb3\ufefc\ufee1"

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from pxvm.core.container import open_image
 from pxvm.core.integer import multiply_scales, rescale
-from pxvm.learning import Draft, Network, ranking
-from pxvm.learning import vectors as vectors_module
-from pxvm.learning.embedding import Embedder, EmbeddingError, embedded_text
-from pxvm.learning.ranking import to_unit
-from pxvm.learning.search import _largest, search
-from pxvm.learning.vectors import FRAC, Vectors, build_vectors, save_vectors
+from pxvm.learning import Draft, Network
+from pxvm.learning.search import ranking
+from pxvm.learning.search import vectors as vectors_module
+from pxvm.learning.search.embedding import Embedder, EmbeddingError, embedded_text
+from pxvm.learning.search.ranking import to_unit
+from pxvm.learning.search.search import _largest, search
+from pxvm.learning.search.vectors import FRAC, Vectors, build_vectors, save_vectors
 from tests.learning.hashed_words import HashedWords
 
 NOW = datetime(2023, 8, 16, 15, 30, tzinfo=timezone.utc)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pxvm.learning.times import find_times
+from pxvm.learning.search.times import find_times
 
 NOW = datetime(2023, 8, 16, 15, 30, tzinfo=timezone.utc)  # a Wednesday
 

@@ -12,11 +12,11 @@ from gguf.quants import quantize
 from safetensors.numpy import save_file
 
 from pxvm import run_program
-from pxvm.models import bert, llama
-from pxvm.models.architectures import GGUF_BERT, GGUF_LLAMA, HF_BERT, HF_LLAMA
-from pxvm.models.bert import BertConfig
-from pxvm.models.fields import Fields
-from pxvm.models.llama import LlamaConfig, resize_context, set_tokens
+from pxvm.models.families import bert, llama
+from pxvm.models.families.architectures import GGUF_BERT, GGUF_LLAMA, HF_BERT, HF_LLAMA
+from pxvm.models.families.bert import BertConfig
+from pxvm.models.families.llama import LlamaConfig, resize_context, set_tokens
+from pxvm.models.graph.fields import Fields
 from tests.models.plain_models import random_weights
 
 TINY = LlamaConfig(2, 64, 4, 2, 96, 80, context=64)

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from pxvm.models.floats import ERF
-from pxvm.models.llama import LlamaConfig
+from pxvm.models.families.llama import LlamaConfig
+from pxvm.models.graph.floats import ERF
 
 
 def random_weights(shapes, seed, spread=1.0):

@@ -6,7 +6,7 @@ import pytest
 from pxvm import run_program
 from pxvm.core.container import save_image
 from pxvm.core.errors import ProgramError
-from pxvm.models.bert import (
+from pxvm.models.families.bert import (
     PLANES,
     BertConfig,
     build_bert,
@@ -15,7 +15,7 @@ from pxvm.models.bert import (
     vectors,
     weight_shapes,
 )
-from pxvm.models.fields import Fields
+from pxvm.models.graph.fields import Fields
 from tests.models.plain_models import bert_vectors, random_weights
 
 CONFIG = BertConfig(2, 64, 4, 128, 100, 32)

@@ -10,7 +10,7 @@ from pxvm import Model
 from pxvm.models.generation import ContextError, SettingError
 from pxvm.models.model import ModelError
 from pxvm.models.streaming import StopFilter
-from pxvm.models.template import MessageError
+from pxvm.models.text.template import MessageError
 from tests.models.tiny_models import compiled, write_llama
 
 ASK = [{"role": "user", "content": "What is a pixel?"}]

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pxvm.core.errors import FormatError, PxvmError
-from pxvm.models.formats import BY_NUMBER, decode
-from pxvm.models.gguf import open_gguf
+from pxvm.models.files.formats import BY_NUMBER, decode
+from pxvm.models.files.gguf import open_gguf
 from tests.models.model_files import gguf_llama
 
 RNG = np.random.default_rng(3)

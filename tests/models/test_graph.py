@@ -5,11 +5,11 @@ import pytest
 
 from pxvm import run_program
 from pxvm.core.errors import ProgramError
-from pxvm.models import floats
-from pxvm.models.fields import Fields
-from pxvm.models.graph import Graph
-from pxvm.models.lowering import lower, measured
-from pxvm.models.small import Conv, Pool, build_cnn, build_mlp, cnn_graph, mlp_graph
+from pxvm.models.families.small import Conv, Pool, build_cnn, build_mlp, cnn_graph, mlp_graph
+from pxvm.models.graph import floats
+from pxvm.models.graph.fields import Fields
+from pxvm.models.graph.graph import Graph
+from pxvm.models.graph.lowering import lower, measured
 
 RNG = np.random.default_rng(4)
 

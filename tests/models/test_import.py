@@ -15,12 +15,12 @@ from pxvm import run_program
 from pxvm.cli import cli
 from pxvm.core.container import check_file, inspect_file, open_image
 from pxvm.core.errors import PxvmError
-from pxvm.models.bert import resize_rows, set_sentences, vectors
-from pxvm.models.calibrate import llama_fracs
-from pxvm.models.fields import Fields
-from pxvm.models.importer import choice_named, import_model
-from pxvm.models.llama import LlamaConfig
-from pxvm.models.quantise import least_squares
+from pxvm.models.families.bert import resize_rows, set_sentences, vectors
+from pxvm.models.families.calibrate import llama_fracs
+from pxvm.models.families.llama import LlamaConfig
+from pxvm.models.graph.fields import Fields
+from pxvm.models.graph.quantise import least_squares
+from pxvm.models.importing.importer import choice_named, import_model
 from tests.models.model_files import (
     TINY,
     TINY_BERT,

@@ -10,8 +10,7 @@ from pxvm.core.container import open_image, save_image
 from pxvm.core.errors import ProgramError
 from pxvm.core.reference1 import Runner
 from pxvm.core.verifier import verify
-from pxvm.models.fields import Fields
-from pxvm.models.llama import (
+from pxvm.models.families.llama import (
     FORBIDDEN,
     LlamaConfig,
     build_llama,
@@ -22,7 +21,8 @@ from pxvm.models.llama import (
     tokens,
     weight_shapes,
 )
-from pxvm.models.quantise import quantise_weight, scale_value
+from pxvm.models.graph.fields import Fields
+from pxvm.models.graph.quantise import quantise_weight, scale_value
 from tests.models.plain_models import llama_logits, random_weights, softmax
 
 SMALL = LlamaConfig(2, 64, 4, 2, 128, 128, context=64)

@@ -14,7 +14,7 @@ import pxvm
 from pxvm import Model
 from pxvm.core.container import save_image
 from pxvm.core.errors import DeviceError, FormatError
-from pxvm.models.bert import BertConfig, build_bert
+from pxvm.models.families.bert import BertConfig, build_bert
 from pxvm.models.model import ModelError
 from tests.models.plain_models import random_weights
 from tests.models.tiny_models import (

@@ -10,7 +10,7 @@ import pytest
 from pxvm import run_program
 from pxvm.core import executors
 from pxvm.core.container import open_image, save_image
-from pxvm.models.llama import LlamaConfig, build_llama, set_sampler, set_tokens, tokens
+from pxvm.models.families.llama import LlamaConfig, build_llama, set_sampler, set_tokens, tokens
 from tests.models.test_llama import weights_of
 
 CONFIG = LlamaConfig(2, 64, 4, 2, 128, 128, context=96)

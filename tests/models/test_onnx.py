@@ -13,10 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 from pxvm import run_program
 from pxvm.core.container import open_image
 from pxvm.core.errors import FormatError, PxvmError
-from pxvm.models import floats
-from pxvm.models.fields import Fields
-from pxvm.models.onnx_import import import_onnx, read_graph
-from pxvm.models.onnx_ops import OPS
+from pxvm.models.graph import floats
+from pxvm.models.graph.fields import Fields
+from pxvm.models.importing.onnx_import import import_onnx, read_graph
+from pxvm.models.importing.onnx_ops import OPS
 
 RNG = np.random.default_rng(8)
 node = helper.make_node

@@ -11,8 +11,8 @@ from pxvm.core.errors import ProgramError
 from pxvm.core.integer import interpolate, ints
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.tensor import DType, encode_scales
-from pxvm.models import quantise as q
-from pxvm.models.fields import Fields
+from pxvm.models.graph import quantise as q
+from pxvm.models.graph.fields import Fields
 
 RNG = np.random.default_rng(1)
 

@@ -9,9 +9,9 @@ from scipy.special import erf
 
 from benchmarks.models import TEXT, ranks, sentences
 from pxvm import Model
-from pxvm.models.checkpoint import open_checkpoint
 from pxvm.models.download import fetch
-from pxvm.models.importer import import_model
+from pxvm.models.families.checkpoint import open_checkpoint
+from pxvm.models.importing.importer import import_model
 from tests.models import plain_models
 from tests.models.tiny_models import compiled, real
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save, save_file
 
 from pxvm.core.errors import FormatError, PxvmError
-from pxvm.models.safetensors import open_safetensors
+from pxvm.models.files.safetensors import open_safetensors
 
 RNG = np.random.default_rng(4)
 

@@ -11,11 +11,11 @@ import pytest
 from pxvm.core.errors import FormatError, ProgramError
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.tensor import DType, Role
-from pxvm.models import tokenizer as module
-from pxvm.models.template import MessageError, render
-from pxvm.models.tokenizer import Settings, Tokenizer, load_tokenizer, store_tokenizer
-from pxvm.models.tokenizer_folder import from_folder
-from pxvm.models.tokenizer_gguf import PREFIX, from_gguf
+from pxvm.models.text import tokenizer as module
+from pxvm.models.text.folder import from_folder
+from pxvm.models.text.gguf_vocabulary import PREFIX, from_gguf
+from pxvm.models.text.template import MessageError, render
+from pxvm.models.text.tokenizer import Settings, Tokenizer, load_tokenizer, store_tokenizer
 from tests.models.tiny_models import (
     CHATML,
     SPECIAL,
@@ -244,7 +244,7 @@ def test_text_streams_in_whole_characters():
 
 def damaged(name: str, change):
     image = picture(bytes_bpe(), llama_settings())
-    from pxvm.models.fields import Fields
+    from pxvm.models.graph.fields import Fields
 
     d = Fields(image).descriptor(name)
     y, x = divmod(d.start, image.shape[1])
@@ -367,7 +367,7 @@ def test_a_template_reaches_nothing_outside(source):
 
 
 def test_a_template_cannot_write_without_end(monkeypatch):
-    monkeypatch.setattr("pxvm.models.template.MAX_TEXT", 1000)
+    monkeypatch.setattr("pxvm.models.text.template.MAX_TEXT", 1000)
     with pytest.raises(FormatError, match="more than 1000 characters"):
         render("{% for i in range(2000) %}xx{% endfor %}", TALK)
 

@@ -12,11 +12,11 @@ import pytest
 
 from pxvm.core import executors
 from pxvm.core.container import save_image
-from pxvm.models.bert import BertConfig, build_bert
-from pxvm.models.bert import weight_shapes as bert_shapes
-from pxvm.models.llama import LlamaConfig, build_llama
-from pxvm.models.llama import weight_shapes as llama_shapes
-from pxvm.models.tokenizer import Settings, store_tokenizer
+from pxvm.models.families.bert import BertConfig, build_bert
+from pxvm.models.families.bert import weight_shapes as bert_shapes
+from pxvm.models.families.llama import LlamaConfig, build_llama
+from pxvm.models.families.llama import weight_shapes as llama_shapes
+from pxvm.models.text.tokenizer import Settings, store_tokenizer
 from tests.models.plain_models import random_weights
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,182 @@
+"""``pxvm network forget``, ``correct`` and ``tag``: change what is remembered."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pxvm.core.errors import PxvmError
+from pxvm.learning.commands.shared import (
+    as_data,
+    counted,
+    echo_json,
+    json_option,
+    line,
+    network_option,
+    reading,
+    record_name,
+    since_option,
+    until_option,
+    when,
+    writing,
+    yes_option,
+)
+from pxvm.learning.store.record import KINDS
+
+if TYPE_CHECKING:
+    from pxvm.learning.network import Network
+    from pxvm.learning.store.record import Record, Vector
+
+SHOWN = 20  # records of a preview
+TOGETHER = 256  # records that one tombstone names
+
+
+@click.command(short_help="Forget records: by id, tag, time, source, words or question.")
+@click.argument("names", metavar="[ID]...", nargs=-1)
+@click.option("--tag", help="Records with this tag.")
+@click.option("--source", help="Records from this source, or from below this folder.")
+@click.option("--kind", type=click.Choice(KINDS), help="Records of this kind.")
+@since_option
+@until_option
+@click.option("--text", help="Records that hold exactly these characters, in any case.")
+@click.option("--query", help="The records that answer this question best; see -k.")
+@click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="With --query.")
+@network_option
+@yes_option
+@json_option
+def forget(
+    names: tuple[str, ...],
+    tag: str | None,
+    source: str | None,
+    kind: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    text: str | None,
+    query: str | None,
+    k: int,
+    path: Path,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Forget the records that all of what is given selects, after showing them and asking.
+
+    All versions of them no longer count from then on; `pxvm network compact` removes them from
+    the files. With --json and without --yes nothing is forgotten: it is only listed.
+    """
+    if not (names or tag or source or kind or since or until or text or query):
+        raise PxvmError("nothing to forget: give an id, --tag, --source, --text, --query or a time")
+    with writing(path) as memory:
+        chosen = [
+            record
+            for record in _candidates(memory, names, query, k)
+            if (tag is None or tag in record.tags)
+            and (source is None or f"{record.source}/".startswith(f"{source.rstrip('/')}/"))
+            and (kind is None or record.kind == kind)
+            and (since is None or when(record) >= since)
+            and (until is None or when(record) < until)
+            and (text is None or text.casefold() in f"{record.query}\n{record.answer}".casefold())
+        ]
+        if as_json:
+            if yes:
+                _forget(memory, chosen)
+            echo_json({"forgotten": yes, "records": [as_data(record) for record in chosen]})
+        elif chosen:
+            for record in chosen[:SHOWN]:
+                click.echo(line(record))
+            if len(chosen) > SHOWN:
+                click.echo(f"        and {len(chosen) - SHOWN:,} more")
+            if not yes and not click.confirm(f"Forget {counted(len(chosen), 'record')}?"):
+                raise SystemExit(1)
+            _forget(memory, chosen)
+            click.echo(
+                f"{path}: {counted(len(chosen), 'record')} forgotten; "
+                "`pxvm network compact` removes the text from the files"
+            )
+        else:
+            click.echo("no record fits")
+    if not chosen:
+        raise SystemExit(1)
+
+
+def _forget(memory: Network, chosen: list[Record]) -> None:
+    for first in range(0, len(chosen), TOGETHER):
+        memory.forget(*(record.id for record in chosen[first : first + TOGETHER]))
+
+
+def _candidates(
+    memory: Network, names: tuple[str, ...], query: str | None, k: int
+) -> Iterator[Record]:
+    if names:
+        found = [memory.record(record_name(name)) for name in names]
+        yield from {record.id: record for record in found}.values()
+    elif query:
+        yield from (hit.record for hit in memory.search(query, k=k))
+    else:
+        yield from memory.records()
+
+
+@click.command(short_help="Correct a record.")
+@click.argument("name", metavar="ID")
+@click.option("--answer", help='The right text ("-": standard input).')
+@click.option("--query", help="The right question.")
+@network_option
+@json_option
+def correct(name: str, answer: str | None, query: str | None, path: Path, as_json: bool) -> None:
+    """Replace a record's text. The old version remains in the history."""
+    from pxvm.learning.sources.documents import decode
+
+    if answer is None and query is None:
+        raise PxvmError("nothing to correct: give --answer or --query")
+    if answer == "-":
+        answer = decode(sys.stdin.buffer.read())
+    with writing(path) as memory:
+        old = memory.record(record_name(name))
+        vectors = _vectors(old, answer, query) if old.vectors else ()
+        changed = memory.correct(old.id, answer=answer, query=query, vectors=vectors)
+        new = memory.record(changed)
+    if as_json:
+        echo_json({"old": old.id, "new": new.id, "sequence": new.sequence})
+    else:
+        click.echo(f"{path}: record {new.sequence} ({new.id[:12]}) corrects {old.sequence}")
+
+
+def _vectors(old: Record, answer: str | None, query: str | None) -> tuple[Vector, ...]:
+    """Vectors for the corrected text, of the model that those of the old one are of."""
+    from pxvm.learning.search.embedding import Embedder
+
+    embedder = Embedder.present()
+    if embedder is None or all(vector.probe != embedder.probe for vector in old.vectors):
+        return ()
+    new = replace(
+        old.draft(),
+        query=old.query if query is None else query,
+        answer=old.answer if answer is None else answer,
+    )
+    return embedder.vectors([new])[0]
+
+
+@click.command(short_help="Give tags to a record, or take them away.")
+@click.argument("name", metavar="ID")
+@click.argument("tags", metavar="[TAG]...", nargs=-1)
+@click.option("--remove", multiple=True, metavar="TAG", help="Take this tag away; repeatable.")
+@network_option
+@json_option
+def tag(
+    name: str, tags: tuple[str, ...], remove: tuple[str, ...], path: Path, as_json: bool
+) -> None:
+    """Give TAGs to a record and take others away; without any, show those it has."""
+    opened = writing(path) if tags or remove else reading(path)
+    with opened as memory:
+        target = memory.record(record_name(name))
+        if tags or remove:
+            target = memory.record(memory.tag(target.id, tags, remove))
+    if as_json:
+        echo_json({"id": target.id, "tags": target.tags})
+    else:
+        click.echo(f"{target.sequence}: {', '.join(target.tags) or 'no tags'}")

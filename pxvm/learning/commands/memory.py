@@ -1,0 +1,211 @@
+"""``pxvm learn`` and ``pxvm recall``: documents into the memory, answers out of it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pxvm.learning.commands.shared import (
+    FILE,
+    as_data,
+    counted,
+    echo_json,
+    json_option,
+    network_option,
+    progress,
+    reading,
+    since_option,
+    until_option,
+    when,
+    writing,
+)
+from pxvm.learning.store.record import KINDS
+
+if TYPE_CHECKING:
+    from pxvm.learning.network import Network
+    from pxvm.learning.search.search import Hit
+    from pxvm.learning.sources.documents import Document, Skipped
+
+SHOWN_LINES = 16  # of a hit's text
+EXPECTED = ("hidden", "ignored", "binary")  # reasons to skip a file that are only counted
+
+
+@click.command(short_help="Take files and folders into the memory.")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=FILE)
+@network_option
+@click.option("--tag", "tags", multiple=True, help="Give this tag to what is new; repeatable.")
+@click.option("--name", default="standard input", show_default=True,
+              help="What standard input is called; its end says how to read it.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="Executor that embeds.")
+@json_option
+def learn(
+    paths: tuple[Path, ...],
+    path: Path,
+    tags: tuple[str, ...],
+    name: str,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Take documents into the network: files, folders, or "-" for standard input.
+
+    Markdown, text, source code, HTML, PDF and exported chats are cut into passages; what is stored
+    already is skipped, so an interrupted run is continued by running it again. What a changed file
+    no longer says is superseded. With --json, a line tells how many records are safe on disk after
+    each commit, and one line what became of each file.
+    """
+    from pxvm.learning.search.embedding import Embedder
+    from pxvm.learning.sources.documents import read_documents
+    from pxvm.learning.sources.learn import Learned
+    from pxvm.learning.sources.learn import learn as learn_documents
+
+    reasons: Counter[str] = Counter()
+    totals = Counter(documents=0, added=0, known=0, replaced=0, settled=0)
+    with writing(path, make=True) as network, progress("learning", not as_json) as update:
+
+        def committed(total: int) -> None:
+            update(total, 0)
+            if as_json:
+                echo_json({"acknowledged": total}, indent=None)
+
+        found: Iterator[Document | Skipped]
+        if paths == (Path("-"),):
+            found = iter([_standard_input(name, tags)])
+        else:
+            found = read_documents(paths, path, tags)
+        embedder = Embedder.present(device)
+        for event in learn_documents(network, found, embedder=embedder, committed=committed):
+            if isinstance(event, Learned):
+                totals["documents"] += 1
+                for key in ("added", "known", "replaced", "settled"):
+                    totals[key] += getattr(event, key)
+                if as_json:
+                    echo_json({"learned": asdict(event)}, indent=None)
+            else:
+                reasons[event.reason] += 1
+                if as_json:
+                    echo_json({"skipped": asdict(event)}, indent=None)
+                elif event.reason not in EXPECTED:
+                    click.echo(f"skipped {event.path}: {event.reason}", err=True)
+    if as_json:
+        echo_json({"done": {**totals, "skipped": dict(reasons)}}, indent=None)
+        return
+    parts = [f"{counted(totals['added'], 'passage')} stored"]
+    parts += [f"{totals['known']:,} known already"] if totals["known"] else []
+    parts += [f"{totals['replaced']:,} superseded"] if totals["replaced"] else []
+    parts += [f"{totals['settled']:,} forgotten or corrected"] if totals["settled"] else []
+    click.echo(f"{path}: {counted(totals['documents'], 'document')}, {', '.join(parts)}")
+    skipped = [f"{count:,} {reason}" for reason, count in reasons.items() if reason in EXPECTED]
+    if skipped:
+        click.echo(f"skipped: {', '.join(skipped)}")
+    if embedder is None and totals["added"]:
+        click.echo("found by words only: no embedding model is here; `pxvm models get minilm` "
+                   "brings one, then `pxvm network reembed`")  # fmt: skip
+
+
+@click.command(short_help="Find what the memory knows of a question.")
+@click.argument("query", nargs=-1, required=True)
+@network_option
+@click.option("-k", type=click.IntRange(1), help="So many hits (default: 5, with --context 25).")
+@since_option
+@until_option
+@click.option("--tag", "tags", multiple=True, help="Only records with this tag; repeatable.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS),
+              help="Only records of this kind; repeatable.")  # fmt: skip
+@click.option("--source", help="Only records from this source, or from below this folder.")
+@click.option("--context", "tokens", type=click.IntRange(1), metavar="TOKENS",
+              help="Print the evidence for a language model, at most so long.")  # fmt: skip
+@click.option("--picture", type=FILE, help="Draw the hits framed in their pages, as a PNG.")
+@click.option("--why", is_flag=True, help="Say where each score comes from.")
+@click.option("--device", default="auto", show_default=True, help="Executor that searches.")
+@json_option
+def recall(
+    query: tuple[str, ...],
+    path: Path,
+    k: int | None,
+    since: datetime | None,
+    until: datetime | None,
+    tags: tuple[str, ...],
+    kinds: tuple[str, ...],
+    source: str | None,
+    tokens: int | None,
+    picture: Path | None,
+    why: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Show the records that answer QUERY best; exit status 1 if there are none.
+
+    Words and meaning count together; without an embedding model only words do. A time in the
+    question, such as "last week", prefers records of that time; only options leave records out.
+    """
+    from pxvm.learning.search.context import build_context
+
+    question, k = " ".join(query), k or (25 if tokens else 5)
+    with reading(path) as network:
+        hits = network.search(
+            question, k, since=since, until=until, tags=tags, kinds=kinds, source=source,
+            device=device,
+        )  # fmt: skip
+        if picture and hits:
+            _draw(network, hits, question, picture)
+    if as_json:
+        found = [
+            {**as_data(hit.record), "score": hit.score, "why": asdict(hit.why)} for hit in hits
+        ]
+        context = {"context": build_context(hits, tokens).text} if tokens else {}
+        echo_json({"query": question, "hits": found, **context})
+    elif tokens:
+        click.echo(build_context(hits, tokens).text)
+    else:
+        for rank, hit in enumerate(hits, 1):
+            _show(rank, hit, why)
+        if hits and hits[0].why.note:
+            click.echo(f"({hits[0].why.note})", err=True)
+    if picture and hits and not as_json:
+        click.echo(f"wrote {picture}", err=True)
+    if not hits:
+        if not as_json:
+            click.echo(f"{path}: nothing is known of this", err=True)
+        raise SystemExit(1)
+
+
+def _show(rank: int, hit: Hit, why: bool) -> None:
+    """A hit for people: what it is, then its text."""
+    record = hit.record
+    date = when(record).astimezone().strftime("%Y-%m-%d")
+    about = f"record {record.sequence}, {date}, {record.source or record.kind}"
+    click.secho(f"{rank}. {record.query or record.kind}", bold=True)
+    click.secho(f"   {about}, score {hit.score:.3f}", dim=True)
+    if why:
+        click.secho(f"   {hit.why}", dim=True)
+    rows = record.answer.splitlines()
+    for row in rows[:SHOWN_LINES]:
+        click.echo(f"   {row}")
+    if len(rows) > SHOWN_LINES:
+        left = len(rows) - SHOWN_LINES
+        click.secho(f"   ({left} more lines: pxvm network history {record.sequence})", dim=True)
+    click.echo()
+
+
+def _draw(network: Network, hits: list[Hit], question: str, target: Path) -> None:
+    import re
+
+    from pxvm.learning.picture.picture import draw_hits
+    from pxvm.learning.search.search import STOP_WORDS
+
+    words = [w for w in re.findall(r"\w+", question) if w.lower() not in STOP_WORDS]
+    draw_hits(network, hits, words).save(target)
+
+
+def _standard_input(name: str, tags: tuple[str, ...]) -> Document:
+    from pxvm.learning.sources.documents import read_content
+
+    read = read_content(sys.stdin.buffer.read(), name, name, tags)
+    return replace(read, replaces=False)  # another text of this name is no newer version

@@ -1,0 +1,160 @@
+"""What the commands of the memory share: which network, which time, how a record is shown."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pxvm.core.errors import PxvmError
+from pxvm.learning.search.times import find_times
+
+if TYPE_CHECKING:
+    from pxvm.learning.network import Network
+    from pxvm.learning.store.record import Record
+
+FILE = click.Path(path_type=Path)
+
+network_option = click.option(
+    "-n",
+    "--network",
+    "path",
+    type=FILE,
+    envvar="PXVM_NETWORK",
+    default="knowledge.png",
+    show_default=True,
+    show_envvar=True,
+    help="The network's file.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def _moment(context: click.Context, option: click.Parameter, value: str | None) -> datetime | None:
+    """A date, a time or an expression such as "last week": when it begins, for --until its end."""
+    if value is None:
+        return None
+    end = option.name == "until"
+    try:
+        moment = datetime.fromisoformat(value).astimezone()
+        return moment + timedelta(days=1) if end and len(value) == len("2026-03-31") else moment
+    except ValueError:
+        found = find_times(value, datetime.now().astimezone())
+    if not found:
+        raise click.BadParameter(
+            f"{value!r}: expected a date such as 2026-03-31, or words such as last week"
+        )
+    return found[0].end if end else found[0].start
+
+
+since_option = click.option(
+    "--since", metavar="TIME", callback=_moment, help="From this date on; or words: last week."
+)
+until_option = click.option(
+    "--until", metavar="TIME", callback=_moment, help="Up to the end of this date; or words."
+)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Network]:
+    """The network at a path, opened so that nothing is written to it."""
+    with _opened(path, read_only=True) as network:
+        yield network
+
+
+@contextmanager
+def writing(path: Path, make: bool = False) -> Iterator[Network]:
+    """The network at a path, opened for writing; with ``make`` it may be new."""
+    with _opened(path, make=make, read_only=False) as network:
+        yield network
+
+
+@contextmanager
+def _opened(path: Path, *, read_only: bool, make: bool = False) -> Iterator[Network]:
+    from pxvm.learning.network import Network
+
+    if not make and not path.exists():
+        raise PxvmError(
+            f"{path}: no such file; `pxvm learn` makes a network, --network names another one"
+        )
+    if path.is_dir():
+        raise PxvmError(f"{path}: a folder; name the file, such as {path / 'knowledge.png'}")
+    with Network.open(path, read_only=read_only) as network:
+        yield network
+
+
+def record_name(text: str) -> str | int:
+    """A record's number if it is one of up to 7 digits, else its id or the beginning of that."""
+    return int(text) if text.isdecimal() and len(text) < 8 else text
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things: "1 record", "2 records"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def when(record: Record) -> datetime:
+    """When it happened, or else when it was stored."""
+    return record.event_time or record.record_time
+
+
+def one_line(text: str, width: int = 72) -> str:
+    """The beginning of a text on one line."""
+    words = " ".join(text.split())
+    return words if len(words) <= width else words[: width - 3] + "..."
+
+
+def line(record: Record) -> str:
+    """A record in a list: number, id, date, kind, and how it begins."""
+    date = when(record).astimezone().strftime("%Y-%m-%d")
+    text = one_line(record.query or record.answer)
+    return f"{record.sequence:>6}  {record.id[:12]}  {date}  {record.kind:<11}  {text}"
+
+
+def as_data(record: Record) -> dict[str, Any]:
+    """A record for JSON, its vectors by name only."""
+    from pxvm.learning.exchange.exchange import to_row
+
+    row = to_row(record)
+    del row["counts"]
+    row["vectors"] = [vector.model for vector in record.vectors]
+    return row
+
+
+def echo_json(value: Any, indent: int | None = 2) -> None:
+    """Print one JSON document; times as ISO 8601, paths as text."""
+    click.echo(json.dumps(value, indent=indent, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@contextmanager
+def progress(title: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error; yields what is called with (done, total)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not (shown and sys.stderr.isatty()),
+    )
+    with bar:
+        task = bar.add_task(title, total=None)
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total or None)
+
+        yield update

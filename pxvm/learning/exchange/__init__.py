@@ -1,0 +1,1 @@
+"""Records in other formats, and networks of the first kind."""

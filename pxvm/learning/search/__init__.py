@@ -1,0 +1,1 @@
+"""Questions answered from a network: words, vectors, times, ranking, context."""

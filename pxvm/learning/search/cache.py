@@ -1,0 +1,349 @@
+"""What stands beside a network so that it is searched fast: a text index and pictures of vectors.
+
+The folder ``<network>.cache`` holds ``text.db`` (SQLite) and ``vectors-*.pxi``. It may be deleted
+at any moment, by anyone: the network alone is the truth. It is believed only when the network still
+begins with what the cache was made from; then only new records are taken in. Where the folder
+cannot be written, a temporary one serves this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sqlite3
+import sys
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary, finalize
+from zlib import crc32
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from pxvm.core.errors import FormatError, ProgramError
+from pxvm.learning.errors import NetworkError, UnknownRecordError
+from pxvm.learning.search.textindex import SCHEMA, TextIndex
+from pxvm.learning.search.vectors import Vectors, build_vectors, most_rows, save_vectors
+from pxvm.learning.store.record import BOOKKEEPING, Record
+
+if TYPE_CHECKING:
+    from pxvm.learning.store.store import State, Store
+
+Answer = TypeVar("Answer")
+
+VERSION = 1
+#: Records taken in between two commits.
+BATCH = 16_384
+LOCK_SECONDS = 600
+#: From so many new records on, progress is shown.
+MANY = 5_000
+
+_SCHEMA = f"""
+CREATE TABLE known (token TEXT, generation INTEGER, sequence INTEGER, id BLOB);
+CREATE TABLE pictures (
+    file TEXT, model TEXT, probe TEXT, dimension INTEGER, first INTEGER, count INTEGER
+);
+{SCHEMA}"""
+
+
+class Embedding(NamedTuple):
+    """Which vectors can be compared with each other."""
+
+    model: str
+    probe: str
+    dimension: int
+
+
+def cache_folder(path: Path) -> Path:
+    """Where the cache of the network at ``path`` stands."""
+    return path.with_name(path.name + ".cache")
+
+
+def ask(network: Store, question: Callable[[Cache], Answer]) -> Answer:
+    """What ``question`` answers when it is asked of the network's cache, up to date.
+
+    Where files of the cache are damaged, or vanish meanwhile, it is read anew, then rebuilt, and
+    asked again. Raises NetworkError when the cache cannot be written, and what ``question`` raises.
+    """
+    cache = _CACHES.get(network) or _CACHES.setdefault(network, Cache(network.path))
+    with cache.turn:
+        for mend in (None, cache.close, cache.remove):
+            try:
+                if mend is not None:
+                    mend()
+                cache.refresh(network)
+                with cache.snapshot():
+                    return question(cache)
+            except (sqlite3.DatabaseError, FormatError, ProgramError, OSError) as error:
+                problem = error
+        raise NetworkError(
+            f"{cache.folder}: the search cache cannot be written or read ({problem}); make room, or"
+            " delete the folder"
+        ) from None
+
+
+class Cache:
+    """A cache folder. ``turn`` is held by whoever uses ``connection`` in several steps."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = cache_folder(path)
+        self.turn = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+        self._token = ""
+        self._is_temporary = False
+        self._open_pictures: dict[tuple[str, str], Vectors] = {}
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The database."""
+        assert self._connection is not None
+        return self._connection
+
+    def close(self) -> None:
+        """Close the files; the cache opens them again when it is used."""
+        with self.turn:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection, self._token = None, ""
+            self._open_pictures.clear()
+
+    __del__ = close
+
+    # -- up to date ------------------------------------------------------------------------------
+
+    def refresh(self, network: Store) -> None:
+        """Take in what the network has and the cache has not; rebuild what is not its own."""
+        state = network.state
+        if self._token == _token(state) and self._is_there():
+            return
+        self._make_folder()
+        try:
+            with FileLock(self.folder / "lock", timeout=LOCK_SECONDS):
+                self._catch_up(network, state)
+        except Timeout:
+            raise NetworkError(
+                f"{self.folder}: another process has been indexing for more than {LOCK_SECONDS} s:"
+                " try again when it is done"
+            ) from None
+        self._token = _token(state)
+
+    def _catch_up(self, network: Store, state: State) -> None:
+        if not self._is_there():
+            self.close()
+        if self._connection is None:
+            self._connect()
+        known = self._known(network, state)
+        if known is None:
+            self.remove()
+            self._connect()
+            known = -1
+        if self._stored_token() != _token(state):
+            self._take(network, known, state)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one moment, whatever other processes take in."""
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.connection.execute("COMMIT")
+
+    def _is_there(self) -> bool:
+        try:
+            return self._database().stat().st_ino == self._inode
+        except OSError:
+            return False
+
+    def _database(self) -> Path:
+        return self.folder / "text.db"
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(exist_ok=True)
+            probe = self.folder / "lock"
+            with probe.open("a"):
+                pass
+        except OSError:
+            if self._is_temporary:
+                raise
+            self.folder, self._is_temporary = Path(tempfile.mkdtemp(prefix="pxvm-cache-")), True
+            finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+    def _connect(self) -> None:
+        connection = sqlite3.connect(
+            self._database(), timeout=30, isolation_level=None, check_same_thread=False
+        )
+        self._connection = connection
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        elif version != VERSION:
+            raise FormatError(f"{self._database()}: version {version}")
+        self._inode = self._database().stat().st_ino
+
+    def remove(self) -> None:
+        """Delete the cache; its lock stays."""
+        self.close()
+        for path in self.folder.glob("*"):
+            if path.name != "lock":
+                path.unlink(missing_ok=True)
+
+    def _stored_token(self) -> str:
+        row = self.connection.execute("SELECT token FROM known").fetchone()
+        return row[0] if row else ""
+
+    def _known(self, network: Store, state: State) -> int | None:
+        """The last sequence number taken in, -1 for none, None where the network is another one."""
+        row = self.connection.execute("SELECT * FROM known").fetchone()
+        if row is None:
+            return -1
+        token, generation, sequence, identity = row
+        if generation != state.generation or sequence > state.sequence:
+            return None
+        if sequence == state.sequence and token and token != _token(state):
+            return None
+        try:
+            same = network.record_at(sequence).id == identity.hex()
+        except UnknownRecordError:
+            return None
+        return sequence if same else None
+
+    # -- taking in -------------------------------------------------------------------------------
+
+    def _take(self, network: Store, known: int, state: State) -> None:
+        """Take in all records after number ``known``, up to the state's last."""
+        from rich.console import Console
+        from rich.progress import Progress
+
+        new = state.sequence - known
+        console = Console(stderr=True)
+        with Progress(
+            console=console, transient=True, disable=new < MANY or not sys.stderr.isatty()
+        ) as progress:
+            task = progress.add_task("indexing", total=new)
+            records = network.records_from(known + 1)
+            while batch := list(islice(records, BATCH)):
+                batch = [record for record in batch if record.sequence <= state.sequence]
+                if not batch:
+                    break
+                with self._transaction():
+                    TextIndex(self.connection).take(network, batch)
+                    self._take_vectors(batch)
+                    last = batch[-1]
+                    token = _token(state) if last.sequence == state.sequence else ""
+                    self.connection.execute("DELETE FROM known")
+                    self.connection.execute(
+                        "INSERT INTO known VALUES (?, ?, ?, ?)",
+                        (token, state.generation, last.sequence, bytes.fromhex(last.id)),
+                    )
+                progress.advance(task, len(batch))
+        self._delete_unused()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    # -- vectors ---------------------------------------------------------------------------------
+
+    def _take_vectors(self, batch: Sequence[Record]) -> None:
+        found: dict[Embedding, list[tuple[int, float, NDArray[np.int8]]]] = defaultdict(list)
+        for record in batch:
+            for vector in record.vectors:
+                if vector.scale > 0 and not record.flags & BOOKKEEPING:
+                    key = Embedding(vector.model, vector.probe, len(vector.values))
+                    if not found[key] or found[key][-1][0] != record.sequence:
+                        found[key].append((record.sequence, vector.scale, vector.values))
+        for key, rows in found.items():
+            records = np.array([row[0] for row in rows], np.int64)
+            scales = np.array([row[1] for row in rows], np.float64)
+            self._grow(key, records, scales, np.stack([row[2] for row in rows]))
+
+    def _grow(
+        self,
+        key: Embedding,
+        records: NDArray[np.int64],
+        scales: NDArray[np.float64],
+        values: NDArray[np.int8],
+    ) -> None:
+        """Add rows as a picture of their own, joined with earlier ones that are no larger.
+
+        So there are few pictures, and a vector is written again as often as the network doubles.
+        """
+        for file, first, count in reversed(self._pictures(key)):
+            if count > len(records) or count + len(records) > most_rows(key.dimension):
+                break
+            before = Vectors.open(self.folder / file)
+            more_scales, more = before.rows()
+            records = np.concatenate([before.records, records])
+            scales = np.concatenate([more_scales, scales])
+            values = np.concatenate([more[:, : key.dimension], values])
+            self.connection.execute(
+                "DELETE FROM pictures WHERE model = ? AND probe = ? AND dimension = ? "
+                "AND first = ?",
+                (*key, first),
+            )
+        file = f"vectors-{crc32(repr(key).encode()):08x}-{records[0]}-{records[-1]}.pxi"
+        save_vectors(build_vectors(records, scales, values), self.folder / file)
+        self.connection.execute(
+            "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)",
+            (file, *key, int(records[0]), len(records)),
+        )
+
+    def _pictures(self, key: Embedding) -> list[tuple[str, int, int]]:
+        return self.connection.execute(
+            "SELECT file, first, count FROM pictures WHERE model = ? AND probe = ? "
+            "AND dimension = ? ORDER BY first",
+            key,
+        ).fetchall()
+
+    def _delete_unused(self) -> None:
+        """Delete pictures that were joined into others."""
+        used = {file for (file,) in self.connection.execute("SELECT file FROM pictures")}
+        for path in self.folder.glob("vectors-*.pxi"):
+            if path.name not in used:
+                with contextlib.suppress(OSError):  # still mapped, where that forbids it
+                    path.unlink()
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def embeddings(self) -> list[Embedding]:
+        """The kinds of vectors there are."""
+        rows = self.connection.execute("SELECT DISTINCT model, probe, dimension FROM pictures")
+        return [Embedding(*row) for row in rows]
+
+    def vectors(self, key: Embedding, device: str = "auto") -> list[Vectors]:
+        """The pictures of one kind of vector, ready to be scored."""
+        names = [file for file, _, _ in self._pictures(key)]
+        wanted = {(name, device): self._open_pictures.get((name, device)) for name in names}
+        for other in [k for k in self._open_pictures if k not in wanted]:
+            del self._open_pictures[other]
+        for (name, _), found in wanted.items():
+            if found is None:
+                opened = Vectors.open(self.folder / name, device)
+                self._open_pictures[name, device] = opened
+        return [self._open_pictures[name, device] for name in names]
+
+
+def _token(state: State) -> str:
+    return json.dumps(astuple(state))
+
+
+_CACHES: WeakKeyDictionary[Store, Cache] = WeakKeyDictionary()

@@ -1,0 +1,1 @@
+"""What people have, read as records: documents, code, chats."""

@@ -1,0 +1,1 @@
+"""Text as glyphs in rows of pixels."""

@@ -1,0 +1,1 @@
+"""The families of networks, and what a checkpoint says about its own."""

@@ -1,0 +1,1 @@
+"""Model files: GGUF and safetensors, and how their weights are stored."""

@@ -1,0 +1,1 @@
+"""A network as a graph of real-valued tensors and as a program in integers."""

@@ -1,0 +1,200 @@
+"""A trained model becomes one picture: weights as int8, its tokenizer, its program.
+
+Weights are read, quantised and laid out a band of rows at a time; what memory holds is the picture
+and one band, and while a Llama's fraction bits are measured one weight.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pxvm.core.container import PathLike, save_image
+from pxvm.core.errors import LimitError, ProgramError
+from pxvm.core.layout import NetworkBuilder
+from pxvm.core.mappable import MAX_CHUNK_BYTES
+from pxvm.core.program import Image
+from pxvm.core.verifier import verify
+from pxvm.models.families.bert import BertConfig, build_bert, resize_rows
+from pxvm.models.families.calibrate import llama_fracs
+from pxvm.models.families.checkpoint import Checkpoint, open_checkpoint
+from pxvm.models.families.llama import build_llama
+from pxvm.models.graph.quantise import (
+    Choice,
+    Floats,
+    largest,
+    least_squares,
+    percentile,
+    quantise_weight,
+    scale_value,
+)
+from pxvm.models.text import folder, gguf_vocabulary
+from pxvm.models.text.tokenizer import store_tokenizer
+
+Progress = Callable[[int, int], None]
+BATCH = 64  # sentences that an embedder takes at once; the file ships with room for one token
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """What quantising one weight cost.
+
+    Attributes:
+        bytes: of its integers and scales.
+        error: root mean square of what was lost, relative to that of the weight.
+    """
+
+    name: str
+    rows: int
+    cols: int
+    bytes: int
+    error: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an import made; ``bytes`` is the file's size, ``fracs`` the measured fraction bits."""
+
+    source: str
+    target: str
+    family: str
+    parameters: int
+    source_bytes: int
+    bytes: int
+    width: int
+    height: int
+    fracs: dict[str, int]
+    tensors: tuple[TensorReport, ...]
+
+    @property
+    def bytes_per_parameter(self) -> float:
+        """Everything in the file, tokenizer and state included, over the parameters."""
+        return self.bytes / self.parameters
+
+
+class Recorder:
+    """A choice that measures what it does and says how far it is.
+
+    Args:
+        total: elements of all weights that will be quantised.
+    """
+
+    def __init__(self, choice: Choice, total: int = 0, progress: Progress | None = None) -> None:
+        self.choice, self.total, self.progress = choice, total, progress
+        self.done = 0
+        self.sums: dict[str, tuple[int, int, float, float]] = {}
+
+    def __call__(self, name: str, weight: Floats) -> Floats:
+        """The steps of a band of rows, measured."""
+        steps = self.choice(name, weight)
+        q, scale = quantise_weight(name, weight, lambda *_: steps)
+        lost = q * scale_value(scale)[:, None] - weight
+        rows, cols, error, power = self.sums.get(name, (0, weight.shape[1], 0.0, 0.0))
+        self.sums[name] = (
+            rows + len(weight), cols, error + float((lost**2).sum()),
+            power + float((weight**2).sum()),
+        )  # fmt: skip
+        self.done += weight.size
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+        return steps
+
+    def tensors(self) -> tuple[TensorReport, ...]:
+        """One report for each weight."""
+        return tuple(
+            TensorReport(name, rows, cols, rows * (cols + 4), math.sqrt(error / (power or 1.0)))
+            for name, (rows, cols, error, power) in self.sums.items()
+        )
+
+
+def import_model(
+    source: PathLike, target: PathLike, *, choice: Choice = least_squares,
+    progress: Progress | None = None,
+) -> Report:  # fmt: skip
+    """Convert a model to a mappable ``.pxi``.
+
+    Args:
+        source: a GGUF or safetensors file, or a folder; see ``open_checkpoint``.
+        choice: steps of a weight's rows; see ``quantise``.
+        progress: called with elements quantised, and all of them.
+
+    Raises:
+        FormatError: the model is damaged or of another kind.
+        LimitError: it is larger than a picture can be.
+        ProgramError: a weight is not finite.
+        OSError: a file cannot be read or written; what stood at ``target`` is untouched.
+    """
+    checkpoint = open_checkpoint(source)
+    if checkpoint.parameters > MAX_CHUNK_BYTES:
+        raise LimitError(
+            f"{checkpoint.path}: a mappable picture holds at most {MAX_CHUNK_BYTES} bytes; found"
+            f" {checkpoint.parameters} parameters; take a smaller model"
+        )
+    weights = checkpoint.weights.values()
+    total = sum(t.count for t in weights if len(t.shape) == 2)
+    recorder = Recorder(choice, total, progress)
+    image, fracs = _build(checkpoint, recorder)
+    verify(image)
+    save_image(image, target, layout="mappable")
+    return Report(
+        source=os.fspath(source),
+        target=os.fspath(target),
+        family=checkpoint.family,
+        parameters=checkpoint.parameters,
+        source_bytes=sum(t.bytes for t in weights),
+        bytes=Path(target).stat().st_size,
+        width=image.shape[1],
+        height=image.shape[0],
+        fracs=fracs,
+        tensors=recorder.tensors(),
+    )
+
+
+def _build(checkpoint: Checkpoint, choice: Choice) -> tuple[Image, dict[str, int]]:
+    config, weights = checkpoint.config, checkpoint.weights
+    common: dict[str, Any] = {
+        "choice": choice, "extend": lambda b: add_tokenizer(b, checkpoint),
+    }  # fmt: skip
+    if isinstance(config, BertConfig):
+        return resize_rows(build_bert(config, weights, batch=BATCH, **common), 1), {}
+    fracs = llama_fracs(config, weights)
+    return build_llama(config, weights, fracs=fracs, **common), fracs
+
+
+def choice_named(text: str) -> Choice:
+    """``largest``, ``least-squares`` or ``percentile:P`` with P in 0 to 100.
+
+    Raises ProgramError.
+    """
+    name, _, number = text.partition(":")
+    if name == "percentile":
+        try:
+            percent = float(number)
+        except ValueError:
+            percent = math.nan
+        if 0 < percent <= 100:
+            return percentile(percent)
+    elif text in ("largest", "least-squares"):
+        return {"largest": largest, "least-squares": least_squares}[text]
+    raise ProgramError(
+        f"quant: expected largest, least-squares or percentile:99.9 (0 to 100); found {text!r}"
+    )
+
+
+def add_tokenizer(b: NetworkBuilder, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's tokenizer into the program that is being laid out.
+
+    A folder without ``tokenizer.json``, or a GGUF without a vocabulary, adds nothing: its program
+    takes token numbers only. Raises FormatError when the vocabulary cannot be converted.
+    """
+    files, vocab = checkpoint.tokenizer_files, checkpoint.config.vocab
+    if isinstance(files, Mapping):
+        found = gguf_vocabulary.from_gguf(files, vocab, str(checkpoint.path))
+    else:
+        found = folder.from_folder(Path(files), vocab)
+    if found is not None:
+        store_tokenizer(b, *found)

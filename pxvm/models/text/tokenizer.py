@@ -1,0 +1,199 @@
+"""Text to tokens and back: vocabulary, merges, special tokens and chat template in the picture.
+
+A program that takes text carries two constant RGBA tensors, plain bytes four to a pixel:
+
+    tokenizer   the `tokenizers` library's JSON, deflated (zlib)
+    settings    JSON: {"bos", "add_bos", "stops", "template", "limit"}; see ``Settings``
+
+Nothing else is needed to speak with a model. Both are checked for size before they are unpacked,
+and the template runs in a sandbox (``template``).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pxvm.core.errors import DeviceError, FormatError, ProgramError
+from pxvm.core.layout import NetworkBuilder
+from pxvm.core.program import Image
+from pxvm.core.tensor import DType, Role, tensor_words
+from pxvm.models.graph.fields import Fields
+from pxvm.models.graph.fields import fields as named
+from pxvm.models.text.template import render
+
+ROW = 64  # words of a tensor row
+MAX_JSON = 1 << 27  # bytes of a vocabulary once unpacked
+MAX_SETTINGS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a tokenizer's JSON does not say.
+
+    Attributes:
+        bos: the token that begins a text, if any.
+        add_bos: whether a plain text gets it.
+        stops: tokens that end an answer.
+        template: Jinja source of the chat template.
+        limit: tokens of a text at most, None where only the network limits them.
+    """
+
+    bos: int | None = None
+    add_bos: bool = False
+    stops: tuple[int, ...] = ()
+    template: str | None = None
+    limit: int | None = None
+
+
+def library(name: str) -> Any:
+    """Import one of the packages of the extra ``models``. Raises DeviceError without it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        package = name.partition(".")[0]
+        raise DeviceError(
+            f"the package {package} is not installed: pip install 'pxvm[models]'"
+        ) from None
+
+
+def store_tokenizer(b: NetworkBuilder, text: str, settings: Settings) -> None:
+    """Declare the two tensors.
+
+    Args:
+        text: JSON of the `tokenizers` library.
+    """
+    _store(b, "tokenizer", zlib.compress(text.encode(), 9))
+    _store(b, "settings", json.dumps(asdict(settings), ensure_ascii=False).encode())
+
+
+def _store(b: NetworkBuilder, name: str, data: bytes) -> None:
+    rows = -(-len(data) // (4 * ROW))
+    words = np.frombuffer(data.ljust(rows * 4 * ROW, b"\0"), "<u4").reshape(rows, ROW)
+    b.tensor(name, DType.RGBA, (rows, ROW), Role.CONSTANT, data=words.astype(np.int64))
+
+
+def _stored(f: Fields, name: str) -> bytes:
+    d = f.descriptor(name)
+    if d.dtype != DType.RGBA:
+        raise ProgramError(f"{name}: expected bytes in an RGBA tensor; found {d.dtype.name}")
+    return tensor_words(f.image, d, 0, d.rows).tobytes()
+
+
+def load_tokenizer(image: Image | Fields) -> Tokenizer:
+    """The tokenizer that a program carries.
+
+    Raises ProgramError when it carries none, FormatError when it is damaged.
+    """
+    f = named(image)
+    if "tokenizer" not in f:
+        raise ProgramError("expected a tokenizer in the image; found none: it takes tokens only")
+    unpack = zlib.decompressobj()
+    try:
+        text = unpack.decompress(_stored(f, "tokenizer"), MAX_JSON)
+        if not unpack.eof:
+            raise ValueError(f"more than {MAX_JSON} bytes, or cut short")
+        raw = json.loads(_stored(f, "settings")[:MAX_SETTINGS].rstrip(b"\0"))
+        settings = Settings(**raw)
+        settings = Settings(**(raw | {"stops": tuple(settings.stops)}))
+        _check(settings)
+    except (zlib.error, ValueError, TypeError) as error:
+        raise FormatError(f"the image's tokenizer is damaged: {error}") from None
+    return Tokenizer(text.decode(), settings)
+
+
+def _check(settings: Settings) -> None:
+    kinds = {"bos": (int, type(None)), "add_bos": (bool,), "stops": (tuple,),
+             "template": (str, type(None)), "limit": (int, type(None))}  # fmt: skip
+    for f in fields(settings):
+        value = getattr(settings, f.name)
+        if not isinstance(value, kinds[f.name]) or (f.name == "limit" and value == 0):
+            raise ValueError(f"setting {f.name} is {value!r}")
+    if not all(isinstance(stop, int) for stop in settings.stops):
+        raise ValueError(f"stops are {settings.stops}")
+
+
+class Tokenizer:
+    """Text to tokens and back, for one model.
+
+    Args:
+        text: JSON of the `tokenizers` library.
+
+    Raises FormatError when the library cannot read it, DeviceError without the library.
+    """
+
+    def __init__(self, text: str, settings: Settings) -> None:
+        self.text, self.settings = text, settings
+        tokenizers = library("tokenizers")
+        try:
+            self.inner = tokenizers.Tokenizer.from_str(text)
+        except Exception as error:  # the library raises nothing narrower
+            raise FormatError(f"the image's tokenizer is damaged: {error}") from None
+        self.inner.no_padding()
+        self.inner.no_truncation()
+
+    def encode(self, text: str, *, special: bool = True) -> list[int]:
+        """Tokens of a text; special tokens written in it are recognised.
+
+        Args:
+            special: also add what the model wants around a text, such as a first token.
+        """
+        ids: list[int] = self.inner.encode(text, add_special_tokens=special).ids
+        bos = self.settings.bos
+        if special and self.settings.add_bos and bos is not None and ids[:1] != [bos]:
+            ids.insert(0, bos)
+        return ids
+
+    def encode_all(self, texts: Sequence[str], limit: int) -> list[list[int]]:
+        """``encode`` of many texts; a long one loses tokens before its last until ``limit`` fit."""
+        found: list[list[int]] = [e.ids for e in self.inner.encode_batch_fast(list(texts))]
+        return [ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]] for ids in found]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of tokens; special ones are left out."""
+        return str(self.inner.decode(list(ids)))
+
+    def stream(self) -> TextStream:
+        """Turns tokens into text one by one."""
+        return TextStream(self)
+
+    def render(self, messages: Sequence[Mapping[str, Any]], **values: Any) -> str:
+        """A conversation as the text that the model continues; see ``template.render``."""
+        if self.settings.template is None:
+            raise ProgramError("this model carries no chat template: use generate")
+        return render(self.settings.template, messages, **self.special, **values)
+
+    @cached_property
+    def special(self) -> dict[str, str]:
+        """Texts of special tokens, by the names that templates use."""
+        settings, found = self.settings, {}
+        for name, token in (("bos_token", settings.bos), ("eos_token", (*settings.stops, None)[0])):
+            found[name] = "" if token is None else self.inner.id_to_token(token) or ""
+        return found
+
+
+class TextStream:
+    """Text of tokens that arrive one by one: characters of several tokens come out whole."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer, self._length = tokenizer, 0
+        self._ids: list[int] = []
+        self._steps = library("tokenizers.decoders").DecodeStream(skip_special_tokens=True)
+
+    def put(self, token: int) -> str:
+        """The text that is certain now, possibly none."""
+        self._ids.append(token)
+        piece = self._steps.step(self._tokenizer.inner, token) or ""
+        self._length += len(piece)
+        return str(piece)
+
+    def finish(self) -> str:
+        """What is left when no token follows: a character cut short shows as U+FFFD."""
+        return self._tokenizer.decode(self._ids)[self._length :]
