@@ -32,6 +32,7 @@ LINKED = (
     MODELS,
     "docs/ARCHITECTURE.md",
     "docs/FORMAT.md",
+    "docs/VERIFIER.md",
     "docs/ISA.md",
 )
 LEFT_OUT = (

@@ -45,8 +45,15 @@ def network_lines(image: Image, program: TensorProgram, drawn: Image) -> Iterato
     for d in program.descriptors:
         # A name that is no word of the text, or that does not print, is left to the pixels.
         d = replace(d, name=d.name if _PLAIN.match(d.name) and d.name.isprintable() else "")
-        write_words(drawn, table + d.index * DESCRIPTOR_WORDS, encode_descriptor(d))
-        yield _descriptor_line(d)
+        line = _descriptor_line(d)
+        directive, *words = line.split()
+        # What the line says, which need not be all that the pixels hold.
+        if directive == ".parameters":
+            said = parse_parameters(words, d.index)
+        else:
+            said = parse_tensor(words, d.index, int)
+        write_words(drawn, table + d.index * DESCRIPTOR_WORDS, encode_descriptor(said))
+        yield line
     write_words(drawn, code, program.code.view("<u4").reshape(-1))
 
 
