@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from pxvm.examples import pixellm_text
+from pxvm.examples.common import NETWORKS, shown
 from pxvm.examples.pixellm_text import CORPUS, Vocabulary, corpus, learn_vocabulary
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 
-NETWORKS = Path(__file__).resolve().parents[1] / "networks"
 WEIGHTS = NETWORKS / "pixellm.npz"
 PADDING = "\n"  # before a text stands the end of a paragraph
 
@@ -271,7 +271,7 @@ def trained(path: Path = WEIGHTS, recipe: Recipe = RECIPE) -> tuple[Weights, Voc
     fresh = path.with_suffix(f".{os.getpid()}.npz")
     np.savez(fresh, digest=digest, pieces=np.array(vocabulary.pieces), **vars(network))
     fresh.replace(path)
-    print(f"weights stored in {path}")
+    print(f"weights stored in {shown(path)}")
     return network, vocabulary
 
 

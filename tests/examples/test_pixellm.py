@@ -204,6 +204,7 @@ def test_slow_the_four_scripts_with_the_fully_trained_network(tmp_path: Path):
     """Half a minute to a minute on two cores where no trained weights are kept yet."""
     leave = shutil.ignore_patterns("__pycache__", "networks", "models", "cpu", "gpu")
     shutil.copytree(ROOT / "pxvm", tmp_path / "pxvm", ignore=leave)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     if pixellm.WEIGHTS.exists():
         (tmp_path / "pxvm/networks").mkdir()
         shutil.copy(pixellm.WEIGHTS, tmp_path / "pxvm/networks")
