@@ -21,8 +21,8 @@ from types import CodeType
 
 import numpy as np
 
-from pxvm.core.dialect1 import TENSORS, Network
-from pxvm.core.isa import Mode
+from pxvm.core.dialect1 import TensorProgram
+from pxvm.core.isa import Flow, Mode, Names
 from pxvm.core.program import Image, Instruction, Program
 from pxvm.core.tensor import Descriptor, read_words
 
@@ -39,7 +39,7 @@ class Cost:
 
 def cost(image: Image, program: Program, instruction: Instruction, base: int = 0) -> Cost:
     """The cost of a verified program's instruction, executed with this image and base register."""
-    if isinstance(program, Network):
+    if isinstance(program, TensorProgram):
         letters = _Operands(image, program, instruction, base).letters()
     else:
         letters = _dialect_0(image, program, instruction)
@@ -65,42 +65,45 @@ def _dialect_0(image: Image, program: Program, instruction: Instruction) -> Lett
     shapes = [
         regions[f"@{row}"].shape if f"@{row}" in regions else None
         for mode, row in zip(instruction.op.operands, instruction.operands, strict=True)
-        if mode is not Mode.NONE
+        if mode.names is Names.ROW
     ]
     if None in shapes:
         return None
     known = [shape for shape in shapes if shape is not None]
-    if instruction.op.name == "MatMul":
+    if Mode.MATRIX_OUT in instruction.op.operands:
         (m, k), n = known[0], known[1][1]
         return {"m": m, "k": k, "n": n}
     letters: Letters = {"n": int(np.prod(known[0]))} if known else {}
-    if instruction.op.name == "Blit":
-        letters |= {"w": int(image[instruction.operands[1], 0, 0])}
-        letters |= {"h": int(image[instruction.operands[1], 0, 1])}
+    if Mode.FONT_IN in instruction.op.operands:
+        font = instruction.operands[instruction.op.operands.index(Mode.FONT_IN)]
+        letters |= {"w": int(image[font, 0, 0]), "h": int(image[font, 0, 1])}
     return letters
 
 
 class _Operands:
     """The tensors that an instruction names, and its parameters by name."""
 
-    def __init__(self, image: Image, network: Network, instruction: Instruction, base: int) -> None:
-        self.image, self.network, self.op = image, network, instruction.op
+    def __init__(
+        self, image: Image, program: TensorProgram, instruction: Instruction, base: int
+    ) -> None:
+        self.image, self.program, self.op = image, program, instruction.op
         self.tensors: list[Descriptor] = []
         self.named: dict[str, int] = {}
         for mode, operand in zip(instruction.op.operands, instruction.operands, strict=True):
-            if mode in TENSORS:
-                self.tensors.append(network.descriptors[network.index(operand, base)])
-            elif mode is Mode.PARAMETERS:
-                words = network.descriptors[network.index(operand, base)].parameters
+            if mode.names is Names.TENSOR:
+                self.tensors.append(program.descriptors[program.index(operand, base)])
+            elif mode.names is Names.BLOCK:
+                words = program.descriptors[program.index(operand, base)].parameters
                 self.named = {
-                    name: word for (name, _), word in zip(self.op.parameters, words, strict=False)
+                    parameter.name: word
+                    for parameter, word in zip(self.op.parameters, words, strict=False)
                 }
 
     def letters(self) -> Letters | None:
         """What the letters of the formulas stand for; None when there is nothing to do."""
         if not all(self.used(d) for d in self.tensors):
             return None
-        if not self.tensors or (self.op.operations == "0" and "t" not in self.op.bytes):
+        if self.op.flow is not Flow.NEXT:
             return {}
         x = self.tensors[min(1, len(self.tensors) - 1)]
         found: Letters = {"t": self.used(x), "d": x.cols}
@@ -119,14 +122,14 @@ class _Operands:
 
     def value(self, index: int, at: int) -> int:
         """An element of an I32 tensor of one dimension."""
-        d = self.network.descriptors[index]
+        d = self.program.descriptors[index]
         row, column = divmod(min(at, d.rows * d.cols - 1), d.cols)
-        start = d.row_start(row, self.network.width) + column
+        start = d.row_start(row, self.program.width) + column
         return int(read_words(self.image, start, 1).view("<i4")[0])
 
     def linked(self, name: str) -> Descriptor:
         """The tensor that a parameter names."""
-        return self.network.descriptors[self.named[name]]
+        return self.program.descriptors[self.named[name]]
 
 
 def _embed(o: _Operands, out: Descriptor, ids: Descriptor, table: Descriptor) -> Letters:

@@ -48,7 +48,7 @@ def _status(path: PathLike) -> os.stat_result | None:
     target = Path(os.path.realpath(path))
     try:
         old = target.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if not target.parent.is_dir():
             reason = f"there is no folder {Path(path).parent}"
             raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path)) from None

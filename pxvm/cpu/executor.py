@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from pxvm.core import executors, installation, reference
-from pxvm.core.dialect1 import Network, read_state
-from pxvm.core.isa import OPCODES
+from pxvm.core.dialect1 import TensorProgram, read_state
+from pxvm.core.isa import OPCODES, Flow
+from pxvm.core.mapping import watched
 from pxvm.core.program import Image, Program
 from pxvm.core.reference1 import matching_loops
 from pxvm.core.tensor import (
@@ -36,7 +37,6 @@ from pxvm.cpu import native
 from pxvm.cpu.context import TILE, Context
 
 MAX_THREADS = 64
-CONTROL = ("Halt", "Yield", "Loop", "EndLoop", "Call", "Return", "SkipIfZero")
 
 
 def available() -> str:
@@ -74,12 +74,12 @@ def _address(name: str) -> int:
     return native.load(code)
 
 
-def _kernels(network: Network) -> Any:
+def _kernels(network: TensorProgram) -> Any:
     """Addresses of the kernels that a program needs, by opcode: int64 (256,).
 
     What was not compiled before is compiled now, and said so.
     """
-    needed = {i.op.name: i.op.code for i in network.instructions if i.op.name not in CONTROL}
+    needed = {i.op.name: i.op.code for i in network.instructions if i.op.flow is Flow.NEXT}
     folder = cache_folder()
     if missing := sorted(name for name in needed if not (folder / f"{name}.o").exists()):
         names = ", ".join(missing)
@@ -111,14 +111,14 @@ def run(
         threads: worker threads; None takes every processor.
         vnni: None uses VNNI where the processor has it; False never does (same bytes).
     """
-    if not isinstance(program, Network):
+    if not isinstance(program, TensorProgram):
         return reference.run(image, program, max_steps)
     return Session(image, program, threads, vnni=vnni).run(max_steps)
 
 
 def session(image: Image, program: Program, threads: int | None = None) -> executors.Session:
     """Bind a verified program to its image, ready to run again and again."""
-    if not isinstance(program, Network):
+    if not isinstance(program, TensorProgram):
         return reference.session(image, program)
     return Session(image, program, threads)
 
@@ -129,7 +129,7 @@ class Session:
     def __init__(
         self,
         image: Image,
-        network: Network,
+        network: TensorProgram,
         threads: int | None = None,
         *,
         vnni: bool | None = None,
@@ -139,6 +139,7 @@ class Session:
         self.loop = native.function(_address("loop"), 3)
         self.context = _context(image, network, self.threads, vnni)
 
+    @watched
     def run(self, max_steps: int | None = None) -> int:
         """Run until Halt, Yield or ``max_steps``; the state is in the pixels afterwards."""
         state = read_state(self.image, self.network.state_start)
@@ -179,7 +180,7 @@ def _row(d: Descriptor, width: int) -> list[int]:
     ]  # fmt: skip
 
 
-def _context(image: Image, network: Network, threads: int, vnni: bool | None) -> Context:
+def _context(image: Image, network: TensorProgram, threads: int, vnni: bool | None) -> Context:
     height, width = image.shape[:2]
     view = image.view("<i4")[..., 0]
     stride = view.strides[0] // 4 if height > 1 else width
@@ -233,13 +234,13 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
     )
 
 
-def _ahead(network: Network) -> Any:
+def _ahead(network: TensorProgram) -> Any:
     """For each instruction, the next Linear that follows it without a jump between, or -1."""
     ahead, found = np.full(len(network.code), -1, np.int64), -1
     for i in reversed(network.instructions):
         if i.op.name == "Linear":
             found = i.index
-        elif i.op.name in CONTROL:
+        elif i.op.flow is not Flow.NEXT:
             found = -1
         ahead[i.index] = found
     return ahead

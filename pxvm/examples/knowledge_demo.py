@@ -9,7 +9,6 @@ minilm``).
 from __future__ import annotations
 
 import bz2
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ from pxvm.learning import Network
 from pxvm.learning.picture.picture import draw_hits
 from pxvm.learning.search.embedding import Embedder
 from pxvm.learning.search.ranking import Hit
-from pxvm.learning.search.search import STOP_WORDS
+from pxvm.learning.search.words import asked
 from pxvm.learning.sources.documents import Document, read_content
 from pxvm.learning.sources.learn import Learned, learn
 from pxvm.terminal import progress
@@ -89,8 +88,7 @@ def main() -> int:
             hits, answered = ask(network, question, answer)
             shown_hits += hits[:2]
             missed += [] if answered else [question]
-        words = set(re.findall(r"\w+", " ".join(QUESTIONS).lower())) - STOP_WORDS
-        draw_hits(network, shown_hits, words).save(PICTURE)
+        draw_hits(network, shown_hits, asked(" ".join(QUESTIONS))).save(PICTURE)
     print(f"wrote {shown(PICTURE)}, the passages framed where they stand in the network")
     for question in missed:
         print(f"WRONG: no passage that was found answers {question!r}", file=sys.stderr)

@@ -36,6 +36,9 @@ opening = _together(
         click.argument("model"),
         click.option("--device", default="auto", show_default=True, help="Executor to run on."),
         click.option("--threads", type=click.IntRange(1), help="Worker threads (default: all)."),
+        click.option(
+            "--max-pixels", type=click.IntRange(1), help="Open files of up to so many pixels."
+        ),
     ]
 )
 answering = _together(
@@ -71,8 +74,8 @@ def file_of(name: str) -> Path:
 
 
 def open_model(
-    name: str, device: str, threads: int | None, context: int | None = None,
-    output: Path | None = None, *inputs: str,
+    name: str, device: str, threads: int | None, max_pixels: int | None,
+    context: int | None = None, output: Path | None = None, *inputs: str,
 ) -> Model:  # fmt: skip
     """Open a model by path or name, for an output that can be written and is none of the inputs."""
     from pxvm.core.saving import check_output
@@ -83,7 +86,7 @@ def open_model(
     path = file_of(name)
     if output:
         check_output(output, path)
-    return Model.open(str(path), device, threads, context)
+    return Model.open(str(path), device, threads, context, max_pixels)
 
 
 def options_of(given: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +149,8 @@ def path_of_model(name: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help='Print {"text": …, "finish": …}.')
 def chat(
     model: str, message: str | None, system: str | None, device: str, threads: int | None,
-    context: int | None, save_state: Path | None, as_json: bool, **given: Any,
+    max_pixels: int | None, context: int | None, save_state: Path | None, as_json: bool,
+    **given: Any,
 ) -> None:  # fmt: skip
     """Answer MESSAGE with MODEL (a .pxi or a name), or talk until the input ends.
 
@@ -157,7 +161,7 @@ def chat(
         message = sys.stdin.read().strip()
         if not message:
             raise click.UsageError("expected a message; standard input is empty")
-    opened = open_model(model, device, threads, context, save_state)
+    opened = open_model(model, device, threads, max_pixels, context, save_state)
     messages = [{"role": "system", "content": system}] if system else []
     if message is not None:
         messages.append({"role": "user", "content": message})
@@ -214,13 +218,13 @@ def _show(opened: Model, pieces: Iterator[str], as_json: bool) -> str:
 @answering
 @click.option("--json", "as_json", is_flag=True, help='Print {"text": …, "finish": …}.')
 def generate(
-    model: str, text: str, device: str, threads: int | None, context: int | None,
-    save_state: Path | None, as_json: bool, **given: Any,
+    model: str, text: str, device: str, threads: int | None, max_pixels: int | None,
+    context: int | None, save_state: Path | None, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Continue TEXT with MODEL (a .pxi or a name); "-" reads it from standard input."""
     options = options_of(given)
     start = sys.stdin.read() if text == "-" else text
-    opened = open_model(model, device, threads, context, save_state)
+    opened = open_model(model, device, threads, max_pixels, context, save_state)
     _show(opened, opened.generate(start, stream=True, **options), as_json)
     if save_state:
         opened.save_state(save_state)
@@ -232,8 +236,8 @@ def generate(
 @click.option("--file", "source", type=click.File("r"), help='A sentence a line; "-": input.')
 @click.option("-o", "--output", type=FILE, help="Write a .npy instead of JSON.")
 def embed(
-    model: str, texts: tuple[str, ...], device: str, threads: int | None, source: Any,
-    output: Path | None,
+    model: str, texts: tuple[str, ...], device: str, threads: int | None,
+    max_pixels: int | None, source: Any, output: Path | None,
 ) -> None:  # fmt: skip
     """Print a JSON array of vectors of length 1, one for each of TEXTS, or write them to a file."""
     import numpy as np
@@ -243,7 +247,7 @@ def embed(
     if not texts and source is None:
         raise click.UsageError("expected texts, or --file with some")
     name = [source.name] if source else []
-    opened = open_model(model, device, threads, None, output, *name)
+    opened = open_model(model, device, threads, max_pixels, None, output, *name)
     vectors = opened.embed([*texts, *(line.rstrip("\n") for line in source or [])])
     if output:
         with replacing(output) as stream:
@@ -260,10 +264,11 @@ def embed(
 @click.option("--context", type=click.IntRange(2), help="Tokens of a window (default: model's).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def eval_command(
-    model: str, text: Any, device: str, threads: int | None, context: int | None, as_json: bool
-) -> None:
+    model: str, text: Any, device: str, threads: int | None, max_pixels: int | None,
+    context: int | None, as_json: bool,
+) -> None:  # fmt: skip
     """Measure how well MODEL predicts a text: exp of the mean loss of its tokens, in nats."""
-    opened = open_model(model, device, threads, context)
+    opened = open_model(model, device, threads, max_pixels, context)
     with progress("tokens", not as_json) as update:
         loss, count = opened.score(text.read(), update)
     perplexity = math.exp(loss / count)

@@ -55,6 +55,8 @@ def import_command(
             )  # fmt: skip
         else:
             found = import_model(source, output, choice=choice, progress=update)
+    for note in found.notes:
+        echo(f"note: {note}", err=True)
     if as_json:
         echo_json(asdict(found) | {"bytes_per_parameter": found.bytes_per_parameter})
         return
@@ -75,3 +77,6 @@ def _show(report: Report) -> None:
     echo(f"read {report.source_bytes:,} bytes of weights")
     if bits:
         echo(f"fraction bits: {bits}")
+    if report.errors:
+        lost = ", ".join(f"{name} {error:.2%}" for name, error in report.errors.items())
+        echo(f"error of the outputs on the calibration: {lost}")

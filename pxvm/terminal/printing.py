@@ -86,7 +86,9 @@ def write(
     stream = sys.stderr if err else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
     text = text.encode(encoding, "backslashreplace").decode(encoding)
-    click.secho(text, file=stream, nl=nl, bold=bold or None, dim=dim or None)
+    if bold or dim:
+        text = click.style(text, bold=bold or None, dim=dim or None)
+    click.echo(text, file=stream, nl=nl)
 
 
 def _finite(value: Any) -> Any:

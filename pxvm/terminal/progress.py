@@ -13,7 +13,7 @@ from pxvm.terminal.printing import echo
 #: Called with what is done and what there is in all (0: unknown); also with another title.
 Update = Callable[..., None]
 
-FIRST = 2.0  # seconds before the first line where there is no terminal
+FIRST = 10.0  # seconds before the first line where there is no terminal
 LATER = 0.25  # and before the next ones, as a share of the time passed
 LONG = 100_000  # counts above it are shown as a share
 
@@ -56,7 +56,7 @@ def _bar(title: str) -> Iterator[Update]:
 
 
 class _Lines:
-    """A line after two seconds, and then ever more seldom."""
+    """A line after ten seconds, and then ever more seldom."""
 
     def __init__(self, title: str) -> None:
         self.title = title

@@ -16,6 +16,9 @@ STOPPED = {
     "yielded": "yielded after {}; more --runs go on from there",
     "max_steps": "stopped after {}, the most that --max-steps allows",
 }
+larger_files = click.option(
+    "--max-pixels", type=click.IntRange(1), help="Open files of up to so many pixels."
+)
 
 
 def _output(given: Path | None, kind: str, file: Path, *others: Path) -> Path:
@@ -31,11 +34,13 @@ def _output(given: Path | None, kind: str, file: Path, *others: Path) -> Path:
 @click.argument("file", type=FILE)
 @click.option("-o", "--output", type=FILE, help="Picture to write (default: FILE.view.png).")
 @click.option("--scale", type=click.IntRange(1, 64), help="Dots for one pixel of the program.")
+@larger_files
 @click.option("--run", "run_first", is_flag=True, help="Run the program first, show the result.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the picture shows as JSON.")
 def view(
-    file: Path, output: Path | None, scale: int | None, run_first: bool, as_json: bool
-) -> None:
+    file: Path, output: Path | None, scale: int | None, max_pixels: int | None, run_first: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Render a labelled picture of FILE: instructions, pixels, every region's values.
 
     --json prints {"output": path, "width": dots, "height": dots, "dialect": 0 or 1,
@@ -49,7 +54,7 @@ def view(
     from pxvm.visual.view import render_view
 
     target = _output(output, "view", file)
-    image = open_image(file)
+    image = open_image(file, max_pixels=max_pixels)
     if run_first:
         run_program(image)
     picture = render_view(image, file.name, scale=scale)
@@ -81,6 +86,7 @@ def view(
 @click.option("--runs", type=click.IntRange(1), default=1, show_default=True,
               help="Runs, each of which ends at a Yield.")  # fmt: skip
 @click.option("--scale", type=click.IntRange(1, 64), help="Dots for one pixel of the program.")
+@larger_files
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as JSON.")
 def trace(
     file: Path,
@@ -89,6 +95,7 @@ def trace(
     max_steps: int,
     runs: int,
     scale: int | None,
+    max_pixels: int | None,
     as_json: bool,
 ) -> None:
     """Run FILE step by step: print a table, write an animated PNG. FILE is never changed.
@@ -105,7 +112,7 @@ def trace(
     from pxvm.visual.trace import trace as run_trace
 
     target = None if no_picture else _output(output, "trace", file)
-    image = open_image(file)
+    image = open_image(file, max_pixels=max_pixels)
     with progress("tracing, steps") as report:
         found = run_trace(
             image,
@@ -135,8 +142,11 @@ def trace(
 @click.argument("b", type=FILE)
 @click.option("-o", "--output", type=FILE, help="Picture of both and their differences.")
 @click.option("--run", type=click.IntRange(1), help="Run both, at most so many steps.")
+@larger_files
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-def diff(a: Path, b: Path, output: Path | None, run: int | None, as_json: bool) -> None:
+def diff(
+    a: Path, b: Path, output: Path | None, run: int | None, max_pixels: int | None, as_json: bool
+) -> None:
     """Compare images A and B; exit status 0 when they are equal, 1 when not, 2 on bad input.
 
     With --run N both programs are run side by side for at most N steps, beyond a Yield as well, and
@@ -153,20 +163,19 @@ def diff(a: Path, b: Path, output: Path | None, run: int | None, as_json: bool) 
     from pxvm.visual.diff import diff as compare
     from pxvm.visual.lockstep import first_divergence
 
+    image_a, image_b = (open_image(file, max_pixels=max_pixels) for file in (a, b))
     if run is not None:
         if output:
             raise click.UsageError("--output is a picture of two images, without --run")
         with progress("comparing, steps") as report:
-            parted = first_divergence(
-                open_image(a), open_image(b), run, lambda steps: report(steps, run)
-            )
+            parted = first_divergence(image_a, image_b, run, lambda steps: report(steps, run))
         if as_json:
             echo_json(parted.to_dict() if parted else None)
         else:
             echo(parted or f"no difference in {counted(run, 'step')} or to the end")
         raise SystemExit(1 if parted else 0)
     target = _output(output, "diff", a, b) if output else None
-    found = compare(open_image(a), open_image(b))
+    found = compare(image_a, image_b)
     if target:
         with replacing(target) as stream:
             found.picture((a.name, b.name)).save(stream, format="PNG")
@@ -183,8 +192,9 @@ def diff(a: Path, b: Path, output: Path | None, run: int | None, as_json: bool) 
 @click.command(short_help="Step forward and back in a terminal.")
 @click.argument("file", type=FILE)
 @click.option("--commands", help='Commands divided by ";", such as "step; print @8; back".')
+@larger_files
 @click.option("--json", "as_json", is_flag=True, help="With --commands: print outputs as JSON.")
-def debug(file: Path, commands: str | None, as_json: bool) -> None:
+def debug(file: Path, commands: str | None, max_pixels: int | None, as_json: bool) -> None:
     """Debug FILE in the terminal: forward, back, breakpoints, watches. FILE is never changed.
 
     With --commands nothing is interactive: each command and what it shows is printed. The command
@@ -198,7 +208,7 @@ def debug(file: Path, commands: str | None, as_json: bool) -> None:
         raise click.UsageError("--json needs --commands")
     if commands is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise PxvmError('the debugger needs a terminal; without one: --commands "step; print @8"')
-    session = Session(open_image(file), source=file)
+    session = Session(open_image(file, max_pixels=max_pixels), source=file)
     if commands is not None:
         done: list[dict[str, str]] = []
         try:

@@ -16,7 +16,7 @@ import pytest
 
 from pxvm.core import executors, reference
 from pxvm.core.container import open_image, read_image, save_image
-from pxvm.core.dialect1 import Network, read_state
+from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import DeviceError, ExecutionError
 from pxvm.core.interpreter import run_program
 from pxvm.core.layout import NetworkBuilder
@@ -133,9 +133,9 @@ def test_a_run_goes_on_on_another_device_after_any_instruction():
         assert np.array_equal(image, straight)
 
 
-def verified(image: Image) -> Network:
+def verified(image: Image) -> TensorProgram:
     program = verify(image)
-    assert isinstance(program, Network)
+    assert isinstance(program, TensorProgram)
     return program
 
 

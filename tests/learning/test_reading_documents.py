@@ -501,7 +501,7 @@ def test_an_export_is_imported_not_learned(tmp_path):
 
 def test_a_missing_parser_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "bs4", None)
-    with pytest.raises(UnreadableError, match="bs4 is not installed .*: pip install pypdf"):
+    with pytest.raises(UnreadableError, match=r"bs4 is not installed .*: pip install pypdf"):
         read_content(b"<p>a", "a.html", "a")
 
 

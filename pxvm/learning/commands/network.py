@@ -27,9 +27,13 @@ from pxvm.learning.commands.shared import (
 from pxvm.terminal import counted, echo, echo_json, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from PIL.Image import Image
 
     from pxvm.learning.care.maintenance import Outcome
+    from pxvm.learning.store.record import Draft, Record
+    from pxvm.terminal.progress import Update
 
 
 @click.group(short_help="Look after the memory: check, forget, merge, export.")
@@ -176,21 +180,25 @@ def reembed(path: Path, output: Path | None, device: str, as_json: bool) -> None
 
 
 @network.command(short_help="Remove what was forgotten from the files, for good.")
+@click.option("--keep-history", is_flag=True, help="Keep what was replaced by newer versions.")
 @network_option
 @click.option("-o", "--output", type=FILE, help="Write a new network; this one stays as it is.")
 @yes_option
 @json_option
-def compact(path: Path, output: Path | None, yes: bool, as_json: bool) -> None:
-    """Write the network anew without forgotten records: text, pictures, vectors and caches."""
+def compact(path: Path, output: Path | None, keep_history: bool, yes: bool, as_json: bool) -> None:
+    """Write the network anew without what was forgotten, and without what a newer version has
+    replaced: text, pictures, vectors and caches."""
     from pxvm.learning.care import maintenance
 
     if as_json and not (yes or output):
         raise PxvmError("compacting cannot be undone: add --yes, or write elsewhere with -o")
     if not (yes or output):
-        click.confirm("Forgotten records cannot be brought back after this. Go on?", abort=True)
+        click.confirm(
+            "What is forgotten or replaced cannot be brought back after this. Go on?", abort=True
+        )
     opened = reading(path) if output else writing(path)
     with opened as memory, progress("compacting", not as_json) as update:
-        outcome = maintenance.compact(memory, output, update)
+        outcome = maintenance.compact(memory, output, update, history=keep_history)
     _tell(output or path, outcome, as_json)
 
 
@@ -252,13 +260,13 @@ def import_(file: Path, uncertain: bool, path: Path, as_json: bool) -> None:
 
     notes: list[str] = []
     check_output(path, file)
-    with writing(path, make=True) as memory:
+    with writing(path, make=True) as memory, progress("importing", not as_json) as update:
         before = memory.stats()["stored"]
         if file.suffix.lower() == ".png":
             records = exchange.read_png(file, uncertain, notes)
         else:
             records = exchange.read_records(file)
-        read = len(memory.append_many(records))
+        read = len(memory.append_many(_told(records, update)))
         added = memory.stats()["stored"] - before
     if as_json:
         echo_json({"network": path, "read": read, "added": added, "notes": notes})
@@ -266,6 +274,12 @@ def import_(file: Path, uncertain: bool, path: Path, as_json: bool) -> None:
     for note in notes:
         echo(note)
     echo(f"{path}: {counted(read, 'record')} read, {added:,} of them new")
+
+
+def _told(records: Iterable[Record | Draft], update: Update) -> Iterator[Record | Draft]:
+    for number, record in enumerate(records, 1):
+        update(number)
+        yield record
 
 
 def _tell(target: Path, outcome: Outcome, as_json: bool) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
+import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import click
 
 from pxvm.core.errors import PxvmError
 from pxvm.core.saving import check_output, replacing
-from pxvm.learning.search.times import find_times
+from pxvm.learning.search.times import whole_time
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,7 +28,6 @@ network_option = click.option(
     "--network",
     "path",
     type=FILE,
-    is_eager=True,  # other options are read with it in mind
     envvar="PXVM_NETWORK",
     default="knowledge.png",
     show_default=True,
@@ -43,37 +42,15 @@ def _moment(context: click.Context, option: click.Parameter, value: str | None) 
     """A date, a time or an expression such as "last week": when it begins, for --until its end."""
     if value is None:
         return None
-    end = option.name == "until"
-    try:
-        moment = datetime.fromisoformat(value).astimezone()
-        return moment + timedelta(days=1) if end and len(value) == len("2026-03-31") else moment
-    except OverflowError:  # the first and the last days that there are
-        edge = datetime.max if value > "5000" else datetime.min
-        return edge.replace(tzinfo=timezone.utc)
-    except ValueError:
-        found = find_times(value, datetime.now().astimezone())
-    if not found:
+    found = whole_time(value, datetime.now().astimezone())
+    if found is None:
         raise click.BadParameter(
-            f"{value!r}: expected a date such as 2026-03-31, or words such as last week"
+            f"{value!r}: expected a date such as 2026-03-31, a month such as 2026-03, a year, or "
+            "words such as last week, and nothing else"
         )
-    return found[0].end if end else found[0].start
+    return found.end if option.name == "until" else found.start
 
 
-def _source(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """A source as records name it: without the ``./`` and the ``/`` that a shell completes."""
-    if value is None:
-        return None
-    path = Path(value)
-    if path.is_absolute():  # sources are told from the network's folder on
-        from pxvm.learning.sources.documents import source_of
-
-        value = source_of(path, context.params["path"].resolve().parent)
-    return re.sub(r"^(\./+)+|/+$|^\.$", "", value) or None
-
-
-source_option = click.option(
-    "--source", callback=_source, help="Only from this source, or from below this folder."
-)
 since_option = click.option(
     "--since", metavar="TIME", callback=_moment, help="From this date on; or words: last week."
 )
@@ -125,6 +102,12 @@ def save_picture(picture: Image, target: Path) -> None:
 def record_name(text: str) -> str | int:
     """A record's number if it is one of up to 7 digits, else its id or the beginning of that."""
     return int(text) if text.isdecimal() and len(text) < 8 else text
+
+
+def is_from(source: str, wanted: str) -> bool:
+    """Is a source this one, or in this folder, however that is written?"""
+    folder = posixpath.normpath(wanted)
+    return folder == "." or source == folder or source.startswith(f"{folder}/")
 
 
 def when(record: Record) -> datetime:
