@@ -46,7 +46,8 @@ MAX_DESCRIPTORS = 1 << 16
 class Network(Program):
     """A dialect 1 program: what ``Program`` says, and where everything stands.
 
-    ``budget`` is the largest number of steps from start to Halt, set by the verifier.
+    The verifier sets ``budget``, the largest number of steps from start to Halt, and ``visits``:
+    (instruction, base) of all that can be reached, the base -1 where no operand is relative to it.
     """
 
     descriptors: tuple[Descriptor, ...] = ()
@@ -57,6 +58,7 @@ class Network(Program):
     reserved: tuple[tuple[str, int, int], ...] = ()
     code: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 4), np.uint8))
     budget: int = 0
+    visits: tuple[tuple[int, int], ...] = ()
 
     def index(self, operand: int, base: int) -> int:
         """The descriptor index that an operand names."""

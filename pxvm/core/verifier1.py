@@ -34,7 +34,7 @@ def verify(image: Image) -> Network:
     walk = _Walk(image, network)
     budget = walk.main()
     _check_state(image, network, walk)
-    return replace(network, budget=budget)
+    return replace(network, budget=budget, visits=tuple(sorted(walk.checked)))
 
 
 class _Links:

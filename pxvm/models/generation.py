@@ -19,7 +19,7 @@ from pxvm.core.tensor import words_of, write_words
 from pxvm.models.constrained import Constraint
 from pxvm.models.families.llama import set_sampler, set_tokens, tokens
 from pxvm.models.graph.fields import Fields
-from pxvm.models.interrupt import Uninterrupted
+from pxvm.core.interrupt import Uninterrupted
 
 
 class ContextError(PxvmError, ValueError):
