@@ -47,6 +47,7 @@ from pxvm.cpu.memory import (
 from pxvm.cpu.products import COUNTER, finish_run, multiply_tile, stream
 from pxvm.cpu.vnni import vnni_weigh
 
+
 @jit
 def append(c: Any, tid: int, cache: int, x: int, position: int) -> None:
     """Append: each head is one item of work; of rows clamped to the same place the last stays."""

@@ -69,7 +69,7 @@ LOOP_STACK, CALL_STACK = int(State.LOOP_STACK), int(State.CALL_STACK)
 IS_READY, HAS_YIELDED, HAS_HALTED = READY, YIELDED, HALTED
 CONSTANT, SCRATCH, PARAMS = int(Role.CONSTANT), int(Role.SCRATCH), int(DType.PARAMS)
 PATIENCE = 8  # instructions between two barriers at most; counters are reused after TURNS
-SLICE = 100_000_000  # nanoseconds after which a run comes back to Python
+SLICE = 50_000_000  # nanoseconds after which a run comes back to Python
 ROUND = 1024  # steps after which the clock is looked at; a power of two
 # Entries of ``sync``: 0 and 8 are the barrier's, COUNTER and on hand out work.
 STOP, CLOCK = COUNTER + TURNS, COUNTER + TURNS + 8

@@ -1,6 +1,6 @@
 """Compare executors on random programs for as long as asked.
 
-python -m tests.differential --seconds 60 --devices reference,cpu [--seed N]
+python -m tests.differential --seconds 60 --devices reference,cpu [--large] [--seed N]
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import combinations
 from random import Random
 
 from pxvm.core import executors
-from tests.differential.generator import generate
+from tests.differential.generator import generate, generate_large
 from tests.differential.harness import admitted, compare, keep, listing, minimal
 
 
@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--devices", default=",".join(executors.installed()))
     parser.add_argument("--seed", type=int, default=None, help="first seed; drawn when not given")
+    parser.add_argument("--large", action="store_true", help="extents near the rules' limits")
     parser.add_argument("--failures", type=int, default=5, help="stop after so many differences")
     given = parser.parse_args()
     devices = given.devices.split(",")
@@ -34,7 +35,7 @@ def main() -> int:
     begin = shown = time.monotonic()
     seed, failures = first, 0
     while time.monotonic() - begin < given.seconds and failures < given.failures:
-        image = generate(seed)
+        image = generate_large(seed) if given.large else generate(seed)
         seen.update(i.op.name for i in admitted(image).instructions)
         for pair in pairs:
             if found := compare(image, pair, Random(seed)):
