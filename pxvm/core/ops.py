@@ -238,8 +238,8 @@ def gate(out: Tensor, x: Tensor, table: Tensor) -> None:
 
 
 def _inside(first: int, extent: int, count: int, stride: int) -> tuple[slice, slice]:
-    """Of ``count`` windows ``stride`` apart, whose place of now begins at ``first``: those for which
-    it lies inside a picture of this extent, and where in the picture it then is.
+    """Of windows that have a place at ``first`` and every ``stride`` from there: those for which it
+    lies inside a picture of this extent, and where in the picture it then is.
     """
     start = max(-(first // stride), 0)
     stop = max(min((extent - 1 - first) // stride + 1, count), start)
@@ -277,8 +277,8 @@ def conv2d(
         part = product(pixels.reshape(-1, pixels.shape[3]), kernels[:, ky, kx])
         total[windows] += part.reshape(*pixels.shape[:3], weight.rows)
     scale = multiply_scales((x.scales[0][:, None], x.scales[1][:, None]), weight.scales)
-    total = total.reshape(len(images), -1, weight.rows)
-    y = rescale(total, scale[0][:, None], scale[1][:, None] + out.frac) + weight.bias
+    sums = total.reshape(len(images), -1, weight.rows)
+    y = rescale(sums, scale[0][:, None], scale[1][:, None] + out.frac) + weight.bias
     out.write(y.reshape(len(images), -1))
 
 
@@ -286,10 +286,11 @@ def _pooled(x: Tensor, height: int, width: int, size: int, stride: int, join: An
     """All pixels of each window joined into one; of shape (rows, elements of the result)."""
     images = x.values.reshape(len(x.values), height, width, -1)
     counts = ((height - size) // stride + 1, (width - size) // stride + 1)
-    result = None
-    for _, _, pixels in _places(images, counts, size, stride):
-        result = pixels.copy() if result is None else join(result, pixels, out=result)
-    return ints(result).reshape(len(images), -1)
+    places = (pixels for _, _, pixels in _places(images, counts, size, stride))
+    result = next(places).copy()
+    for pixels in places:
+        join(result, pixels, out=result)
+    return result.reshape(len(images), -1)
 
 
 @defines("MaxPool")

@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 
 from pxvm.core.dialect1 import Network, read_state
+from pxvm.core.errors import ExecutionError
 from pxvm.core.integer import Ints, ints, next_random
 from pxvm.core.isa import Mode
+from pxvm.core.operands import operands
 from pxvm.core.ops import FUNCTIONS
 from pxvm.core.program import Image, Instruction
+from pxvm.core.resources import require_memory
 from pxvm.core.tensor import (
     HALTED,
+    MAX_COUNT,
     READY,
     YIELDED,
     Descriptor,
@@ -28,7 +32,8 @@ from pxvm.core.tensor import (
 )
 
 LIMITS = {DType.I32: (-(2**31), 2**31 - 1), DType.RGBA: (0, 2**32 - 1)}
-MAX_COUNT = 65535
+# For an element of an operand: of I32 the arithmetic's steps, of others two copies and a sum.
+WIDE_BYTES, BYTES = 64, 32
 
 
 class Tensor:
@@ -142,6 +147,7 @@ class Runner:
     def __init__(self, image: Image, network: Network) -> None:
         self.image, self.network = image, network
         self.match = matching_loops(network.instructions)
+        require_memory(_memory(network), "the program, on the reference executor,")
         self.load()
 
     def load(self) -> None:
@@ -205,7 +211,12 @@ class Runner:
             elif mode is not Mode.NONE:
                 operands.append(self._operand(operand))
         if all(tensor.used for tensor in operands):
-            FUNCTIONS[instruction.op.name](*operands, **named)
+            try:
+                FUNCTIONS[instruction.op.name](*operands, **named)
+            except MemoryError:
+                raise ExecutionError(
+                    f"{instruction.place}: this machine lacks the memory for it"
+                ) from None
 
     def _parameter(self, kind: str, word: int) -> Any:
         if kind == "number":
@@ -270,6 +281,17 @@ class Runner:
     def _skipifzero(self, instruction: Instruction, g: int, b: int, a: int) -> None:
         if self._operand(g).scalar == 0:
             self.state[State.PC] += a
+
+
+def _memory(network: Network) -> int:
+    """Bytes that the largest instruction takes at most: every step of its arithmetic in int64."""
+    most = 0
+    for index, base in network.visits:
+        tensors, named = operands(network, network.instructions[index], base)
+        tensors += [d for d in named.values() if isinstance(d, Descriptor)]
+        each = [(WIDE_BYTES if d.dtype == DType.I32 else BYTES) * d.rows * d.cols for d in tensors]
+        most = max(most, sum(each))
+    return most
 
 
 def matching_loops(instructions: tuple[Instruction, ...]) -> dict[int, int]:

@@ -83,6 +83,7 @@ class State(IntEnum):
 
 
 DEPTH = 8
+MAX_COUNT = 65535  # rounds of a loop
 READY, YIELDED, HALTED = 0, 1, 2
 
 

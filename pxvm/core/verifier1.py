@@ -16,9 +16,17 @@ from pxvm.core.dialect1 import TENSORS, Network, parse, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.isa import Mode
 from pxvm.core.program import Image, Instruction
-from pxvm.core.reference1 import MAX_COUNT
 from pxvm.core.rules import IN_PLACE, RULES, flat, need
-from pxvm.core.tensor import DEPTH, HALTED, Descriptor, DType, Role, State, read_words
+from pxvm.core.tensor import (
+    DEPTH,
+    HALTED,
+    MAX_COUNT,
+    Descriptor,
+    DType,
+    Role,
+    State,
+    read_words,
+)
 
 MAX_WORK = 1 << 18  # instructions visited with their bases, and rounds of loops that move it
 PAIRWISE = 1 << 12  # boxes up to which each is compared with each

@@ -13,8 +13,8 @@ import numpy as np
 
 Fields = dict[str, tuple[Any, int]]  # name: (dtype, dimensions)
 
-# Scratch memory of as many elements as ``bounds`` says: a row for each thread, or shared.
-SCRATCH: Fields = {
+# Scratch memory of as many elements as ``scratch`` says: a row for each thread, or shared.
+BUFFERS: Fields = {
     "row0": (np.int64, 2),
     "row1": (np.int64, 2),
     "row2": (np.int64, 2),
@@ -46,17 +46,17 @@ FIELDS: Fields = {
     "sync": (np.int64, 1),  # what threads tell each other: see ``loop``
     "touched": (np.int64, 2),  # (threads, ...): see ``loop``
     "counters": (np.int64, 2),  # (threads, 8)
-    **SCRATCH,
+    **BUFFERS,
 }
 SLOTS = 4  # words a field takes in the block: address and up to three extents
 GAP = 64  # elements behind each buffer: no two threads write to one cache line
 
 
-def scratch_bytes(sizes: Mapping[str, int], threads: int) -> int:
+def size_of(sizes: Mapping[str, int], threads: int) -> int:
     """Bytes that ``allocate`` takes."""
     return sum(
         (sizes.get(name, 0) + GAP) * np.dtype(dtype).itemsize * (threads if rank == 2 else 1)
-        for name, (dtype, rank) in SCRATCH.items()
+        for name, (dtype, rank) in BUFFERS.items()
     )
 
 
@@ -64,7 +64,7 @@ def allocate(sizes: Mapping[str, int], threads: int) -> dict[str, Any]:
     """Scratch buffers of so many elements, zero, each with a gap behind it. Raises MemoryError."""
     return {
         name: np.zeros((threads, sizes.get(name, 0) + GAP)[2 - rank :], dtype)
-        for name, (dtype, rank) in SCRATCH.items()
+        for name, (dtype, rank) in BUFFERS.items()
     }
 
 

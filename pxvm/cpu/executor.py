@@ -32,8 +32,9 @@ from pxvm.core.tensor import (
     write_words,
 )
 from pxvm.cpu import kept, native
-from pxvm.cpu.bounds import TOUCHED, needed
-from pxvm.cpu.context import GAP, Context, allocate, scratch_bytes
+from pxvm.cpu.bounds import TOUCHED
+from pxvm.cpu.context import GAP, Context, allocate, size_of
+from pxvm.cpu.scratch import needed
 
 MAX_THREADS = 64
 LARGEST = 2**63 - 1
@@ -186,7 +187,7 @@ def _row(d: Descriptor, width: int) -> list[int]:
 
 def _context(image: Image, network: Network, threads: int, vnni: bool | None) -> Context:
     sizes = needed(network)
-    require_memory(scratch_bytes(sizes, threads), f"the program, on {threads} threads,")
+    require_memory(size_of(sizes, threads), f"the program, on {threads} threads,")
     height, width = image.shape[:2]
     view = image.view("<i4")[..., 0]
     stride = view.strides[0] // 4 if height > 1 else width

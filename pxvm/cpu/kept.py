@@ -24,7 +24,7 @@ from pxvm.cpu import native
 
 ROOT = Path(__file__).parents[2]
 FIRST = "pxvm.cpu.kernels"
-IMPORT = re.compile(r"^[ \t]*from (pxvm[\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
+IMPORT = re.compile(r"^from (pxvm[\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 

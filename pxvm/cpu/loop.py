@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from pxvm.core import isa
-from pxvm.core.reference1 import MAX_COUNT
-from pxvm.core.tensor import HALTED, READY, YIELDED, DType, Role, State
-from pxvm.cpu.bounds import TOUCHED
+from pxvm.core.tensor import HALTED, MAX_COUNT, READY, YIELDED, DType, Role, State
+from pxvm.cpu.bounds import BATCH
 from pxvm.cpu.compiler import address_of, call_kernel, context_at, jit
 from pxvm.cpu.intrinsics import atomic_load, atomic_store, barrier, now
 from pxvm.cpu.memory import (
@@ -35,7 +34,7 @@ from pxvm.cpu.memory import (
     used_rows,
     wrapped,
 )
-from pxvm.cpu.products import BATCH, COUNTER, TURNS, soon
+from pxvm.cpu.products import COUNTER, TURNS, soon
 
 _OP = {op.name: op.code for op in isa.OPCODES if op.dialect == 1}
 HALT, YIELD, LOOP, END_LOOP = _OP["Halt"], _OP["Yield"], _OP["Loop"], _OP["EndLoop"]

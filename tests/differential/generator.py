@@ -292,7 +292,7 @@ def _lengths(m: Maker) -> Made:
 def _mean_pool(m: Maker, op: str) -> None:
     x = m.take(I32, None, m.size())
     span, lengths = m.scalar(1, 2, 3, x.rows, 2**31 - 1), _lengths(m)
-    m.set_rows()
+    m.set_rows(x.cols)
     out = m.give(I32, None, x.cols, [x, span, lengths], frac=x.frac)
     m.emit(op, out, x, m.parameters(op, span=span, lengths=lengths))
 
@@ -372,7 +372,7 @@ def _concat(m: Maker, op: str) -> None:
 @case("Tail")
 def _tail(m: Maker, op: str) -> None:
     x = m.take(I32, None, m.size())
-    m.set_rows()
+    m.set_rows(x.cols)
     m.emit(op, m.give(I32, None, x.cols, [x], frac=x.frac), x)
 
 
@@ -380,6 +380,7 @@ def _tail(m: Maker, op: str) -> None:
 def _push(m: Maker, op: str) -> None:
     x = m.take(I32, None, m.size())
     rows, avoided = m.rng.randint(1, 9), m.length
+    rows = min(rows, max(ELEMENTS // x.cols, 1))
     known = [t for t in m.tensors if t.name.startswith("length") and t not in (avoided, x)]
     length = m.scalar(0, 1, rows - 1, rows, -1, 2**31 - 1, -(2**31), role=STATE)
     if known and m.rng.random() < 0.5:

@@ -96,9 +96,12 @@ class Maker:
 
     # Sizes
 
-    def set_rows(self) -> None:
+    def set_rows(self, cols: int = 1) -> None:
         """Choose how many rows the next instruction works on, and whether a length limits them."""
-        self.rows = self.rng.choice(LARGE_ROWS if self.large else (1, 1, 2, 3, 4, 5, 6, 9, 18))
+        if self.large:
+            self.rows = self.rng.choice([n for n in LARGE_ROWS if n * cols <= ELEMENTS] or [1])
+        else:
+            self.rows = self.rng.choice((1, 1, 2, 3, 4, 5, 6, 9, 18))
         self.length = None
         if self.rng.random() < 0.4:
             edges = (0, 1, self.rows, self.rows - 1, self.rows + 1, -1, 2**31 - 1, -(2**31))
