@@ -290,7 +290,7 @@ def _pooled(x: Tensor, height: int, width: int, size: int, stride: int, join: An
     result = next(places).copy()
     for pixels in places:
         join(result, pixels, out=result)
-    return result.reshape(len(images), -1)
+    return ints(result.reshape(len(images), -1))
 
 
 @defines("MaxPool")

@@ -137,9 +137,10 @@ def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any) -> Any:
     total, planes = np.int64(0), np.int64(0)
     for first in range(0, n, SPAN):
         stop = min(first + SPAN, n)
-        sums = _weights_of(scores[first:stop], top, scales[first:stop], common, low[first:stop],
-                           high[first:stop])  # fmt: skip
-        total, planes = total + sums[0], planes + sums[1]
+        weights, shifted = _weights_of(scores[first:stop], top, scales[first:stop], common,
+                                       low[first:stop], high[first:stop])  # fmt: skip
+        total += weights
+        planes += shifted
     return total, planes, np.int64(common)
 
 

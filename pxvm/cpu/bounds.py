@@ -64,7 +64,7 @@ SUMS: dict[str, Sum] = {
     # A plane of activations (or a query) against weights (or keys), lane by lane or in all.
     "products.plain_dot.total": _PRODUCT,
     "products.multiply_tile.total": Sum(np.int32, BYTE * PLANE, 4),
-    "products.multiply_tile.row": _PRODUCT,
+    "products.multiply_tile.row": Sum(np.int32, BYTE * PLANE, max(MAX_INNER, REACH)),
     "vnni._vnni_rows2": _PRODUCT,
     "vnni._vnni_rows1": _PRODUCT,
     "vnni._vnni_tile": _PRODUCT,
@@ -82,6 +82,8 @@ SUMS: dict[str, Sum] = {
     "rowwise.binary.x": Sum(np.int64, WORD, 2),
     "rowwise.norm.square": Sum(np.int64, HALF * HALF, MAX_INNER + 8),
     "rowwise.norm.v": Sum(np.int64, WIDE, 2),
+    "memory.quantise_row.v": Sum(np.int64, WORD, 2),
+    "rowwise.l2_norm.v": Sum(np.int64, WORD, 2),
     "rowwise.l2_norm.square": Sum(np.int64, 1 << 44, MAX_INNER),
     "rowwise.softmax.total": Sum(np.int64, POWER, MAX_EXTENT),
     "rowwise.pool.total": Sum(np.int64, WORD, 255 * 255),
@@ -97,5 +99,4 @@ SUMS: dict[str, Sum] = {
     "vnni._vnni_weigh": Sum(np.int32, BYTE * PLANE, BLOCK),
     "attention._stream_values.out": Sum(np.int64, BYTE * WEIGHED, MAX_CONTEXT),
     "attention._few.x": Sum(np.int64, BYTE * WEIGHED * MAX_CONTEXT, 2),
-    "attention._weigh.tile": Sum(np.int32, BYTE * PLANE, REACH),
 }  # fmt: skip

@@ -161,7 +161,7 @@ def saturate_into(words: Any, values: Any) -> int:
 
 @jit
 def signed_bytes(source: Any, out: Any) -> int:
-    """Excess-128 bytes as signed ones; returns their sum."""
+    """Excess-128 bytes as signed ones; returns their sum, right for up to MAX_INNER of them."""
     total = np.int32(0)
     for i in range(len(source)):
         v = np.int8(source[i] ^ np.uint8(0x80))
