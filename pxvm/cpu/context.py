@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from pxvm.core.errors import DeviceError
+from pxvm.core.resources import size_text
+
 Fields = dict[str, tuple[Any, int]]  # name: (dtype, dimensions)
 
 # Scratch memory of as many elements as ``scratch`` says: a row for each thread, or shared.
@@ -61,11 +64,18 @@ def size_of(sizes: Mapping[str, int], threads: int) -> int:
 
 
 def allocate(sizes: Mapping[str, int], threads: int) -> dict[str, Any]:
-    """Scratch buffers of so many elements, zero, each with a gap behind it. Raises MemoryError."""
-    return {
-        name: np.zeros((threads, sizes.get(name, 0) + GAP)[2 - rank :], dtype)
-        for name, (dtype, rank) in BUFFERS.items()
-    }
+    """Scratch buffers of so many elements, zero, each with a gap behind it.
+
+    Raises DeviceError where the system does not give them.
+    """
+    try:
+        return {
+            name: np.zeros((threads, sizes.get(name, 0) + GAP)[2 - rank :], dtype)
+            for name, (dtype, rank) in BUFFERS.items()
+        }
+    except MemoryError:
+        needed = size_text(size_of(sizes, threads))
+        raise DeviceError(f"the system does not give the {needed} of memory needed") from None
 
 
 class Context:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -56,13 +55,12 @@ def _kept() -> kept.Kept:
 @cache
 def _address(name: str) -> int:
     """The address of a kernel: an opcode's, or "loop"; compiled where it is not kept."""
-    if code := _kept().read(name):
-        with suppress(RuntimeError):  # no code that this machine loads
-            return native.load(code)
-    from pxvm.cpu.kernels import object_of
+    code = _kept().read(name)
+    if not code:
+        from pxvm.cpu.kernels import object_of
 
-    code = object_of(name)
-    _kept().write(name, code)
+        code = object_of(name)
+        _kept().write(name, code)
     return native.load(code)
 
 

@@ -117,12 +117,15 @@ class Kept:
         except OSError as error:
             _warn(path, f"{error.strerror}; compiled again")
             return b""
-        with os.fdopen(file, "rb") as opened:
+        try:
             found = os.fstat(file)
             if not stat.S_ISREG(found.st_mode) or not _ours(found):
-                _warn(path, "no file of yours alone; compiled again")
+                _warn(path, "no file that is yours alone; compiled again")
                 return b""
-            data = opened.read()
+            with open(file, "rb", closefd=False) as opened:
+                data = opened.read()
+        finally:
+            os.close(file)
         return data[32:] if data[:32] == _seal(name, data[32:]) else b""
 
     def write(self, name: str, code: bytes) -> None:
@@ -130,12 +133,15 @@ class Kept:
         if not self.trusted:
             return
         path, new = self.place / f"{name}.o", self.place / f"{name}.{os.getpid()}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         with suppress(OSError):
-            new.unlink(missing_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
-                file.write(_seal(name, code) + code)
-            new.replace(path)
+            try:
+                new.unlink(missing_ok=True)
+                with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
+                    file.write(_seal(name, code) + code)
+                new.replace(path)
+            finally:
+                new.unlink(missing_ok=True)
 
 
 def _seal(name: str, code: bytes) -> bytes:
