@@ -249,6 +249,8 @@ def main() -> None:
         message = f"{error.filename or 'input'}: {error.strerror or error}"
     except UnicodeDecodeError as error:
         message = f"input is not text: {error}"
+    except MemoryError:
+        message = "this machine lacks the memory for that"
     except BrokenPipeError:
         sys.exit(0)
     else:
