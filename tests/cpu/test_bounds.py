@@ -29,8 +29,8 @@ needs_numba = pytest.mark.skipif(bool(executor.available()), reason=executor.ava
 KERNELS = ("attention", "loop", "memory", "moving", "products", "rowwise", "wide")
 # What grows in a loop and is no sum of values: positions, and how many of something there were.
 COUNTED = {
-    "best", "bits", "child", "computed", "done", "epoch", "kept", "made", "number", "over", "pending",
-    "pick", "s",
+    "best", "bits", "child", "computed", "done", "epoch", "kept", "made", "number", "over",
+    "pending", "pick", "s",
 }  # fmt: skip
 
 

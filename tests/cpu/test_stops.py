@@ -35,7 +35,7 @@ def program(name: str, count: int = 65535) -> Image:
     b = NetworkBuilder(64)
     b.constant("n", count)
     b.tensor("x", DType.I32, (1, 1), Role.STATE, data=[[1]])
-    b.tensor("y", DType.I32, (64, 64), Role.STATE, data=np.ones((64, 64), int))
+    b.tensor("y", DType.I32, (4, 16), Role.STATE, data=np.ones((4, 16), int))
     depth = 8
     for _ in range(depth):
         b.emit("Loop", "n")
