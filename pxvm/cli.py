@@ -69,6 +69,9 @@ def cli() -> None:
 
 
 FILE = click.Path(path_type=Path)
+larger_files = click.option(
+    "--max-pixels", type=click.IntRange(1), help="Open files of up to so many pixels."
+)
 
 
 def echo_json(value: Any) -> None:
@@ -90,6 +93,7 @@ def shows_result(region: Region) -> bool:
 @click.option("--device", default="auto", show_default=True, help="Executor to run on.")
 @click.option("--threads", type=click.IntRange(1), help="Worker threads (default: all).")
 @click.option("--layout", type=click.Choice(["compressed", "mappable"]), default="compressed")
+@larger_files
 @click.option("--json", "as_json", is_flag=True, help="Print output path and regions as JSON.")
 def run(
     file: Path,
@@ -98,16 +102,28 @@ def run(
     device: str,
     threads: int | None,
     layout: str,
+    max_pixels: int | None,
     as_json: bool,
 ) -> None:
     """Run the program in FILE and write the resulting image. FILE is never changed."""
     from pxvm.core.interpreter import execute_pxi, save_image
     from pxvm.core.program import load_program
+    from pxvm.core.tensor import State
 
     target = output or file.with_name(f"{file.stem}.out.png")
-    result = execute_pxi(file, max_steps, device=device, threads=threads)
+    result = execute_pxi(file, max_steps, device=device, threads=threads, max_pixels=max_pixels)
     save_image(result, target, layout=layout)
-    regions = [r for r in load_program(result).regions if shows_result(r)]
+    program = load_program(result)
+    if program.dialect == 1:
+        state = program.region("state").values(result)
+        for word, what in (
+            (State.SATURATIONS, "numbers did not fit 32 bits: inputs may be far outside what the"
+             " program was made for"),
+            (State.CLAMPS, "indexes were outside their table: the nearest was taken"),
+        ):  # fmt: skip
+            if state[word]:
+                click.echo(f"note: {state[word]} {what}", err=True)
+    regions = [r for r in program.regions if shows_result(r)]
     if as_json:
         values = [
             {
@@ -147,26 +163,29 @@ def asm(file: Any, output: Path, layout: str) -> None:
 @click.argument("file", type=FILE)
 @click.option("-o", "--output", type=click.File("w"), default="-", help="Default: standard output.")
 @click.option("--code-only", is_flag=True, help="Leave out pixels of data, such as weights.")
-def dis(file: Path, output: Any, code_only: bool) -> None:
+@larger_files
+def dis(file: Path, output: Any, code_only: bool, max_pixels: int | None) -> None:
     """Print the font-code text of FILE; assembling it gives the same pixels."""
     from pxvm.core.container import open_image
-    from pxvm.core.fontcode import disassemble
+    from pxvm.core.fontcode import disassembly
 
-    output.write(disassemble(open_image(file), data=not code_only))
+    image = open_image(file, max_pixels=max_pixels)
+    output.writelines(f"{line}\n" for line in disassembly(image, data=not code_only))
 
 
 @cli.command(short_help="Check a file's bytes and its program.")
 @click.argument("file", type=FILE)
+@larger_files
 @click.option("--json", "as_json", is_flag=True, help='Print {"valid": …, "reason": …}.')
-def verify(file: Path, as_json: bool) -> None:
+def verify(file: Path, max_pixels: int | None, as_json: bool) -> None:
     """Check every checksum of FILE, then whether its program would be admitted to run."""
     from pxvm.core.container import check_file, open_image
     from pxvm.core.errors import PxvmError
     from pxvm.core.verifier import verify as verify_program
 
     try:
-        check_file(file)
-        program = verify_program(open_image(file))
+        check_file(file, max_pixels=max_pixels)
+        program = verify_program(open_image(file, max_pixels=max_pixels))
     except PxvmError as error:
         if as_json:
             echo_json({"valid": False, "reason": str(error)})
@@ -182,8 +201,9 @@ def verify(file: Path, as_json: bool) -> None:
 
 @cli.command(short_help="Show what a file holds.")
 @click.argument("file", type=FILE)
+@larger_files
 @click.option("--json", "as_json", is_flag=True, help="Print file, instructions, regions as JSON.")
-def info(file: Path, as_json: bool) -> None:
+def info(file: Path, max_pixels: int | None, as_json: bool) -> None:
     """Show the container, the instructions and the regions of FILE."""
     from dataclasses import asdict
 
@@ -191,7 +211,7 @@ def info(file: Path, as_json: bool) -> None:
     from pxvm.core.program import load_program
 
     found = asdict(inspect_file(file))
-    program = load_program(open_image(file))
+    program = load_program(open_image(file, max_pixels=max_pixels))
     if as_json:
         echo_json(
             {
@@ -216,24 +236,26 @@ def info(file: Path, as_json: bool) -> None:
 @cli.command(short_help="Compress a .pxi for shipping.")
 @click.argument("source", type=FILE)
 @click.argument("target", type=FILE)
-def pack(source: Path, target: Path) -> None:
+@larger_files
+def pack(source: Path, target: Path, max_pixels: int | None) -> None:
     """Rewrite SOURCE as a compressed PNG at TARGET; the pixels stay the same."""
     from pxvm.core.container import pack as pack_file
 
     before = source.stat().st_size
-    pack_file(source, target)
+    pack_file(source, target, max_pixels=max_pixels)
     click.echo(f"{source}: {before} bytes, {target}: {target.stat().st_size} bytes")
 
 
 @cli.command(short_help="Lay a .pxi out so that it can be memory-mapped.")
 @click.argument("source", type=FILE)
 @click.argument("target", type=FILE)
-def unpack(source: Path, target: Path) -> None:
+@larger_files
+def unpack(source: Path, target: Path, max_pixels: int | None) -> None:
     """Rewrite SOURCE as a mappable PNG at TARGET; the pixels stay the same."""
     from pxvm.core.container import unpack as unpack_file
 
     before = source.stat().st_size
-    unpack_file(source, target)
+    unpack_file(source, target, max_pixels=max_pixels)
     click.echo(f"{source}: {before} bytes, {target}: {target.stat().st_size} bytes")
 
 
@@ -247,10 +269,10 @@ def main() -> None:
         message = str(error)
     except OSError as error:
         message = f"{error.filename or 'input'}: {error.strerror or error}"
+    except MemoryError:
+        message = "this needs more memory than there is"
     except UnicodeDecodeError as error:
         message = f"input is not text: {error}"
-    except MemoryError:
-        message = "this machine lacks the memory for that"
     except BrokenPipeError:
         sys.exit(0)
     else:

@@ -15,20 +15,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
-from pxvm.core.dialect1 import Network
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import ProgramError
 from pxvm.core.program import Image
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
-    MAGIC,
-    VERSION,
     Descriptor,
     DType,
     Role,
-    Words,
     encode_descriptor,
+    header_words,
     read_words,
     shape_text,
     write_words,
@@ -38,23 +34,17 @@ _PLACE = re.compile(r"^(\S*)@(\d+)$")
 _PLAIN = re.compile(r"^[^\s;@=.][^\s;@=]*$")
 
 
-def header_words(code: int, state: int, table: int, instructions: int, tensors: int) -> Words:
-    """The seven words of a dialect 1 header."""
-    magic = int.from_bytes(MAGIC, "little")
-    return np.array([magic, VERSION, code, instructions, table, tensors, state], np.uint32)
-
-
-def network_lines(image: Image, network: Network, drawn: Image) -> Iterator[str]:
+def network_lines(image: Image, program: TensorProgram, drawn: Image) -> Iterator[str]:
     """Header and descriptors as lines, drawn as well."""
     table = int(read_words(image, 4, 1)[0])
-    count = len(network.descriptors)
-    code, state = network.code_start, network.state_start
-    write_words(drawn, 0, header_words(code, state, table, len(network.instructions), count))
+    count = len(program.descriptors)
+    code, state = program.code_start, program.state_start
+    write_words(drawn, 0, header_words(code, state, table, len(program.instructions), count))
     yield f".network {code} {state} {table}"
-    for d in network.descriptors:
+    for d in program.descriptors:
         write_words(drawn, table + d.index * DESCRIPTOR_WORDS, encode_descriptor(d))
         yield _descriptor_line(d)
-    write_words(drawn, code, network.code.view("<u4").reshape(-1))
+    write_words(drawn, code, program.code.view("<u4").reshape(-1))
 
 
 def _descriptor_line(d: Descriptor) -> str:

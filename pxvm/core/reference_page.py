@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pxvm.core import dialect0, integer, matrix, ops, reference, reference1, rules, tensor
-from pxvm.core.isa import OPCODES, Mode, Opcode
+from pxvm.core import dialect0, integer, matrix, operand, ops, reference, reference1, rules, tensor
+from pxvm.core.isa import OPCODES, Flow, Mode, Opcode
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "ISA.md"
 OPERANDS = "GBA"
@@ -51,13 +51,17 @@ operands.
 | operands | what G, B and A mean; those not listed are unused, in dialect 1 they must be 0 |
 | shape | the shape rule; its letters are the ones in the cost formulas |
 | semantics | the exact meaning in a line |
+| parameters | the words of the parameter block in order, each with its mode |
+| next | which instruction comes after it; where nothing is said, the one behind it |
+| in place | the result may be one of the operands that are read; elsewhere it is none of them |
+| bias | the weight's bias is added, and has the result's fraction bits |
 | operations | integer operations of one execution |
 | bytes | bytes of pixels read and written by one execution |
 
 The cost formulas use `d` for the columns and `t` for the rows of the operand that the work follows;
 they feed profiles and budgets, not results.
 
-### Operand modes
+### Modes of operands and parameters
 
 """
 
@@ -86,14 +90,14 @@ In the quoted functions an operand is a `Tensor`: `values` are its rows in use a
 `write` saturates to 32 bits, counts what was saturated, and stores. Operands come in the order G,
 B, A; parameters are keyword arguments. An instruction one of whose tensors in G, B and A has no row
 in use does nothing. Below each specification stands the verifier's rule for the same opcode: a
-program that breaks it never runs. `ACT` means `ACT1` or `ACT2`.
+program that breaks it never runs.
 """
 
 STEPS = """\
 ## How a program runs
 
-Quoted from the same file. The words of the state and their names are in
-[FORMAT.md](FORMAT.md#registers-and-state).
+Quoted from [`pxvm/core/reference1.py`](../pxvm/core/reference1.py). The words of the state and
+their names are in [FORMAT.md](FORMAT.md#registers-and-state).
 """
 
 RUNNER = ("run", "step", "_compute", "_parameter", "_clear_scratch", "load", "store")
@@ -117,7 +121,7 @@ Quoted from [`pxvm/core/ops.py`](../pxvm/core/ops.py).
 TENSORS = """\
 ## What an operand does
 
-Quoted from [`pxvm/core/reference1.py`](../pxvm/core/reference1.py): which rows are in use,
+Quoted from [`pxvm/core/operand.py`](../pxvm/core/operand.py): which rows are in use,
 saturation, clamped indexes, and the random numbers that Sample draws.
 """
 
@@ -160,22 +164,23 @@ def byte_text(op: Opcode) -> str:
 
 def operand_texts(op: Opcode) -> list[str]:
     """What each operand in use means, with its dtypes."""
-    found = []
-    kinds = iter(op.types)
-    for letter, mode in zip(OPERANDS, op.operands, strict=True):
-        if mode is Mode.NONE:
-            continue
-        kind = next(kinds, "") if mode.name.startswith("TENSOR") else ""
-        words = f"{kind.replace('|', ' or ')} {mode.value}" if kind else mode.value
-        found.append(f"{letter}: {words}")
-    return found
+    return [
+        f"{letter}: {mode_text(mode, types)}"
+        for letter, mode, types in zip(OPERANDS, op.operands, op.types, strict=True)
+        if mode is not Mode.NONE
+    ]
+
+
+def mode_text(mode: Mode, types: tuple[str, ...]) -> str:
+    """What an operand or a parameter means, with its dtypes."""
+    return f"{' or '.join(types)} {mode.value}".strip()
 
 
 def parameter_text(op: Opcode) -> str:
     """The words of the parameter block in order."""
     return ", ".join(
-        f"`{name}` ({kind if kind in ('number', 'scale') else 'descriptor of ' + kind})"
-        for name, kind in op.parameters
+        f"`{parameter.name}` ({mode_text(parameter.mode, parameter.types)})"
+        for parameter in op.parameters
     )
 
 
@@ -210,6 +215,12 @@ def entry(op: Opcode, *quotes: str) -> Iterator[str]:
     if op.parameters:
         yield f"- parameters: {parameter_text(op)}"
     yield f"- shape: {op.shape}"
+    if op.flow is not Flow.NEXT:
+        yield f"- next: {op.flow.value}"
+    if op.in_place:
+        yield "- in place: yes"
+    if op.adds_bias:
+        yield "- bias: yes"
     yield f"- operations: `{op.operations}`; bytes: `{op.bytes}`\n"
     yield from quotes
 
@@ -233,7 +244,7 @@ def dialect_0() -> Iterator[str]:
 
 def definition(op: Opcode) -> list[str]:
     """Specification and rule of an opcode of dialect 1."""
-    if op.name not in ops.FUNCTIONS:
+    if op.flow is not Flow.NEXT:
         return [quoted(getattr(reference1.Runner, f"_{op.name.lower()}"))]
     rule = [quoted(rules.RULES[op.name])] if op.name in rules.RULES else []
     return [quoted(ops.FUNCTIONS[op.name]), *(["The verifier's rule:\n"] if rule else []), *rule]
@@ -251,12 +262,11 @@ def dialect_1() -> Iterator[str]:
     yield quoted(*functions_of(ops, [*ops.FUNCTIONS.values(), ops.defines]))
     yield "## What the rules share\n"
     yield constants(rules, "MAX_INNER", "MAX_CONTEXT")
-    yield f"A result may be one of the other operands in {', '.join(sorted(rules.IN_PLACE))}.\n"
     yield quoted(*functions_of(rules, [*rules.RULES.values(), rules.rule, rules.need]))
     yield TENSORS
-    yield quoted(reference1.Tensor)
+    yield quoted(operand.Tensor)
     yield STEPS
-    yield constants(reference1, "MAX_COUNT", "READY", "YIELDED", "HALTED")
+    yield constants(tensor, "MAX_COUNT", "READY", "YIELDED", "HALTED")
     yield quoted(*(getattr(reference1.Runner, name) for name in RUNNER))
     yield INTEGERS
     yield constants(integer, "WIDE", "LARGEST_SHIFT")
@@ -270,9 +280,10 @@ def dialect_1() -> Iterator[str]:
 
 def page() -> str:
     """The whole page."""
-    used = {mode for op in OPCODES for mode in op.operands}
-    modes = ["| mode | meaning |", "|---|---|"]
-    modes += [f"| {mode.name} | {mode.value} |" for mode in Mode if mode in used]
+    modes = ["| mode | meaning | the number names | read | written |", "|---|---|---|---|---|"]
+    for mode in Mode:
+        reads, writes = ("yes" if done else "" for done in (mode.reads, mode.writes))
+        modes.append(f"| {mode.name} | {mode.value} | {mode.names.value} | {reads} | {writes} |")
     parts = [HEAD, LEGEND + "\n".join(modes) + "\n", *dialect_0(), *dialect_1()]
     text = "\n".join(parts)
     return "\n".join(line.rstrip() for line in text.splitlines()).rstrip() + "\n"

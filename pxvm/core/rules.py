@@ -14,12 +14,6 @@ MAX_INNER = 1 << 16  # elements of an exact sum
 MAX_CONTEXT = 1 << 20
 RULES: dict[str, Callable[..., None]] = {}
 
-# Opcodes that work row by row, or element by element: their result may be one of their operands.
-IN_PLACE = {
-    "Add", "Mul", "ReLU", "Table", "Gate", "Less", "Equal", "Select", "Softmax", "L2Norm",
-    "RMSNorm", "LayerNorm",
-}  # fmt: skip
-
 
 def need(condition: bool, expected: str, *found: Descriptor) -> None:
     """Raise ProgramError with what was expected and the shapes found."""

@@ -12,7 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pxvm.core.container import read_image, save_image
-from pxvm.examples.pixellm import WEIGHTS, Network, trained
+from pxvm.examples.pixellm import WEIGHTS, Weights, trained
 from pxvm.examples.pixellm_picture import PICTURE, PixelLLM, encode, leave_pictures
 from pxvm.examples.run_pixellm_forward import PROMPT
 
@@ -37,7 +37,7 @@ def main() -> None:
     leave_pictures(model, "pixellm")
 
 
-def describe(network: Network, path: Path, width: int, height: int) -> None:
+def describe(network: Weights, path: Path, width: int, height: int) -> None:
     """Print what the picture holds and how large it is."""
     inputs, hidden = network.hidden_weights.shape
     size, embedding = network.embedding.shape

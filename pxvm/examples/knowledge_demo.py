@@ -7,7 +7,6 @@ model is on this machine (``pxvm models get minilm``).
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from time import perf_counter
@@ -19,7 +18,7 @@ from pxvm.learning import Network
 from pxvm.learning.commands.shared import progress
 from pxvm.learning.picture.picture import draw_hits
 from pxvm.learning.search.embedding import Embedder
-from pxvm.learning.search.search import STOP_WORDS
+from pxvm.learning.search.words import asked
 from pxvm.learning.sources.documents import read_documents
 from pxvm.learning.sources.learn import Learned, learn
 
@@ -60,7 +59,7 @@ def main() -> int:
                 print(f"  {hit.score:.2f}  record {hit.record.sequence}: {hit.record.query}")
             right = right and any(hit.record.source.endswith(page) for hit in best)
             hits += best[:2]
-        words = set(re.findall(r"\w+", " ".join(QUESTIONS).lower())) - STOP_WORDS
+        words = asked(" ".join(QUESTIONS))
         draw_hits(network, hits, words).save(PICTURE)
     print(f"wrote {shown(PICTURE)}, the passages framed where they stand in the network")
     if not right:

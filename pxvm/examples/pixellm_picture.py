@@ -24,7 +24,7 @@ from pxvm.core.interpreter import run_program
 from pxvm.core.matrix import FIRST_COLUMN, read_matrix, rows_needed, write_matrix
 from pxvm.core.program import Image, load_program
 from pxvm.examples.common import DEMO, save_result
-from pxvm.examples.pixellm import NETWORKS, PADDING, Network
+from pxvm.examples.pixellm import NETWORKS, PADDING, Weights
 from pxvm.examples.pixellm_text import Vocabulary
 
 PICTURE = NETWORKS / "pixellm.pxi"
@@ -32,7 +32,7 @@ PROGRAM = ["MatMul", "Add", "ReLU", "MatMul", "Halt"]
 VOCABULARY_ROW = 5
 
 
-def encode(network: Network, vocabulary: Vocabulary) -> Image:
+def encode(network: Weights, vocabulary: Vocabulary) -> Image:
     """The picture of a network: weights quantised, window, hidden and logits still empty."""
     size = len(vocabulary)
     inputs, hidden = network.hidden_weights.shape
@@ -99,7 +99,7 @@ class PixelLLM:
         """The network in a file."""
         return cls(read_image(path))
 
-    def holds(self, network: Network, vocabulary: Vocabulary) -> bool:
+    def holds(self, network: Weights, vocabulary: Vocabulary) -> bool:
         """Whether the picture was made of this network: every embedding within half a step."""
         if self.vocabulary.pieces != vocabulary.pieces:
             return False

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 from rich.progress import track
 
-from pxvm.examples.pixellm import PADDING, Network, Numbers, trained, windows_of
+from pxvm.examples.pixellm import PADDING, Numbers, Weights, trained, windows_of
 from pxvm.examples.pixellm_picture import (
     PICTURE,
     PixelLLM,
@@ -53,7 +53,7 @@ class Accuracy:
         return self.correlation >= LEAST_CORRELATION and self.agreement >= LEAST_AGREEMENT
 
 
-def compare(model: PixelLLM, network: Network, numbers: Numbers, positions: int) -> Accuracy:
+def compare(model: PixelLLM, network: Weights, numbers: Numbers, positions: int) -> Accuracy:
     """Run both at ``positions`` places, evenly spread over the text ``numbers``."""
     chosen = np.unique(np.linspace(0, len(numbers) - 1, positions).astype(int))
     windows = windows_of(numbers, network.window, model.vocabulary.number[PADDING])[chosen]

@@ -35,6 +35,9 @@ opening = _together(
         click.argument("model"),
         click.option("--device", default="auto", show_default=True, help="Executor to run on."),
         click.option("--threads", type=click.IntRange(1), help="Worker threads (default: all)."),
+        click.option(
+            "--max-pixels", type=click.IntRange(1), help="Open files of up to so many pixels."
+        ),
     ]
 )
 answering = _together(
@@ -75,7 +78,10 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         yield told
 
 
-def open_model(name: str, device: str, threads: int | None, context: int | None = None) -> Model:
+def open_model(
+    name: str, device: str, threads: int | None, max_pixels: int | None,
+    context: int | None = None,
+) -> Model:  # fmt: skip
     """Open a model by path or name; a name is fetched under a progress bar."""
     from pxvm.models.download import get, is_name
     from pxvm.models.model import Model
@@ -84,7 +90,7 @@ def open_model(name: str, device: str, threads: int | None, context: int | None 
     if is_name(name):
         with progress_bar() as told:
             path = get(name, told)
-    return Model.open(path, device, threads, context)
+    return Model.open(path, device, threads, context, max_pixels)
 
 
 def options_of(given: dict[str, Any]) -> dict[str, Any]:
@@ -148,13 +154,15 @@ def path_of_model(name: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help='Print {"text": …, "finish": …}.')
 def chat(
     model: str, message: str | None, system: str | None, device: str, threads: int | None,
-    context: int | None, save_state: Path | None, as_json: bool, **given: Any,
+    max_pixels: int | None, context: int | None, save_state: Path | None, as_json: bool,
+    **given: Any,
 ) -> None:  # fmt: skip
     """Answer MESSAGE with MODEL (a .pxi or a name), or talk until the input ends.
 
     Ctrl-C ends an answer, Ctrl-D the conversation.
     """
-    opened, options = open_model(model, device, threads, context), options_of(given)
+    opened = open_model(model, device, threads, max_pixels, context)
+    options = options_of(given)
     messages = [{"role": "system", "content": system}] if system else []
     if message is None and not sys.stdin.isatty():
         message = sys.stdin.read().strip()
@@ -206,11 +214,11 @@ def _show(opened: Model, pieces: Iterator[str], as_json: bool) -> str:
 @answering
 @click.option("--json", "as_json", is_flag=True, help='Print {"text": …, "finish": …}.')
 def generate(
-    model: str, text: str, device: str, threads: int | None, context: int | None,
-    save_state: Path | None, as_json: bool, **given: Any,
+    model: str, text: str, device: str, threads: int | None, max_pixels: int | None,
+    context: int | None, save_state: Path | None, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Continue TEXT with MODEL (a .pxi or a name); "-" reads it from standard input."""
-    opened = open_model(model, device, threads, context)
+    opened = open_model(model, device, threads, max_pixels, context)
     start = sys.stdin.read() if text == "-" else text
     _show(opened, opened.generate(start, stream=True, **options_of(given)), as_json)
     if save_state:
@@ -223,14 +231,14 @@ def generate(
 @click.option("--file", "source", type=click.File("r"), help='A sentence a line; "-": input.')
 @click.option("-o", "--output", type=FILE, help="Write a .npy instead of JSON.")
 def embed(
-    model: str, texts: tuple[str, ...], device: str, threads: int | None, source: Any,
-    output: Path | None,
+    model: str, texts: tuple[str, ...], device: str, threads: int | None,
+    max_pixels: int | None, source: Any, output: Path | None,
 ) -> None:  # fmt: skip
     """Print a JSON array of vectors of length 1, one for each of TEXTS, or write them to a file."""
     import numpy as np
 
     sentences = [*texts, *(line.rstrip("\n") for line in source or [])]
-    vectors = open_model(model, device, threads).embed(sentences)
+    vectors = open_model(model, device, threads, max_pixels).embed(sentences)
     if output:
         with output.open("wb") as stream:
             np.save(stream, vectors)
@@ -245,10 +253,11 @@ def embed(
 @click.option("--context", type=click.IntRange(2), help="Tokens of a window (default: model's).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def eval_command(
-    model: str, text: Any, device: str, threads: int | None, context: int | None, as_json: bool
-) -> None:
+    model: str, text: Any, device: str, threads: int | None, max_pixels: int | None,
+    context: int | None, as_json: bool,
+) -> None:  # fmt: skip
     """Measure how well MODEL predicts a text: exp of the mean loss of its tokens, in nats."""
-    loss, count = open_model(model, device, threads, context).score(text.read())
+    loss, count = open_model(model, device, threads, max_pixels, context).score(text.read())
     perplexity = math.exp(loss / count)
     if as_json:
         click.echo(json.dumps({"perplexity": perplexity, "tokens": count, "loss": loss / count}))

@@ -63,6 +63,8 @@ def import_command(
             )  # fmt: skip
         else:
             found = import_model(source, output, choice=choice, progress=progress)
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
     if as_json:
         details = asdict(found) | {"bytes_per_parameter": found.bytes_per_parameter}
         click.echo(json.dumps(details, indent=2))
@@ -89,3 +91,6 @@ def _show(report: Report) -> None:
     click.echo(f"read {report.source_bytes:,} bytes of weights")
     if bits:
         click.echo(f"fraction bits: {bits}")
+    if report.errors:
+        lost = ", ".join(f"{name} {error:.2%}" for name, error in report.errors.items())
+        click.echo(f"error of the outputs on the calibration: {lost}")

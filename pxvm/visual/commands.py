@@ -9,6 +9,9 @@ from typing import Any
 import click
 
 FILE = click.Path(path_type=Path)
+larger_files = click.option(
+    "--max-pixels", type=click.IntRange(1), help="Open files of up to so many pixels."
+)
 
 
 def _output(file: Path, kind: str, given: Path | None) -> Path:
@@ -23,11 +26,13 @@ def _echo_json(value: Any) -> None:
 @click.argument("file", type=FILE)
 @click.option("-o", "--output", type=FILE, help="Picture to write (default: FILE.view.png).")
 @click.option("--scale", type=click.IntRange(1, 64), help="Dots for one pixel of the program.")
+@larger_files
 @click.option("--run", "run_first", is_flag=True, help="Run the program first, show the result.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the picture shows as JSON.")
 def view(
-    file: Path, output: Path | None, scale: int | None, run_first: bool, as_json: bool
-) -> None:
+    file: Path, output: Path | None, scale: int | None, max_pixels: int | None, run_first: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Render a labelled picture of FILE: instructions, pixels, every region's values.
 
     --json prints {"output": path, "width": dots, "height": dots, "dialect": 0 or 1,
@@ -39,7 +44,7 @@ def view(
     from pxvm.visual.theme import region_colors
     from pxvm.visual.view import render_view
 
-    image = open_image(file)
+    image = open_image(file, max_pixels=max_pixels)
     if run_first:
         run_program(image)
     picture = render_view(image, scale=scale)
@@ -68,6 +73,7 @@ def view(
 @click.option("--no-picture", is_flag=True, help="Only the table.")
 @click.option("--max-steps", type=click.IntRange(0), default=1024, show_default=True)
 @click.option("--scale", type=click.IntRange(1, 64), help="Dots for one pixel of the program.")
+@larger_files
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as JSON.")
 def trace(
     file: Path,
@@ -75,6 +81,7 @@ def trace(
     no_picture: bool,
     max_steps: int,
     scale: int | None,
+    max_pixels: int | None,
     as_json: bool,
 ) -> None:
     """Run FILE step by step: print a table, write an animated PNG. FILE is never changed.
@@ -86,7 +93,7 @@ def trace(
     from pxvm.core.container import open_image
     from pxvm.visual.trace import trace as run_trace
 
-    image = open_image(file)
+    image = open_image(file, max_pixels=max_pixels)
     found = run_trace(image, max_steps=max_steps, frames=not no_picture, scale=scale)
     target = None if no_picture else _output(file, "trace", output)
     if target:
@@ -118,8 +125,11 @@ def _print_table(table: Any) -> None:
 @click.argument("b", type=FILE)
 @click.option("-o", "--output", type=FILE, help="Picture of both and their differences.")
 @click.option("--run", type=click.IntRange(1), help="Run both, at most so many steps.")
+@larger_files
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-def diff(a: Path, b: Path, output: Path | None, run: int | None, as_json: bool) -> None:
+def diff(
+    a: Path, b: Path, output: Path | None, run: int | None, max_pixels: int | None, as_json: bool
+) -> None:
     """Compare images A and B; exit status 0 when they are equal, 1 when not, 2 on bad input.
 
     With --run N both programs are run side by side for at most N steps and the first instruction
@@ -135,14 +145,15 @@ def diff(a: Path, b: Path, output: Path | None, run: int | None, as_json: bool) 
     from pxvm.visual.diff import diff as compare
     from pxvm.visual.lockstep import first_divergence
 
+    image_a, image_b = (open_image(file, max_pixels=max_pixels) for file in (a, b))
     if run is not None:
-        parted = first_divergence(open_image(a), open_image(b), run)
+        parted = first_divergence(image_a, image_b, run)
         if as_json:
             _echo_json(parted.to_dict() if parted else None)
         else:
             click.echo(str(parted or f"no difference in {run} steps or to the end"))
         raise SystemExit(1 if parted else 0)
-    found = compare(open_image(a), open_image(b))
+    found = compare(image_a, image_b)
     if output:
         found.picture().save(output, format="PNG")
     if as_json:
@@ -158,8 +169,9 @@ def diff(a: Path, b: Path, output: Path | None, run: int | None, as_json: bool) 
 @click.command(short_help="Step forward and back in a terminal.")
 @click.argument("file", type=FILE)
 @click.option("--commands", help='Commands divided by ";", such as "step; print @8; back".')
+@larger_files
 @click.option("--json", "as_json", is_flag=True, help="With --commands: print outputs as JSON.")
-def debug(file: Path, commands: str | None, as_json: bool) -> None:
+def debug(file: Path, commands: str | None, max_pixels: int | None, as_json: bool) -> None:
     """Debug FILE in the terminal: forward, back, breakpoints, watches. FILE is never changed.
 
     With --commands nothing is interactive: each command and what it shows is printed. The command
@@ -171,7 +183,7 @@ def debug(file: Path, commands: str | None, as_json: bool) -> None:
 
     if commands is None and as_json:
         raise click.UsageError("--json needs --commands")
-    session = Session(open_image(file))
+    session = Session(open_image(file, max_pixels=max_pixels))
     if commands is not None:
         done: list[dict[str, str]] = []
         try:

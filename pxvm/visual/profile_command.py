@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pxvm.core.container import open_image
+from pxvm.visual.commands import larger_files
 from pxvm.visual.profile import Line, Profile, set_scalar
 from pxvm.visual.profile import profile as measure
 
@@ -25,6 +26,7 @@ from pxvm.visual.profile import profile as measure
 @click.option("--set", "settings", multiple=True, metavar="NAME=NUMBER",
               help="Set a scalar of the state first, such as count=1.")  # fmt: skip
 @click.option("--instructions", is_flag=True, help="One line for each instruction as well.")
+@larger_files
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def profile(
     file: Path,
@@ -34,10 +36,11 @@ def profile(
     runs: int,
     settings: tuple[str, ...],
     instructions: bool,
+    max_pixels: int | None,
     as_json: bool,
 ) -> None:
     """Run FILE one instruction at a time and show where the time goes. FILE is never changed."""
-    image = open_image(file)
+    image = open_image(file, max_pixels=max_pixels)
     for setting in settings:
         set_scalar(image, setting)
     found = measure(image, device=device, threads=threads, max_steps=max_steps, runs=runs)

@@ -18,8 +18,7 @@ from tests.conformance.make import HERE, digest
 from tests.differential.generator import generate_one
 
 FOLDER = "dialect1"
-CONTROL = {"Halt", "Yield", "Loop", "EndLoop", "Call", "Return", "SkipIfZero"}
-NAMES = [op.name for op in isa.OPCODES if op.dialect == 1 and op.name not in CONTROL]
+NAMES = [op.name for op in isa.OPCODES if op.dialect == 1 and op.flow is isa.Flow.NEXT]
 
 
 def main() -> None:

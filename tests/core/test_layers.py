@@ -1,7 +1,8 @@
 """Arrows point downward: every import of the package against the floors in the architecture page.
 
 The page's table is the rule; a room that it does not name, or an import that it does not allow,
-fails here. Imports inside functions and modules imported by name count as well.
+fails here, and so does a circle. Imports inside functions, those for types alone and modules
+imported by name count as well.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -94,8 +96,9 @@ def imports(path: Path) -> Iterator[tuple[int, str, str]]:
 def complaint(path: Path, module: str, name: str) -> str:
     """Why a file may not import this, or nothing."""
     here, there = room_of(module_of(path)), room_of(module)
-    # The package itself names what users import: execute_pxi of core, Model of models.
-    floor = FLOORS.get(here) if here else Floor(4, frozenset({1, 3}), frozenset({"numpy"}))
+    # The package itself names what users import: execute_pxi of core, Model of models, Network of
+    # learning.
+    floor = FLOORS.get(here) if here else Floor(5, frozenset({1, 3, 4}), frozenset())
     if floor is None:
         return f"room {here!r} is on no floor of docs/ARCHITECTURE.md"
     top = module.split(".")[0]
@@ -149,6 +152,68 @@ def test_the_walk_sees_what_it_should(source, where, why, monkeypatch):
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: source)
     found = [complaint(path, module, name) for _, module, name in imports(path)]
     assert any(why in text for text in found), found
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, the first one again at the end; or nothing."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return [str(module) for module in error.args[1]][::-1]
+    return []
+
+
+def test_no_imports_in_a_circle():
+    graph = {module_of(path): {module for _, module, _ in imports(path)} for path in FILES}
+    assert sum(map(len, graph.values())) > len(graph)
+    assert not (found := circle(graph)), " imports ".join(found)
+
+
+def inner_rooms(large: str) -> list[str]:
+    """The rooms inside a large one, from the top of its table in docs/ARCHITECTURE.md down."""
+    text = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
+    section = text.split(f"## {large}, room by room")[1].split("\n## ")[0]
+    return re.findall(r"^\| `(\w+)/` \|", section, re.MULTILINE)
+
+
+@pytest.mark.parametrize("large", ["models", "learning"])
+def test_inner_rooms_import_only_what_stands_below_them(large: str):
+    order = inner_rooms(large)
+    folder = PACKAGE / large
+    assert {p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != "_"} | {large} == {
+        *order
+    }
+
+    def floor(module: str) -> int:
+        parts = [*module.split("."), "", ""]
+        return order.index(parts[2] if parts[2] in order else large)
+
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in FILES
+        if path.is_relative_to(folder)
+        for line, module, _ in imports(path)
+        if module.startswith(f"pxvm.{large}.") and module != f"pxvm.{large}.errors"
+        if floor(module) < floor(module_of(path))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("from pxvm.core import isa", "from pxvm.core import png"),
+        ("import pxvm.core.isa", "def f():\n    from pxvm.core.png import read"),
+        ("from .isa import OPCODES", "if TYPE_CHECKING:\n    from . import png"),
+        ("NAME = 'pxvm.core.isa'", "import pxvm.core.png as p"),
+    ],
+)
+def test_a_circle_is_seen(first, second, monkeypatch):
+    sources = {PACKAGE / "core/png.py": first, PACKAGE / "core/isa.py": second}
+    monkeypatch.setattr(Path, "read_text", lambda path, **_: sources[path])
+    graph = {module_of(path): {module for _, module, _ in imports(path)} for path in sources}
+    assert sorted(set(circle(graph))) == ["pxvm.core.isa", "pxvm.core.png"]
+    assert not circle({"a": {"b", "c"}, "b": {"c"}})
 
 
 def test_the_front_door_imports_nothing_that_takes_long():

@@ -33,7 +33,7 @@ def test_every_opcode_has_its_entry(op: Opcode):
     assert op.semantics in text and op.shape in text
     assert f"operations: `{op.operations}`; bytes: `{op.bytes}`" in text
     assert sum(f"- {letter}: " in text for letter in "GBA") == 3 - op.operands.count(Mode.NONE)
-    assert all(f"`{name}` (" in text for name, _ in op.parameters)
+    assert all(f"`{parameter.name}` (" in text for parameter in op.parameters)
     assert "```python\ndef " in text, "no specification"
 
 

@@ -356,3 +356,11 @@ def test_constants_over_the_whole_picture_again_and_again_are_refused() -> None:
     row[5] = 2100 * width
     write_words(image, 128, np.tile(row, (size, 1)).reshape(-1))
     assert "image rows" in refused(image)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "columns"), [(DType.I8, 66), (DType.ACT1, 2), (DType.ACT2, 7), (DType.I16, 3)]
+)
+def test_rows_that_end_inside_a_pixel_are_refused_when_they_are_declared(dtype, columns):
+    with pytest.raises(ProgramError, match=rf"'w': {dtype.name} rows fill .* found {columns}"):
+        NetworkBuilder().tensor("w", dtype, (3, columns))

@@ -19,7 +19,6 @@ import pytest
 from pxvm.core import executors
 from pxvm.core.container import open_image, read_image, save_image
 from pxvm.core.isa import OPCODES
-from pxvm.core.operands import operands
 from pxvm.core.program import Image
 from pxvm.core.rules import MAX_INNER
 from pxvm.core.tensor import Descriptor, Role
@@ -104,7 +103,7 @@ def extents(seeds: Iterable[int], name: str, which: int, axis: int) -> list[int]
         for index, base in network.visits:
             instruction = network.instructions[index]
             if instruction.op.name.startswith(name):
-                tensors, named = operands(network, instruction, base)
+                tensors, named = network.operands(instruction, base)
                 tensors += [d for d in named.values() if isinstance(d, Descriptor)]
                 found.append(tensors[which].extents[axis])
     return found

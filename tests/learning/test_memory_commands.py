@@ -145,7 +145,8 @@ def test_context_is_short_enough_and_cites(home):
 def test_standard_input(home):
     pxvm("learn", "-", "--name", "boats.md", "--tag", "sea", input="# Boats\n\nThe keel is oak.")
     hit = data("recall", "keel")["hits"][0]
-    assert (hit["query"], hit["source"], hit["tags"]) == ("boats.md > Boats", "boats.md", ["sea"])
+    assert (hit["query"], hit["tags"]) == ("boats.md > Boats", ["sea"])
+    assert hit["source"] == "stdin: boats.md"
     pxvm("learn", "-", input="The sail is white.")
     pxvm("learn", "-", input="The mast is tall.")
     assert data("network", "info")["records"] == 3
@@ -237,7 +238,7 @@ def test_forget_by(home, arguments, gone):
 
 def test_forgetting_many_and_learning_without_many(home):
     add(*(f"note {n}" for n in range(600)), tags=("a",))
-    pxvm("network", "forget", "--tag", "a", "--yes")
+    pxvm("network", "forget", "--tag", "a", "--yes", "--yes")
     Path("many.md").write_text("".join(f"# {n}\n\ntext {n}\n\n" for n in range(600)))
     pxvm("learn", "many.md")
     Path("many.md").write_text("# 0\n\ntext 0")

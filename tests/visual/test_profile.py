@@ -14,7 +14,7 @@ from pxvm.core import executors
 from pxvm.core.builder import Builder
 from pxvm.core.container import read_image, save_image
 from pxvm.core.cost import Cost, cost
-from pxvm.core.dialect1 import Network
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import ProgramError
 from pxvm.core.isa import OPCODES
 from pxvm.core.layout import NetworkBuilder
@@ -119,7 +119,7 @@ def test_every_opcode_has_a_cost():
     for seed in range(1000, 1060):
         image = generate(seed)
         program = verify(image)
-        assert isinstance(program, Network)
+        assert isinstance(program, TensorProgram)
         for i in program.instructions:
             base = max(len(program.descriptors) - 128, 0)
             if any(o >= 128 for o in i.operands):

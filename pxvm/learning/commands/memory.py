@@ -34,13 +34,21 @@ if TYPE_CHECKING:
     from pxvm.learning.sources.documents import Document, Skipped
 
 SHOWN_LINES = 16  # of a hit's text
-EXPECTED = ("hidden", "ignored", "binary")  # reasons to skip a file that are only counted
+SHOWN_GONE = 10  # files that are no longer there
+EXPECTED = (
+    "hidden",
+    "ignored",
+    "binary",
+    "link; name it to learn it",
+)  # reasons to skip a file that are only counted
 
 
 @click.command(short_help="Take files and folders into the memory.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=FILE)
 @network_option
 @click.option("--tag", "tags", multiple=True, help="Give this tag to what is new; repeatable.")
+@click.option("--prune", is_flag=True,
+              help="Forget what came from files that are gone from these folders.")  # fmt: skip
 @click.option("--name", default="standard input", show_default=True,
               help="What standard input is called; its end says how to read it.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="Executor that embeds.")
@@ -49,6 +57,7 @@ def learn(
     paths: tuple[Path, ...],
     path: Path,
     tags: tuple[str, ...],
+    prune: bool,
     name: str,
     device: str,
     as_json: bool,
@@ -57,16 +66,24 @@ def learn(
 
     Markdown, text, source code, HTML, PDF and exported chats are cut into passages; what is stored
     already is skipped, so an interrupted run is continued by running it again. What a changed file
-    no longer says is superseded. With --json, a line tells how many records are safe on disk after
-    each commit, and one line what became of each file.
+    no longer says is superseded; a file that was renamed takes its passages along, and one that is
+    gone from a folder is named. Links in folders are not followed.
+
+    With --json, a line tells how many records are safe on disk after each commit, and one line what
+    became of each file.
     """
     from pxvm.learning.search.embedding import Embedder
-    from pxvm.learning.sources.documents import read_documents
-    from pxvm.learning.sources.learn import Learned
+    from pxvm.learning.sources.documents import read_documents, source_of
+    from pxvm.learning.sources.known import Known
+    from pxvm.learning.sources.learn import Gone, Learned
     from pxvm.learning.sources.learn import learn as learn_documents
 
+    for named in paths:
+        if named != Path("-"):
+            named.stat()  # a name that is mistyped makes no network
     reasons: Counter[str] = Counter()
-    totals = Counter(documents=0, added=0, known=0, replaced=0, settled=0)
+    totals = Counter(documents=0, added=0, known=0, replaced=0, settled=0, moved=0)
+    gone = []
     with writing(path, make=True) as network, progress("learning", not as_json) as update:
 
         def committed(total: int) -> None:
@@ -78,15 +95,24 @@ def learn(
         if paths == (Path("-"),):
             found = iter([_standard_input(name, tags)])
         else:
-            found = read_documents(paths, path, tags)
+            found = read_documents(paths, path, tags, Known(network).stamped)
+        home = path.resolve().parent
+        folders = [source_of(folder, home) for folder in paths if folder.is_dir()]
         embedder = Embedder.present(device)
-        for event in learn_documents(network, found, embedder=embedder, committed=committed):
+        for event in learn_documents(
+            network, found, embedder=embedder, committed=committed, folders=folders, prune=prune
+        ):
             if isinstance(event, Learned):
                 totals["documents"] += 1
+                totals["moved"] += bool(event.moved)
                 for key in ("added", "known", "replaced", "settled"):
                     totals[key] += getattr(event, key)
                 if as_json:
                     echo_json({"learned": asdict(event)}, indent=None)
+            elif isinstance(event, Gone):
+                gone.append(event)
+                if as_json:
+                    echo_json({"gone": asdict(event)}, indent=None)
             else:
                 reasons[event.reason] += 1
                 if as_json:
@@ -94,13 +120,22 @@ def learn(
                 elif event.reason not in EXPECTED:
                     click.echo(f"skipped {event.path}: {event.reason}", err=True)
     if as_json:
-        echo_json({"done": {**totals, "skipped": dict(reasons)}}, indent=None)
+        done = {**totals, "gone": len(gone), "skipped": dict(reasons)}
+        echo_json({"done": done}, indent=None)
         return
     parts = [f"{counted(totals['added'], 'passage')} stored"]
     parts += [f"{totals['known']:,} known already"] if totals["known"] else []
     parts += [f"{totals['replaced']:,} superseded"] if totals["replaced"] else []
     parts += [f"{totals['settled']:,} forgotten or corrected"] if totals["settled"] else []
+    parts += [f"{totals['moved']:,} renamed"] if totals["moved"] else []
     click.echo(f"{path}: {counted(totals['documents'], 'document')}, {', '.join(parts)}")
+    for event in gone[:SHOWN_GONE]:
+        what = "forgotten" if event.pruned else "kept"
+        click.echo(f"gone: {event.source} ({counted(event.chunks, 'passage')} {what})")
+    if len(gone) > SHOWN_GONE:
+        click.echo(f"gone: {len(gone) - SHOWN_GONE:,} more")
+    if gone and not prune:
+        click.echo("`--prune` forgets what was learned from files that are gone")
     skipped = [f"{count:,} {reason}" for reason, count in reasons.items() if reason in EXPECTED]
     if skipped:
         click.echo(f"skipped: {', '.join(skipped)}")
@@ -195,17 +230,16 @@ def _show(rank: int, hit: Hit, why: bool) -> None:
 
 
 def _draw(network: Network, hits: list[Hit], question: str, target: Path) -> None:
-    import re
-
     from pxvm.learning.picture.picture import draw_hits
-    from pxvm.learning.search.search import STOP_WORDS
+    from pxvm.learning.search.words import asked
 
-    words = [w for w in re.findall(r"\w+", question) if w.lower() not in STOP_WORDS]
-    draw_hits(network, hits, words).save(target)
+    draw_hits(network, hits, asked(question)).save(target)
 
 
 def _standard_input(name: str, tags: tuple[str, ...]) -> Document:
     from pxvm.learning.sources.documents import read_content
 
     read = read_content(sys.stdin.buffer.read(), name, name, tags)
-    return replace(read, replaces=False)  # another text of this name is no newer version
+    # Another text of this name is no newer version, and no file that might be gone.
+    chunks = tuple(replace(c, source=c.source and f"stdin: {c.source}") for c in read.chunks)
+    return replace(read, source=f"stdin: {name}", chunks=chunks, replaces=False)

@@ -173,21 +173,25 @@ def reembed(path: Path, output: Path | None, device: str, as_json: bool) -> None
 
 
 @network.command(short_help="Remove what was forgotten from the files, for good.")
+@click.option("--keep-history", is_flag=True, help="Keep what was replaced by newer versions.")
 @network_option
 @click.option("-o", "--output", type=FILE, help="Write a new network; this one stays as it is.")
 @yes_option
 @json_option
-def compact(path: Path, output: Path | None, yes: bool, as_json: bool) -> None:
-    """Write the network anew without forgotten records: text, pictures, vectors and caches."""
+def compact(path: Path, output: Path | None, keep_history: bool, yes: bool, as_json: bool) -> None:
+    """Write the network anew without what was forgotten, and without what a newer version has
+    replaced: text, pictures, vectors and caches."""
     from pxvm.learning.care import maintenance
 
     if as_json and not (yes or output):
         raise PxvmError("compacting cannot be undone: add --yes, or write elsewhere with -o")
     if not (yes or output):
-        click.confirm("Forgotten records cannot be brought back after this. Go on?", abort=True)
+        click.confirm(
+            "What is forgotten or replaced cannot be brought back after this. Go on?", abort=True
+        )
     opened = reading(path) if output else writing(path)
     with opened as memory, progress("compacting", not as_json) as update:
-        outcome = maintenance.compact(memory, output, update)
+        outcome = maintenance.compact(memory, output, update, history=keep_history)
     _tell(output or path, outcome, as_json)
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pxvm.core.errors import PxvmError
-from pxvm.learning.search.times import find_times
+from pxvm.learning.search.times import whole_time
 
 if TYPE_CHECKING:
     from pxvm.learning.network import Network
@@ -40,17 +41,13 @@ def _moment(context: click.Context, option: click.Parameter, value: str | None) 
     """A date, a time or an expression such as "last week": when it begins, for --until its end."""
     if value is None:
         return None
-    end = option.name == "until"
-    try:
-        moment = datetime.fromisoformat(value).astimezone()
-        return moment + timedelta(days=1) if end and len(value) == len("2026-03-31") else moment
-    except ValueError:
-        found = find_times(value, datetime.now().astimezone())
-    if not found:
+    found = whole_time(value, datetime.now().astimezone())
+    if found is None:
         raise click.BadParameter(
-            f"{value!r}: expected a date such as 2026-03-31, or words such as last week"
+            f"{value!r}: expected a date such as 2026-03-31, a month such as 2026-03, a year, or "
+            "words such as last week, and nothing else"
         )
-    return found[0].end if end else found[0].start
+    return found.end if option.name == "until" else found.start
 
 
 since_option = click.option(
@@ -92,6 +89,12 @@ def _opened(path: Path, *, read_only: bool, make: bool = False) -> Iterator[Netw
 def record_name(text: str) -> str | int:
     """A record's number if it is one of up to 7 digits, else its id or the beginning of that."""
     return int(text) if text.isdecimal() and len(text) < 8 else text
+
+
+def is_from(source: str, wanted: str) -> bool:
+    """Is a source this one, or in this folder, however that is written?"""
+    folder = posixpath.normpath(wanted)
+    return folder == "." or source == folder or source.startswith(f"{folder}/")
 
 
 def counted(count: int, what: str) -> str:

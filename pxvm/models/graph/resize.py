@@ -12,9 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from pxvm.core.container import PathLike, open_image
-from pxvm.core.dialect1 import Network, parse, read_state
+from pxvm.core.dialect1 import TensorProgram, parse, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.layout import Shelves
+from pxvm.core.mappable import map_again
 from pxvm.core.program import Image
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
@@ -38,7 +39,8 @@ def resize(
     *,
     context: int | None = None,
     prompt: int | None = None,
-    network: Network | None = None,
+    network: TensorProgram | None = None,
+    fresh: bool = False,
 ) -> Image:
     """Open a program with other capacities; what its tensors hold is kept.
 
@@ -47,9 +49,12 @@ def resize(
         context: tokens that the caches hold.
         prompt: tokens in one execution. None keeps a capacity.
         network: what ``parse`` said about the source; parsed when missing.
+        fresh: the image is as ``open_image`` gave it: where it is mapped, its file is mapped
+            again and not copied.
 
     Raises ProgramError when tokens in use would be lost, or when the program cannot grow.
     """
+    fresh = fresh or not isinstance(source, np.ndarray)
     image = source if isinstance(source, np.ndarray) else open_image(source)
     network = network or parse(image)
     wanted = _wanted(network, context, prompt)
@@ -70,7 +75,7 @@ def resize(
             if begun or "cache" not in d.name}  # fmt: skip
     if begun:
         _check_fits(image, network, context, prompt)
-    result = _with_height(source, image, shelves.height)
+    result = _with_height(image, shelves.height, fresh)
     words_of(result)[first : len(image)] = 0  # rows beyond are zero, and no pages yet
     table = int(read_words(result, TABLE_WORD, 1)[0])
     for d in placed:
@@ -80,7 +85,7 @@ def resize(
     return result
 
 
-def _wanted(network: Network, context: int | None, prompt: int | None) -> list[Descriptor]:
+def _wanted(network: TensorProgram, context: int | None, prompt: int | None) -> list[Descriptor]:
     """The tensors that grow, with their new extents, in the order of their descriptors."""
     wanted = []
     for d in network.descriptors:
@@ -97,12 +102,14 @@ def _wanted(network: Network, context: int | None, prompt: int | None) -> list[D
     return wanted
 
 
-def _fixed(network: Network, wanted: list[Descriptor]) -> list[Descriptor]:
+def _fixed(network: TensorProgram, wanted: list[Descriptor]) -> list[Descriptor]:
     growing = {d.index for d in wanted}
     return [d for d in network.descriptors if d.index not in growing and d.row_words]
 
 
-def _check_fits(image: Image, network: Network, context: int | None, prompt: int | None) -> None:
+def _check_fits(
+    image: Image, network: TensorProgram, context: int | None, prompt: int | None
+) -> None:
     """Raise ProgramError when a smaller capacity would lose tokens in use."""
     for name, capacity in (("position", context), ("n", prompt)):
         for d in network.descriptors:
@@ -114,14 +121,15 @@ def _check_fits(image: Image, network: Network, context: int | None, prompt: int
                     )
 
 
-def _with_height(source: Image | PathLike, image: Image, height: int) -> Image:
+def _with_height(image: Image, height: int, fresh: bool) -> Image:
     if height <= len(image):
         return np.array(image[:height])
-    if isinstance(source, np.ndarray):
-        grown = np.zeros((height, *image.shape[1:]), np.uint8)
-        grown[: len(image)] = image
-        return grown
-    return open_image(source, extra_rows=height - len(image))
+    again = map_again(image, height - len(image)) if fresh else None
+    if again is not None:
+        return again
+    grown = np.zeros((height, *image.shape[1:]), np.uint8)
+    grown[: len(image)] = image
+    return grown
 
 
 def _kept(image: Image, old: Descriptor, new: Descriptor) -> Words:
