@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import json
+import io
+import os
 import sys
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from pxvm import __version__
+from pxvm.terminal import counted, echo, echo_json, echo_text
 
 if TYPE_CHECKING:
     from pxvm.core.program import Region
@@ -64,7 +68,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Programs, data, results and memory as pixels.
 
-    Exit status: 0 done, 1 the answer is no (damaged, different), 2 the input is refused.
+    Exit status: 0 done, 1 the answer is no (damaged, different), 2 the input is refused, 3 a fault
+    of pxvm itself.
     """
 
 
@@ -72,11 +77,7 @@ FILE = click.Path(path_type=Path)
 larger_files = click.option(
     "--max-pixels", type=click.IntRange(1), help="Open files of up to so many pixels."
 )
-
-
-def echo_json(value: Any) -> None:
-    """Print one JSON document."""
-    click.echo(json.dumps(value, indent=2))
+FAULT, INTERRUPTED = 3, 130
 
 
 def shows_result(region: Region) -> bool:
@@ -108,9 +109,12 @@ def run(
     """Run the program in FILE and write the resulting image. FILE is never changed."""
     from pxvm.core.interpreter import execute_pxi, save_image
     from pxvm.core.program import load_program
+    from pxvm.core.saving import check_output
     from pxvm.core.tensor import State
+    from pxvm.visual.theme import brief
 
     target = output or file.with_name(f"{file.stem}.out.png")
+    check_output(target, file)
     result = execute_pxi(file, max_steps, device=device, threads=threads, max_pixels=max_pixels)
     save_image(result, target, layout=layout)
     program = load_program(result)
@@ -122,7 +126,7 @@ def run(
             (State.CLAMPS, "indexes were outside their table: the nearest was taken"),
         ):  # fmt: skip
             if state[word]:
-                click.echo(f"note: {state[word]} {what}", err=True)
+                echo(f"note: {state[word]} {what}", err=True)
     regions = [r for r in program.regions if shows_result(r)]
     if as_json:
         values = [
@@ -137,40 +141,51 @@ def run(
         ]
         echo_json({"output": str(target), "regions": values})
         return
+    widest = max((len(region.name) for region in regions), default=0)
     for region in regions:
-        data = region.values(result)
-        shown = data.tolist() if data.size <= 16 else f"min {data.min():g}, max {data.max():g}"
         size = "x".join(map(str, region.shape))
-        click.echo(f"{region.name:>6}  {region.role} {size} {region.encoding}: {shown}")
-    click.echo(f"wrote {target}")
+        shown = brief(region.values(result))
+        echo(f"{region.name:>{max(6, widest)}}  {region.role} {size} {region.encoding}: {shown}")
+    echo(f"wrote {target}")
 
 
 @cli.command(short_help="Assemble font-code text into a program.")
-@click.argument("file", type=click.File("r"))
+@click.argument("file", type=click.File("r", encoding="utf-8"))
 @click.option("-o", "--output", type=FILE, required=True, help="The .pxi to write.")
 @click.option("--layout", type=click.Choice(["compressed", "mappable"]), default="compressed")
-def asm(file: Any, output: Path, layout: str) -> None:
+def asm(file: IO[str], output: Path, layout: str) -> None:
     """Assemble the font-code in FILE ("-" for standard input) into OUTPUT."""
     from pxvm.core.container import save_image
     from pxvm.core.fontcode import assemble
+    from pxvm.core.saving import check_output
 
+    check_output(output, file.name)
     image = assemble(file.read())
     save_image(image, output, layout=layout)
-    click.echo(f"wrote {output}: {image.shape[1]}x{image.shape[0]} pixels")
+    echo(f"wrote {output}: {image.shape[1]}x{image.shape[0]} pixels")
 
 
 @cli.command(short_help="Disassemble a program into font-code text.")
 @click.argument("file", type=FILE)
-@click.option("-o", "--output", type=click.File("w"), default="-", help="Default: standard output.")
+@click.option("-o", "--output", type=FILE, help="Default: standard output.")
 @click.option("--code-only", is_flag=True, help="Leave out pixels of data, such as weights.")
 @larger_files
-def dis(file: Path, output: Any, code_only: bool, max_pixels: int | None) -> None:
+def dis(file: Path, output: Path | None, code_only: bool, max_pixels: int | None) -> None:
     """Print the font-code text of FILE; assembling it gives the same pixels."""
     from pxvm.core.container import open_image
     from pxvm.core.fontcode import disassembly
+    from pxvm.core.saving import check_output, replacing
 
-    image = open_image(file, max_pixels=max_pixels)
-    output.writelines(f"{line}\n" for line in disassembly(image, data=not code_only))
+    elsewhere = output is not None and str(output) != "-"
+    if output and elsewhere:
+        check_output(output, file)
+    lines = disassembly(open_image(file, max_pixels=max_pixels), data=not code_only)
+    if output and elsewhere:
+        with replacing(output) as stream:
+            stream.writelines(f"{line}\n".encode() for line in lines)
+    else:
+        for line in lines:
+            echo(line)
 
 
 @cli.command(short_help="Check a file's bytes and its program.")
@@ -190,13 +205,13 @@ def verify(file: Path, max_pixels: int | None, as_json: bool) -> None:
         if as_json:
             echo_json({"valid": False, "reason": str(error)})
         else:
-            click.echo(f"{file}: refused: {error}")
+            echo(f"{file}: refused: {error}")
         raise SystemExit(1) from None
     if as_json:
         echo_json({"valid": True, "reason": ""})
     else:
-        count = len(program.instructions)
-        click.echo(f"{file}: valid, dialect {program.dialect}, {count} instructions")
+        count = counted(len(program.instructions), "instruction")
+        echo(f"{file}: valid, dialect {program.dialect}, {count}")
 
 
 @cli.command(short_help="Show what a file holds.")
@@ -225,12 +240,12 @@ def info(file: Path, max_pixels: int | None, as_json: bool) -> None:
             }
         )
         return
-    click.echo("  ".join(f"{key} {value}" for key, value in found.items()))
-    click.echo(f"dialect {program.dialect}")
+    echo("  ".join(f"{key} {value}" for key, value in found.items()))
+    echo(f"dialect {program.dialect}")
     for i in program.instructions:
-        click.echo(f"  {i.index:>4}  {i!s:<16} {i.op.name:<8} {i.op.semantics}")
+        echo(f"  {i.index:>4}  {i!s:<16} {i.op.name:<8} {i.op.semantics}")
     for r in program.regions:
-        click.echo(f"  {r.name:>6}  {r.role:<8} {'x'.join(map(str, r.shape)):<12} {r.encoding}")
+        echo(f"  {r.name:>6}  {r.role:<8} {'x'.join(map(str, r.shape)):<12} {r.encoding}")
 
 
 @cli.command(short_help="Compress a .pxi for shipping.")
@@ -240,10 +255,12 @@ def info(file: Path, max_pixels: int | None, as_json: bool) -> None:
 def pack(source: Path, target: Path, max_pixels: int | None) -> None:
     """Rewrite SOURCE as a compressed PNG at TARGET; the pixels stay the same."""
     from pxvm.core.container import pack as pack_file
+    from pxvm.core.saving import check_output
 
+    check_output(target, source)
     before = source.stat().st_size
     pack_file(source, target, max_pixels=max_pixels)
-    click.echo(f"{source}: {before} bytes, {target}: {target.stat().st_size} bytes")
+    echo(f"{source}: {before} bytes, {target}: {target.stat().st_size} bytes")
 
 
 @cli.command(short_help="Lay a .pxi out so that it can be memory-mapped.")
@@ -253,10 +270,12 @@ def pack(source: Path, target: Path, max_pixels: int | None) -> None:
 def unpack(source: Path, target: Path, max_pixels: int | None) -> None:
     """Rewrite SOURCE as a mappable PNG at TARGET; the pixels stay the same."""
     from pxvm.core.container import unpack as unpack_file
+    from pxvm.core.saving import check_output
 
+    check_output(target, source)
     before = source.stat().st_size
     unpack_file(source, target, max_pixels=max_pixels)
-    click.echo(f"{source}: {before} bytes, {target}: {target.stat().st_size} bytes")
+    echo(f"{source}: {before} bytes, {target}: {target.stat().st_size} bytes")
 
 
 def main() -> None:
@@ -264,21 +283,39 @@ def main() -> None:
     from pxvm.core.errors import PxvmError
 
     try:
-        cli()
+        sys.exit(cli.main(standalone_mode=False))
+    except click.ClickException as error:
+        shown = io.StringIO()
+        error.show(shown)
+        echo_text(shown.getvalue(), err=True, nl=False)
+        sys.exit(error.exit_code)
+    except click.Abort as error:
+        stopped = isinstance(error.__cause__, KeyboardInterrupt)
+        echo("pxvm: stopped", err=True)
+        sys.exit(INTERRUPTED if stopped else 1)
     except PxvmError as error:
         message = str(error)
     except OSError as error:
-        message = f"{error.filename or 'input'}: {error.strerror or error}"
-    except MemoryError:
-        message = "this needs more memory than there is"
-    except UnicodeDecodeError as error:
+        reason = error.strerror or str(error)
+        message = reason if error.filename is None else f"{error.filename}: {reason}"
+        if error.filename is None:
+            _let_go_of_output()
+    except UnicodeError as error:
         message = f"input is not text: {error}"
-    except BrokenPipeError:
-        sys.exit(0)
-    else:
-        return
-    click.echo(f"pxvm: {message}", err=True)
+    except MemoryError:
+        message = "there is not enough memory for this"
+    except Exception:
+        echo_text(traceback.format_exc(), err=True, nl=False)
+        echo("pxvm: a fault of pxvm itself, not of the input; the lines above tell where", err=True)
+        sys.exit(FAULT)
+    echo(f"pxvm: {message}", err=True)
     sys.exit(2)
+
+
+def _let_go_of_output() -> None:
+    """What a full disk did not take of standard output is not tried again at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

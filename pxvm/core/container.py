@@ -10,7 +10,6 @@ import contextlib
 import errno
 import io
 import os
-import secrets
 import stat
 import zlib
 from collections.abc import Iterator
@@ -41,11 +40,11 @@ from pxvm.core.png import (
     read_header,
     scan,
 )
+from pxvm.core.saving import PathLike as PathLike
+from pxvm.core.saving import replacing
 from pxvm.core.scanlines import decode, framed_rows
 
 IDAT_BYTES = 1 << 20  # of compressed data in one chunk, the last one excepted
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def save_image(
     """
     _check_image(image, layout, level)
     check_unchanged(image)
-    with _replacing(path) as stream:
+    with replacing(path) as stream:
         if layout == "mappable":
             write_mappable(stream, image)
         else:
@@ -296,56 +295,3 @@ def _strategy(image: NDArray[np.uint8], level: int) -> int:
         deflate = zlib.compressobj(level, zlib.DEFLATED, 15, 9, strategy)
         sizes.append(len(deflate.compress(sample)) + len(deflate.flush()))
     return zlib.Z_RLE if sizes[1] <= 1.01 * sizes[0] else zlib.Z_DEFAULT_STRATEGY
-
-
-@contextlib.contextmanager
-def _replacing(path: PathLike) -> Iterator[BinaryIO]:
-    """A stream whose content takes the place of ``path`` when the block ends well."""
-    target = Path(os.path.realpath(path))
-    try:
-        old: os.stat_result | None = target.stat()
-    except FileNotFoundError:
-        old = None
-    if old and stat.S_ISDIR(old.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if old and not stat.S_ISREG(old.st_mode):
-        raise FormatError(f"{path}: expected a regular file to replace, found a device or pipe")
-    if old and not os.access(target, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    temporary = target.with_name(f".pxvm-{secrets.token_hex(6)}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    try:
-        # 0o666 leaves the mode of a new file to the user's umask.
-        descriptor = os.open(temporary, flags, 0o666)
-    except OSError as error:  # name the file the user knows
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
-    try:
-        with os.fdopen(descriptor, "wb", buffering=1 << 20) as stream:
-            if old:
-                _copy_mode(old, temporary)
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
-def _copy_mode(old: os.stat_result, temporary: Path) -> None:
-    if hasattr(os, "chown"):
-        with contextlib.suppress(PermissionError):
-            os.chown(temporary, old.st_uid, old.st_gid)
-    temporary.chmod(stat.S_IMODE(old.st_mode))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where folders can be synced."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

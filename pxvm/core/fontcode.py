@@ -38,6 +38,7 @@ from pxvm.core.program import Image, Region, load_program
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
     HEADER_WORDS,
+    NAME_WORD,
     encode_descriptor,
     header_words,
     write_words,
@@ -67,6 +68,7 @@ class _Assembler:
         self.network: tuple[int, int, int] | None = None
         self.tensors: list[tuple[int, list[str]]] = []
         self.code: list[tuple[int, str]] = []
+        self.runs: list[tuple[int, int, Image]] = []
         self.line = 0
 
     def error(self, message: str) -> AssemblyError:
@@ -116,7 +118,10 @@ class _Assembler:
                     d = fontcode1.parse_tensor(line[1:], index, self._tensor_index)
                 else:
                     d = fontcode1.parse_parameters(line[1:], index)
-                write_words(image, table + index * DESCRIPTOR_WORDS, encode_descriptor(d))
+                known = encode_descriptor(d)
+                if not d.name:  # it may stand in pixels that the text gives
+                    known = known[:NAME_WORD]
+                write_words(image, table + index * DESCRIPTOR_WORDS, known)
             except AssemblyError:
                 raise
             except (PxvmError, ValueError, IndexError, KeyError) as error:
@@ -125,6 +130,8 @@ class _Assembler:
             self.line = line_number
             pixel = bytes(self._instruction(word, 1))
             write_words(image, code + number, np.frombuffer(pixel, np.uint32))
+        for y, x, pixels in self.runs:
+            image[y, x : x + len(pixels)] = pixels
 
     def _tensor_index(self, text: str) -> int:
         if not text.isdecimal() and text not in self.names:
@@ -267,7 +274,10 @@ class _Assembler:
         y, x = int(words[0]), int(words[1])
         if y >= len(self.image) or x + len(pixels) > self.image.shape[1]:
             raise self.error(f"{len(pixels)} pixels from ({x}, {y}) on leave the image")
-        self.image[y, x : x + len(pixels)] = pixels
+        if self.network is None:
+            self.image[y, x : x + len(pixels)] = pixels
+        else:  # they may change the tables, which are written when every name is known
+            self.runs.append((y, x, pixels))
 
     def _bitmap(self, words: list[str]) -> None:
         """.bitmap Y X #..#"""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import ProgramError
@@ -42,19 +43,27 @@ def network_lines(image: Image, program: TensorProgram, drawn: Image) -> Iterato
     write_words(drawn, 0, header_words(code, state, table, len(program.instructions), count))
     yield f".network {code} {state} {table}"
     for d in program.descriptors:
-        write_words(drawn, table + d.index * DESCRIPTOR_WORDS, encode_descriptor(d))
-        yield _descriptor_line(d)
+        # A name that is no word of the text, or that does not print, is left to the pixels.
+        d = replace(d, name=d.name if _PLAIN.match(d.name) and d.name.isprintable() else "")
+        line = _descriptor_line(d)
+        directive, *words = line.split()
+        # What the line says, which need not be all that the pixels hold.
+        if directive == ".parameters":
+            said = parse_parameters(words, d.index)
+        else:
+            said = parse_tensor(words, d.index, int)
+        write_words(drawn, table + d.index * DESCRIPTOR_WORDS, encode_descriptor(said))
+        yield line
     write_words(drawn, code, program.code.view("<u4").reshape(-1))
 
 
 def _descriptor_line(d: Descriptor) -> str:
-    name = d.name if _PLAIN.match(d.name) else ""
     if d.dtype == DType.PARAMS:
         words = list(d.parameters)
         while words and words[-1] == 0:
             words.pop()
-        return " ".join([f".parameters {name}@{d.index}", *map(str, words)])
-    parts = [f".tensor {name}@{d.index} {d.dtype.name} {d.role.name.lower()}"]
+        return " ".join([f".parameters {d.name}@{d.index}", *map(str, words)])
+    parts = [f".tensor {d.name}@{d.index} {d.dtype.name} {d.role.name.lower()}"]
     parts += [shape_text(d.extents), f"at={d.start}", f"per={d.per}"]
     if d.frac:
         parts.append(f"frac={d.frac}")

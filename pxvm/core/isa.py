@@ -160,6 +160,7 @@ class Opcode:
 
 
 _NONE, _IN, _OUT, _PARAMS = Mode.NONE, Mode.TENSOR_IN, Mode.TENSOR_OUT, Mode.PARAMETERS
+_BROADCAST = "[t,d], a [t,d], b [t,d], [t,1], [1,d] or [1,1]"
 _SCALE = Parameter("scale", Mode.SCALE)
 _PALETTE = (
     (197, 134, 192), (86, 156, 214), (78, 201, 176), (220, 120, 80), (220, 200, 90),
@@ -299,9 +300,9 @@ OPCODES: tuple[Opcode, ...] = (
             (*_tensors("I8", "weight"), *_numbers("height width size stride pad")),
             adds_bias=True),
     # Dialect 1: element by element
-    _tensor("A", "Add", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
+    _tensor("A", "Add", (_OUT, _IN, _IN), ("I32",) * 3, _BROADCAST,
             "a + b, saturated", "t*d", "12*t*d", in_place=True),
-    _tensor("X", "Mul", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
+    _tensor("X", "Mul", (_OUT, _IN, _IN), ("I32",) * 3, _BROADCAST,
             "a * b, rounded and saturated", "t*d", "12*t*d", in_place=True),
     _tensor("D", "Dot", (_OUT, _IN, _IN), ("I32",) * 3, "[t,1], a [t,d], b [t,d]",
             "sum over d of a * b, each product rounded", "2*t*d", "8*t*d"),
@@ -313,9 +314,9 @@ OPCODES: tuple[Opcode, ...] = (
     _tensor("G", "Gate", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], x [t,d], table [n+1]",
             "x * table(x): SiLU with the sigmoid's table, GELU with the normal distribution's",
             "8*t*d", "8*t*d", in_place=True),
-    _tensor("<", "Less", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
+    _tensor("<", "Less", (_OUT, _IN, _IN), ("I32",) * 3, _BROADCAST,
             "1 where a < b, else 0", "t*d", "12*t*d", in_place=True),
-    _tensor("=", "Equal", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
+    _tensor("=", "Equal", (_OUT, _IN, _IN), ("I32",) * 3, _BROADCAST,
             "1 where a = b, else 0", "t*d", "12*t*d", in_place=True),
     _tensor("W", "Select", (Mode.TENSOR_UPDATE, _IN, _IN), ("I32",) * 3,
             "[t,d], condition [t,d], x [t,d]", "x where the condition is not 0, else as it was",

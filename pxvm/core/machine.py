@@ -57,6 +57,11 @@ class Machine:
         """True at Halt and after the last instruction."""
         return self.next is None
 
+    @property
+    def yielded(self) -> bool:
+        """True right behind a Yield: a run ends here, the next step goes on."""
+        return self._runner is not None and bool(self._runner.state[State.STATUS] == YIELDED)
+
     def step(self) -> Step | None:
         """Execute the next instruction; None when halted.
 

@@ -40,6 +40,7 @@ Words = NDArray[np.uint32]
 VERSION = 1
 HEADER_WORDS = 7
 DESCRIPTOR_WORDS = 16
+NAME_WORD = 10  # of a descriptor
 STATE_WORDS = 64
 PARAMETERS = 9
 MAX_EXTENT = 1 << 28
@@ -159,7 +160,7 @@ def encode_descriptor(d: Descriptor) -> Words:
     name = d.name.encode()
     if len(name) > 24:
         raise ProgramError(f"a tensor's name has at most 24 bytes; found {d.name!r}")
-    words[10:16] = np.frombuffer(name.ljust(24, b"\0"), "<u4")
+    words[NAME_WORD:] = np.frombuffer(name.ljust(24, b"\0"), "<u4")
     return words
 
 
@@ -176,7 +177,7 @@ def decode_descriptor(words: Words, index: int, count: int, area: int) -> Descri
     first = int(words[0])
     where = f"descriptor {index}"
     try:
-        name = words[10:16].tobytes().rstrip(b"\0").decode()
+        name = words[NAME_WORD:].tobytes().rstrip(b"\0").decode()
         dtype, role = DType(first & 255), Role(first >> 16 & 255)
     except (ValueError, UnicodeDecodeError) as error:
         raise ProgramError(f"{where}: {error}") from None

@@ -26,6 +26,7 @@ from pxvm.core.tensor import (
     Role,
     State,
     read_words,
+    shape_text,
 )
 
 MAX_WORK = 1 << 18  # instructions visited with their bases, and rounds of loops that move it
@@ -342,7 +343,9 @@ class _Walk:
         if loops > DEPTH:
             raise self.fail(loop, f"loops nest at most {DEPTH} deep")
         count = self._descriptor(self.program.index(loop.operands[0], base))
-        need(flat(count) == 1 and count.length is None, "a scalar count", count)
+        if flat(count) != 1 or count.length is not None:
+            found = f"{count.name or count.index} {shape_text(count.extents)}"
+            raise self.fail(loop, f"expected a count of one element, no length; found {found}")
         stride, times = loop.operands[2], MAX_COUNT
         if count.role == Role.CONSTANT:
             times = constant_count(self.image, count)

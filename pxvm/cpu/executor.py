@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core import executors, reference
+from pxvm.core import executors, installation, reference
 from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.integer import Ints
@@ -44,7 +44,7 @@ LARGEST = 2**63 - 1
 def available() -> str:
     """Empty, or why the CPU executor cannot run here."""
     if importlib.util.find_spec("numba") is None:
-        return "Numba is not installed: pip install 'pxvm[cpu]'"
+        return installation.missing("numba", "cpu")
     return ""
 
 

@@ -9,14 +9,16 @@ test pictures is more than half a point away from that of the float network.
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from pxvm.core.errors import PxvmError
+from pxvm.core.installation import library
 from pxvm.core.interpreter import execute_pxi, save_image
 from pxvm.models.families.small import Conv, Pool, cnn_graph, mlp_graph
 from pxvm.models.graph import floats
@@ -32,7 +34,7 @@ SHADES = " .:-=+*#%@"
 
 def load() -> tuple[Any, Any, Any, Any]:
     """(train pictures, train digits, test pictures, test digits); pictures [n, 64] in 0..1."""
-    data = importlib.import_module("sklearn.datasets").load_digits()
+    data = library("sklearn.datasets", "examples").load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
     x, y = data.data[order] / 16, data.target[order]
     return x[TESTS:], y[TESTS:], x[:TESTS], y[:TESTS]
@@ -103,7 +105,7 @@ def train_cnn(x: Any, y: Any, epochs: int = 30) -> list[Any]:
 
 def train_mlp(x: Any, y: Any) -> list[tuple[Any, Any]]:
     """Layers (weight, bias) of scikit-learn's classifier with one hidden layer of 48."""
-    network = importlib.import_module("sklearn.neural_network")
+    network = library("sklearn.neural_network", "examples")
     model = network.MLPClassifier((48,), random_state=1, max_iter=400, tol=1e-3).fit(x, y)
     return [(w.T, b) for w, b in zip(model.coefs_, model.intercepts_, strict=True)]
 
@@ -146,11 +148,7 @@ def main() -> int:
     parser.add_argument("--device", default="auto", help="executor: auto, cpu, gpu or reference")
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="where pictures go")
     options = parser.parse_args()
-    try:
-        x, y, test, wanted = load()
-    except ModuleNotFoundError:
-        print("this example needs scikit-learn: pip install scikit-learn", file=sys.stderr)
-        return 2
+    x, y, test, wanted = load()
     options.folder.mkdir(parents=True, exist_ok=True)
     worst = 0.0
     for name, graph in networks(x, y).items():

@@ -15,12 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pxvm.examples.common import DEMO, shown
 from pxvm.learning import Network
-from pxvm.learning.commands.shared import progress
 from pxvm.learning.picture.picture import draw_hits
 from pxvm.learning.search.embedding import Embedder
 from pxvm.learning.search.words import asked
 from pxvm.learning.sources.documents import read_documents
 from pxvm.learning.sources.learn import Learned, learn
+from pxvm.terminal import progress
 
 DOCS = DEMO.parent / "docs"
 NETWORK, PICTURE = DEMO / "knowledge.png", DEMO / "recall.png"

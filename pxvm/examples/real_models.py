@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pxvm.core.container import open_image
-from pxvm.core.errors import DeviceError
+from pxvm.core.errors import MissingPackageError
 from pxvm.examples.common import DEMO, shown
 from pxvm.models.download import DownloadError, get
 from pxvm.models.model import Model
@@ -81,7 +81,7 @@ def main() -> int:
     """The chat model, then the embedder; returns the exit status."""
     try:
         chat, embedder = get("smollm2"), get("minilm")
-    except (DownloadError, DeviceError) as error:
+    except (DownloadError, MissingPackageError) as error:
         print(f"skipped: {error}")
         return 0
     for path in (chat, embedder):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from errno import ENOENT
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
@@ -25,6 +26,7 @@ from pxvm.core import executors
 from pxvm.core.container import PathLike, open_image, save_image
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import PxvmError
+from pxvm.core.png import SIGNATURE
 from pxvm.core.program import Image, Program, load_program
 from pxvm.core.verifier import verify
 from pxvm.models.constrained import Constraint, Constraints
@@ -33,6 +35,7 @@ from pxvm.models.generation import ContextError, Generator
 from pxvm.models.graph.fields import Fields
 from pxvm.models.graph.resize import resize
 from pxvm.models.options import Keywords, Options
+from pxvm.models.scoring import Scorer
 from pxvm.models.streaming import StopFilter
 from pxvm.models.text.template import MessageError
 from pxvm.models.text.tokenizer import Tokenizer, load_tokenizer
@@ -42,10 +45,12 @@ if TYPE_CHECKING:
 
 PROMPT = 512  # tokens in one execution
 ROWS = 1024  # tokens of a batch of sentences, padding included
+UNCONVERTED = (".gguf", ".safetensors", ".onnx")
 TO_CLOSE = 256  # tokens that a constrained answer may take to come to its end
 
 Messages = Sequence[Mapping[str, Any]]
 Tokens = Callable[[Constraint | None], Iterator[int]]
+Progress = Callable[[int, int], None]
 
 
 class ModelError(PxvmError, ValueError):
@@ -99,14 +104,14 @@ class Model:
         image = open_image(path, max_pixels=max_pixels)
         fields = _named(image, load_program(image))
         if _kind(fields) == "embedder":
-            wanted = {"context": ROWS, "prompt": ROWS}
+            capacity, prompt = ROWS, ROWS
         else:
             limit = fields.descriptor("rope").rows
-            wanted = {"context": min(context or limit, limit), "prompt": min(PROMPT, limit)}
+            capacity, prompt = min(context or limit, limit), min(PROMPT, limit)
         loading = ThreadPoolExecutor(1)  # reading a vocabulary takes as long as all the rest
         tokenizer = loading.submit(load_tokenizer, fields, str(path))
         loading.shutdown(wait=False)
-        opened = resize(image, **wanted, network=fields.network, fresh=True)
+        opened = resize(image, context=capacity, prompt=prompt, network=fields.network, fresh=True)
         return cls(opened, device=device, threads=threads, tokenizer=tokenizer)
 
     @classmethod
@@ -169,6 +174,11 @@ class Model:
         return Embedder(self.fields, self._session())
 
     @cached_property
+    def _scorer(self) -> Scorer:
+        context, executor = self.generator.context, executors.executor(self.device, 1)
+        return Scorer(self.image, self.fields.network, context, executor, self.threads)
+
+    @cached_property
     def _constraints(self) -> Constraints:
         return Constraints(self.tokenizer, self.generator.vocab)
 
@@ -228,9 +238,13 @@ class Model:
     ) -> str | Iterator[str]:
         """How the model continues a text; arguments as for ``chat``.
 
-        It ends where the context is full. Raises ContextError when the text does not fit.
+        It ends where the context is full. Raises ContextError when the text does not fit, and
+        ModelError when it is empty.
         """
-        return self._answer(self.tokenizer.encode(text), Options(**options), stream)
+        ids = self.tokenizer.encode(text)
+        if not ids:
+            raise ModelError("expected a text to continue; found an empty one")
+        return self._answer(ids, Options(**options), stream)
 
     @overload
     def proceed(self, *, stream: Literal[False] = False, **options: Unpack[Keywords]) -> str: ...
@@ -308,8 +322,11 @@ class Model:
     # Numbers
 
     def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
-        """Logits [n, vocab] behind each token of a text, of its first n tokens."""
-        found = list(self.generator.logits(token_ids))
+        """Logits [n, vocab] behind each token of a text, of its first n tokens.
+
+        A conversation under way stays as it is.
+        """
+        found = list(self._scorer.logits(token_ids))
         return np.array(found, np.float32).reshape(len(found), self.generator.vocab)
 
     def perplexity(self, text: str) -> float:
@@ -320,15 +337,21 @@ class Model:
         loss, count = self.score(text)
         return math.exp(loss / count)
 
-    def score(self, text: str) -> tuple[float, int]:
-        """(negative log-likelihood in nats, number of tokens) of a text; see ``perplexity``."""
+    def score(self, text: str, progress: Progress | None = None) -> tuple[float, int]:
+        """(negative log-likelihood in nats, number of tokens) of a text; see ``perplexity``.
+
+        Args:
+            progress: called with tokens done, and all of them.
+        """
         ids, loss, count = self.tokenizer.encode(text), 0.0, 0
         for first in range(0, len(ids), self.generator.context):
             window = ids[first : first + self.generator.context]
-            for row, token in zip(self.generator.logits(window[:-1]), window[1:], strict=True):
+            for row, token in zip(self._scorer.logits(window[:-1]), window[1:], strict=True):
                 real = row.astype(np.float64)
                 loss += float(np.log(np.exp(real - real.max()).sum()) + real.max() - real[token])
                 count += 1
+                if progress is not None:
+                    progress(count, len(ids))
         if not count:
             raise ModelError(f"expected a text of at least 2 tokens; found {len(ids)}")
         return loss, count
@@ -377,5 +400,19 @@ def _kind(fields: Fields) -> str:
 def _path(path_or_name: PathLike) -> Path:
     from pxvm.models.download import get, is_name
 
-    named = isinstance(path_or_name, str) and is_name(path_or_name)
-    return get(str(path_or_name)) if named else Path(path_or_name)
+    if isinstance(path_or_name, str) and is_name(path_or_name):
+        return get(path_or_name)
+    path = Path(path_or_name)
+    if not path.exists():
+        reason = "no such file, and no model of this name: `pxvm models list` shows those there are"
+        raise FileNotFoundError(ENOENT, reason, str(path))
+    if path.is_dir() or path.suffix.lower() in UNCONVERTED:
+        raise ModelError(
+            f"{path}: a model that is no picture yet; `pxvm import {path} -o {path.stem}.pxi`"
+            " makes one of it"
+        )
+    if path.is_file():
+        with path.open("rb") as stream:
+            if stream.read(len(SIGNATURE)) != SIGNATURE:
+                raise ModelError(f"{path}: expected a model's picture, a .pxi; found another file")
+    return path

@@ -9,7 +9,7 @@ costs more than a small instruction, and its time varies: one thread shows the s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -109,12 +109,14 @@ def profile(
     threads: int | None = None,
     max_steps: int | None = None,
     runs: int = 1,
+    report: Callable[[int], object] = lambda steps: None,
 ) -> Profile:
     """Run the program in ``image`` in place, one instruction at a time.
 
     Args:
         max_steps: at most so many instructions; None: 1,024 in dialect 0, all in dialect 1.
         runs: a program that yields goes on until it has yielded so often.
+        report: told the number of instructions after each of them.
 
     Raises ProgramError, ExecutionError and DeviceError as running does.
     """
@@ -144,6 +146,7 @@ def profile(
         empties.append(_timed(session, 0))
         took = _timed(session, 1)
         found.steps += 1
+        report(found.steps)
         found.measured += took
         step = Line("", 1, took, price.operations, price.bytes)
         found.instructions[instruction.index][2].add(step)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pxvm.core import container, mappable, mapping, png, scanlines
+from pxvm.core import container, mappable, mapping, png, saving, scanlines
 from pxvm.core.container import (
     check_file,
     decode_image,
@@ -444,7 +444,7 @@ def test_a_failure_while_the_image_is_read_leaves_the_old_file(file, monkeypatch
 def test_a_failure_to_sync_the_folder_leaves_the_new_file_whole(file, monkeypatch):
     save_image(noise(3, 3), file)
     new = noise(9, 9)
-    monkeypatch.setattr(container, "_sync_folder", cut)
+    monkeypatch.setattr(saving, "_sync_folder", cut)
     with pytest.raises(Cut):
         save_image(new, file)
     assert (read_image(file) == new).all()

@@ -265,6 +265,20 @@ def test_a_table_and_weights_need_scales() -> None:
             assert "scale" in refused(image)
 
 
+@pytest.mark.parametrize("op", ["Table", "Gate"])
+def test_a_table_is_no_result_of_its_own_lookup(op: str) -> None:
+    """Each element needs two entries, so that executors would differ; x may be the result."""
+    built = {}
+    for result in ("x", "table"):
+        b = NetworkBuilder()
+        for name in ("x", "table"):
+            b.tensor(name, DType.I32, (5,), Role.STATE, data=[9, -5, 3, 4, 2], frac=12)
+        b.emit(op, result, "x", "table")
+        built[result] = b.build()
+    assert check(built["x"])
+    assert "not the table" in refused(built["table"])
+
+
 def test_padding_beyond_the_window_is_refused() -> None:
     """One small picture with a padding of 255 would be a picture of 511 x 511."""
     b = NetworkBuilder()

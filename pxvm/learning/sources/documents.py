@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pxvm.core.errors import PxvmError
+from pxvm.core.errors import MissingPackageError, PxvmError
+from pxvm.core.installation import library, missing
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.sources.blocks import Block, pack
 from pxvm.learning.sources.chats import Exchange, read_chat
@@ -39,7 +40,6 @@ SETTLED = 2.0
 NEVER = {"node_modules", "__pycache__"}  # folders of generated files
 
 EXPORTED = re.compile(r'"id": ?"[0-9a-f]{64}",\s*"sequence": ?\d+')  # what an export begins with
-INSTALL = 'pip install "pxvm[documents]"'
 
 
 class Stamp(NamedTuple):
@@ -224,9 +224,9 @@ def stamp_of(path: Path, source: str) -> Stamp | None:
 
 def _guess(content: bytes) -> str:
     try:
-        import charset_normalizer
-    except ImportError:
-        raise UnreadableError(f"not UTF-8, and guessing the encoding needs {INSTALL}") from None
+        charset_normalizer = library("charset_normalizer", "documents")
+    except MissingPackageError as error:
+        raise UnreadableError(f"not UTF-8, and to guess its encoding {error}") from None
     best = charset_normalizer.from_bytes(content).best()
     if best is None:
         raise UnreadableError("binary")
@@ -237,7 +237,7 @@ def _parsed(reader: Callable[..., list[Block]], content: object) -> list[Block]:
     try:
         return reader(content)
     except ImportError as error:
-        raise UnreadableError(f"reading it needs {error.name}: {INSTALL}") from error
+        raise UnreadableError(missing(error.name or "a package", "documents")) from error
     except RecursionError:
         raise UnreadableError("nested too deeply") from None
 

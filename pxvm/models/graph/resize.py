@@ -7,6 +7,7 @@ length is the scalar ``n``. Opening appends rows of zeros and rewrites their des
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -41,6 +42,7 @@ def resize(
     prompt: int | None = None,
     network: TensorProgram | None = None,
     fresh: bool = False,
+    more: Sequence[Descriptor] = (),
 ) -> Image:
     """Open a program with other capacities; what its tensors hold is kept.
 
@@ -51,6 +53,8 @@ def resize(
         network: what ``parse`` said about the source; parsed when missing.
         fresh: the image is as ``open_image`` gave it: where it is mapped, its file is mapped
             again and not copied.
+        more: tensors that are to grow as well, with their new extents; with them the program is
+            for another text, and what the caches hold is not kept.
 
     Raises ProgramError when tokens in use would be lost, or when the program cannot grow.
     """
@@ -62,21 +66,20 @@ def resize(
         raise ProgramError("expected a program with caches or with tensors of length n; found none")
     old = {d.index: d for d in network.descriptors}
     first = min(old[d.index].start for d in wanted) // network.width
-    if any(d.start >= first * network.width for d in _fixed(network, wanted)):
+    if any(d.start >= first * network.width for d in _fixed(network, [*wanted, *more])):
         raise ProgramError("expected the tensors that grow behind all others; found one before")
     shelves = Shelves(network.width, first * network.width)
     placed = []
-    for d in wanted:
+    for d in [*wanted, *more]:
         start, per = shelves.put(d.rows, d.row_words)
         placed.append(replace(d, start=start, per=per))
     state = read_state(image, network.state_start)
-    begun = bool(state[State.STEPS])
-    kept = {d.index: _kept(image, old[d.index], d) for d in placed
+    begun = bool(state[State.STEPS]) and not more
+    kept = {d.index: _kept(image, old[d.index], d) for d in placed[: len(wanted)]
             if begun or "cache" not in d.name}  # fmt: skip
     if begun:
         _check_fits(image, network, context, prompt)
-    result = _with_height(image, shelves.height, fresh)
-    words_of(result)[first : len(image)] = 0  # rows beyond are zero, and no pages yet
+    result = _with_height(image, shelves.height, fresh, first)
     table = int(read_words(result, TABLE_WORD, 1)[0])
     for d in placed:
         write_words(result, table + d.index * DESCRIPTOR_WORDS, encode_descriptor(d))
@@ -121,15 +124,15 @@ def _check_fits(
                     )
 
 
-def _with_height(image: Image, height: int, fresh: bool) -> Image:
-    if height <= len(image):
-        return np.array(image[:height])
-    again = map_again(image, height - len(image)) if fresh else None
+def _with_height(image: Image, height: int, fresh: bool, first: int) -> Image:
+    """The image with another height, its rows from ``first`` on zero."""
+    again = map_again(image, height - len(image)) if fresh and height > len(image) else None
     if again is not None:
+        words_of(again)[first : len(image)] = 0
         return again
-    grown = np.zeros((height, *image.shape[1:]), np.uint8)
-    grown[: len(image)] = image
-    return grown
+    copy = np.zeros((height, *image.shape[1:]), np.uint8)  # takes pages only where it is used
+    copy[:first] = image[:first]
+    return copy
 
 
 def _kept(image: Image, old: Descriptor, new: Descriptor) -> Words:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from pxvm.core.container import PathLike, save_image
-from pxvm.core.errors import FormatError, LimitError, ProgramError
+from pxvm.core.errors import FormatError, LimitError, OutputError, ProgramError
 from pxvm.core.mappable import MAX_CHUNK_BYTES
+from pxvm.core.png import SIGNATURE
 from pxvm.core.program import Image
+from pxvm.core.saving import check_output
 from pxvm.core.verifier import verify
 from pxvm.models.families.bert import BertConfig, build_bert, resize_rows
 from pxvm.models.families.calibrate import llama_fracs
@@ -137,8 +139,10 @@ def import_model(
         FormatError: the model is damaged or of another kind.
         LimitError: it is larger than a picture can be.
         ProgramError: a weight is not finite.
+        OutputError: something that is no picture stands at ``target``.
         OSError: a file cannot be read or written; what stood at ``target`` is untouched.
     """
+    check_target(target, source)
     checkpoint = open_checkpoint(source)
     if checkpoint.parameters > MAX_CHUNK_BYTES:
         raise LimitError(
@@ -165,6 +169,24 @@ def import_model(
         tensors=recorder.tensors(),
         notes=(*checkpoint.notes, *_notes(checkpoint, tokenizer)),
     )
+
+
+def check_target(target: PathLike, *sources: PathLike) -> None:
+    """Refuse a target before anything is read: a picture, or nothing, may stand there.
+
+    A model is often several files, of which one is named; none of them is a picture.
+
+    Raises OutputError; OSError when nothing can be written there.
+    """
+    check_output(target, *sources)
+    path = Path(target)
+    if path.exists() and path.stat().st_size:
+        with path.open("rb") as stream:
+            if stream.read(len(SIGNATURE)) != SIGNATURE:
+                raise OutputError(
+                    f"{path}: a file that is no picture stands there, and may be part of the"
+                    " model; give another name, or remove it"
+                )
 
 
 def _build(

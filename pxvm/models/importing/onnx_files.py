@@ -15,6 +15,7 @@ import numpy as np
 
 from pxvm.core.container import PathLike
 from pxvm.core.errors import FormatError, LimitError, PxvmError
+from pxvm.core.installation import library
 from pxvm.models.graph.graph import Shape
 
 OPSETS = range(7, 29)  # before, sums did not broadcast as NumPy's do; later ones are not known
@@ -29,10 +30,7 @@ def load(path: Path) -> tuple[Any, int]:
 
     Raises FormatError; OSError.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise PxvmError(f"{path}: ONNX needs the extra: pip install 'pxvm[onnx]'") from None
+    onnx = library("onnx", "onnx")
     _regular(path, path)
     data = path.read_bytes()
     try:

@@ -19,7 +19,7 @@ from pxvm.models.graph.fields import Fields
 from pxvm.models.graph.graph import Graph, Value
 from pxvm.models.graph.lowering import lower
 from pxvm.models.graph.quantise import Choice, least_squares
-from pxvm.models.importing.importer import Progress, Recorder, Report
+from pxvm.models.importing.importer import Progress, Recorder, Report, check_target
 from pxvm.models.importing.onnx_files import read_calibration
 from pxvm.models.importing.onnx_graph import Read, read
 from pxvm.models.importing.onnx_graph import read_graph as read_graph
@@ -44,8 +44,9 @@ def import_onnx(
             samples; random numbers when None, of which fraction bits are a guess.
         batch: see ``read_graph``.
 
-    Raises FormatError, UnsupportedError, ProgramError; OSError.
+    Raises FormatError, UnsupportedError, ProgramError, OutputError; OSError.
     """
+    check_target(target, source)
     found = read(source, batch)
     data = _random(found.graph) if calibration is None else _read(calibration, found)
     weights = [a for v in found.graph.values for name, a in v.arrays.items() if name == "weight"]

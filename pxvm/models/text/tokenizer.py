@@ -11,7 +11,6 @@ and the template runs in a sandbox (``template``).
 
 from __future__ import annotations
 
-import importlib
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core.errors import DeviceError, FormatError, ProgramError
+from pxvm.core import installation
+from pxvm.core.errors import FormatError, ProgramError
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.program import Image
 from pxvm.core.tensor import DType, Role, tensor_words
@@ -58,14 +58,8 @@ class Settings:
 
 
 def library(name: str) -> Any:
-    """Import one of the packages of the extra ``models``. Raises DeviceError without it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        package = name.partition(".")[0]
-        raise DeviceError(
-            f"the package {package} is not installed: pip install 'pxvm[models]'"
-        ) from None
+    """A module that comes with the extra ``models``; see ``installation.library``."""
+    return installation.library(name, "models")
 
 
 def store_tokenizer(b: NetworkBuilder, text: str, settings: Settings) -> None:
