@@ -56,7 +56,6 @@ EXCUSED = {
     r"rm -rf? .*cache.*": "removes a folder of the user",
     r"pxvm debug \S+": "waits for keys",
     r"pxvm (serve|chat)\b.*": "waits for keys, or fetches a model",
-    r"python3? pxvm/integration/\S+.*": "needs a language model",
     r"python3? pxvm/examples/\S+.*": "takes minutes; the example has its own test",
 }
 

@@ -86,7 +86,7 @@ def main() -> int:
         tell_learned(network)
         for question, answer in QUESTIONS.items():
             hits, answered = ask(network, question, answer)
-            shown_hits += hits[:2]
+            shown_hits += hits[:1]
             missed += [] if answered else [question]
         draw_hits(network, shown_hits, asked(" ".join(QUESTIONS))).save(PICTURE)
     print(f"wrote {shown(PICTURE)}, the passages framed where they stand in the network")

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from pxvm.examples import pixellm_text
 from pxvm.examples.common import NETWORKS, shown
 from pxvm.examples.pixellm_text import CORPUS, Vocabulary, corpus, learn_vocabulary
+from pxvm.terminal import progress
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int64]
@@ -286,18 +286,14 @@ def _train_and_report(recipe: Recipe) -> tuple[Weights, Vocabulary]:
         f" on average ({time.perf_counter() - start:.1f} s)"
     )
     padding = vocabulary.number[PADDING]
-    columns = (
-        *Progress.get_default_columns(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[loss]}"),
-    )
-    with Progress(*columns) as progress:
-        task = progress.add_task(f"training on {len(learn):,} pieces", total=1.0, loss="")
+    with progress(f"training on {len(learn):,} pieces") as update:
         network = train(
             learn,
             padding,
             recipe,
-            lambda share, loss: progress.update(task, completed=share, loss=f"{loss:.2f} nats"),
+            lambda share, loss: update(
+                round(share * len(learn)), len(learn), title=f"training, loss {loss:.2f} nats"
+            ),
         )
     print(f"trained in {time.perf_counter() - start:.0f} s")
     single, pair = baselines(learn, test, len(vocabulary))

@@ -14,7 +14,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
-from rich.progress import track
 
 from pxvm.examples.pixellm import PADDING, Numbers, Weights, trained, windows_of
 from pxvm.examples.pixellm_picture import (
@@ -25,6 +24,7 @@ from pxvm.examples.pixellm_picture import (
     probabilities,
 )
 from pxvm.examples.pixellm_text import corpus
+from pxvm.terminal import progress
 
 LEAST_CORRELATION = 0.99
 LEAST_AGREEMENT = 0.95
@@ -59,13 +59,13 @@ def compare(model: PixelLLM, network: Weights, numbers: Numbers, positions: int)
     windows = windows_of(numbers, network.window, model.vocabulary.number[PADDING])[chosen]
     wanted = network.logits(windows).astype(np.float64)
     correlations, nats, same = [], [], 0
-    for window, expected, after in zip(
-        track(windows, "comparing", transient=True), wanted, numbers[chosen], strict=True
-    ):
-        found = model.logits(window.tolist())
-        correlations.append(np.corrcoef(found, expected)[0, 1])
-        same += int(found.argmax() == expected.argmax())
-        nats.append([-np.log(probabilities(values)[after]) for values in (found, expected)])
+    with progress("comparing, positions") as update:
+        for window, expected, after in zip(windows, wanted, numbers[chosen], strict=True):
+            found = model.logits(window.tolist())
+            correlations.append(np.corrcoef(found, expected)[0, 1])
+            same += int(found.argmax() == expected.argmax())
+            nats.append([-np.log(probabilities(values)[after]) for values in (found, expected)])
+            update(len(nats), len(chosen))
     picture, real = np.exp(np.mean(nats, axis=0)).tolist()
     return Accuracy(
         len(chosen),
