@@ -24,6 +24,7 @@ from pxvm.models.importing.onnx_files import read_calibration
 from pxvm.models.importing.onnx_graph import Read, read
 from pxvm.models.importing.onnx_graph import read_graph as read_graph
 
+WHOLE = 100  # beyond the whole numbers that are tried where nothing is known of them
 LARGE_ERROR = 0.1  # of outputs, beyond what int8 weights cost
 GUESSED = (
     "no calibration was given: ranges are guessed from random numbers, and inputs far outside them"
@@ -114,7 +115,7 @@ def _compared(graph: Graph, image: Image, data: Mapping[str, Any]) -> tuple[dict
 
 
 def _random(graph: Graph) -> dict[str, Any]:
-    """A normal distribution; for whole numbers, places of the smallest table looked up by them."""
+    """A normal distribution; of whole numbers, places in the smallest table that they look up."""
     rng = np.random.default_rng(0)
     tables: dict[int, int] = {}
     for value in graph.values:
@@ -125,7 +126,7 @@ def _random(graph: Graph) -> dict[str, Any]:
     return {
         v.name: rng.normal(size=v.shape)
         if v.frac is None
-        else rng.integers(0, tables.get(v.index, 2), v.shape)
+        else rng.integers(0, tables.get(v.index, WHOLE), v.shape)
         for v in graph.values
         if v.op == "input"
     }
