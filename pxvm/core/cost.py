@@ -87,17 +87,7 @@ class _Operands:
         self, image: Image, program: TensorProgram, instruction: Instruction, base: int
     ) -> None:
         self.image, self.program, self.op = image, program, instruction.op
-        self.tensors: list[Descriptor] = []
-        self.named: dict[str, int] = {}
-        for mode, operand in zip(instruction.op.operands, instruction.operands, strict=True):
-            if mode.names is Names.TENSOR:
-                self.tensors.append(program.descriptors[program.index(operand, base)])
-            elif mode.names is Names.BLOCK:
-                words = program.descriptors[program.index(operand, base)].parameters
-                self.named = {
-                    parameter.name: word
-                    for parameter, word in zip(self.op.parameters, words, strict=False)
-                }
+        self.tensors, self.named = program.operands(instruction, base)
 
     def letters(self) -> Letters | None:
         """What the letters of the formulas stand for; None when there is nothing to do."""
@@ -114,22 +104,13 @@ class _Operands:
         """Rows in use."""
         if d.length is None:
             return d.rows
-        return min(max(self.first(d.length), 0), d.rows)
+        return min(max(self.value(self.program.descriptors[d.length]), 0), d.rows)
 
-    def first(self, index: int) -> int:
-        """The first element of an I32 tensor."""
-        return self.value(index, 0)
-
-    def value(self, index: int, at: int) -> int:
+    def value(self, d: Descriptor, at: int = 0) -> int:
         """An element of an I32 tensor of one dimension."""
-        d = self.program.descriptors[index]
         row, column = divmod(min(at, d.rows * d.cols - 1), d.cols)
         start = d.row_start(row, self.program.width) + column
         return int(read_words(self.image, start, 1).view("<i4")[0])
-
-    def linked(self, name: str) -> Descriptor:
-        """The tensor that a parameter names."""
-        return self.program.descriptors[self.named[name]]
 
 
 def _embed(o: _Operands, out: Descriptor, ids: Descriptor, table: Descriptor) -> Letters:
@@ -145,7 +126,7 @@ def _matmul(o: _Operands, out: Descriptor, a: Descriptor, b: Descriptor) -> Lett
 
 
 def _conv2d(o: _Operands, out: Descriptor, x: Descriptor) -> Letters:
-    weight = o.linked("weight")
+    weight = o.named["weight"]
     return {"t": o.used(x) * out.cols // weight.rows, "n": weight.rows, "k": weight.cols}
 
 
@@ -170,14 +151,14 @@ def _blit(o: _Operands, canvas: Descriptor, text: Descriptor, font: Descriptor) 
 
 
 def _causal(o: _Operands, out: Descriptor, q: Descriptor) -> Letters:
-    context, position = o.linked("k").extents[1], o.first(o.named["position"])
+    context, position = o.named["k"].extents[1], o.value(o.named["position"])
     last = np.clip(position + np.arange(o.used(q)), 0, context - 1)
     return {"context": float(last.mean()) + 1}
 
 
 def _full(o: _Operands, out: Descriptor, q: Descriptor) -> Letters:
-    context = o.linked("k").extents[1]
-    span = min(max(o.first(o.named["span"]), 1), context)
+    context = o.named["k"].extents[1]
+    span = min(max(o.value(o.named["span"]), 1), context)
     groups = np.arange(o.used(q)) // span
     lengths = [o.value(o.named["lengths"], group) for group in range(int(groups[-1]) + 1)]
     start = np.minimum(groups * span, context - 1)

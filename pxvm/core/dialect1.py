@@ -45,7 +45,8 @@ MAX_DESCRIPTORS = 1 << 16
 class TensorProgram(Program):
     """A dialect 1 program: what ``Program`` says, and where everything stands.
 
-    ``budget`` is the largest number of steps from start to Halt, set by the verifier.
+    The verifier sets ``budget``, the largest number of steps from start to Halt, and ``visits``:
+    (instruction, base) of all that can be reached, the base -1 where no operand is relative to it.
     """
 
     descriptors: tuple[Descriptor, ...] = ()
@@ -56,10 +57,27 @@ class TensorProgram(Program):
     reserved: tuple[tuple[str, int, int], ...] = ()
     code: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 4), np.uint8))
     budget: int = 0
+    visits: tuple[tuple[int, int], ...] = ()
 
     def index(self, operand: int, base: int) -> int:
         """The descriptor index that an operand names."""
         return operand if operand < RELATIVE else base + operand - RELATIVE
+
+    def operands(
+        self, instruction: Instruction, base: int
+    ) -> tuple[list[Descriptor], dict[str, Any]]:
+        """Descriptors of G, B and A; of the parameters by name the descriptor, else the number."""
+        tensors: list[Descriptor] = []
+        named: dict[str, Any] = {}
+        for mode, operand in zip(instruction.op.operands, instruction.operands, strict=True):
+            if mode.names is Names.TENSOR:
+                tensors.append(self.descriptors[self.index(operand, base)])
+            elif mode.names is Names.BLOCK:
+                words = self.descriptors[self.index(operand, base)].parameters
+                for parameter, word in zip(instruction.op.parameters, words, strict=False):
+                    links = parameter.mode.names is Names.TENSOR
+                    named[parameter.name] = self.descriptors[word] if links else word
+        return tensors, named
 
     def operand_regions(self, instruction: Instruction, base: int) -> list[tuple[Mode, Region]]:
         """(mode, region) of each tensor operand, parameters' tensors included."""

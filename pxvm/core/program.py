@@ -21,11 +21,14 @@ def check_image(image: Image) -> None:
         raise ProgramError(f"an image is a NumPy uint8 array; found {found}")
     if image.ndim != 3 or image.shape[2] != 4 or 0 in image.shape:
         raise ProgramError(f"an image has shape (height, width, 4); found {image.shape}")
-    if image.strides[1:] != (4, 1) or image.strides[0] % 4:
+    rows_apart = len(image) == 1 or image.strides[0] >= 4 * image.shape[1]
+    if image.strides[1:] != (4, 1) or image.strides[0] % 4 or not rows_apart:
         raise ProgramError(
-            f"an image's pixels lie side by side, rows whole pixels apart; found strides"
-            f" {image.strides}: pass a copy"
+            f"an image's pixels lie side by side, rows whole pixels apart, the first row first;"
+            f" found strides {image.strides}: pass a copy"
         )
+    if image.ctypes.data % 4:
+        raise ProgramError("an image begins at an address that 4 divides; pass a copy")
     if not image.flags.writeable:
         raise ProgramError("the image is read-only; pass a copy")
 

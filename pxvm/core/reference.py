@@ -19,6 +19,7 @@ from pxvm.core.isa import Flow
 from pxvm.core.mapping import watched
 from pxvm.core.matrix import Matrix, check_fits, check_row, quantise, read_matrix, write_matrix
 from pxvm.core.program import Image, Instruction, Program
+from pxvm.core.resources import threads_for
 
 if TYPE_CHECKING:
     from pxvm.core.reference1 import Runner
@@ -44,6 +45,8 @@ def execute(image: Image, instruction: Instruction) -> None:
         FUNCTIONS[instruction.op.name](image, *instruction.operands)
     except ProgramError as error:
         raise ExecutionError(f"{instruction.place}: {error}") from None
+    except MemoryError:
+        raise ExecutionError(f"{instruction.place}: this machine lacks the memory for it") from None
 
 
 def available() -> str:
@@ -56,11 +59,12 @@ def run(image: Image, program: Program, max_steps: int | None, threads: int | No
 
     ``max_steps`` None: 1,024 in dialect 0, until Halt or Yield in dialect 1. One thread is used.
     """
-    return session(image, program).run(max_steps)
+    return session(image, program, threads).run(max_steps)
 
 
 def session(image: Image, program: Program, threads: int | None = None) -> Row | Runner:
-    """Bind a verified program to its image. One thread is used."""
+    """Bind a verified program to its image. One thread is used, and at least one asked for."""
+    threads_for(threads)
     if program.dialect == 0:
         return Row(image, program)
     from pxvm.core.dialect1 import TensorProgram

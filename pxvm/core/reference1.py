@@ -7,16 +7,19 @@ from typing import Any
 import numpy as np
 
 from pxvm.core.dialect1 import TensorProgram, read_state
+from pxvm.core.errors import ExecutionError
 from pxvm.core.isa import Flow, Mode, Names, Parameter
 from pxvm.core.mapping import watched
 from pxvm.core.operand import Tensor, Tensors
 from pxvm.core.ops import FUNCTIONS
 from pxvm.core.parts import Image, Instruction
+from pxvm.core.resources import require_memory
 from pxvm.core.tensor import (
     HALTED,
     MAX_COUNT,
     READY,
     YIELDED,
+    Descriptor,
     DType,
     Role,
     State,
@@ -25,6 +28,9 @@ from pxvm.core.tensor import (
     write_words,
 )
 
+# For an element of an operand: of I32 the arithmetic's steps, of others two copies and a sum.
+WIDE_BYTES, BYTES = 64, 32
+
 
 class Runner(Tensors):
     """Runs a verified program step by step; registers live here between load and store."""
@@ -32,6 +38,7 @@ class Runner(Tensors):
     def __init__(self, image: Image, program: TensorProgram) -> None:
         super().__init__(image, program)
         self.match = matching_loops(program.instructions)
+        require_memory(_memory(program), "the program, on the reference executor,")
         self.load()
 
     def load(self) -> None:
@@ -82,25 +89,25 @@ class Runner(Tensors):
         return self.tensor(self.program.index(operand, int(self.state[State.BASE])))
 
     def _compute(self, instruction: Instruction) -> None:
-        operands: list[Tensor] = []
-        named: dict[str, Any] = {}
-        for mode, operand in zip(instruction.op.operands, instruction.operands, strict=True):
-            if mode.names is Names.BLOCK:
-                words = self._operand(operand).d.parameters
-                for parameter, word in zip(instruction.op.parameters, words, strict=False):
-                    named[parameter.name] = self._parameter(parameter, word)
-            elif mode.names is Names.TENSOR:
-                operands.append(self._operand(operand))
+        tensors, named = self.program.operands(instruction, int(self.state[State.BASE]))
+        operands = [Tensor(self, d) for d in tensors]
+        for parameter in instruction.op.parameters:
+            named[parameter.name] = self._parameter(parameter, named[parameter.name])
         if all(tensor.used for tensor in operands):
-            FUNCTIONS[instruction.op.name](*operands, **named)
+            try:
+                FUNCTIONS[instruction.op.name](*operands, **named)
+            except MemoryError:
+                raise ExecutionError(
+                    f"{instruction.place}: this machine lacks the memory for it"
+                ) from None
 
-    def _parameter(self, parameter: Parameter, word: int) -> Any:
+    def _parameter(self, parameter: Parameter, value: Any) -> Any:
         if parameter.mode.names is Names.TENSOR:
-            return self.tensor(word)
+            return Tensor(self, value)
         if parameter.mode is Mode.SCALE:
-            mantissa, exponent = decode_scales(np.array([word], np.uint32))
+            mantissa, exponent = decode_scales(np.array([value], np.uint32))
             return mantissa[0], exponent[0]
-        return word
+        return value
 
     def _halt(self, instruction: Instruction, g: int, b: int, a: int) -> None:
         self.state[State.PC] -= 1
@@ -157,6 +164,17 @@ class Runner(Tensors):
     def _skipifzero(self, instruction: Instruction, g: int, b: int, a: int) -> None:
         if self._operand(g).scalar == 0:
             self.state[State.PC] += a
+
+
+def _memory(program: TensorProgram) -> int:
+    """Bytes that the largest instruction takes at most: every step of its arithmetic in int64."""
+    most = 0
+    for index, base in program.visits:
+        tensors, named = program.operands(program.instructions[index], base)
+        tensors += [d for d in named.values() if isinstance(d, Descriptor)]
+        each = [(WIDE_BYTES if d.dtype == DType.I32 else BYTES) * d.rows * d.cols for d in tensors]
+        most = max(most, sum(each))
+    return most
 
 
 def matching_loops(instructions: tuple[Instruction, ...]) -> dict[int, int]:

@@ -42,7 +42,7 @@ def verify(image: Image) -> TensorProgram:
     walk = _Walk(image, program)
     budget = walk.main()
     _check_state(image, program, walk)
-    return replace(program, budget=budget)
+    return replace(program, budget=budget, visits=tuple(sorted(walk.checked)))
 
 
 class _Links:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from pxvm.core.errors import PxvmError
 from pxvm.core.executors import Session
+from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.tensor import words_of, write_words
 from pxvm.models.constrained import Constraint
 from pxvm.models.families.llama import set_sampler, set_tokens, tokens
 from pxvm.models.graph.fields import Fields
-from pxvm.models.interrupt import Uninterrupted
 
 
 class ContextError(PxvmError, ValueError):

@@ -76,9 +76,9 @@ def test_the_cache_folder(system, variables, folder, tmp_path, monkeypatch):
 
 
 def test_models_and_kernels_are_kept_in_one_folder(tmp_path, monkeypatch):
-    executor = pytest.importorskip("pxvm.cpu.executor", reason="needs the extra cpu")
+    kept = pytest.importorskip("pxvm.cpu.kept", reason="needs the extra cpu")
     from pxvm.models import download
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert download.cache_folder().parent == cache_folder() == tmp_path / "pxvm"
-    assert executor.cache_folder().is_relative_to(cache_folder())
+    assert kept.folder().is_relative_to(cache_folder())

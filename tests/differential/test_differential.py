@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
 from random import Random
@@ -20,13 +20,15 @@ from pxvm.core import executors
 from pxvm.core.container import open_image, read_image, save_image
 from pxvm.core.isa import OPCODES
 from pxvm.core.program import Image
-from pxvm.core.tensor import Role
+from pxvm.core.rules import MAX_INNER
+from pxvm.core.tensor import Descriptor, Role
 from tests.differential import harness
-from tests.differential.generator import CASES, generate, generate_one, missing
+from tests.differential.generator import CASES, generate, generate_large, generate_one, missing
 from tests.differential.harness import admitted, compare, guarded, listing, minimal, shrink
 
 KEPT = sorted(harness.REGRESSIONS.glob("differential-*.png"))
 FIXED, FRESH = range(1000, 1060), 25
+LARGE = range(1000, 1012)
 SECONDS = 10.0
 
 
@@ -91,6 +93,39 @@ def test_fresh_seeds(pair: tuple[str, str]) -> None:
         if time.monotonic() > end:
             break
         check(generate(seed), pair, seed)
+
+
+def extents(seeds: Iterable[int], name: str, which: int, axis: int) -> list[int]:
+    """An extent of one operand of every instruction called ``name`` in large programs."""
+    found = []
+    for seed in seeds:
+        network = admitted(generate_large(seed))
+        for index, base in network.visits:
+            instruction = network.instructions[index]
+            if instruction.op.name.startswith(name):
+                tensors, named = network.operands(instruction, base)
+                tensors += [d for d in named.values() if isinstance(d, Descriptor)]
+                found.append(tensors[which].extents[axis])
+    return found
+
+
+def test_large_programs_come_near_the_limits() -> None:
+    some = range(120)
+    assert max(extents(some, "Linear", 2, 1)) >= MAX_INNER - 8
+    assert max(extents(some, "Linear", 2, 0)) > 1 << 16
+    assert max(extents(some, "Attention", 2, 1)) > 1 << 16  # tokens
+    assert max(extents(some, "Attention", 2, 2)) >= MAX_INNER - 8
+
+
+@pytest.mark.parametrize("pair", pairs(), ids="-".join)
+def test_large_seeds(pair: tuple[str, str]) -> None:
+    first = secrets.randbits(32)
+    print(f"large seeds from {first} on")
+    end = time.monotonic() + SECONDS / 2
+    for seed in [*LARGE, *range(first, first + FRESH)]:
+        if time.monotonic() > end:
+            break
+        check(generate_large(seed), pair, seed)
 
 
 @pytest.mark.parametrize("pair", pairs(), ids="-".join)

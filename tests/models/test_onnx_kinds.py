@@ -176,7 +176,8 @@ def test_what_does_not_fit_inside_is_counted_and_said(tmp_path):
     f.set_real("x", [[1, 2, 3, 4]])
     save_image(f.image, tmp_path / "b.pxi")
     result = CliRunner().invoke(
-        cli, ["run", str(tmp_path / "b.pxi"), "-o", str(tmp_path / "c.png")]
+        cli,
+        ["run", str(tmp_path / "b.pxi"), "-o", str(tmp_path / "c.png"), "--device", "reference"],
     )
     assert "numbers did not fit 32 bits" in result.stderr
     assert Fields(read_image(tmp_path / "c.png")).saturations > 0

@@ -146,6 +146,7 @@ def test_nothing_of_a_stranger_reaches_the_terminal_raw(line, hostile, tmp_path,
 ALLOWED = {
     "core/reference_page.py": "names the page that it wrote",
     "cpu/executor.py": "names of opcodes that are being compiled",
+    "cpu/kept.py": "the place of a kept kernel that is not trusted, as Python spells it",
     "learning/typeset/fonts/make_fonts.py": "a tool that makes the fonts",
 }
 WRITERS = ("print", "click.echo", "click.secho", "click.echo_via_pager", "sys.stdout.write",
