@@ -12,6 +12,7 @@ from pathlib import Path
 from pxvm.core import executors
 from pxvm.core.container import open_image, save_image
 from pxvm.core.errors import DeviceError, ProgramError
+from pxvm.core.mapping import check_unchanged
 from pxvm.core.program import Image
 from pxvm.core.verifier import verify
 
@@ -39,9 +40,11 @@ def run_program(
         ProgramError: the program was refused before anything ran.
         ExecutionError: an instruction cannot be executed; those before it have been.
         DeviceError: there is no such executor here, or not the memory that it needs.
+        FormatError: the image is mapped, and another program has written to its file.
     """
     if max_steps is not None and max_steps < 0:
         raise ProgramError(f"max_steps is at least 0; found {max_steps}")
+    check_unchanged(image)
     try:
         program = verify(image)
         executors.executor(device, program.dialect).run(image, program, max_steps, threads)
@@ -56,10 +59,12 @@ def execute_pxi(
     *,
     device: str = "auto",
     threads: int | None = None,
+    max_pixels: int | None = None,
 ) -> Image:
     """Run the program in a ``.pxi`` file (any lossless PNG) and return the resulting image.
 
-    The file itself is never changed. Arguments and errors as for ``run_program``; also
-    FormatError when the file is no readable PNG, and OSError.
+    The file itself is never changed. Arguments and errors as for ``open_image`` and
+    ``run_program``; also OSError.
     """
-    return run_program(open_image(path), max_steps, device=device, threads=threads)
+    image = open_image(path, max_pixels=max_pixels)
+    return run_program(image, max_steps, device=device, threads=threads)

@@ -1,6 +1,6 @@
 """What every tensor opcode of dialect 1 computes: a few lines of int64 each, the specification.
 
-An operand is a ``Tensor`` (see ``reference1``): ``values`` are its rows in use as int64 (rows,
+An operand is a ``Tensor`` (see ``operand``): ``values`` are its rows in use as int64 (rows,
 cols), ``scales`` their scales as (mantissas, exponents), ``frac`` its fraction bits;
 ``write(values)`` saturates to the element's range, counts what was saturated, and stores. Rows
 beyond those in use are neither read nor written. Parameters arrive as keywords.
@@ -29,7 +29,7 @@ from pxvm.core.integer import (
 )
 
 if TYPE_CHECKING:
-    from pxvm.core.reference1 import Tensor
+    from pxvm.core.operand import Tensor
 
 LOG2E = 94548  # log2(e) with 16 fraction bits
 FUNCTIONS: dict[str, Callable[..., None]] = {}

@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core import executors, reference
-from pxvm.core.dialect1 import Network, read_state
+from pxvm.core import executors, installation, reference
+from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.integer import Ints
 from pxvm.core.interrupt import Uninterrupted
+from pxvm.core.isa import Flow
+from pxvm.core.mapping import watched
 from pxvm.core.program import Image, Program
 from pxvm.core.reference1 import matching_loops
 from pxvm.core.resources import require_memory, threads_for
@@ -37,13 +39,12 @@ from pxvm.cpu.scratch import needed
 
 MAX_THREADS = 64
 LARGEST = 2**63 - 1
-CONTROL = ("Halt", "Yield", "Loop", "EndLoop", "Call", "Return", "SkipIfZero")
 
 
 def available() -> str:
     """Empty, or why the CPU executor cannot run here."""
     if importlib.util.find_spec("numba") is None:
-        return "Numba is not installed: pip install 'pxvm[cpu]'"
+        return installation.missing("numba", "cpu")
     return ""
 
 
@@ -64,12 +65,12 @@ def _address(name: str) -> int:
     return native.load(code)
 
 
-def _kernels(network: Network) -> Any:
+def _kernels(program: TensorProgram) -> Any:
     """Addresses of the kernels that a program needs, by opcode: int64 (256,).
 
     What was not compiled before is compiled now, and said so.
     """
-    used = {i.op.name: i.op.code for i in network.instructions if i.op.name not in CONTROL}
+    used = {i.op.name: i.op.code for i in program.instructions if i.op.flow is Flow.NEXT}
     if missing := sorted(name for name in used if not _kept().read(name)):
         names = ", ".join(missing)
         print(f"pxvm: compiling once for the CPU: {names}", file=sys.stderr, flush=True)
@@ -93,20 +94,20 @@ def run(
         threads: worker threads, no more than processors; None takes every one.
         vnni: None uses VNNI where the processor has it; False never does (same bytes).
     """
-    if not isinstance(program, Network):
+    if not isinstance(program, TensorProgram):
         return reference.run(image, program, max_steps, threads)
     return Session(image, program, threads, vnni=vnni).run(max_steps)
 
 
 def session(image: Image, program: Program, threads: int | None = None) -> executors.Session:
     """Bind a verified program to its image, ready to run again and again."""
-    if not isinstance(program, Network):
+    if not isinstance(program, TensorProgram):
         return reference.session(image, program, threads)
     return Session(image, program, threads)
 
 
 class Session:
-    """A verified network bound to its image, ready to run again and again.
+    """A verified program bound to its image, ready to run again and again.
 
     Raises DeviceError where the machine lacks the memory that the kernels work in, ProgramError for
     a program that was not verified and for less than one thread.
@@ -115,24 +116,25 @@ class Session:
     def __init__(
         self,
         image: Image,
-        network: Network,
+        program: TensorProgram,
         threads: int | None = None,
         *,
         vnni: bool | None = None,
     ) -> None:
-        if not network.visits:
+        if not program.visits:
             raise ProgramError("expected a program that the verifier has admitted; found another")
-        self.image, self.network = image, network
+        self.image, self.program = image, program
         self.threads = min(threads_for(threads), MAX_THREADS)
         self.loop = native.function(_address("loop"), 3)
-        self.context = _context(image, network, self.threads, vnni)
+        self.context = _context(image, program, self.threads, vnni)
 
+    @watched
     def run(self, max_steps: int | None = None) -> int:
         """Run until Halt, Yield or ``max_steps``; the state is in the pixels afterwards.
 
         Ctrl-C is heard between two instructions; the state is in the pixels then too.
         """
-        state = read_state(self.image, self.network.state_start)
+        state = read_state(self.image, self.program.state_start)
         if state[State.STATUS] == YIELDED:
             state[State.STATUS] = READY
         made, limit = 0, LARGEST if max_steps is None else min(max_steps, LARGEST)
@@ -163,7 +165,7 @@ class Session:
         for word, count in ((State.SATURATIONS, counted[0]), (State.CLAMPS, counted[1])):
             state[word] = (state[word] + count) & 0x7FFFFFFF
         words = (state & 0xFFFFFFFF).astype(np.uint32)
-        write_words(self.image, self.network.state_start, words)
+        write_words(self.image, self.program.state_start, words)
 
 
 @cache
@@ -183,8 +185,8 @@ def _row(d: Descriptor, width: int) -> list[int]:
     ]  # fmt: skip
 
 
-def _context(image: Image, network: Network, threads: int, vnni: bool | None) -> Context:
-    sizes = needed(network)
+def _context(image: Image, program: TensorProgram, threads: int, vnni: bool | None) -> Context:
+    sizes = needed(program)
     require_memory(size_of(sizes, threads), f"the program, on {threads} threads,")
     height, width = image.shape[:2]
     view = image.view("<i4")[..., 0]
@@ -195,22 +197,22 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
         (flat.size * 4,),
         (1,),
     )
-    tensors = np.array([_row(d, width) for d in network.descriptors], np.int64)
+    tensors = np.array([_row(d, width) for d in program.descriptors], np.int64)
     params = np.zeros((len(tensors), 9), np.int64)
-    for d in network.descriptors:
+    for d in program.descriptors:
         params[d.index, : len(d.parameters)] = _signed(d.parameters)
-    match = np.zeros(len(network.code), np.int64)
-    for loop, end in matching_loops(network.instructions).items():
+    match = np.zeros(len(program.code), np.int64)
+    for loop, end in matching_loops(program.instructions).items():
         match[loop] = end
     return Context(
         words=flat,
         bytes=flat_bytes,
         tensors=tensors,
         params=params,
-        code=np.ascontiguousarray(network.code),
-        kernels=_kernels(network),
+        code=np.ascontiguousarray(program.code),
+        kernels=_kernels(program),
         match=match,
-        ahead=_ahead(network),
+        ahead=_ahead(program),
         config=np.array(
             [width, stride, threads, native.have_vnni() and vnni is not False], np.int64
         ),
@@ -222,13 +224,13 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
     )
 
 
-def _ahead(network: Network) -> Any:
+def _ahead(program: TensorProgram) -> Any:
     """For each instruction, the next Linear that follows it without a jump between, or -1."""
-    ahead, found = np.full(len(network.code), -1, np.int64), -1
-    for i in reversed(network.instructions):
+    ahead, found = np.full(len(program.code), -1, np.int64), -1
+    for i in reversed(program.instructions):
         if i.op.name == "Linear":
             found = i.index
-        elif i.op.name in CONTROL:
+        elif i.op.flow is not Flow.NEXT:
             found = -1
         ahead[i.index] = found
     return ahead

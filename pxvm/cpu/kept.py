@@ -19,12 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
+from pxvm.core.installation import cache_folder
 from pxvm.core.isa import OPCODES
 from pxvm.cpu import native
 
 ROOT = Path(__file__).parents[2]
 FIRST = "pxvm.cpu.kernels"
-IMPORT = re.compile(r"^from (pxvm[\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
+IMPORT = re.compile(r"^from (pxvm\b[\w.]*) import (\([^)]*\)|[^\n]*)", re.MULTILINE)
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -83,8 +84,7 @@ def _name() -> str:
 
 def folder() -> Path:
     """Where kernels are kept: below the user's cache folder."""
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "pxvm" / _name()
+    return cache_folder() / _name()
 
 
 class Kept:
@@ -157,4 +157,4 @@ def _ours(found: os.stat_result) -> bool:
 
 
 def _warn(path: Path, reason: str) -> None:
-    print(f"pxvm: {path}: {reason}", file=sys.stderr, flush=True)
+    print(f"pxvm: {str(path)!r}: {reason}", file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from pxvm.core import isa
+from pxvm.core.isa import Flow, Mode, Names
 from pxvm.core.tensor import HALTED, MAX_COUNT, READY, YIELDED, DType, Role, State
 from pxvm.cpu.bounds import BATCH
 from pxvm.cpu.compiler import address_of, call_kernel, context_at, jit
@@ -36,19 +37,20 @@ from pxvm.cpu.memory import (
 )
 from pxvm.cpu.products import COUNTER, TURNS, soon
 
-_OP = {op.name: op.code for op in isa.OPCODES if op.dialect == 1}
-HALT, YIELD, LOOP, END_LOOP = _OP["Halt"], _OP["Yield"], _OP["Loop"], _OP["EndLoop"]
-CALL, RETURN, SKIP = _OP["Call"], _OP["Return"], _OP["SkipIfZero"]
-LINEAR = _OP["Linear"]
+_CODES = {op.flow: op.code for op in isa.OPCODES if op.dialect == 1}
+HALT, YIELD, LOOP = (_CODES[flow] for flow in (Flow.HALT, Flow.YIELD, Flow.LOOP))
+END_LOOP, CALL = _CODES[Flow.END_LOOP], _CODES[Flow.CALL]
+RETURN, SKIP = _CODES[Flow.RETURN], _CODES[Flow.SKIP]
+LINEAR = isa.by_name("Linear", 1).code
 
 # What an instruction does with G, B and A, and with each of its parameters.
 NOTHING, READS, WRITES, NAMES = range(4)
 
 
-def _uses(mode: isa.Mode) -> int:
-    if mode is isa.Mode.PARAMETERS:
+def _uses(mode: Mode) -> int:
+    if mode.names is Names.BLOCK:
         return NAMES
-    if not mode.name.startswith("TENSOR"):
+    if mode.names is not Names.TENSOR:
         return NOTHING
     return WRITES if mode.writes else READS
 
@@ -57,9 +59,8 @@ _OPERANDS, _PARAMETERS = np.zeros((256, 3), np.int64), np.zeros((256, 9), np.int
 for _op in isa.OPCODES:
     if _op.dialect == 1:
         _OPERANDS[_op.code] = [_uses(mode) for mode in _op.operands]
-        for _i, (_, _kind) in enumerate(_op.parameters):
-            if _kind not in ("number", "scale"):
-                _PARAMETERS[_op.code, _i] = WRITES if "updated" in _kind else READS
+        for _i, _parameter in enumerate(_op.parameters):
+            _PARAMETERS[_op.code, _i] = _uses(_parameter.mode)
 OPERANDS, PARAMETERS = _OPERANDS, _PARAMETERS
 
 PC, BASE, STATUS, STEPS = int(State.PC), int(State.BASE), int(State.STATUS), int(State.STEPS)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pxvm.core.dialect1 import Network
-from pxvm.core.operands import operands
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.tensor import Descriptor, DType
 from pxvm.cpu.bounds import BATCH, LANES, PACK, REACH, TILE, up
 
@@ -117,16 +116,16 @@ def _attention(
     return sizes
 
 
-def needed(network: Network) -> Sizes:
+def needed(program: TensorProgram) -> Sizes:
     """Elements of each buffer of ``context.BUFFERS`` that a program takes, at most.
 
     Counted is what can be reached: the instructions with every base that the verifier came by.
     """
     sizes: Sizes = {}
-    for index, base in network.visits:
-        instruction = network.instructions[index]
+    for index, base in program.visits:
+        instruction = program.instructions[index]
         if needs := SCRATCH.get(instruction.op.name):  # control flow takes none
-            tensors, named = operands(network, instruction, base)
+            tensors, named = program.operands(instruction, base)
             for name, size in needs(*tensors, **named).items():
                 sizes[name] = max(sizes.get(name, 0), size)
     return sizes

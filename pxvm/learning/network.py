@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pxvm.learning.errors import UnknownRecordError
+from pxvm.learning.errors import RecordError, UnknownRecordError
 from pxvm.learning.store import layout
 from pxvm.learning.store.pages import page_bytes
-from pxvm.learning.store.record import KINDS, Draft, Link, Record, Vector, from_microseconds
+from pxvm.learning.store.record import (
+    FORMAT_SOURCE,
+    KINDS,
+    Draft,
+    Link,
+    Record,
+    Vector,
+    from_microseconds,
+)
 from pxvm.learning.store.standing import tag_lines
 from pxvm.learning.store.store import Store
 
@@ -44,7 +52,7 @@ class Network(Store):
         embedder: Embedder | Literal["auto"] | None = "auto",
         now: datetime | None = None,
     ) -> list[Hit]:
-        """The ``k`` best hits for ``text``, best first; the keywords are those of `search.search`."""
+        """The ``k`` best hits for ``text``, best first; keywords as in `search.search`."""
         from pxvm.learning.search.search import search
 
         return search(
@@ -63,15 +71,24 @@ class Network(Store):
 
     # -- forgetting, correcting, tagging: records like any other ---------------------------------
 
-    def forget(self, *names: str | int) -> str:
-        """Marks records as forgotten, in all their versions; returns the id of the tombstone.
+    def forget(self, *names: str | int, versions: bool = True) -> str:
+        """Marks records as forgotten; returns the id of the tombstone.
 
-        Until `compact` their text is still in the file. Raises `UnknownRecordError`.
+        With ``versions`` all versions of each, corrected and superseded ones; else just these.
+        Until `compact` their text is still in the file. Raises `UnknownRecordError`, and
+        `RecordError` for the record that explains the format.
         """
         with self._turn:
             identities: set[str] = set()
             for name in names:
-                identities |= self._catalogue.standing().versions(self.record(name).id)
+                record = self.record(name)
+                if record.source == FORMAT_SOURCE:
+                    raise RecordError(
+                        f"record {record.sequence} explains the format to whoever finds the file: "
+                        "it cannot be forgotten"
+                    )
+                found = self._catalogue.standing().versions(record.id) if versions else {record.id}
+                identities |= found
             if not identities:
                 raise UnknownRecordError("nothing to forget: give at least one id or number")
             targets = sorted(identities)
@@ -144,11 +161,13 @@ class Network(Store):
 
         return maintenance.merge(first, second, target)
 
-    def compact(self, target: str | Path | None = None) -> Outcome:
-        """Erases what was forgotten, truly: in a new file, or in place in one step."""
+    def compact(self, target: str | Path | None = None, *, history: bool = False) -> Outcome:
+        """Erases what was forgotten or replaced, truly: in a new file, or in place in one step.
+
+        With ``history`` what was replaced by a newer version stays."""
         from pxvm.learning.care import maintenance
 
-        return maintenance.compact(self, target)
+        return maintenance.compact(self, target, history=history)
 
     def export(self, path: str | Path, *, current: bool = False) -> int:
         """Writes the records as JSONL, Markdown, Parquet or Arrow; see `exchange.export`."""

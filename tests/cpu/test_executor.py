@@ -16,7 +16,7 @@ import pytest
 
 from pxvm.core import executors, reference, resources
 from pxvm.core.container import open_image, read_image, save_image
-from pxvm.core.dialect1 import Network, parse, read_state
+from pxvm.core.dialect1 import TensorProgram, parse, read_state
 from pxvm.core.errors import DeviceError, ExecutionError, ProgramError
 from pxvm.core.interpreter import run_program
 from pxvm.core.layout import NetworkBuilder
@@ -139,9 +139,9 @@ def test_a_run_goes_on_on_another_device_after_any_instruction():
         assert np.array_equal(image, straight)
 
 
-def verified(image: Image) -> Network:
+def verified(image: Image) -> TensorProgram:
     program = verify(image)
-    assert isinstance(program, Network)
+    assert isinstance(program, TensorProgram)
     return program
 
 

@@ -164,7 +164,7 @@ def test_no_file_but_our_own_is_loaded(make, tmp_path: Path, capsys: pytest.Capt
     make(store.place / "Add.o")
     assert store.read("Add") == b""
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1 and said[0].startswith(f"pxvm: {store.place}/Add.o: ")
+    assert len(said) == 1 and said[0].startswith(f"pxvm: '{store.place}/Add.o': ")
     store.write("Add", b"new")
     assert store.read("Add") == b"new" and capsys.readouterr().err == ""
 
@@ -206,7 +206,7 @@ def test_no_folder_but_our_own_is_used(change, tmp_path: Path, capsys: pytest.Ca
     change(place)
     store = kept.Kept(place)
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1 and said[0].startswith(f"pxvm: {place}: others may write")
+    assert len(said) == 1 and said[0].startswith(f"pxvm: '{place}': others may write")
     assert store.read("Add") == b""
     store.write("Mul", b"code")
     assert not (place / "Mul.o").exists()

@@ -16,7 +16,7 @@ import pytest
 
 from pxvm.core import resources
 from pxvm.core.container import save_image
-from pxvm.core.dialect1 import Network, read_state
+from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.interpreter import run_program
 from pxvm.core.interrupt import Uninterrupted
@@ -52,9 +52,9 @@ def program(name: str, count: int = 65535) -> Image:
     return b.build()
 
 
-def admitted(image: Image) -> Network:
+def admitted(image: Image) -> TensorProgram:
     found = verify(image)
-    assert isinstance(found, Network)
+    assert isinstance(found, TensorProgram)
     return found
 
 

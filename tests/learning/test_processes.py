@@ -72,8 +72,11 @@ def test_killed_processes_lose_nothing_acknowledged(tmp_path, count):
     certain: set[str] = set()
     with Network.open(path) as reader:
         for _ in range(3 if count == 2 else 1):
+            before = len(reader)
             processes = writers(path, count, 400)
-            time.sleep(1.0 if count == 2 else 2.5)
+            while len(reader) < before + 2 * count:  # they write by now, however long it took
+                assert all(process.poll() is None for process in processes)
+                time.sleep(0.05)
             chance.shuffle(processes)
             for process in processes:
                 time.sleep(chance.random() * 0.2)

@@ -1,6 +1,5 @@
 """Files to chunks: whatever is in a file is in its chunks, cut where its author would cut."""
 
-import contextlib
 import itertools
 import json
 import os
@@ -502,7 +501,7 @@ def test_an_export_is_imported_not_learned(tmp_path):
 
 def test_a_missing_parser_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "bs4", None)
-    with pytest.raises(UnreadableError, match=r'bs4: pip install "pxvm\[documents\]"'):
+    with pytest.raises(UnreadableError, match=r"bs4 is not installed .*: pip install pypdf"):
         read_content(b"<p>a", "a.html", "a")
 
 
@@ -600,17 +599,21 @@ def test_what_no_record_can_hold_is_skipped_and_a_bad_tag_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "text"),
+    ("suffix", "text", "innermost"),
     [
-        (".html", "<div>" * 5_000 + "a"),
-        (".py", "".join(f"{' ' * n}if {n}:\n\n" for n in range(3_000))),
-        (".md", "> " * 5_000 + "a"),
-        (".json", "[" * 200_000),
+        (".html", "<div>" * 5_000 + "a", None),
+        (".py", "".join(f"{' ' * n}if {n}:\n\n" for n in range(3_000)), "if 2999:"),
+        (".md", "> " * 5_000 + "a", "a"),
+        (".json", "[" * 200_000, "["),
     ],
 )
-def test_deep_nesting_is_read_or_refused(suffix, text):
-    with contextlib.suppress(UnreadableError):
-        read_content(text.encode(), f"deep{suffix}", "deep")
+def test_deep_nesting_is_read_to_its_end_or_refused(suffix, text, innermost):
+    if innermost is None:
+        with pytest.raises(UnreadableError, match="nested too deeply"):
+            read_content(text.encode(), f"deep{suffix}", "deep")
+    else:
+        chunks = read_content(text.encode(), f"deep{suffix}", "deep").chunks
+        assert chunks[-1].answer.endswith(innermost)
 
 
 def test_sources_do_not_depend_on_where_one_stands(folder, monkeypatch):

@@ -114,7 +114,7 @@ HF_REFUSED = {
     "hidden_size": (60.5, "a whole number"),
     "rms_norm_eps": (-1.0, "a number above 0"),
     "rope_scaling": ({"rope_type": "yarn"}, "rope_type: expected one of None, default, linear"),
-    "intermediate_size": (95, "expected (95, 64); found (96, 64)"),
+    "intermediate_size": (92, "expected (92, 64); found (96, 64)"),
     "tie_word_embeddings": (False, "expected the tensors lm_head.weight; found none"),
 }
 
@@ -144,6 +144,22 @@ def test_gguf_likewise(tmp_path, key):
     with pytest.raises(FormatError, match=r"a\.gguf") as caught:
         open_checkpoint(path)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("sizes", [{"width": 66}, {"ff": 130}, {"width": 66, "ff": 131}])
+def test_widths_that_end_inside_a_pixel_are_refused(tmp_path, sizes):
+    """Four weights are a pixel: whole files of such models, of every kind."""
+    gguf, folder = (replace(config, head_width=16, **sizes) for config in (TINY, HALVES))
+    bert = replace(TINY_BERT, heads=2, **sizes)
+    for path in (
+        gguf_llama(tmp_path / "a.gguf", gguf),
+        hf_llama(tmp_path / "llama", folder),
+        gguf_bert(tmp_path / "b.gguf", bert),
+        hf_bert(tmp_path / "bert", bert),
+    ):
+        with pytest.raises(FormatError, match="expected a multiple of 4; found") as caught:
+            open_checkpoint(path)
+        assert path.name in str(caught.value)
 
 
 def test_tensors_left_over_and_other_pooling_are_refused(tmp_path):

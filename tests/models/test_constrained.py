@@ -106,11 +106,14 @@ def test_a_regular_expression_matches_all_of_the_answer(model, pattern):
 
 def test_a_context_free_grammar_is_followed(model):
     grammar = 'start: "(" start ")" | LETTER\nLETTER: /[xyz]/\n'
+    ended = 0
     for seed in range(10):
         text = model.chat(ASK, grammar=grammar, temperature=1.0, seed=seed, max_tokens=60)
         if model.finish == "stop":
+            ended += 1
             depth = text.count("(")
             assert re.fullmatch(rf"\({{{depth}}}[xyz]\){{{depth}}}", text), text
+    assert ended
 
 
 def test_a_schema_may_be_text_and_pieces_stream(model):

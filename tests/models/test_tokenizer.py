@@ -14,7 +14,6 @@ from pxvm.core.tensor import DType, Role
 from pxvm.models.text import tokenizer as module
 from pxvm.models.text.folder import from_folder
 from pxvm.models.text.gguf_vocabulary import PREFIX, from_gguf
-from pxvm.models.text.template import MessageError, render
 from pxvm.models.text.tokenizer import Settings, Tokenizer, load_tokenizer, store_tokenizer
 from tests.models.tiny_models import (
     CHATML,
@@ -187,7 +186,7 @@ def test_scored_pieces_are_those_of_llama_cpp(tmp_path):
         ({PREFIX + "merges": ["a"]}, "merge 0: expected two pieces"),
         ({PREFIX + "merges": ["qq zz"]}, "do not fit the vocabulary"),
         ({PREFIX + "merges": 7}, "expected an array of strings"),
-        ({PREFIX + "token_type": [1]}, "token types; found 1"),
+        ({PREFIX + "token_type": [1]}, "token_type: expected 600 finite numbers"),
     ],
 )
 def test_damaged_vocabularies_are_refused_in_one_line(change, message):
@@ -295,81 +294,6 @@ def test_a_program_without_a_tokenizer_says_so():
     b.emit("Add", "x", "x", "x")
     with pytest.raises(ProgramError, match="found none"):
         load_tokenizer(b.build())
-
-
-# Templates: each against what Hugging Face's own renderer gives
-
-LLAMA3 = (
-    "{{- bos_token }}{%- for message in messages %}\n"
-    "    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}\n"
-    "    {{- message['content'] | trim + '<|eot_id|>' }}\n"
-    "{%- endfor %}\n"
-    "{%- if add_generation_prompt %}\n"
-    "    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}\n"
-    "{%- endif %}\n"
-)
-ALTERNATE = (
-    "{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('Roles must alternate') }}{% endif %}"
-    "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
-    "{% else %}{{ message['content'] + eos_token }}{% endif %}{% endfor %}"
-)
-TALK = [
-    {"role": "user", "content": " Hé "},
-    {"role": "assistant", "content": "ja"},
-    {"role": "user", "content": "<b>"},
-]
-
-
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        (CHATML, "<|im_start|>user\n Hé <|im_end|>\n<|im_start|>assistant\nja<|im_end|>\n"
-                 "<|im_start|>user\n<b><|im_end|>\n<|im_start|>assistant\n"),
-        (LLAMA3, "<s><|start_header_id|>user<|end_header_id|>\n\nHé<|eot_id|>"
-                 "<|start_header_id|>assistant<|end_header_id|>\n\nja<|eot_id|>"
-                 "<|start_header_id|>user<|end_header_id|>\n\n<b><|eot_id|>"
-                 "<|start_header_id|>assistant<|end_header_id|>\n\n"),
-        (ALTERNATE, "[INST]  Hé  [/INST]ja</s>[INST] <b> [/INST]"),
-        ("{{ messages | tojson }}", '[{"role": "user", "content": " Hé "}, {"role": "assistant",'
-                                    ' "content": "ja"}, {"role": "user", "content": "<b>"}]'),
-        ("{% for m in messages %}{% if loop.index0 == 1 %}{% break %}{% endif %}{{ m.role }}"
-         "{% endfor %}", "user"),
-    ],
-)  # fmt: skip
-def test_templates_render_as_their_authors_meant(source, expected):
-    assert render(source, TALK, bos_token="<s>", eos_token="</s>") == expected
-
-
-def test_a_template_may_refuse():
-    with pytest.raises(MessageError, match="Roles must alternate"):
-        render(ALTERNATE, TALK[1:], bos_token="", eos_token="")
-    with pytest.raises(MessageError, match="message 1: expected a mapping with role"):
-        render(CHATML, [TALK[0], {"role": "user"}])
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
-        "{{ messages.append(1) }}",
-        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
-        "{% for i in range(10 ** 9) %}x{% endfor %}",
-        "{{ 1 // 0 }}",
-        "{{ messages[99].role.x }}",
-        "{% if %}",
-        "{{ nothing() }}",
-    ],
-)
-def test_a_template_reaches_nothing_outside(source):
-    with pytest.raises(FormatError, match="chat template"):
-        render(source, TALK)
-
-
-def test_a_template_cannot_write_without_end(monkeypatch):
-    monkeypatch.setattr("pxvm.models.text.template.MAX_TEXT", 1000)
-    with pytest.raises(FormatError, match="more than 1000 characters"):
-        render("{% for i in range(2000) %}xx{% endfor %}", TALK)
 
 
 def test_settings_stand_in_the_picture_as_readable_bytes():

@@ -77,6 +77,14 @@ def _piece_at(network: Store, page: AnyPage, place: Place, sequence: int | None 
     return make_piece(record, number, record.record_time, network.draw)
 
 
+def _readable(page: AnyPage, place: Place) -> Record | None:
+    """The record at a place; None where it is damaged."""
+    try:
+        return decoded(page, place)
+    except FormatError:
+        return None
+
+
 def _rewrite(
     network: Store,
     target: str | Path | None,
@@ -110,10 +118,15 @@ def _positions_by_id(catalogue: Catalogue) -> dict[str, list[int]]:
 
 
 def compact(
-    network: Store, target: str | Path | None = None, progress: Progress = _no_progress
+    network: Store,
+    target: str | Path | None = None,
+    progress: Progress = _no_progress,
+    *,
+    history: bool = False,
 ) -> Outcome:
     """Writes the network without what was forgotten, to ``target`` or over itself in one step.
 
+    What a newer version replaced is left out as well, unless ``history`` is to be kept.
     Numbers stay. What remains of a forgotten record is the tombstone with its id, so that a merge
     with an older copy does not bring it back. All caches beside the network are removed.
     """
@@ -124,10 +137,9 @@ def compact(
         nonlocal dropped
         standing = catalogue.standing()
         by_id = _positions_by_id(catalogue)
+        is_out = standing.is_forgotten if history else lambda *record: not standing.counts(*record)
         gone = {
-            name
-            for name, positions in by_id.items()
-            if standing.is_forgotten(name, catalogue.time(positions[-1]))
+            name for name, positions in by_id.items() if is_out(name, catalogue.time(positions[-1]))
         }
         gone |= {tagging for name in gone for tagging in standing.tagging.get(name, ())}
         for done, (name, positions) in enumerate(by_id.items()):
@@ -136,8 +148,10 @@ def compact(
                 dropped += 1
             elif len(positions) == 1:
                 yield _piece_at(network, *catalogue.place(positions[0]))
+            elif not (stored := list(catalogue.readable(positions))):  # damaged: kept as they are
+                yield from (_piece_at(network, *catalogue.place(p)) for p in positions)
             else:
-                record = join([catalogue.read(position) for position in positions])
+                record = join(stored)
                 number = int(catalogue.directory().entries[positions[-1]]["sequence"])
                 yield make_piece(record, number, record.record_time, network.draw)
 
@@ -180,13 +194,16 @@ def reembed(
     def pieces() -> Iterator[Piece]:
         total = catalogue.directory().count
         for start in range(0, total, batch):
-            positions = range(start, min(start + batch, total))
-            records = [catalogue.read(position) for position in positions]
-            for position, record, vectors in zip(positions, records, embed(records), strict=True):
-                progress(position, total)
-                piece = _piece_at(network, *catalogue.place(position))
-                changed = replace(record, vectors=tuple(vectors))
-                yield replace(piece, payload=encode(changed))
+            places = [catalogue.place(i) for i in range(start, min(start + batch, total))]
+            records = [_readable(page, place) for page, place in places]
+            given = iter(embed([record for record in records if record is not None]))
+            for (page, place), record in zip(places, records, strict=True):
+                progress(start, total)
+                piece = _piece_at(network, page, place)
+                if record is not None:  # a damaged one stays as it is
+                    changed = replace(record, vectors=tuple(next(given)))
+                    piece = replace(piece, payload=encode(changed))
+                yield piece
 
     with pages.writing() if target is None else network._turn:
         pages.refresh()
@@ -198,7 +215,7 @@ def reembed(
 def merge(
     first: Store, second: Store, target: str | Path, progress: Progress = _no_progress
 ) -> Outcome:
-    """Writes the union of two networks by content to ``target``.
+    """Writes the union of two networks by content to ``target``, damaged records left out.
 
     Content that both know becomes one record with the times, links and vectors of both. Records are
     numbered anew in the order in which they were last stored; the order of the two does not matter.
@@ -219,13 +236,26 @@ def merge(
 
         ordered = sorted(where.items(), key=order)
 
-        def pieces() -> Iterator[Piece]:
-            for number, (_, places) in enumerate(ordered):
-                progress(number, len(ordered))
-                record = join([catalogue.read(position) for catalogue, position in places])
-                yield make_piece(record, number, record.record_time, first.draw)
+        damaged = 0
 
-        return _rewrite(first, target, pieces(), lambda: 0, first.page_rows)
+        def pieces() -> Iterator[Piece]:
+            nonlocal damaged
+            number = 0
+            for done, (_, places) in enumerate(ordered):
+                progress(done, len(ordered))
+                found = []
+                for catalogue, position in places:
+                    try:
+                        found.append(catalogue.read(position))
+                    except FormatError:
+                        damaged += 1
+                if found:
+                    record = join(found)
+                    yield make_piece(record, number, record.record_time, first.draw)
+                    number += 1
+
+        outcome = _rewrite(first, target, pieces(), lambda: 0, first.page_rows)
+        return replace(outcome, damaged=damaged)
 
 
 def repair(network: Store, target: str | Path, progress: Progress = _no_progress) -> Outcome:
@@ -265,6 +295,7 @@ def repair(network: Store, target: str | Path, progress: Progress = _no_progress
                         missing += max(1, sequence - number - 1)
                     digest = place.header.digest()
                     try:
+                        decoded(page, place)  # also where the bytes could be kept as they are
                         piece = _piece_at(network, page, place, max(sequence, number + 1))
                     except PxvmError:
                         unreadable += 1

@@ -14,8 +14,7 @@ import click
 from pxvm.core.errors import PxvmError
 from pxvm.learning.commands.shared import (
     as_data,
-    counted,
-    echo_json,
+    is_from,
     json_option,
     line,
     network_option,
@@ -25,15 +24,17 @@ from pxvm.learning.commands.shared import (
     until_option,
     when,
     writing,
-    yes_option,
 )
-from pxvm.learning.store.record import KINDS
+from pxvm.learning.search.words import folded
+from pxvm.learning.store.record import BOOKKEEPING, KINDS, to_microseconds
+from pxvm.terminal import counted, echo, echo_json
 
 if TYPE_CHECKING:
     from pxvm.learning.network import Network
     from pxvm.learning.store.record import Record, Vector
 
 SHOWN = 20  # records of a preview
+MANY, PART = 20, 0.25  # more records, and a larger part of the memory, are asked about twice
 TOGETHER = 256  # records that one tombstone names
 
 
@@ -48,7 +49,8 @@ TOGETHER = 256  # records that one tombstone names
 @click.option("--query", help="The records that answer this question best; see -k.")
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="With --query.")
 @network_option
-@yes_option
+@click.option("--yes", count=True,
+              help="Do not ask; twice: not even about more than a quarter of it all.")  # fmt: skip
 @json_option
 def forget(
     names: tuple[str, ...],
@@ -61,64 +63,91 @@ def forget(
     query: str | None,
     k: int,
     path: Path,
-    yes: bool,
+    yes: int,
     as_json: bool,
 ) -> None:
     """Forget the records that all of what is given selects, after showing them and asking.
 
     All versions of them no longer count from then on; `pxvm network compact` removes them from
-    the files. With --json and without --yes nothing is forgotten: it is only listed.
+    the files. Old versions, which a newer one has replaced, are looked through as well, and
+    forgotten alone where only they fit. With --json and without --yes nothing is forgotten: it is
+    only listed.
     """
     if not (names or tag or source or kind or since or until or text or query):
         raise PxvmError("nothing to forget: give an id, --tag, --source, --text, --query or a time")
     with writing(path) as memory:
+        live = memory.live_ids()
         chosen = [
             record
             for record in _candidates(memory, names, query, k)
             if (tag is None or tag in record.tags)
-            and (source is None or f"{record.source}/".startswith(f"{source.rstrip('/')}/"))
+            and (source is None or is_from(record.source, source))
             and (kind is None or record.kind == kind)
             and (since is None or when(record) >= since)
             and (until is None or when(record) < until)
-            and (text is None or text.casefold() in f"{record.query}\n{record.answer}".casefold())
+            and (text is None or folded(text) in folded(f"{record.query}\n{record.answer}"))
         ]
         if as_json:
             if yes:
-                _forget(memory, chosen)
-            echo_json({"forgotten": yes, "records": [as_data(record) for record in chosen]})
+                _forget(memory, chosen, live)
+            echo_json({"forgotten": bool(yes), "records": [as_data(record) for record in chosen]})
         elif chosen:
             for record in chosen[:SHOWN]:
-                click.echo(line(record))
+                echo(f"{line(record)}{'' if record.id in live else '  (an old version)'}")
             if len(chosen) > SHOWN:
-                click.echo(f"        and {len(chosen) - SHOWN:,} more")
-            if not yes and not click.confirm(f"Forget {counted(len(chosen), 'record')}?"):
-                raise SystemExit(1)
-            _forget(memory, chosen)
-            click.echo(
+                echo(f"        and {len(chosen) - SHOWN:,} more")
+            _ask(chosen, len(live), yes)
+            _forget(memory, chosen, live)
+            echo(
                 f"{path}: {counted(len(chosen), 'record')} forgotten; "
                 "`pxvm network compact` removes the text from the files"
             )
         else:
-            click.echo("no record fits")
+            echo("no record fits")
     if not chosen:
         raise SystemExit(1)
 
 
-def _forget(memory: Network, chosen: list[Record]) -> None:
-    for first in range(0, len(chosen), TOGETHER):
-        memory.forget(*(record.id for record in chosen[first : first + TOGETHER]))
+def _ask(chosen: list[Record], live: int, yes: int) -> None:
+    """What is about to be forgotten, by count and span; ends the program unless it may be."""
+    times = sorted(when(record) for record in chosen)
+    days = [f"{time.astimezone():%Y-%m-%d}" for time in (times[0], times[-1])]
+    span = days[0] if days[0] == days[1] else f"{days[0]} to {days[1]}"
+    large = len(chosen) > MANY and len(chosen) > live * PART
+    if not yes and not click.confirm(f"Forget {counted(len(chosen), 'record')}, {span}?"):
+        raise SystemExit(1)
+    if large and yes < 2:
+        share = f"{len(chosen):,} of the {live:,} records that count"
+        if yes:
+            raise PxvmError(f"that are {share}: to forget so many without a question, --yes --yes")
+        if not click.confirm(f"These are {share}. Forget them all?"):
+            raise SystemExit(1)
+
+
+def _forget(memory: Network, chosen: list[Record], live: set[str]) -> None:
+    """With what counts all its versions go; an old version goes alone, for the new one may stay."""
+    for versions in (True, False):
+        ids = [record.id for record in chosen if (record.id in live) == versions]
+        for first in range(0, len(ids), TOGETHER):
+            memory.forget(*ids[first : first + TOGETHER], versions=versions)
 
 
 def _candidates(
     memory: Network, names: tuple[str, ...], query: str | None, k: int
 ) -> Iterator[Record]:
+    """What may be forgotten: what is named or found, or all that is stored, old versions too."""
     if names:
         found = [memory.record(record_name(name)) for name in names]
         yield from {record.id: record for record in found}.values()
     elif query:
         yield from (hit.record for hit in memory.search(query, k=k))
     else:
-        yield from memory.records()
+        standing = memory.standing()
+        newest = {record.id: record for record in memory.records(all=True)}
+        for record in newest.values():
+            gone = standing.is_forgotten(record.id, to_microseconds(record.times[-1]))
+            if not gone and not record.flags & BOOKKEEPING:
+                yield standing.with_tags(record)
 
 
 @click.command(short_help="Correct a record.")
@@ -143,7 +172,7 @@ def correct(name: str, answer: str | None, query: str | None, path: Path, as_jso
     if as_json:
         echo_json({"old": old.id, "new": new.id, "sequence": new.sequence})
     else:
-        click.echo(f"{path}: record {new.sequence} ({new.id[:12]}) corrects {old.sequence}")
+        echo(f"{path}: record {new.sequence} ({new.id[:12]}) corrects {old.sequence}")
 
 
 def _vectors(old: Record, answer: str | None, query: str | None) -> tuple[Vector, ...]:
@@ -179,4 +208,4 @@ def tag(
     if as_json:
         echo_json({"id": target.id, "tags": target.tags})
     else:
-        click.echo(f"{target.sequence}: {', '.join(target.tags) or 'no tags'}")
+        echo(f"{target.sequence}: {', '.join(target.tags) or 'no tags'}")

@@ -15,18 +15,18 @@ import click
 from pxvm.learning.commands.shared import (
     FILE,
     as_data,
-    counted,
-    echo_json,
     json_option,
     network_option,
-    progress,
+    picture_target,
     reading,
+    save_picture,
     since_option,
     until_option,
     when,
     writing,
 )
 from pxvm.learning.store.record import KINDS
+from pxvm.terminal import counted, echo, echo_json, echo_text, progress
 
 if TYPE_CHECKING:
     from pxvm.learning.network import Network
@@ -34,13 +34,21 @@ if TYPE_CHECKING:
     from pxvm.learning.sources.documents import Document, Skipped
 
 SHOWN_LINES = 16  # of a hit's text
-EXPECTED = ("hidden", "ignored", "binary")  # reasons to skip a file that are only counted
+SHOWN_GONE = 10  # files that are no longer there
+EXPECTED = (
+    "hidden",
+    "ignored",
+    "binary",
+    "link; name it to learn it",
+)  # reasons to skip a file that are only counted
 
 
 @click.command(short_help="Take files and folders into the memory.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=FILE)
 @network_option
 @click.option("--tag", "tags", multiple=True, help="Give this tag to what is new; repeatable.")
+@click.option("--prune", is_flag=True,
+              help="Forget what came from files that are gone from these folders.")  # fmt: skip
 @click.option("--name", default="standard input", show_default=True,
               help="What standard input is called; its end says how to read it.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="Executor that embeds.")
@@ -49,6 +57,7 @@ def learn(
     paths: tuple[Path, ...],
     path: Path,
     tags: tuple[str, ...],
+    prune: bool,
     name: str,
     device: str,
     as_json: bool,
@@ -57,16 +66,24 @@ def learn(
 
     Markdown, text, source code, HTML, PDF and exported chats are cut into passages; what is stored
     already is skipped, so an interrupted run is continued by running it again. What a changed file
-    no longer says is superseded. With --json, a line tells how many records are safe on disk after
-    each commit, and one line what became of each file.
+    no longer says is superseded; a file that was renamed takes its passages along, and one that is
+    gone from a folder is named. Links in folders are not followed.
+
+    With --json, a line tells how many records are safe on disk after each commit, and one line what
+    became of each file.
     """
     from pxvm.learning.search.embedding import Embedder
-    from pxvm.learning.sources.documents import read_documents
-    from pxvm.learning.sources.learn import Learned
+    from pxvm.learning.sources.documents import read_documents, source_of
+    from pxvm.learning.sources.known import Known
+    from pxvm.learning.sources.learn import Gone, Learned
     from pxvm.learning.sources.learn import learn as learn_documents
 
+    for named in paths:
+        if named != Path("-"):
+            named.stat()  # a name that is mistyped makes no network
     reasons: Counter[str] = Counter()
-    totals = Counter(documents=0, added=0, known=0, replaced=0, settled=0)
+    totals = Counter(documents=0, added=0, known=0, replaced=0, settled=0, moved=0)
+    gone = []
     with writing(path, make=True) as network, progress("learning", not as_json) as update:
 
         def committed(total: int) -> None:
@@ -78,34 +95,52 @@ def learn(
         if paths == (Path("-"),):
             found = iter([_standard_input(name, tags)])
         else:
-            found = read_documents(paths, path, tags)
+            found = read_documents(paths, path, tags, Known(network).stamped)
+        home = path.resolve().parent
+        folders = [source_of(folder, home) for folder in paths if folder.is_dir()]
         embedder = Embedder.present(device)
-        for event in learn_documents(network, found, embedder=embedder, committed=committed):
+        for event in learn_documents(
+            network, found, embedder=embedder, committed=committed, folders=folders, prune=prune
+        ):
             if isinstance(event, Learned):
                 totals["documents"] += 1
+                totals["moved"] += bool(event.moved)
                 for key in ("added", "known", "replaced", "settled"):
                     totals[key] += getattr(event, key)
                 if as_json:
                     echo_json({"learned": asdict(event)}, indent=None)
+            elif isinstance(event, Gone):
+                gone.append(event)
+                if as_json:
+                    echo_json({"gone": asdict(event)}, indent=None)
             else:
                 reasons[event.reason] += 1
                 if as_json:
                     echo_json({"skipped": asdict(event)}, indent=None)
                 elif event.reason not in EXPECTED:
-                    click.echo(f"skipped {event.path}: {event.reason}", err=True)
+                    echo(f"skipped {event.path}: {event.reason}", err=True)
     if as_json:
-        echo_json({"done": {**totals, "skipped": dict(reasons)}}, indent=None)
+        done = {**totals, "gone": len(gone), "skipped": dict(reasons)}
+        echo_json({"done": done}, indent=None)
         return
     parts = [f"{counted(totals['added'], 'passage')} stored"]
     parts += [f"{totals['known']:,} known already"] if totals["known"] else []
     parts += [f"{totals['replaced']:,} superseded"] if totals["replaced"] else []
     parts += [f"{totals['settled']:,} forgotten or corrected"] if totals["settled"] else []
-    click.echo(f"{path}: {counted(totals['documents'], 'document')}, {', '.join(parts)}")
+    parts += [f"{totals['moved']:,} renamed"] if totals["moved"] else []
+    echo(f"{path}: {counted(totals['documents'], 'document')}, {', '.join(parts)}")
+    for event in gone[:SHOWN_GONE]:
+        what = "forgotten" if event.pruned else "kept"
+        echo(f"gone: {event.source} ({counted(event.chunks, 'passage')} {what})")
+    if len(gone) > SHOWN_GONE:
+        echo(f"gone: {len(gone) - SHOWN_GONE:,} more")
+    if gone and not prune:
+        echo("`--prune` forgets what was learned from files that are gone")
     skipped = [f"{count:,} {reason}" for reason, count in reasons.items() if reason in EXPECTED]
     if skipped:
-        click.echo(f"skipped: {', '.join(skipped)}")
+        echo(f"skipped: {', '.join(skipped)}")
     if embedder is None and totals["added"]:
-        click.echo("found by words only: no embedding model is here; `pxvm models get minilm` "
+        echo("found by words only: no embedding model is here; `pxvm models get minilm` "
                    "brings one, then `pxvm network reembed`")  # fmt: skip
 
 
@@ -154,7 +189,7 @@ def recall(
             device=device,
         )  # fmt: skip
         if picture and hits:
-            _draw(network, hits, question, picture)
+            _draw(network, hits, question, picture_target(picture, network))
     if as_json:
         found = [
             {**as_data(hit.record), "score": hit.score, "why": asdict(hit.why)} for hit in hits
@@ -162,17 +197,17 @@ def recall(
         context = {"context": build_context(hits, tokens).text} if tokens else {}
         echo_json({"query": question, "hits": found, **context})
     elif tokens:
-        click.echo(build_context(hits, tokens).text)
+        echo_text(build_context(hits, tokens).text)
     else:
         for rank, hit in enumerate(hits, 1):
             _show(rank, hit, why)
         if hits and hits[0].why.note:
-            click.echo(f"({hits[0].why.note})", err=True)
+            echo(f"({hits[0].why.note})", err=True)
     if picture and hits and not as_json:
-        click.echo(f"wrote {picture}", err=True)
+        echo(f"wrote {picture}", err=True)
     if not hits:
         if not as_json:
-            click.echo(f"{path}: nothing is known of this", err=True)
+            echo(f"{path}: nothing is known of this", err=True)
         raise SystemExit(1)
 
 
@@ -181,31 +216,30 @@ def _show(rank: int, hit: Hit, why: bool) -> None:
     record = hit.record
     date = when(record).astimezone().strftime("%Y-%m-%d")
     about = f"record {record.sequence}, {date}, {record.source or record.kind}"
-    click.secho(f"{rank}. {record.query or record.kind}", bold=True)
-    click.secho(f"   {about}, score {hit.score:.3f}", dim=True)
+    echo(f"{rank}. {' '.join(record.query.split()) or record.kind}", bold=True)
+    echo(f"   {about}, score {hit.score:.3f}", dim=True)
     if why:
-        click.secho(f"   {hit.why}", dim=True)
+        echo(f"   {hit.why}", dim=True)
     rows = record.answer.splitlines()
     for row in rows[:SHOWN_LINES]:
-        click.echo(f"   {row}")
+        echo(f"   {row}")
     if len(rows) > SHOWN_LINES:
         left = len(rows) - SHOWN_LINES
-        click.secho(f"   ({left} more lines: pxvm network history {record.sequence})", dim=True)
-    click.echo()
+        echo(f"   ({left} more lines: pxvm network history {record.sequence})", dim=True)
+    echo()
 
 
 def _draw(network: Network, hits: list[Hit], question: str, target: Path) -> None:
-    import re
-
     from pxvm.learning.picture.picture import draw_hits
-    from pxvm.learning.search.search import STOP_WORDS
+    from pxvm.learning.search.words import asked
 
-    words = [w for w in re.findall(r"\w+", question) if w.lower() not in STOP_WORDS]
-    draw_hits(network, hits, words).save(target)
+    save_picture(draw_hits(network, hits, asked(question)), target)
 
 
 def _standard_input(name: str, tags: tuple[str, ...]) -> Document:
     from pxvm.learning.sources.documents import read_content
 
     read = read_content(sys.stdin.buffer.read(), name, name, tags)
-    return replace(read, replaces=False)  # another text of this name is no newer version
+    # Another text of this name is no newer version, and no file that might be gone.
+    chunks = tuple(replace(c, source=c.source and f"stdin: {c.source}") for c in read.chunks)
+    return replace(read, source=f"stdin: {name}", chunks=chunks, replaces=False)

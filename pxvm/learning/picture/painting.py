@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from pxvm.learning.search.words import folded, folded_by_place, terms
 from pxvm.learning.typeset.characters import BREAK, FILL, clean, to_cells
 from pxvm.learning.typeset.drawing import Bits, draw_lines
 from pxvm.learning.typeset.rendering import Composition
@@ -64,18 +65,23 @@ def paper(rows: Bits, scale: int, marks: Iterable[tuple[int, int, int, int]] = (
 def find_words(page: Composition, words: Iterable[str]) -> Iterator[tuple[int, int, int, int]]:
     """The boxes (left, top, right, bottom) of words, their other forms and their compounds.
 
-    These are all words that begin with one of ``words`` less an English ending.
+    These are all words that begin with one of ``words`` less an English ending, and the pairs of
+    characters of words that are written without spaces.
     """
     gap = f"[{FILL}{BREAK}]*"
-    patterns = [gap.join(map(re.escape, _ENDING.sub("", word))) for word in words if word]
+    patterns = []
+    for word in words:
+        for term in terms(folded(word)):
+            spelled = gap.join(map(re.escape, _ENDING.sub("", term.rstrip("*"))))
+            patterns.append(rf"(?<!\w){spelled}\w*" if term == folded(word) else spelled)
     if not patterns:
         return
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(patterns)})\w*", re.IGNORECASE)
+    pattern = re.compile("|".join(patterns))
     for row, byte, line in page.lines:
         if row < page.top:
             continue
         width = CELL[line.face]
-        for match in pattern.finditer(line.cells):
+        for match in pattern.finditer(folded_by_place(line.cells)):
             left = 8 * byte + match.start() * width
             yield (
                 left - 1,

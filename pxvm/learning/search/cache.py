@@ -3,13 +3,16 @@
 The folder ``<network>.cache`` holds ``text.db`` (SQLite) and ``vectors-*.pxi``. It may be deleted
 at any moment, by anyone: the network alone is the truth. It is believed only when the network still
 begins with what the cache was made from; then only new records are taken in. Where the folder
-cannot be written, a temporary one serves this process.
+cannot be written, is a link, or holds anything that is not a cache's, it is left alone, and a
+temporary one serves this process.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import logging
 import shutil
 import sqlite3
 import sys
@@ -18,6 +21,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
+from errno import EEXIST
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -32,22 +36,27 @@ from pxvm.core.errors import FormatError, ProgramError
 from pxvm.learning.errors import NetworkError, UnknownRecordError
 from pxvm.learning.search.textindex import SCHEMA, TextIndex
 from pxvm.learning.search.vectors import Vectors, build_vectors, most_rows, save_vectors
+from pxvm.learning.store.pages import CACHE_FILE
 from pxvm.learning.store.record import BOOKKEEPING, Record
+from pxvm.terminal import progress
 
 if TYPE_CHECKING:
     from pxvm.learning.store.store import State, Store
 
 Answer = TypeVar("Answer")
+_LOG = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 #: Records taken in between two commits.
 BATCH = 16_384
 LOCK_SECONDS = 600
+DATABASE, LOCK = "text.db", "lock"
 #: From so many new records on, progress is shown.
 MANY = 5_000
 
 _SCHEMA = f"""
 CREATE TABLE known (token TEXT, generation INTEGER, sequence INTEGER, id BLOB);
+CREATE TABLE files (source TEXT PRIMARY KEY, stamp TEXT, chunks INTEGER) WITHOUT ROWID;
 CREATE TABLE pictures (
     file TEXT, model TEXT, probe TEXT, dimension INTEGER, first INTEGER, count INTEGER
 );
@@ -75,7 +84,7 @@ def ask(network: Store, question: Callable[[Cache], Answer]) -> Answer:
     """
     cache = _CACHES.get(network) or _CACHES.setdefault(network, Cache(network.path))
     with cache.turn:
-        for mend in (None, cache.close, cache.remove):
+        for mend in (None, cache.close, cache.remove, cache.move):
             try:
                 if mend is not None:
                     mend()
@@ -127,7 +136,7 @@ class Cache:
             return
         self._make_folder()
         try:
-            with FileLock(self.folder / "lock", timeout=LOCK_SECONDS):
+            with FileLock(self.folder / LOCK, timeout=LOCK_SECONDS):
                 self._catch_up(network, state)
         except Timeout:
             raise NetworkError(
@@ -165,17 +174,39 @@ class Cache:
             return False
 
     def _database(self) -> Path:
-        return self.folder / "text.db"
+        return self.folder / DATABASE
 
     def _make_folder(self) -> None:
         try:
             self.folder.mkdir(exist_ok=True)
-            probe = self.folder / "lock"
-            with probe.open("a"):
+            if strange := self._strange():
+                raise FileExistsError(EEXIST, f"holds {strange}, which is no cache's")
+            with (self.folder / LOCK).open("a"):
                 pass
-        except OSError:
+        except OSError as error:
             if self._is_temporary:
                 raise
+            _LOG.warning(
+                "%s cannot be used (%s): a temporary cache serves", self.folder, error.strerror
+            )
+            self.move()
+
+    def _strange(self) -> str:
+        """What stands in the folder's way of being a cache: a link, or a file of another name."""
+        if self.folder.is_symlink():
+            return "nothing of its own, being a link"
+        for path in self.folder.iterdir():
+            if not (CACHE_FILE.fullmatch(path.name) and path.is_file() and not path.is_symlink()):
+                return repr(path.name)
+        database = self._database()
+        if database.exists() and not _is_empty_or_sqlite(database):
+            return f"{DATABASE}, which is no database"
+        return ""
+
+    def move(self) -> None:
+        """Goes on in a temporary folder; the one beside the network stays as it is."""
+        self.close()
+        if not self._is_temporary:
             self.folder, self._is_temporary = Path(tempfile.mkdtemp(prefix="pxvm-cache-")), True
             finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
@@ -184,20 +215,24 @@ class Cache:
             self._database(), timeout=30, isolation_level=None, check_same_thread=False
         )
         self._connection = connection
+        connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0:
             connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        elif version != VERSION:
-            raise FormatError(f"{self._database()}: version {version}")
+        elif version != VERSION or _tables(connection) != _own_tables():
+            raise FormatError(f"{self._database()}: not a cache of version {VERSION}")
+        for (file,) in connection.execute("SELECT file FROM pictures"):
+            if not CACHE_FILE.fullmatch(file):
+                raise FormatError(f"{self._database()}: {file!r:.80} is no picture of a cache")
         self._inode = self._database().stat().st_ino
 
     def remove(self) -> None:
-        """Delete the cache; its lock stays."""
+        """Delete the cache's own files; its lock stays."""
         self.close()
-        for path in self.folder.glob("*"):
-            if path.name != "lock":
+        for path in self.folder.iterdir():
+            if CACHE_FILE.fullmatch(path.name) and path.name != LOCK:
                 path.unlink(missing_ok=True)
 
     def _stored_token(self) -> str:
@@ -224,15 +259,8 @@ class Cache:
 
     def _take(self, network: Store, known: int, state: State) -> None:
         """Take in all records after number ``known``, up to the state's last."""
-        from rich.console import Console
-        from rich.progress import Progress
-
-        new = state.sequence - known
-        console = Console(stderr=True)
-        with Progress(
-            console=console, transient=True, disable=new < MANY or not sys.stderr.isatty()
-        ) as progress:
-            task = progress.add_task("indexing", total=new)
+        new, done = state.sequence - known, 0
+        with progress("indexing", new >= MANY and sys.stderr.isatty()) as update:
             records = network.records_from(known + 1)
             while batch := list(islice(records, BATCH)):
                 batch = [record for record in batch if record.sequence <= state.sequence]
@@ -248,7 +276,8 @@ class Cache:
                         "INSERT INTO known VALUES (?, ?, ?, ?)",
                         (token, state.generation, last.sequence, bytes.fromhex(last.id)),
                     )
-                progress.advance(task, len(batch))
+                done += len(batch)
+                update(done, new)
         self._delete_unused()
 
     @contextlib.contextmanager
@@ -317,8 +346,8 @@ class Cache:
     def _delete_unused(self) -> None:
         """Delete pictures that were joined into others."""
         used = {file for (file,) in self.connection.execute("SELECT file FROM pictures")}
-        for path in self.folder.glob("vectors-*.pxi"):
-            if path.name not in used:
+        for path in self.folder.iterdir():
+            if path.suffix == ".pxi" and CACHE_FILE.fullmatch(path.name) and path.name not in used:
                 with contextlib.suppress(OSError):  # still mapped, where that forbids it
                     path.unlink()
 
@@ -344,6 +373,23 @@ class Cache:
 
 def _token(state: State) -> str:
     return json.dumps(astuple(state))
+
+
+def _tables(connection: sqlite3.Connection) -> list[tuple[str, str, str | None]]:
+    """All that a database is made of; a view or a trigger would show here."""
+    return connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
+
+
+@functools.cache
+def _own_tables() -> list[tuple[str, str, str | None]]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_SCHEMA)
+        return _tables(connection)
+
+
+def _is_empty_or_sqlite(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(16) in (b"", b"SQLite format 3\0")
 
 
 _CACHES: WeakKeyDictionary[Store, Cache] = WeakKeyDictionary()

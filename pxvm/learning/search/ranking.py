@@ -11,15 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.learning.search.cache import Cache
-from pxvm.learning.search.times import find_times
+from pxvm.learning.search.times import Interval
 from pxvm.learning.search.vectors import FRAC
+from pxvm.learning.search.words import asked, words
 from pxvm.learning.store.record import Record, to_microseconds
 
 LEXICAL_SHARE = 0.5
@@ -34,6 +34,8 @@ BOOST_TIME, BOOST_NAMED, BOOST_CORRECTION = 0.15, 0.06, 0.05
 BOOST_NEW, BOOST_NEW_ASKED = 0.01, 0.1
 #: Taken off for each better hit of the same conversation, when a question asks for several things.
 REPEATED = 0.03
+#: Two records say nearly the same when they share so much of their words.
+ALIKE = 0.7
 _DAY = 86_400_000_000
 
 _ASKS_FOR_SEVERAL = re.compile(
@@ -128,13 +130,13 @@ class Ranking:
         self,
         cache: Cache,
         text: str,
-        now: datetime,
+        times: Sequence[Interval],
         lexical: dict[int, float],
         similar: Similarities | None,
         nearest: Sequence[int],
     ) -> None:
         """``lexical``: BM25 of the best by words; ``nearest``: the best by meaning, in order."""
-        self.cache, self.text, self.now, self.similar = cache, text, now, similar
+        self.cache, self.text, self.times, self.similar = cache, text, times, similar
         self._all = f"[{','.join(map(str, sorted({*lexical, *nearest})))}]"
         self.rows = [
             _Row(*row)
@@ -206,19 +208,18 @@ class Ranking:
         return chosen
 
     def _boosts(self) -> list[dict[str, float]]:
-        words = set(re.findall(r"\w+", self.text.lower()))
-        times = find_times(self.text, self.now)
-        spans = [(to_microseconds(t.start), to_microseconds(t.end), t.text) for t in times]
+        named_words = set(asked(self.text))
+        spans = [(to_microseconds(t.start), to_microseconds(t.end), t.text) for t in self.times]
         newest = max(row.moment for row in self.rows)
         new = BOOST_NEW_ASKED if _ASKS_FOR_NEW.search(self.text) else BOOST_NEW
-        named = self._named(words)
+        named = self._named(named_words)
         found: list[dict[str, float]] = []
         for row in self.rows:
             given = {"new": new / (1 + (newest - row.moment) / (30 * _DAY))}
             for start, end, name in spans:
                 if start <= row.moment < end:
                     given[f"time {name!r}"] = BOOST_TIME
-            if words.intersection(row.speaker.split()):
+            if named_words.intersection(words(row.speaker)):
                 given[f"named {row.speaker}"] = BOOST_NAMED
             for tag in named.get(row.sequence, ()):
                 given[f"named {tag}"] = BOOST_NAMED
@@ -227,7 +228,7 @@ class Ranking:
             found.append(given)
         return found
 
-    def _named(self, words: set[str]) -> dict[int, list[str]]:
+    def _named(self, asked_for: set[str]) -> dict[int, list[str]]:
         """Tags of candidates that the question names."""
         rows = self.cache.connection.execute(
             "SELECT sequence, tag FROM tags WHERE sequence IN (SELECT value FROM json_each(?))",
@@ -235,8 +236,8 @@ class Ranking:
         )
         found: dict[int, list[str]] = {}
         for sequence, tag in rows:
-            parts = re.findall(r"\w+", tag.lower())
-            if parts and words.issuperset(parts):
+            parts = words(tag)
+            if parts and asked_for.issuperset(parts):
                 found.setdefault(sequence, []).append(tag)
         return found
 
@@ -267,3 +268,35 @@ def to_unit(
     if one is None:
         one = float(values.max()) if len(values) else 1.0
     return np.maximum((values - zero) / max(one - zero, 1e-9), 0.0)
+
+
+def newest_first(hits: Sequence[Hit], text: str) -> list[Hit]:
+    """Hits in their order, but those that say nearly the same by time, the newest where the first
+    of them stood: where facts conflict, the last word is heard first.
+
+    They have the same of the words that are asked for, or they are of different things."""
+    asked_for = frozenset(asked(text))
+    sets = [frozenset(words(f"{hit.record.query} {hit.record.answer}")) for hit in hits]
+    order = list(hits)
+    done: set[int] = set()
+    for first, mine in enumerate(sets):
+        if first in done:
+            continue
+        alike = [
+            i
+            for i in range(first, len(sets))
+            if i not in done and _alike(mine, sets[i]) and mine & asked_for == sets[i] & asked_for
+        ]
+        done.update(alike)
+        newest = sorted((hits[i] for i in alike), key=lambda hit: -_moment(hit.record))
+        for place, hit in zip(alike, newest, strict=True):
+            order[place] = hit
+    return order
+
+
+def _alike(first: frozenset[str], second: frozenset[str]) -> bool:
+    return len(first & second) >= ALIKE * len(first | second)
+
+
+def _moment(record: Record) -> int:
+    return to_microseconds(record.event_time or record.times[-1])

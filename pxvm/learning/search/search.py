@@ -6,10 +6,9 @@ either are ranked together, as ``ranking`` says.
 
 from __future__ import annotations
 
-import re
+import posixpath
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,33 +18,18 @@ from numpy.typing import NDArray
 from pxvm.core.errors import FormatError
 from pxvm.learning.search.cache import Cache, Embedding, ask
 from pxvm.learning.search.embedding import Embedder, EmbeddingError
-from pxvm.learning.search.ranking import Hit, Ranking, Similarities, Why
+from pxvm.learning.search.lexical import Filter, by_time, by_words
+from pxvm.learning.search.ranking import Hit, Ranking, Similarities, Why, newest_first
+from pxvm.learning.search.times import find_times, names_only_times
 from pxvm.learning.store.record import to_microseconds
 
-__all__ = ["STOP_WORDS", "Hit", "Why", "search"]
+__all__ = ["Hit", "Why", "search"]
 
 if TYPE_CHECKING:
     from pxvm.learning.store.store import Store
 
 #: So many of the best by words, and of the best by meaning, are ranked together.
 CANDIDATES = 100
-#: Terms of a question at most, and records that their words may stand in, counted for each term:
-#: what more common words add is little, and scoring them takes long.
-MOST_TERMS, MOST_ROWS = 64, 10_000
-_STOP_WORDS = """
-a am an and are as at be been but by can could did do does for from had has have he her him his how
-i if in into is it its me my of on or our she should so that the their them then there these they
-this to us was we were what when where which while who whom whose why will with would you your
-"""
-STOP_WORDS = frozenset(_STOP_WORDS.split())
-
-
-@dataclass(frozen=True)
-class _Filter:
-    """A condition on rows of ``records``, and its parameters."""
-
-    condition: str
-    parameters: tuple[Any, ...]
 
 
 def search(
@@ -76,18 +60,34 @@ def search(
     now = now or datetime.now(timezone.utc).astimezone()
     chosen = _filter(kinds, tags, source, since, until)
 
+    times = find_times(text, now)
     count = max(CANDIDATES, 2 * k)
 
     def question(cache: Cache) -> list[tuple[int, float, Why]]:
-        lexical = _lexical(cache, text, chosen, count)
+        of_then = by_time(cache, times, chosen, count) if names_only_times(text, times) else []
+        lexical = {} if of_then else by_words(cache, text, chosen, count)
         similar, nearest, note = _similar(cache, text, chosen, count, device, embedder)
-        return Ranking(cache, text, now, lexical, similar, nearest).best(k, note)
+        return Ranking(cache, text, times, lexical, similar, of_then or nearest).best(count, note)
 
     ranked = ask(network, question) if k > 0 else []
-    hits = []
+    hits = _different(network, ranked, k)
+    return hits if times else newest_first(hits, text)
+
+
+def _different(network: Store, ranked: Sequence[tuple[int, float, Why]], k: int) -> list[Hit]:
+    """The first ``k`` hits that say different things."""
+    hits: list[Hit] = []
+    said: set[tuple[str, str]] = set()
     for sequence, score, why in ranked:
+        if len(hits) == k:
+            break
         with suppress(FormatError):  # a damaged record, which ``verify`` reports, hides no other
-            hits.append(Hit(network.record(sequence), score, why))
+            record = network.record(sequence)
+            # A passage of a document is under headings that may differ where it does not.
+            says = ("" if record.kind == "document" else record.query, record.answer)
+            if says not in said:
+                said.add(says)
+                hits.append(Hit(record, score, why))
     return hits
 
 
@@ -97,7 +97,7 @@ def _filter(
     source: str | None,
     since: datetime | None,
     until: datetime | None,
-) -> _Filter | None:
+) -> Filter | None:
     conditions: list[str] = []
     parameters: list[Any] = []
 
@@ -110,56 +110,20 @@ def _filter(
     for tag in tags:
         add("sequence IN (SELECT sequence FROM tags WHERE tag = ?)", tag)
     if source is not None:
-        add("(source = ? OR substr(source, 1, ?) = ?)", source, len(source) + 1, source + "/")
+        source = posixpath.normpath(source)
+        if source != ".":
+            add("(source = ? OR substr(source, 1, ?) = ?)", source, len(source) + 1, source + "/")
     if since is not None:
         add("moment >= ?", to_microseconds(since, "since"))
     if until is not None:
         add("moment < ?", to_microseconds(until, "until"))
-    return _Filter(" AND ".join(conditions), tuple(parameters)) if conditions else None
-
-
-def _lexical(cache: Cache, text: str, chosen: _Filter | None, count: int) -> dict[int, float]:
-    """BM25 of the best records by words, best first."""
-    words = dict.fromkeys(re.findall(r"\w+", text.lower()))
-    terms = [word for word in words if word not in STOP_WORDS] or list(words)
-    if not terms:
-        return {}
-    terms = _telling(cache, terms[:MOST_TERMS])
-    condition = "rowid NOT IN (SELECT sequence FROM records WHERE NOT live)"
-    if chosen is not None:
-        condition = f"rowid IN (SELECT sequence FROM records WHERE live AND {chosen.condition})"
-    rows = cache.connection.execute(
-        f"SELECT rowid, -rank FROM text WHERE text MATCH ? AND {condition} ORDER BY rank LIMIT ?",
-        (
-            " OR ".join(f'"{term}"' for term in terms),
-            *(chosen.parameters if chosen else ()),
-            count,
-        ),
-    )
-    return dict(rows.fetchall())
-
-
-def _telling(cache: Cache, terms: Sequence[str]) -> list[str]:
-    """The rarest terms, so many that not more than MOST_ROWS places have to be scored."""
-    question = "SELECT count(*) FROM (SELECT 1 FROM text WHERE text MATCH ? LIMIT ?)"
-    rows = {}
-    for term in terms:
-        asked = (f'"{term}"', 10 * MOST_ROWS)  # exact enough to tell the rarest
-        (rows[term],) = cache.connection.execute(question, asked).fetchone()
-    kept: list[str] = []
-    total = 0
-    for term in sorted(terms, key=lambda term: rows[term]):
-        total += rows[term]
-        if kept and total > MOST_ROWS:
-            break
-        kept.append(term)
-    return kept
+    return Filter(" AND ".join(conditions), tuple(parameters)) if conditions else None
 
 
 def _similar(
     cache: Cache,
     text: str,
-    chosen: _Filter | None,
+    chosen: Filter | None,
     count: int,
     device: str,
     embedder: Embedder | Literal["auto"] | None,
@@ -196,7 +160,7 @@ def _similar(
 
 
 def _allowed(
-    cache: Cache, chosen: _Filter | None
+    cache: Cache, chosen: Filter | None
 ) -> Callable[[NDArray[np.int64]], NDArray[np.bool_]] | None:
     """Which records may be hits; None for all."""
     if chosen is None:

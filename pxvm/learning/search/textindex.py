@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from pxvm.learning.search.words import ends, folded, indexed, looks_like_name
 from pxvm.learning.store.record import BOOKKEEPING, Record, to_microseconds
 
 if TYPE_CHECKING:
@@ -28,14 +29,17 @@ CREATE TABLE records (
     conversation INTEGER, place INTEGER, live INTEGER
 );
 CREATE INDEX by_id ON records (id);
+CREATE INDEX by_source ON records (source);
 CREATE INDEX by_place ON records (conversation, place);
+CREATE INDEX by_moment ON records (moment);
 CREATE INDEX dead ON records (sequence) WHERE NOT live;
 CREATE TABLE tags (sequence INTEGER, tag TEXT, PRIMARY KEY (sequence, tag)) WITHOUT ROWID;
 CREATE TABLE conversations (conversation INTEGER PRIMARY KEY, source TEXT UNIQUE, size INTEGER);
 CREATE VIRTUAL TABLE text USING fts5 (
-    query, answer, tags, source, around, content='', tokenize='porter unicode61 remove_diacritics 2'
+    query, answer, tags, source, ends, around, content='',
+    tokenize="porter unicode61 remove_diacritics 0 categories 'L* N* M* Co'"
 );
-INSERT INTO text (text, rank) VALUES ('rank', 'bm25(1.0, 1.0, 1.0, 0.5, 0.4)');
+INSERT INTO text (text, rank) VALUES ('rank', 'bm25(1.0, 1.0, 1.0, 0.5, 0.3, 0.4)');
 """
 _SPEAKER = re.compile(r"\s*([^\W\d_][\w.' -]{0,30}?)(?: said)?:\s")
 
@@ -49,8 +53,15 @@ class _Member(NamedTuple):
     tags: tuple[str, ...]
 
     @property
+    def columns(self) -> tuple[str, str, str, str, str]:
+        """Query, answer, tags, source and the ends of long words, as they are indexed."""
+        query, answer = indexed(self.record.query), indexed(self.record.answer)
+        tags, source = indexed(" ".join(self.tags)), indexed(self.record.source)
+        return query, answer, tags, source, ends(f"{self.record.query} {self.record.answer}")
+
+    @property
     def words(self) -> list[str]:
-        return f"{self.record.query} {self.record.answer}".split()
+        return indexed(f"{self.record.query} {self.record.answer}").split()
 
 
 class TextIndex:
@@ -75,10 +86,9 @@ class TextIndex:
                 members[conversation].append(member)
         for conversation, new in members.items():
             self._index(network, conversation, new)
-        if ended:
-            live = network.live_ids()
-            for target in ended:
-                self._set_live(target, target in live)
+        corrections = network.standing().corrections if ended else {}
+        for target in ended.union(*(corrections.get(target, ()) for target in ended)):
+            self._set_live(target, network.counts(target))
         for target in tagged:
             self._tag_again(network, target)
 
@@ -88,7 +98,7 @@ class TextIndex:
         moment = to_microseconds(record.event_time or record.times[-1])
         db.execute("UPDATE records SET live = 0 WHERE id = ?", (identity,))
         match = _SPEAKER.match(record.answer) or _SPEAKER.match(record.query)
-        speaker = match[1].lower() if match else ""
+        speaker = folded(match[1]) if match and looks_like_name(match[1]) else ""
         conversation = self._conversation(record, moment, speaker)
         place = 0
         if conversation is not None:
@@ -163,14 +173,13 @@ class TextIndex:
         """Put rows into the text index, or take exactly those rows out."""
         command = "text, rowid" if delete else "rowid"
         self.connection.executemany(
-            f"INSERT INTO text ({command}, query, answer, tags, source, around) "
-            f"VALUES ({'?, ' * delete}?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO text ({command}, query, answer, tags, source, ends, around) "
+            f"VALUES ({'?, ' * delete}?, ?, ?, ?, ?, ?, ?)",
             [
-                (*(["delete"] if delete else []), m.sequence, m.record.query, m.record.answer,
-                 " ".join(m.tags), m.record.source, words)
+                (*(["delete"] if delete else []), m.sequence, *m.columns, words)
                 for m, words in zip(members, around, strict=True)
             ],
-        )  # fmt: skip
+        )
 
     def _set_live(self, target: str, live: bool) -> None:
         self.connection.execute(

@@ -1,20 +1,21 @@
 """Time expressions in a question: which stretch of time "last week" or "in March 2023" means.
 
 The search uses them to prefer records of that time, never to hide others, so an expression that is
-read wrongly costs little. English only; calendar days are those of the reference time's zone.
+read wrongly costs little. Other languages are put into English words first (``languages``);
+calendar days are those of the reference time's zone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september",
-          "october", "november", "december")  # fmt: skip
-DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+from pxvm.learning.search.languages import COMMON, DAYS, MONTHS, English, in_english
+from pxvm.learning.search.words import STOP_WORDS, folded, words
+
 #: First month of each season of the northern hemisphere.
 SEASONS = {"spring": 3, "summer": 6, "autumn": 9, "fall": 9, "winter": 12}
 NUMBERS = {
@@ -24,6 +25,26 @@ NUMBERS = {
          "eleven", "twelve")
     )
 } | {"a": 1, "an": 1, "couple": 2, "few": 3, "several": 4}  # fmt: skip
+
+#: Words of a question that ask for whatever there is.
+_GENERAL = """
+about all anything chat chats conversation conversations day days did discuss discussed discussing
+during else ever everything find get give happen happened happening happens learn learned list made
+make mention mentioned note noted notes on record recorded remember said say see show speak spoke
+start talk talked talking tell thing things think time told topic topics up us week went work worked
+worked write written wrote month year since until till before after
+besprochen gesagt passiert geredet gesprochen notiert gemacht geschrieben alles etwas gab getan
+zeige parle parlé dit passé fait discuté noté tout quelle quelles quels avait-on ce s est
+hablamos hablado dijo dijimos pasó pasado hicimos todo cuál sido hecho anotado
+parlato detto successo fatto tutto scritto discusso falamos dissemos aconteceu feito tudo
+gesproken gezegd gebeurd gedaan alles geschreven говорили обсуждали сказали произошло делали все
+"""
+GENERAL = STOP_WORDS | COMMON | frozenset(map(folded, _GENERAL.split()))
+_GENERAL_EAST = re.compile(
+    "[我们們你您他她的了吗嗎呢过過什么麼甚谈談讨討论論"
+    "说說聊做有哪些事情发發生过在里裡都是记記得録录何をがはにのでした話しましたかたことあったてい"
+    "우리무엇을뭐했나요이야기]+"
+)
 
 _MONTH = r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"  # noqa: E501
 _DAY = r"(?P<day>[0-3]?\d)(?:st|nd|rd|th)?"
@@ -60,8 +81,16 @@ def find_times(text: str, now: datetime) -> list[Interval]:
     open an interval on one side. Of an impossible date, such as 31 February 2023, the
     month is left.
     """
+    found = _find(English(text, text, ()), now)
+    if all(interval.text.isdecimal() for interval in found):  # bare years, or none
+        found = _find(in_english(text), now) or found
+    return found
+
+
+def _find(english: English, now: datetime) -> list[Interval]:
     found: list[tuple[int, Interval]] = []
     taken: list[tuple[int, int]] = []
+    text = english.text
     for pattern, meaning in _RULES:
         for match in pattern.finditer(text):
             if any(match.start() < stop and start < match.end() for start, stop in taken):
@@ -72,8 +101,41 @@ def find_times(text: str, now: datetime) -> list[Interval]:
                 continue
             taken.append(match.span())
             start, span = _open_side(text, match.start(), span)
-            found.append((start, Interval(span.start, span.end, text[start : match.end()])))
+            first, last = english.original(start, match.end())
+            found.append((start, Interval(span.start, span.end, english.given[first:last])))
     return [interval for _, interval in sorted(found, key=lambda item: item[0])]
+
+
+def whole_time(text: str, now: datetime) -> Interval | None:
+    """The stretch of time that ``text`` is: a date, a month, a year, a time of day or words such as
+    "last week"; None where any of it is not understood.
+
+    ISO 8601 dates and times, of which one with a time of day is a moment: it ends where it starts.
+    """
+    text = " ".join(text.split())
+    try:
+        if not re.match(r"\d{4}-\d\d-\d\d", text):
+            raise ValueError("a week, or a date without hyphens")
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        found = [i for i in find_times(text, now) if i.text == text]
+        return found[0] if found else None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
+    if len(text) > len("2026-03-31"):
+        return Interval(moment, moment, text)
+    try:
+        return Interval(moment, _day(moment).end, text)
+    except OverflowError:  # the last day there is
+        return Interval(moment, datetime.max.replace(tzinfo=moment.tzinfo), text)
+
+
+def names_only_times(text: str, times: Sequence[Interval]) -> bool:
+    """Does a question ask for what was at some time, whatever it was?"""
+    for interval in times:
+        text = text.replace(interval.text, " ")
+    return bool(times) and all(
+        word in GENERAL or not _GENERAL_EAST.sub("", word) for word in words(text)
+    )
 
 
 def _open_side(text: str, start: int, span: _Span) -> tuple[int, _Span]:
@@ -129,7 +191,8 @@ def _date(match: re.Match[str], now: datetime) -> _Span:
 
 def _month(match: re.Match[str], now: datetime) -> _Span:
     fields = match.groupdict()
-    month, year = _month_number(fields["month"]), fields.get("year")
+    name, year = fields["month"], fields.get("year")
+    month = int(name) if name.isdigit() else _month_number(name)
     which = (fields.get("which") or "").lower()
     if year:
         return _months(now.replace(year=int(year), month=month, day=1), 1)
@@ -233,6 +296,8 @@ def _rules() -> Iterator[tuple[re.Pattern[str], Callable[[re.Match[str], datetim
         (rf"\b{_YEAR}[-/](?P<month>[01]?\d)[-/]{_DAY}\b", _date),
         (rf"\b{_DAY}(?: of)? {_MONTH},? {_YEAR}\b", _date),
         (rf"\b{_MONTH} {_DAY},? {_YEAR}\b", _date),
+        (rf"\b{_YEAR}[-/](?P<month>1[0-2]|0?[1-9])\b", _month),
+        (rf"\b(?P<month>1[0-2]|0?[1-9])/{_YEAR}\b", _month),
         (rf"\b{_MONTH},?(?: of)? {_YEAR}\b", _month),
         (rf"\b{_DAY}(?: of)? {_MONTH}(?!\w)", _date),
         (rf"\b{_MONTH} {_DAY}\b(?!:)", _date),

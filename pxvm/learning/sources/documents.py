@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pxvm.core.errors import PxvmError
+from pxvm.core.errors import MissingPackageError, PxvmError
+from pxvm.core.installation import library, missing
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.sources.blocks import Block, pack
 from pxvm.learning.sources.chats import Exchange, read_chat
@@ -31,10 +33,20 @@ LARGEST = 32 << 20  # bytes; a larger file in a folder is skipped, a larger one 
 SNIFFED = 8_192  # bytes looked at to tell text from binary
 MARKDOWN = {".md", ".markdown", ".mdx", ".qmd", ".rmd"}
 HTML = {".html", ".htm", ".xhtml"}
+#: How files are read; another number makes every file be read again.
+READERS = 2
+#: A file that changed so few seconds before it was looked at may change once more unseen.
+SETTLED = 2.0
 NEVER = {"node_modules", "__pycache__"}  # folders of generated files
 
 EXPORTED = re.compile(r'"id": ?"[0-9a-f]{64}",\s*"sequence": ?\d+')  # what an export begins with
-INSTALL = 'pip install "pxvm[documents]"'
+
+
+class Stamp(NamedTuple):
+    """The state of a file: its source, and a text that differs when the file does."""
+
+    source: str
+    state: str
 
 
 @dataclass(frozen=True)
@@ -47,12 +59,16 @@ class Document:
         chunks: in the file's order.
         replaces: what was learned from this source before and is not in it now is out of date;
             false for conversations, which only grow.
+        stamp: the state of the file; None where it is so new that it might change unseen.
+        unchanged: chunks of a file that was not read, being as it was learned before.
     """
 
     path: str
     source: str
     chunks: tuple[Draft, ...]
     replaces: bool
+    stamp: Stamp | None = None
+    unchanged: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,7 +83,7 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path | Skipped]:
     """The files to read: those named, and those in the folders named, in alphabetical order.
 
     In a folder, hidden files, those that a ``.gitignore`` names and those over ``LARGEST`` bytes
-    are skipped; links to folders are not followed.
+    are skipped, and links: what they lead to is learned where it stands, or when it is named.
 
     Raises:
         FileNotFoundError: a path that was named does not exist.
@@ -81,7 +97,10 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path | Skipped]:
 
 
 def read_documents(
-    paths: Iterable[Path], network: Path, tags: Iterable[str] = ()
+    paths: Iterable[Path],
+    network: Path,
+    tags: Iterable[str] = (),
+    stamped: Callable[[Stamp], int | None] = lambda stamp: None,
 ) -> Iterator[Document | Skipped]:
     """Read files and folders.
 
@@ -91,6 +110,7 @@ def read_documents(
         network: the network's file: sources are relative to its folder, and neither it nor what
             lies beside it under its name is read.
         tags: given to every chunk.
+        stamped: how many chunks are known of a file in some state; then it is not read again.
 
     Raises:
         UnreadableError: a named file is binary, damaged or needs a parser that is not installed.
@@ -103,15 +123,31 @@ def read_documents(
         if isinstance(found, Skipped):
             yield found
             continue
-        if found.name.startswith(network.name) and found.resolve().parent == home:
+        if _is_beside(found.resolve(), home, network.name):
             continue
         try:
-            yield read_document(found, source_of(found, home), tags)
+            source = source_of(found, home)
+            stamp = stamp_of(found, source)
+            count = stamped(stamp) if stamp else None
+            if count is not None:
+                yield Document(str(found), source, (), True, stamp, count)
+            else:
+                yield replace(read_document(found, source, tags), stamp=stamp)
         except (PxvmError, OSError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             if found in named:
                 raise UnreadableError(f"{found}: {reason}") from error
             yield Skipped(str(found), reason)
+
+
+def _is_beside(path: Path, home: Path, name: str) -> bool:
+    """Is this the network, one of its pages, or what is kept beside it under its name?"""
+    if not path.is_relative_to(home):
+        return False
+    top = path.relative_to(home).parts[0]
+    stem, _, suffix = name.rpartition(".")
+    page = re.fullmatch(rf"{re.escape(stem)}(\.g\d+)?\.p\d+\.{re.escape(suffix)}.*", top)
+    return top.startswith(name) or page is not None
 
 
 def read_document(path: Path, source: str, tags: Iterable[str] = ()) -> Document:
@@ -177,11 +213,20 @@ def source_of(path: Path, base: Path) -> str:
         return path.resolve().as_posix()
 
 
+def stamp_of(path: Path, source: str) -> Stamp | None:
+    """The state of a file; None while it is so new that it might change unseen."""
+    status = path.stat()
+    if time.time() - max(status.st_mtime, status.st_ctime) < SETTLED:
+        return None
+    state = (READERS, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return Stamp(source, " ".join(map(str, state)))
+
+
 def _guess(content: bytes) -> str:
     try:
-        import charset_normalizer
-    except ImportError:
-        raise UnreadableError(f"not UTF-8, and guessing the encoding needs {INSTALL}") from None
+        charset_normalizer = library("charset_normalizer", "documents")
+    except MissingPackageError as error:
+        raise UnreadableError(f"not UTF-8, and to guess its encoding {error}") from None
     best = charset_normalizer.from_bytes(content).best()
     if best is None:
         raise UnreadableError("binary")
@@ -192,13 +237,13 @@ def _parsed(reader: Callable[..., list[Block]], content: object) -> list[Block]:
     try:
         return reader(content)
     except ImportError as error:
-        raise UnreadableError(f"reading it needs {error.name}: {INSTALL}") from error
+        raise UnreadableError(missing(error.name or "a package", "documents")) from error
     except RecursionError:
         raise UnreadableError("nested too deeply") from None
 
 
 def _document(path: str, source: str, blocks: list[Block], tags: Iterable[str]) -> Document:
-    name = Path(path).name
+    name = source.rpartition("/")[2]  # of the file itself, where the path is a link
     chunks = (
         Draft(
             query=_mended(" > ".join((name, *headings))),
@@ -255,8 +300,8 @@ def _walk(
             reason = "hidden"
         elif entry.name in NEVER or _ignored(path, is_folder, rules):
             reason = "ignored"
-        elif is_folder and entry.is_symlink():
-            reason = "link to a folder"
+        elif entry.is_symlink():
+            reason = "link; name it to learn it"
         elif not is_folder and not path.is_file():
             reason = "not a file"
         elif not is_folder and path.stat().st_size > LARGEST:

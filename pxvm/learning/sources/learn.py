@@ -6,20 +6,24 @@ What the user forgot or corrected stays so when its document is learned again.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from time import monotonic
 
 from pxvm.learning.search.embedding import Embedder, EmbeddingError
-from pxvm.learning.sources.documents import Document, Skipped
-from pxvm.learning.store.record import Draft, Link
+from pxvm.learning.search.words import words
+from pxvm.learning.sources.documents import Document, Skipped, Stamp
+from pxvm.learning.sources.known import Known
+from pxvm.learning.store.record import Draft, Link, Record
 from pxvm.learning.store.store import Store
 
 BATCH = 256  # records committed at once,
 PATIENCE = 1.0  # or as many as are ready after so many seconds, for embedding takes its time
 EMBEDDED = 16  # records embedded at once
+SAME = 0.5  # of their words that a file and the one it was before have in common
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Learned:
         known: chunks that were there.
         replaced: older chunks of this document that it no longer has.
         settled: chunks left out because the user forgot or corrected them.
+        moved: the source that it had before, where the file was renamed; else "".
     """
 
     path: str
@@ -39,6 +44,16 @@ class Learned:
     known: int
     replaced: int
     settled: int
+    moved: str = ""
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A source whose file is no longer there; its chunks are forgotten if ``pruned``."""
+
+    source: str
+    chunks: int
+    pruned: bool
 
 
 def learn(
@@ -47,43 +62,69 @@ def learn(
     *,
     embedder: Embedder | None = None,
     committed: Callable[[int], None] = lambda total: None,
-) -> Iterator[Learned | Skipped]:
+    folders: Sequence[str] = (),
+    prune: bool = False,
+) -> Iterator[Learned | Skipped | Gone]:
     """Store documents; yields each when all its chunks are durable.
 
     Args:
         embedder: gives chunks their vectors.
         committed: called after each commit with the number of records stored so far.
+        folders: sources of the folders that ``documents`` are all of: what was learned from a file
+            in them that is no longer there is recognised in a new one, or else is gone.
+        prune: forget what is gone.
 
     Raises:
         EmbeddingError: the network's vectors are another model's.
     """
-    memory = _Memory(network)
+    known = Known(network)
 
     def embed(drafts: list[Draft]) -> list[Draft]:
         if embedder is None:
             return drafts
-        if memory.probes and embedder.probe not in memory.probes:
+        there = known.embeddings()
+        if there and embedder.probe not in {e.probe for e in there}:
+            models = ", ".join(sorted(f"{e.model} ({e.probe})" for e in there))
             raise EmbeddingError(
-                f"{network.path.name} has vectors of {', '.join(sorted(memory.models))} and the "
+                f"{network.path.name} has vectors of {models} and the "
                 f"model here is another ({embedder.name}, {embedder.probe}): give every record "
                 "its vectors with `pxvm network reembed`, then learn"
             )
         return embedder.with_vectors(drafts)
 
+    plan = _Plan(known, folders)
     store = _Store(network, embed, committed)
-    finished: list[Learned] = []
+    finished: list[tuple[Learned, Stamp | None]] = []
+    finished_gone: list[Gone] = []
+
+    def told() -> Iterator[Learned]:
+        known.stamp(
+            (stamp, learned.added + learned.known + learned.settled)
+            for learned, stamp in finished
+            if stamp
+        )
+        yield from (learned for learned, _ in finished)
+        finished.clear()
+
     for document in documents:
         if isinstance(document, Skipped):
             yield document
             continue
-        drafts, learned = memory.plan(document)
-        finished.append(learned)
+        if document.unchanged:
+            yield Learned(document.path, document.source, 0, document.unchanged, 0, 0)
+            continue
+        drafts, learned = plan.of(document)
+        finished.append((learned, document.stamp))
         store.add(drafts)
         if store.is_settled:
-            yield from finished
-            finished = []
+            yield from told()
+    for source, records in plan.gone():
+        if prune:
+            store.add(_tombstones(source, [record.id for record in records]))
+        finished_gone.append(Gone(source, len(records), prune))
     store.settle()
-    yield from finished
+    yield from told()
+    yield from finished_gone
 
 
 class _Store:
@@ -135,82 +176,108 @@ class _Store:
         self.last = monotonic()
 
 
-class _Memory:
-    """What a network holds of documents."""
+class _Plan:
+    """What of each document is new, and what that takes the place of."""
 
-    def __init__(self, network: Store) -> None:
-        self.live = network.live_ids()
-        self.settled: set[str] = set()  # the user's word on it is the last
-        self.probes: set[str] = set()
-        self.models: set[str] = set()
-        self.headings: dict[str, dict[str, str]] = defaultdict(dict)  # by source and id
-        self.tags: dict[str, set[tuple[str, ...]]] = defaultdict(set)  # by source
-        for record in network.records(all=True):
-            self.settled |= {
-                target
-                for relation, target in record.links
-                # A tombstone with a source is one of ours.
-                if relation == "corrects" or (relation == "forgets" and not record.source)
-            }
-            self.probes |= {vector.probe for vector in record.vectors}
-            self.models |= {f"{vector.model} ({vector.probe})" for vector in record.vectors}
-            self.tags[record.source].add(record.tags)
-            if record.kind == "document" and record.id in self.live:
-                self.headings[record.source][record.id] = record.query
-        self.settled -= self.live
+    def __init__(self, known: Known, folders: Sequence[str]) -> None:
+        self.known = known
+        self.pending: set[str] = set()  # ids that this run has stored, or will
+        home = known.network.path.resolve().parent
+        self._lost: dict[str, list[Record]] = {
+            source: known.chunks(source)
+            for source in (known.sources(folders) if folders else ())
+            if not os.path.lexists(home / source)
+        }
+        self._words = {source: _words(lost) for source, lost in self._lost.items()}
 
-    def plan(self, document: Document) -> tuple[list[Draft], Learned]:
+    def gone(self) -> Iterator[tuple[str, list[Record]]]:
+        """Sources whose files are gone, with the chunks that count."""
+        yield from self._lost.items()
+
+    def of(self, document: Document) -> tuple[list[Draft], Learned]:
         """The drafts to store, which name what they take the place of."""
-        named = {self._id(chunk): chunk for chunk in document.chunks}
-        there = {i: chunk for i, chunk in named.items() if i not in self.settled}
-        new = {i: chunk for i, chunk in there.items() if i not in self.live}
-        old = self.headings[document.source] if document.replaces else {}
-        gone = [i for i in old if i not in there]
-        links: dict[str, list[Link]] = defaultdict(list)
-        orphans: list[str] = []
-        for i in gone:
-            if heir := _heir(old.pop(i), new, links):
-                links[heir].append(Link("supersedes", i))
-            else:
-                orphans.append(i)
-        drafts = [replace(chunk, links=tuple(links[i])) for i, chunk in new.items()]
-        for first in range(0, len(orphans), BATCH):
-            drafts.append(_tombstone(document.source, orphans[first : first + BATCH]))
-        self.live.update(new)
-        if document.replaces:
-            old.update((i, chunk.query) for i, chunk in new.items())
+        known, source = self.known, document.source
+        variants = known.tags(source) | {()}
+        named = {
+            known.identity(chunk, (chunk, *(replace(chunk, tags=tags) for tags in variants))): chunk
+            for chunk in document.chunks
+        }
+        there = {i: chunk for i, chunk in named.items() if not known.is_settled(i)}
+        new = {
+            i: chunk
+            for i, chunk in there.items()
+            if i not in self.pending and not known.network.counts(i)
+        }
+        before = known.chunks(source) if document.replaces else []
+        moved = self._moved(there.values()) if document.replaces and not before else ""
+        gone = [record for record in before if self._is_out(record, named)]
+        gone += self._lost.pop(moved, [])
+        drafts = self._linked(source, new, gone)
+        self.pending.update(new)
         learned = Learned(
             path=document.path,
-            source=document.source,
+            source=source,
             added=len(new),
             known=len(there) - len(new),
             replaced=len(gone),
             settled=len(named) - len(there),
+            moved=moved,
         )
         return drafts, learned
 
-    def _id(self, chunk: Draft) -> str:
-        """The id under which this text is known from its source, whatever tags it was given."""
-        for tags in (chunk.tags, (), *self.tags[chunk.source]):
-            identity = replace(chunk, tags=tags).id
-            if identity in self.live or identity in self.settled:
-                return identity
-        return chunk.id
+    def _is_out(self, record: Record, named: Mapping[str, Draft]) -> bool:
+        """Does a document no longer say what a record of it says, or what that corrects?"""
+        if record.kind == "document":
+            return record.id not in named
+        return not any(i in named for i in self.known.network.standing().versions(record.id))
+
+    def _moved(self, chunks: Collection[Draft]) -> str:
+        """The lost source that a new document says the same as, by half of their words; or ""."""
+        if not self._lost:
+            return ""
+        mine = _words(chunks)
+        source = max(self._lost, key=lambda source: _shared(mine, self._words[source]))
+        return source if _shared(mine, self._words[source]) >= SAME else ""
+
+    def _linked(self, source: str, new: Mapping[str, Draft], gone: Sequence[Record]) -> list[Draft]:
+        """The new chunks, which supersede what is gone; and what forgets the rest of that."""
+        links: dict[str, list[Link]] = defaultdict(list)
+        orphans: list[str] = []
+        for record in gone:
+            if heir := _heir(record, new, links):
+                links[heir].append(Link("supersedes", record.id))
+            else:
+                orphans.append(record.id)
+        drafts = [replace(chunk, links=tuple(links[i])) for i, chunk in new.items()]
+        return [*drafts, *_tombstones(source, orphans)]
 
 
-def _heir(headings: str, new: dict[str, Draft], links: dict[str, list[Link]]) -> str | None:
-    """The new chunk under the same headings that takes an old one's place; each one if it can."""
-    same = [i for i, chunk in new.items() if chunk.query == headings]
-    unused = [i for i in same if not links[i]]
+def _words(chunks: Iterable[Draft]) -> frozenset[str]:
+    return frozenset(word for chunk in chunks for word in words(chunk.answer))
+
+
+def _shared(first: frozenset[str], second: frozenset[str]) -> float:
+    return len(first & second) / max(len(first | second), 1)
+
+
+def _heir(record: Record, new: Mapping[str, Draft], links: Mapping[str, list[Link]]) -> str | None:
+    """The new chunk that takes an old one's place: with its text, or under its headings; of
+    several each one if it can."""
+    same = [i for i, chunk in new.items() if chunk.answer == record.answer]
+    same = same or [i for i, chunk in new.items() if chunk.query == record.query]
+    unused = [i for i in same if not links.get(i)]
     return next(iter(unused or same[-1:]), None)
 
 
-def _tombstone(source: str, ids: list[str]) -> Draft:
-    return Draft(
-        "",
-        "\n".join([f"No longer in {source}:", *ids]),
-        kind="tombstone",
-        source=source,
-        event_time=datetime.now(timezone.utc),
-        links=tuple(Link("forgets", i) for i in ids),
-    )
+def _tombstones(source: str, ids: Sequence[str]) -> list[Draft]:
+    return [
+        Draft(
+            "",
+            "\n".join([f"No longer in {source}:", *some]),
+            kind="tombstone",
+            source=source,
+            event_time=datetime.now(timezone.utc),
+            links=tuple(Link("forgets", i) for i in some),
+        )
+        for some in (ids[first : first + BATCH] for first in range(0, len(ids), BATCH))
+    ]

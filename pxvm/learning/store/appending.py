@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pxvm.core.errors import LimitError
 from pxvm.learning.store.catalogue import Catalogue
+from pxvm.learning.store.layout import MOST_ROWS
 from pxvm.learning.store.pages import Pages
 from pxvm.learning.store.pieces import Piece
 from pxvm.learning.store.record import (
@@ -27,8 +28,6 @@ from pxvm.learning.store.record import (
 
 #: Draws a record as packed rows, uint8 (rows, 128).
 Draw = Callable[[Record], NDArray[np.uint8]]
-#: Rows that a page may have when one record alone is longer than ``page_rows``.
-MOST_ROWS = 1_000_000
 
 
 def make_piece(draft: Draft, sequence: int, moment: datetime, draw: Draw) -> Piece:

@@ -92,6 +92,9 @@ class Page:
     def _data_rows(self, place: Place) -> bytes:
         where = layout.extent(place.offset, place.header)
         data = self._bytes(place.offset + 8, where.data_end - 4 - place.offset - 8)
+        if place.header.data_rows <= layout.BLOCK_ROWS:
+            flat = np.frombuffer(data, np.uint8, min(len(data), 5 + place.header.data_rows * LINE))
+            return flat[5:][: len(flat[5:]) // LINE * LINE].reshape(-1, LINE)[:, 1:].tobytes()
         block = 5 + layout.BLOCK_ROWS * LINE
         rows = [
             np.frombuffer(data[i + 5 : i + block], np.uint8) for i in range(0, len(data), block)
@@ -347,5 +350,8 @@ class Page:
         return places
 
     def changed(self) -> bool:
-        """Whether the file has grown (or shrunk) since `look` or `append` saw its end."""
-        return not self.clean or self.size() != self.cursor.slot + SLOT
+        """Whether the file has grown, shrunk or ends otherwise than `look` or `append` saw."""
+        slot = self.cursor.slot
+        if not self.clean or self.size() != slot + SLOT:
+            return True
+        return self._handle.read(slot, SLOT) != layout.tail(self.cursor.adler)

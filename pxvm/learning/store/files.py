@@ -6,9 +6,10 @@ Positions and sizes are bytes. Everything else in the room reaches the disk thro
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -103,11 +104,21 @@ class Files:
         source.replace(target)
 
     def remove(self, path: Path) -> None:
-        """Deletes a file, or a folder with all that is in it."""
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        """Deletes a file."""
+        path.unlink(missing_ok=True)
+
+    def remove_from(self, folder: Path, names: re.Pattern[str]) -> None:
+        """Deletes the files of these names from a folder, and the folder if nothing is left.
+
+        Links are not followed: what is one, or stands in one, stays.
+        """
+        if folder.is_symlink() or not folder.is_dir():
+            return
+        for path in folder.iterdir():
+            if names.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+                path.unlink(missing_ok=True)
+        with suppress(OSError):  # not empty
+            folder.rmdir()
 
     def lock(self, path: Path) -> FileLock:
         """The lock file at ``path``, to be held against other processes; freed when one dies."""

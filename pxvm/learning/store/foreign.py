@@ -24,8 +24,9 @@ from pxvm.learning.store.record import Payload
 
 #: What Pillow raises for a damaged file.
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, struct.error)
-#: Most pixels of a page that is decoded whole: two million rows.
-MAX_PIXELS = WIDTH * 2_000_000
+#: Most pixels of a page that is decoded whole: two million rows. Exact data deflates little, so
+#: what is this much larger than its file, at one bit a pixel, is no page but a bomb.
+MAX_PIXELS, MAX_RATIO, SLACK = WIDTH * 2_000_000, 100, 1 << 20
 
 
 def decode_rows(path: Path) -> NDArray[np.uint8]:
@@ -37,7 +38,9 @@ def decode_rows(path: Path) -> NDArray[np.uint8]:
 
     try:
         with PngImageFile(path) as picture:  # not `Image.open`, whose limit is lower than ours
-            if picture.width != WIDTH or picture.width * picture.height > MAX_PIXELS:
+            pixels = picture.width * picture.height
+            most = min(MAX_PIXELS, 8 * (MAX_RATIO * path.stat().st_size + SLACK))
+            if picture.width != WIDTH or pixels > most:
                 raise FormatError(
                     f"{path.name}: {picture.width} x {picture.height} pixels is no page of a "
                     f"knowledge network, whose width is {WIDTH}"

@@ -30,6 +30,8 @@ FIRST_SLOT = SECTOR
 #: Only the first bytes of the head differ between two states of a page.
 HEAD_CHANGES = 81
 SLOT = 30
+#: Most rows that a record's picture may have.
+MOST_ROWS = 1_000_000
 #: Rows in one stored deflate block (65,535 bytes at most).
 BLOCK_ROWS = 65535 // LINE
 #: From a record's offset to its header row: chunk head, block head, filter byte.
@@ -149,7 +151,7 @@ def read_header(data: bytes | memoryview) -> Header | None:
     version, *values = _HEADER.unpack(body)
     header = Header(*values)
     size = header.stored + header.vectors
-    fits = header.data_rows == 1 + -(-size // ROW)
+    fits = header.data_rows == 1 + -(-size // ROW) and header.text_rows <= MOST_ROWS
     return header if version == VERSION and fits else None
 
 

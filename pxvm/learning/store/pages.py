@@ -22,6 +22,8 @@ from pxvm.learning.store.pieces import Piece, Place, whole_page
 
 AnyPage = Page | PicturePage
 _OPEN_AT_ONCE = 32
+#: The files of a search cache, in the folder beside a network: no others are removed from it.
+CACHE_FILE = re.compile(r"lock|text\.db(-wal|-shm|-journal)?|vectors-[0-9a-f]{8}-\d+-\d+\.pxi")
 _BESIDE = (".index", ".cache", ".cut", ".new")
 
 
@@ -87,6 +89,27 @@ class Pages:
         pages = [path for made, _, path in self.further() if made < self.generation]
         return pages + [path for path in self.beside() if path.suffix == ".new"]
 
+    def remove(self, path: Path) -> None:
+        """Deletes what this program made at a path beside the network, and nothing else: a page
+        or a half-written one that holds records or has their shape, an index, a cache's files."""
+        if path.name.endswith(".cache"):
+            self.files.remove_from(path, CACHE_FILE)
+        elif self._made_here(path):
+            self.files.remove(path)
+
+    def _made_here(self, path: Path) -> bool:
+        if path.suffix not in (".new", self.path.suffix):
+            return True  # named after a page, and after what is made of one
+        handle = self.files.open(path)
+        try:
+            head, size = handle.read(0, 33), handle.size()
+            if not size or head[12:20] == b"IHDR" + layout.WIDTH.to_bytes(4, "big"):
+                return True
+            blocks = range(0, size, 1 << 20)
+            return any(layout.MAGIC in handle.read(at, (1 << 20) + 8) for at in blocks)
+        finally:
+            handle.close()
+
     # -- opening ---------------------------------------------------------------------------------
 
     def page(self, number: int) -> AnyPage:
@@ -143,13 +166,18 @@ class Pages:
         self._begin(self.files.identity(self.path))
 
     def _last_was_exchanged(self) -> bool:
-        """Looks at the end of the last page; whether it is another file by now, or not ours."""
+        """Looks at the end of the last page; whether it is another file by now, was overwritten in
+        place by another copy, or is not ours."""
         page = self.page(self.last)
         if page.identity() != self.files.identity(page.path):
             return True
-        if page.changed():
-            page.look()
-        return not page.ours
+        if not page.changed():
+            return not page.ours
+        known = page.cursor
+        page.look()
+        header = page.header_at(known.last) if known.records else None
+        overwritten = known.records > 0 and (header is None or header.digest() != known.previous)
+        return overwritten or not page.ours
 
     def header_at_end(self, number: int | None = None) -> Header:
         """The header of the last record of a page, by default the last page."""

@@ -41,6 +41,10 @@ FORMAT_SOURCE = "pxvm:format"
 STORED, DEFLATED = 0, 1
 #: Most bytes of a record's text; a larger one is refused rather than drawn over many pages.
 MAX_TEXT = 16 << 20
+#: Most bytes of a record's JSON, in which a control character takes six and a storing's time 17.
+MAX_RAW = 8 * MAX_TEXT
+#: Most bytes of a record's vectors: a hundred of the largest there may be.
+MAX_VECTORS = 100 * 65_535
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -73,6 +77,10 @@ class Vector:
                 f"vector of {self.model!r}: expected int8 values of shape (dimension,), "
                 f"found {values.dtype} of shape {values.shape}"
             )
+        for name in ("model", "probe"):
+            _text(getattr(self, name), f"a vector's {name}")
+        if isinstance(self.scale, bool) or not isinstance(self.scale, (int, float, np.floating)):
+            raise RecordError(f"vector of {self.model!r}: the scale must be a number")
         if not np.isfinite(self.scale):
             raise RecordError(f"vector of {self.model!r}: scale {self.scale} is not finite")
 
@@ -274,11 +282,19 @@ def decode(payload: Payload, *, kind: int, sequence: int, time: int, identity: b
     """
     if kind >= len(KINDS):
         raise FormatError(f"record {sequence}: unknown kind {kind}")
+    if max(payload.raw, payload.stored) > MAX_RAW or payload.vectors > MAX_VECTORS:
+        raise FormatError(
+            f"record {sequence}: {max(payload.raw, payload.stored):,} bytes of text and "
+            f"{payload.vectors:,} of vectors are over the format's limits of {MAX_RAW:,} and "
+            f"{MAX_VECTORS:,}"
+        )
     text = _expand(payload.codec, payload.data[: payload.stored], payload.raw)
     try:
-        described = json.loads(text)
+        described = json.loads(text.decode())
         vectors, position = [], payload.stored
         for model, probe, dimension, scale in described.get("vectors", ()):
+            if type(dimension) is not int or dimension <= 0:
+                raise FormatError(f"record {sequence}: a vector of dimension {dimension!r:.40}")
             values = np.frombuffer(payload.data, np.int8, dimension, position)
             vectors.append(Vector(model, probe, values, scale))
             position += dimension
@@ -300,8 +316,10 @@ def decode(payload: Payload, *, kind: int, sequence: int, time: int, identity: b
         )
     except FormatError:
         raise
-    except (RecordError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FormatError(f"record {sequence}: {error}") from None
+    except RecursionError:
+        raise FormatError(f"record {sequence}: its JSON is nested too deeply") from None
+    except (RecordError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise FormatError(f"record {sequence}: {error!s:.200}") from None
     if record.id != identity.hex():
         raise FormatError(
             f"record {sequence}: content hashes to {record.id[:12]}, header says "

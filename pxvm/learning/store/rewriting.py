@@ -80,16 +80,16 @@ class Rewriter:
         self._files.settle(directory)
         for path in self._pages.beside():
             if path not in self._made:
-                self._files.remove(path)
+                self._pages.remove(path)
         self._pages.close()
         self._files.replace(self._temporary, self._pages.path)
         self._made.clear()  # from here on they are the network
         self._files.settle(directory)
         for made, number, path in self._pages.further():
             if made != self._generation or number > self._number:
-                self._files.remove(path)
+                self._pages.remove(path)
         for path in self._pages.beside():
-            self._files.remove(path)
+            self._pages.remove(path)
         self._files.settle(directory)
 
     def abandon(self) -> None:
@@ -98,4 +98,4 @@ class Rewriter:
             self._handle.close()
             self._handle = None
         for path in self._made:
-            self._files.remove(path)
+            self._pages.remove(path)

@@ -25,7 +25,8 @@ def tag_lines(target: str, add: Iterable[str], remove: Iterable[str]) -> str:
 class Standing:
     """The links of all acting records, by the id they name.
 
-    ``about`` holds the ids of the records that forget or tag an id, ``tagging`` those that tag it.
+    ``about`` holds the ids of the records that forget or tag an id, ``tagging`` those that tag it,
+    ``corrections`` those that correct it; ``settled`` are the ids that a user corrected or forgot.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,9 @@ class Standing:
         self._versions: dict[str, set[str]] = defaultdict(set)
         self.about: dict[str, set[str]] = defaultdict(set)
         self.tagging: dict[str, set[str]] = defaultdict(set)
+        self.corrections: dict[str, set[str]] = defaultdict(set)
+        self.settled: set[str] = set()
+        self._corrected: dict[str, tuple[int, str]] = {}
 
     def take(self, record: Record) -> None:
         """Takes in what an acting record says of others."""
@@ -44,6 +48,11 @@ class Standing:
                 self._ended[target] = max(time, self._ended.get(target, time))
             if relation == "forgets":
                 self._forgotten[target] = max(time, self._forgotten.get(target, time))
+            # A tombstone with a source was written because its document no longer has the text.
+            if relation == "corrects" or (relation == "forgets" and not record.source):
+                self.settled.add(target)
+            if relation == "corrects":
+                self._correct(target, time, record.id)
             if relation in ("corrects", "supersedes"):
                 self._versions[target].add(record.id)
                 self._versions[record.id].add(target)
@@ -52,6 +61,14 @@ class Standing:
             if relation == "tags":
                 self.tagging[target].add(record.id)
                 self._change_tags(target, time, record.answer)
+
+    def _correct(self, target: str, time: int, identity: str) -> None:
+        """Of several corrections of one record, as a merge may bring, the newest counts."""
+        self.corrections[target].add(identity)
+        newest = max(self._corrected.get(target, (time, identity)), (time, identity))
+        self._corrected[target] = newest
+        for other in self.corrections[target] - {newest[1]}:
+            self._ended[other] = max(newest[0], self._ended.get(other, newest[0]))
 
     def _change_tags(self, target: str, time: int, answer: str) -> None:
         tags = self._tags[target]

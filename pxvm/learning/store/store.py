@@ -28,6 +28,7 @@ from pxvm.learning.store.record import (
     Record,
     Vector,
 )
+from pxvm.learning.store.standing import Standing
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -120,7 +121,7 @@ class Store:
                 pages.refresh()
                 pages.mend()
                 for stray in pages.strays():
-                    pages.files.remove(stray)
+                    pages.remove(stray)
 
     def close(self) -> None:
         """Saves the index and closes the files; the next use opens them again."""
@@ -202,6 +203,18 @@ class Store:
             self.refresh()
             identities = self._catalogue.directory().entries["id"][self._catalogue.live()]
             return {identity.tobytes().hex() for identity in identities}
+
+    def counts(self, identity: str) -> bool:
+        """Whether a record with this id is stored, and neither forgotten nor replaced."""
+        with self._turn:
+            self.refresh()
+            return self._catalogue.counts(identity)
+
+    def standing(self) -> Standing:
+        """What later records say of earlier ones, as of now."""
+        with self._turn:
+            self.refresh()
+            return self._catalogue.standing()
 
     def record(self, name: str | int) -> Record:
         """The record with an id, an unambiguous beginning of one, or a number.

@@ -1,0 +1,295 @@
+"""Time expressions of other languages in English words, which ``times`` understands.
+
+Names of months and days are those of Unicode's CLDR, with the short forms that people write. Only
+expressions are put into English, each where it stands; everything else of a text stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import NamedTuple
+
+MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september",
+          "october", "november", "december")  # fmt: skip
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+class _Language(NamedTuple):
+    """Names in the calendar's order, alternatives divided by ``|``, and whole expressions.
+
+    ``common``: words that tell the language. ``phrases``: an expression (regular, ``#`` a number,
+    ``%`` a unit's name) and what it is in English.
+    """
+
+    common: str
+    months: str
+    days: str
+    units: dict[str, str]
+    phrases: dict[str, str]
+
+
+_GERMAN = _Language(
+    "der die das und ist sind wir was wann wer haben hat im am wie wo ich mit über den dem ein "
+    "eine zu hier von für auf nicht",
+    "januar|jänner|jan februar|feber|feb märz|mär|mrz april|apr mai juni|jun juli|jul august|aug "
+    "september|sept|sep oktober|okt november|nov dezember|dez",
+    "montag dienstag mittwoch donnerstag freitag samstag|sonnabend sonntag",
+    {"tage?n?": "days", "wochen?": "weeks", "monate?n?": "months", "jahre?n?": "years"},
+    {
+        "vorgestern": "day before yesterday", "gestern": "yesterday", "heute": "today",
+        "morgen": "tomorrow", "vor # %": "# % ago", "(?:in den )?letzten # %": "last # %",
+        "(?:letzte[nrsm]?|vorige[nrsm]?|vergangene[nrsm]?) %": "last %",
+        "(?:diese[nrsm]?) %": "this %", "(?:nächste[nrsm]?|kommende[nrsm]?) %": "next %",
+        "(?:letztes|voriges|diesen|letzten|vergangenen) wochenende": "last weekend",
+        "(?:im|seit|vor) (?=@)": "in ", "(?:seit|ab)(?= )": "since", "bis(?= )": "until",
+        "am (?=&)": "on ", "(?:letzten|vorigen) (?=&)": "last ",
+    },
+)  # fmt: skip
+_FRENCH = _Language(
+    "le la les des est nous que quoi quand avons du en où je avec sur un une dans au qui avait "
+    "il y a",
+    "janvier|janv février|fevrier|févr mars avril|avr mai juin juillet|juil août|aout "
+    "septembre|sept octobre|oct novembre|nov décembre|decembre|déc",
+    "lundi mardi mercredi jeudi vendredi samedi dimanche",
+    {"jours?": "days", "semaines?": "weeks", "mois": "months", "ans?|années?": "years"},
+    {
+        "avant-hier": "day before yesterday", "hier": "yesterday", "aujourd.hui": "today",
+        "demain": "tomorrow", "il y a # %": "# % ago",
+        "(?:les |ces )?# (?:derniers|dernières) %": "last # %",
+        "(?:la |le |l.)?% (?:dernière?|passée?)": "last %", "(?:cette|ce|cet) %": "this %",
+        "(?:la |le |l.)?% prochaine?": "next %", "(?:en|au mois de|depuis) (?=@)": "in ",
+        "depuis(?= )": "since", "jusqu.(?:à|au|en)": "until",
+        "(?:le )?(&) dernier": "last \\1", "le (?=&)": "on ",
+    },
+)  # fmt: skip
+_SPANISH = _Language(
+    "el la los las que qué cuándo hemos de en dónde yo con sobre un una del fue se hablamos",
+    "enero|ene febrero|feb marzo|mar abril|abr mayo junio|jun julio|jul agosto|ago "
+    "septiembre|setiembre|sept|sep octubre|oct noviembre|nov diciembre|dic",
+    "lunes martes miércoles|miercoles jueves viernes sábado|sabado domingo",
+    {"días?|dias?": "days", "semanas?": "weeks", "mes(?:es)?": "months", "años?": "years"},
+    {
+        "anteayer|antes de ayer": "day before yesterday", "ayer": "yesterday", "hoy": "today",
+        "mañana": "tomorrow", "hace # %": "# % ago", "(?:los |las )?últim[oa]s # %": "last # %",
+        "(?:la |el )?% pasad[oa]": "last %", "(?:la |el )?últim[oa] %": "last %",
+        "est[ea] %": "this %", "(?:la |el )?(?:próxim[oa] %|% que viene)": "next %",
+        "(?:en|desde) (?=@)": "in ", "desde(?= )": "since", "hasta(?= )": "until",
+        "(?:el )?(&) pasado": "last \\1", "el (?=&)": "on ",
+    },
+)  # fmt: skip
+_ITALIAN = _Language(
+    "il lo gli che cosa quando abbiamo di dove con su una del nel della è per sono",
+    "gennaio|gen febbraio|feb marzo|mar aprile|apr maggio|mag giugno|giu luglio|lug agosto|ago "
+    "settembre|set ottobre|ott novembre|nov dicembre|dic",
+    "lunedì|lunedi martedì|martedi mercoledì|mercoledi giovedì|giovedi venerdì|venerdi sabato "
+    "domenica",
+    {"giorn[oi]": "days", "settiman[ae]": "weeks", "mes[ei]": "months", "ann[oi]": "years"},
+    {
+        "l.altro ieri|avantieri": "day before yesterday", "ieri": "yesterday", "oggi": "today",
+        "domani": "tomorrow", "# % fa": "# % ago", "(?:gli |le )?ultim[ie] # %": "last # %",
+        "(?:la |il |lo |l.)?% (?:scors[oa]|passat[oa])": "last %", "quest[oa] %": "this %",
+        "(?:la |il |lo |l.)?(?:prossim[oa] %|% prossim[oa])": "next %", "(?:a|in|nel) (?=@)": "in ",
+        "(&) scors[oa]": "last \\1",
+    },
+)  # fmt: skip
+_PORTUGUESE = _Language(
+    "os as que quando em onde com sobre um uma do da no na nos nas falamos não foi é para",
+    "janeiro|jan fevereiro|fev março|marco|mar abril|abr maio|mai junho|jun julho|jul agosto|ago "
+    "setembro|set outubro|out novembro|nov dezembro|dez",
+    "segunda-feira terça-feira quarta-feira quinta-feira sexta-feira sábado domingo",
+    {"dias?": "days", "semanas?": "weeks", "mês|mes|meses": "months", "anos?": "years"},
+    {
+        "anteontem": "day before yesterday", "ontem": "yesterday", "hoje": "today",
+        "amanhã": "tomorrow", "há # %|# % atrás": "# % ago",
+        "(?:n?os |n?as )?últim[oa]s # %": "last # %", "(?:n?[ao] )?% passad[oa]": "last %",
+        "(?:n?est[ea]) %": "this %", "(?:n?[ao] )?(?:próxim[oa] %|% que vem)": "next %",
+        "(?:em|desde) (?=@)": "in ", "(&) passad[oa]": "last \\1",
+    },
+)  # fmt: skip
+_DUTCH = _Language(
+    "de het een en wat wanneer hebben we waar ik met over was is van op te zijn",
+    "januari|jan februari|feb maart|mrt april|apr mei juni|jun juli|jul augustus|aug "
+    "september|sept|sep oktober|okt november|nov december|dec",
+    "maandag dinsdag woensdag donderdag vrijdag zaterdag zondag",
+    {"dag(?:en)?": "days", "we(?:ek|ken)": "weeks", "maand(?:en)?": "months",
+     "ja(?:ar|ren)": "years"},
+    {
+        "eergisteren": "day before yesterday", "gisteren": "yesterday", "vandaag": "today",
+        "morgen": "tomorrow", "# % geleden": "# % ago", "(?:de )?laatste # %": "last # %",
+        "(?:vorige?|afgelopen) %": "last %", "deze %|dit %": "this %",
+        "(?:volgende?|komende?) %": "next %", "in (?=@)": "in ", "op (?=&)": "on ",
+        "(?:vorige|afgelopen) (?=&)": "last ",
+    },
+)  # fmt: skip
+_RUSSIAN = _Language(
+    "и в на что когда мы где с о не это был была было говорили",
+    "январ[ьяе] феврал[ьяе] март[ае]? апрел[ьяе] ма[йяе] июн[ьяе] июл[ьяе] август[ае]? "
+    "сентябр[ьяе] октябр[ьяе] ноябр[ьяе] декабр[ьяе]",
+    "понедельник вторник сред[ау] четверг пятниц[ау] суббот[ау] воскресенье",
+    {"дн(?:я|ей|и)|день": "days", "недел(?:[юиья]|е)": "weeks", "месяц(?:а|ев|е)?": "months",
+     "год(?:а|у)?|лет": "years"},
+    {
+        "позавчера": "day before yesterday", "вчера": "yesterday", "сегодня": "today",
+        "завтра": "tomorrow", "# % назад": "# % ago", "последни[ех] # %": "last # %",
+        "(?:на |в )?прошл(?:ой|ом|ую|ый|ая) %": "last %", "(?:на |в )?эт(?:ой|ом|от) %": "this %",
+        "(?:на |в )?следующ(?:ей|ем|ую|ий) %": "next %", "в (?=@)": "in ",
+    },
+)  # fmt: skip
+_LANGUAGES = (_GERMAN, _FRENCH, _SPANISH, _ITALIAN, _PORTUGUESE, _DUTCH, _RUSSIAN)
+#: Words that say little in any of them, as they are written.
+COMMON = frozenset(word for language in _LANGUAGES for word in language.common.split())
+_ENGLISH = "the is what when where did we in of and was i you have about with from"
+
+# Chinese, Japanese and Korean say a date alike; relative words differ.
+_YEAR, _NUMBER = r"((?:19|20)\d\d)\s*[年년]", "[0-9]{1,2}"
+_EAST: tuple[tuple[str, str], ...] = (
+    (rf"{_YEAR}\s*({_NUMBER})\s*[月월]\s*({_NUMBER})\s*[日号日일]", r"\1-\2-\3"),
+    (rf"{_YEAR}\s*({_NUMBER})\s*[月월]", r"@\2 \1"),
+    (rf"(?:今年|올해)?\s*({_NUMBER})\s*[月월]\s*({_NUMBER})\s*[日号일]", r"@\1 \2"),
+    (rf"(?:今年|올해)?\s*({_NUMBER})\s*[月월](?!\d)", r"in @\1"),
+    (_YEAR, r"\1"),
+    ("前天|一昨日|おととい|그저께", "day before yesterday"),
+    ("昨天|昨日|きのう|어제", "yesterday"),
+    ("今天|今日|きょう|오늘", "today"),
+    ("明天|明日|あした|내일", "tomorrow"),
+    ("上(?:个|個)?(?:星期|周|週|礼拜)|先週|지난\\s*주", "last week"),
+    ("这(?:个)?(?:星期|周)|這(?:個)?(?:星期|週)|本周|今週|이번\\s*주", "this week"),
+    ("下(?:个|個)?(?:星期|周|週)|来週|다음\\s*주", "next week"),
+    ("上(?:个|個)月|先月|지난\\s*달", "last month"),
+    ("这(?:个)?月|這(?:個)?月|本月|今月|이번\\s*달", "this month"),
+    ("下(?:个|個)月|来月|다음\\s*달", "next month"),
+    ("去年|昨年|작년|지난\\s*해", "last year"),
+    ("今年|올해", "this year"),
+    ("明年|来年|내년", "next year"),
+    (r"(\d{1,3})\s*(?:天|日|일)\s*(?:之?前|전)", r"\1 days ago"),
+    (r"(\d{1,3})\s*(?:周|个?星期|週間?|주)\s*(?:之?前|전)", r"\1 weeks ago"),
+    (r"(\d{1,3})\s*(?:个月|個月|か月|ヶ月|개월|달)\s*(?:之?前|전)", r"\1 months ago"),
+    (r"(\d{1,3})\s*(?:年|년)\s*(?:之?前|전)", r"\1 years ago"),
+)
+_NUMERIC = ((r"\b([0-3]?\d)\.\s?([01]?\d)\.\s?((?:19|20)\d\d)\b", r"\3-\2-\1"),)
+
+
+class English(NamedTuple):
+    """A text whose time expressions are English, and where each stretch of it stands as given."""
+
+    given: str
+    text: str
+    places: tuple[tuple[int, int, int, int], ...]
+
+    def original(self, start: int, stop: int) -> tuple[int, int]:
+        """Where ``text[start:stop]`` stands in ``given``."""
+        return self._place(start, False), self._place(stop, True)
+
+    def _place(self, place: int, is_end: bool) -> int:
+        moved = 0
+        for start, stop, first, last in self.places:  # of the English, of the original
+            if place < start or (is_end and place == start):
+                break
+            if place < stop or (is_end and place == stop):
+                return last if is_end else first
+            moved = last - stop
+        return place + moved
+
+
+def in_english(text: str) -> English:
+    """The same text with its expressions of time in English."""
+    found: list[tuple[int, int, str]] = []
+    for pattern, english in [*_compiled(_NUMERIC), *_rules_for(text)]:
+        for match in pattern.finditer(text):
+            if all(match.end() <= start or stop <= match.start() for start, stop, _ in found):
+                found.append((match.start(), match.end(), english(match)))
+    pieces, places, last, length = [], [], 0, 0
+    for start, stop, english_text in sorted(found):
+        pieces += [text[last:start], english_text]
+        first = length + start - last
+        length = first + len(english_text)
+        places.append((first, length, start, stop))
+        last = stop
+    return English(text, "".join([*pieces, text[last:]]), tuple(places))
+
+
+Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
+
+
+def _rules_for(text: str) -> Iterator[Rule]:
+    if not text.isascii() and re.search(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]", text):
+        yield from _compiled(_EAST)
+    words = re.findall(r"\w+", text.lower())
+    scores = [sum(word in language.common.split() for word in words) for language in _LANGUAGES]
+    best = max(*scores, sum(word in _ENGLISH.split() for word in words))
+    for number, score in enumerate(scores):
+        if score == best:  # of several that are as likely each is tried, English as it is
+            yield from _of_language(number)
+
+
+@cache
+def _compiled(rules: tuple[tuple[str, str], ...]) -> list[Rule]:
+    def made(template: str) -> Callable[[re.Match[str]], str]:
+        def english(match: re.Match[str]) -> str:
+            plain = match.expand(template)
+            named = re.sub(r"@(\d+)", lambda m: MONTHS[(int(m[1]) - 1) % 12], plain)
+            return f" {named} "  # its neighbours may be letters
+
+        return english
+
+    return [(re.compile(pattern), made(template)) for pattern, template in rules]
+
+
+@cache
+def _of_language(number: int) -> list[Rule]:
+    """A language's rules, whole expressions first, then its names."""
+    language = _LANGUAGES[number]
+    units = "|".join(language.units)
+    months, days = ("|".join(f"(?:{name})" for name in names.split()) for names in language[1:3])
+    rules: list[Rule] = []
+    for phrase, english in language.phrases.items():
+        pattern = phrase.replace("#", r"(?P<n>\d{1,3}|\w+)", 1).replace("%", f"(?P<u>{units})", 1)
+        pattern = pattern.replace("%", f"(?:{units})").replace("#", r"(?:\d{1,3})")
+        pattern = pattern.replace("@", f"(?:{months})(?!\\w)").replace("&", f"(?:{days})(?!\\w)")
+        rules.append((_whole(pattern), _phrase(language, english)))
+    day = r"(?:(?P<d>[0-3]?\d)(?:\.|er|º|°|-е)?\s+(?:de |di |d.)?)?"
+    year = r"(?:\s+(?:de |del |van |г\. )?(?P<y>(?:19|20)\d\d))?"
+    for names, english_names in ((language.months, MONTHS), (language.days, DAYS)):
+        for name, english in zip(names.split(), english_names, strict=True):
+            if english in MONTHS:
+                rules.append((_whole(f"{day}(?:{name})\\.?{year}"), _date(english)))
+            else:
+                rules.append((_whole(name), _same(english)))
+    return rules
+
+
+def _whole(pattern: str) -> re.Pattern[str]:
+    behind = "" if "(?=" in pattern else r"(?!\w)"
+    return re.compile(rf"(?<!\w)(?:{pattern}){behind}", re.IGNORECASE)
+
+
+def _same(english: str) -> Callable[[re.Match[str]], str]:
+    return lambda _: english
+
+
+def _date(month: str) -> Callable[[re.Match[str]], str]:
+    def english(match: re.Match[str]) -> str:
+        return " ".join(part for part in (match["d"], month, match["y"]) if part)
+
+    return english
+
+
+def _phrase(language: _Language, template: str) -> Callable[[re.Match[str]], str]:
+    def english(match: re.Match[str]) -> str:
+        found = template
+        groups = match.groupdict()
+        if groups.get("n") is not None:
+            found = found.replace("#", groups["n"])
+        if groups.get("u") is not None:
+            unit = next(e for name, e in language.units.items()
+                        if re.fullmatch(name, groups["u"], re.IGNORECASE))  # fmt: skip
+            found = found.replace("%", unit if "#" in template else unit[:-1])
+        if "\\1" in found:
+            day = next(e for name, e in zip(language.days.split(), DAYS, strict=True)
+                       if re.fullmatch(name, match[1], re.IGNORECASE))  # fmt: skip
+            found = found.replace("\\1", day)
+        return found
+
+    return english

@@ -1,0 +1,118 @@
+"""Records by their words: BM25 over the text index, of the words of a question that tell most.
+
+What common words add is little, and scoring every record that has them takes long; so the rarest
+are looked up, and where even those are common, only among the newest records. A word that (almost)
+no record has is looked for in other forms: as the beginning or the end of longer words, with
+another ending, in its parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pxvm.learning.search.cache import Cache
+from pxvm.learning.search.times import Interval
+from pxvm.learning.search.words import END, LONG, asked, terms, without_article
+from pxvm.learning.store.record import to_microseconds
+
+#: Terms of a question at most, and records that their words may stand in, counted for each term.
+MOST_TERMS, MOST_ROWS = 64, 10_000
+#: A word that stands in no more records than this is looked for in other forms, too.
+RARE = 2
+#: Letters of a word at least for that; of a word's beginning, and of what it may lack at the end.
+WORD, STEM, ENDING = 4, 4, 3
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A condition on rows of ``records``, and its parameters."""
+
+    condition: str
+    parameters: tuple[Any, ...]
+
+
+def by_words(cache: Cache, text: str, chosen: Filter | None, count: int) -> dict[int, float]:
+    """BM25 of the ``count`` best records by words, best first, by sequence number."""
+    looked_up, among = _telling(cache, list(dict.fromkeys(_expressions(cache, text))))
+    if not looked_up:
+        return {}
+    condition = "rowid NOT IN (SELECT sequence FROM records WHERE NOT live)"
+    if chosen is not None:
+        condition = f"rowid IN (SELECT sequence FROM records WHERE live AND {chosen.condition})"
+    rows = cache.connection.execute(
+        "SELECT rowid, -rank FROM text WHERE text MATCH ? AND rowid >= ? "
+        f"AND {condition} ORDER BY rank LIMIT ?",
+        (" OR ".join(looked_up), among, *(chosen.parameters if chosen else ()), count),
+    )
+    return dict(rows.fetchall())
+
+
+def by_time(
+    cache: Cache, times: Sequence[Interval], chosen: Filter | None, count: int
+) -> list[int]:
+    """The newest ``count`` records of some stretches of time, by sequence number."""
+    spans = [(to_microseconds(t.start), to_microseconds(t.end)) for t in times]
+    within = " OR ".join("moment >= ? AND moment < ?" for _ in spans)
+    condition = f"live AND ({within})" + (f" AND {chosen.condition}" if chosen else "")
+    rows = cache.connection.execute(
+        f"SELECT sequence FROM records WHERE {condition} ORDER BY moment DESC LIMIT ?",
+        (*(m for span in spans for m in span), *(chosen.parameters if chosen else ()), count),
+    )
+    return [sequence for (sequence,) in rows]
+
+
+def _expressions(cache: Cache, text: str) -> Iterator[str]:
+    """What is looked up for the words of a question, as FTS5 writes it."""
+    for word in asked(text)[:MOST_TERMS]:
+        pieces = list(terms(word))
+        yield from (_quoted(piece) for piece in pieces)
+        if bare := without_article(word):
+            yield _quoted(bare)
+        if pieces == [word] and len(word) >= WORD and _rows(cache, _quoted(word), RARE) <= RARE:
+            yield from _other_forms(cache, word)
+
+
+def _quoted(term: str) -> str:
+    return f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"'
+
+
+def _other_forms(cache: Cache, word: str) -> Iterator[str]:
+    """Longer words with this one in them, one with another ending, the parts of a compound."""
+    beginnings = (word[:stop] for stop in range(len(word), max(STEM, len(word) - ENDING) - 1, -1))
+    yield from [b for b in (f'"{start}"*' for start in beginnings) if _rows(cache, b, 1)][:1]
+    if len(word) >= END:
+        yield f'ends : "{word}"*'
+    if len(word) >= LONG:
+        cuts = range(WORD, len(word) - WORD + 1)
+        for parts in ([word[:cut] for cut in reversed(cuts)], [word[cut:] for cut in cuts]):
+            yield from [p for p in map(_quoted, parts) if _rows(cache, p, 1)][:1]
+
+
+def _rows(cache: Cache, expression: str, most: int) -> int:
+    """How many records an expression fits, counted up to one more than ``most``."""
+    question = "SELECT count(*) FROM (SELECT 1 FROM text WHERE text MATCH ? LIMIT ?)"
+    (rows,) = cache.connection.execute(question, (expression, most + 1)).fetchone()
+    return int(rows)
+
+
+def _telling(cache: Cache, expressions: Sequence[str]) -> tuple[list[str], int]:
+    """The rarest, so many that no more than about MOST_ROWS places have to be scored, and from
+    which record on."""
+    rows = {e: _rows(cache, e, MOST_ROWS) for e in expressions[:MOST_TERMS]}
+    kept: list[str] = []
+    total = 0
+    for expression in sorted(rows, key=lambda e: rows[e]):
+        total += rows[expression]
+        if kept and total > MOST_ROWS:
+            break
+        kept.append(expression)
+    if total <= MOST_ROWS or len(kept) > 1:
+        return kept, 0
+    newest = (
+        "SELECT min(rowid) FROM "
+        "(SELECT rowid FROM text WHERE text MATCH ? ORDER BY rowid DESC LIMIT ?)"
+    )
+    (first,) = cache.connection.execute(newest, (kept[0], MOST_ROWS)).fetchone()
+    return kept, int(first or 0)

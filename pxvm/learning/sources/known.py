@@ -1,0 +1,81 @@
+"""What a network holds of documents: which chunks, of which source, as of which state of the file.
+
+Asked of the search cache, which stands beside the network and is as up to date as it; only the
+records of sources that have changed are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from pxvm.learning.search.cache import Cache, Embedding, ask
+from pxvm.learning.sources.documents import Stamp
+from pxvm.learning.store.record import Draft, Record
+from pxvm.learning.store.store import Store
+
+
+class Known:
+    """The documents of a network."""
+
+    def __init__(self, network: Store) -> None:
+        self.network = network
+
+    def embeddings(self) -> list[Embedding]:
+        """The kinds of vectors there are."""
+        return ask(self.network, Cache.embeddings)
+
+    def stamped(self, stamp: Stamp) -> int | None:
+        """How many chunks there are of a file, if it was learned in this state."""
+        rows = self._rows("SELECT chunks FROM files WHERE source = ? AND stamp = ?", *stamp)
+        return int(rows[0][0]) if rows else None
+
+    def stamp(self, files: Iterable[tuple[Stamp, int]]) -> None:
+        """Remember in which state files were learned, and how many chunks they have."""
+        rows = [(*stamp, chunks) for stamp, chunks in files]
+
+        def write(cache: Cache) -> None:
+            cache.connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
+
+        if rows:
+            ask(self.network, write)
+
+    def chunks(self, source: str) -> list[Record]:
+        """The passages of a source that count, and corrections of such."""
+        rows = self._rows(
+            "SELECT sequence FROM records WHERE source = ? AND live "
+            "AND kind IN ('document', 'correction') ORDER BY sequence",
+            source,
+        )
+        return [self.network.record_at(sequence) for (sequence,) in rows]
+
+    def tags(self, source: str) -> set[tuple[str, ...]]:
+        """The sets of tags that records of a source have been given, whether they count or not."""
+        rows = self._rows("SELECT sequence FROM records WHERE source = ?", source)
+        return {self.network.record_at(sequence).tags for (sequence,) in rows}
+
+    def sources(self, below: Sequence[str]) -> Iterator[str]:
+        """The sources of documents that count, in these folders ("." is all of them)."""
+        rows = self._rows(
+            "SELECT DISTINCT source FROM records WHERE live AND kind = 'document' ORDER BY source"
+        )
+        for (source,) in rows:
+            if any(folder == "." or source.startswith(f"{folder}/") for folder in below):
+                yield source
+
+    def is_settled(self, identity: str) -> bool:
+        """Has the user forgotten or corrected this, and it was not stored again since?"""
+        settled = identity in self.network.standing().settled
+        return settled and not self.network.counts(identity)
+
+    def identity(self, chunk: Draft, others: Iterable[Draft]) -> str:
+        """The id under which this text is known from its source, whatever tags it was given."""
+        for other in others:
+            if self.network.counts(other.id) or self.is_settled(other.id):
+                return other.id
+        return chunk.id
+
+    def _rows(self, question: str, *parameters: object) -> list[tuple[Any, ...]]:
+        return ask(
+            self.network, lambda cache: cache.connection.execute(question, parameters).fetchall()
+        )
