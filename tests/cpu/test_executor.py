@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pxvm.core import executors, reference, resources
+from pxvm.core import executors, mappable, reference, resources
 from pxvm.core.container import open_image, read_image, save_image
 from pxvm.core.dialect1 import TensorProgram, parse, read_state
 from pxvm.core.errors import DeviceError, ExecutionError, ProgramError
@@ -109,7 +109,8 @@ def test_threads_and_instructions_change_no_byte(name: str):
 
 @needs_numba
 @pytest.mark.parametrize("name", ["linear, many", "linear, wrapped", "llama", "seed 2003"])
-def test_padded_and_mapped_memory(name: str, tmp_path: Path):
+def test_padded_and_mapped_memory(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(mappable, "READ_WHOLE_BYTES", 0)
     image = PROGRAMS[name]()
     wanted, steps = expected(image)
     padded, frame = guarded(image)
