@@ -168,7 +168,7 @@ class Reader:
             ["bash", "-euo", "pipefail", "-c", text],
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1800,
             cwd=self.tree,
             env=self.variables,
         )
