@@ -62,6 +62,46 @@ def test_run_writes_the_result_and_says_it(home):
     assert Path("product.pxi").read_bytes() == before
 
 
+def network():
+    """A dialect 1 program whose run adds a third to twenty numbers, round after round."""
+    b = NetworkBuilder(64)
+    b.constant("rounds", 3)
+    b.tensor("a_sum_of_thirds", DType.I32, (4, 5), Role.STATE, frac=16, data=np.zeros((4, 5)))
+    third = np.full((4, 5), round(2**16 / 3))
+    b.tensor("third", DType.I32, (4, 5), Role.CONSTANT, frac=16, data=third)
+    b.tensor("x", DType.I32, (2, 2), Role.STATE, frac=16, data=[[1, 1 << 16], [21845, -(1 << 30)]])
+    b.emit("Loop", "rounds", 0)
+    b.emit("Add", "a_sum_of_thirds", "a_sum_of_thirds", "third")
+    b.emit("Yield")
+    b.emit("EndLoop")
+    return b.build()
+
+
+def test_run_prints_short_numbers_below_each_other(home):
+    assert "    @8  matrix 2x2 plain: [[58, 64], [139, 154]]\n" in pxvm("run", "product.pxi")
+    save_image(network(), "network.pxi")
+    assert pxvm("run", "network.pxi", "--device", "reference").splitlines() == [
+        "a_sum_of_thirds  tensor 4x5 I32 state: all 0.333",
+        "              x  tensor 2x2 I32 state: [[1.53e-05, 1], [0.333, -16384]]",
+        "wrote network.out.png",
+    ]
+
+
+def test_run_stops_at_yield_and_goes_on_from_its_result(home):
+    save_image(network(), "0.pxi")
+    for number, shown in enumerate(("all 0.333", "all 0.667", "all 1")):
+        words = "run", f"{number}.pxi", "-o", f"{number + 1}.pxi", "--device", "reference"
+        assert f"state: {shown}\n" in pxvm(*words)
+    few = "run", "0.pxi", "-o", "few.pxi", "--max-steps", "1", "--threads", "1"
+    assert "a_sum_of_thirds  tensor 4x5 I32 state: all 0\n" in pxvm(*few)
+
+
+def test_one_instruction_is_no_plural(home):
+    Path("halt.txt").write_text(".image 4x4\nH\n")
+    pxvm("asm", "halt.txt", "-o", "halt.pxi")
+    assert pxvm("verify", "halt.pxi") == "halt.pxi: valid, dialect 0, 1 instruction\n"
+
+
 def test_asm_and_dis_are_inverse(home):
     text = pxvm("dis", "product.pxi")
     assert pxvm("dis", "product.pxi", "-o", "-") == text
@@ -99,6 +139,32 @@ def test_info_and_verify(home):
     assert pxvm("verify", "product.pxi", status=1).startswith("product.pxi: refused: ")
     found = json.loads(pxvm("verify", "product.pxi", "--json", status=1))
     assert not found["valid"] and found["reason"]
+
+
+def test_verify_refuses_what_would_not_be_run(home):
+    image = network()
+    image[0, 8:, 0] = 200
+    save_image(image, "wild.pxi")
+    assert "unknown opcode 200" in pxvm("verify", "wild.pxi", status=1)
+    assert "unknown opcode 200" in pxvm("run", "wild.pxi", status=2)
+    assert not Path("wild.out.png").exists()
+
+
+def test_info_of_a_network_names_its_tensors(home):
+    save_image(network(), "network.pxi", layout="mappable")
+    shown = pxvm("info", "network.pxi")
+    assert "layout mappable" in shown and "dialect 1" in shown and "Loop" in shown
+    found = json.loads(pxvm("info", "network.pxi", "--json"))
+    regions = {r["name"]: (r["encoding"], r["shape"]) for r in found["regions"]}
+    assert regions["third"] == ("I32 constant", [4, 5]) and found["dialect"] == 1
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack"])
+def test_a_damaged_file_is_neither_packed_nor_unpacked(home, command):
+    data = Path("product.pxi").read_bytes()
+    Path("cut.pxi").write_bytes(data[: len(data) // 2])
+    assert pxvm(command, "cut.pxi", "out.pxi", status=2).startswith("pxvm: cut.pxi: ")
+    assert not Path("out.pxi").exists()
 
 
 def test_pack_and_unpack_keep_the_pixels(home):

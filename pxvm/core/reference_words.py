@@ -148,6 +148,7 @@ An array is elements in row-major order, the last index moving fastest; its elem
 - `np.clip(x, a, b)`: `min(max(x, a), b)`
 - `np.where(c, a, b)`: a where c holds, else b
 - `np.argmax(x, axis=1)`, `np.argmin`: index of the largest or smallest, the first among equals
+- `np.ndindex(shape)`: every index of an array of that shape, the last one running fastest
 - `np.any`: where anything along the axis is not 0
 - `np.argsort(-row, kind="stable")`: indices by falling value, equal ones by rising index
 - `np.unique(x)`: the distinct values, rising
@@ -190,6 +191,8 @@ NAMES = """\
 - `TensorProgram`: the program: `descriptors`, `instructions`, `width`; `index(operand, base)` is an
   operand's descriptor
 - `FUNCTIONS`: the specification of each opcode by its name
+- `Iterator`: what yields one value after another
+- `ExecutionError`: ends the run at this instruction, which has done nothing
 - `ProgramError`: refuses: before the program runs, or in dialect 0 at this instruction
 - `need`: refuses unless the condition holds
 - `read_state`: the 64 words of the state as signed numbers

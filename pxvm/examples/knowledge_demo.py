@@ -32,7 +32,9 @@ NETWORK, PICTURE = DEMO / "knowledge.png", DEMO / "recall.png"
 # Question -> words of the novel that answer it.
 QUESTIONS = {
     "Which guest at the ball has ten thousand a year?": "ten thousand a year",
-    "Who was not handsome enough to tempt Mr. Darcy to dance?": "not handsome enough to tempt me",
+    "Which lady was not handsome enough to tempt Mr. Darcy to dance?": (
+        "not handsome enough to tempt me"
+    ),
 }
 
 

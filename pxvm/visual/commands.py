@@ -163,10 +163,11 @@ def diff(
     from pxvm.visual.diff import diff as compare
     from pxvm.visual.lockstep import first_divergence
 
+    if run is not None and output:
+        raise click.UsageError("--output is a picture of two images, without --run")
+    target = _output(output, "diff", a, b) if output else None
     image_a, image_b = (open_image(file, max_pixels=max_pixels) for file in (a, b))
     if run is not None:
-        if output:
-            raise click.UsageError("--output is a picture of two images, without --run")
         with progress("comparing, steps") as report:
             parted = first_divergence(image_a, image_b, run, lambda steps: report(steps, run))
         if as_json:
@@ -174,7 +175,6 @@ def diff(
         else:
             echo(parted or f"no difference in {counted(run, 'step')} or to the end")
         raise SystemExit(1 if parted else 0)
-    target = _output(output, "diff", a, b) if output else None
     found = compare(image_a, image_b)
     if target:
         with replacing(target) as stream:

@@ -110,7 +110,7 @@ def test_threads_and_instructions_change_no_byte(name: str):
 @needs_numba
 @pytest.mark.parametrize("name", ["linear, many", "linear, wrapped", "llama", "seed 2003"])
 def test_padded_and_mapped_memory(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(mappable, "READ_WHOLE_BYTES", 0)
+    monkeypatch.setattr(mappable, "READ_WHOLE_BYTES", 0)  # small files are mapped as large ones are
     image = PROGRAMS[name]()
     wanted, steps = expected(image)
     padded, frame = guarded(image)
@@ -256,7 +256,7 @@ print("numba" in sys.modules, image.tobytes().hex())
         return compiled, pixels, done.stderr
 
     wanted = run_program(open_image(tmp_path / "fill.pxi"), device="reference").tobytes().hex()
-    assert start(tmp_path) == ("True", wanted, "pxvm: compiling once for the CPU: Fill\n")
+    assert start(tmp_path) == ("True", wanted, "pxvm: compiling once for the CPU, 1 of 1: Fill\n")
     assert start(tmp_path) == ("False", wanted, "")
     (kept,) = tmp_path.glob("pxvm/kernels-*/Fill.o")
     whole = kept.read_bytes()

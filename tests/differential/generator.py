@@ -509,6 +509,11 @@ OFTEN = 4 * ["AttentionCausal", "AttentionFull", "Linear"]
 
 def generate_large(seed: int) -> Image:
     """A program of up to three instructions with large extents; the verifier admits it."""
+    return write_large(seed).build()
+
+
+def write_large(seed: int) -> Maker:
+    """What ``generate_large`` lays out."""
     rng = Random(f"large {seed}")
     m = Maker(rng, large=True)
     for _ in range(rng.choice((1, 1, 2, 3))):
@@ -517,7 +522,7 @@ def generate_large(seed: int) -> Image:
         if m.room < WORDS // 2:
             break
     m.emit("Halt")
-    return m.build()
+    return m
 
 
 def generate_one(rng: Random, op: str) -> Image:

@@ -46,6 +46,7 @@ LARGE_WIDTHS = (16, 17, 33, 64, 255, 1001, 4096, 16380, 16383, 32801, 65540)
 LARGE_ROWS = (1, 1, 2, 3, 4, 5, 31, 33, 63, 65, 66, 130, 257, 1025)
 WORDS = 1 << 22  # that the tensors of a large program take together, roughly
 ELEMENTS = 1 << 20  # of one operand whose extent no rule bounds
+LINES = 1 << 12  # image rows that its tensors take, roughly: a picture of many is slow to verify
 
 
 EXTREMES = {
@@ -281,7 +282,8 @@ class Maker:
         moved: list[tuple[Descriptor, Descriptor]] = []
         height = image.shape[0]
         if self.large:
-            width = self.rng.choice(LARGE_WIDTHS)
+            words = sum(d.rows * d.row_words for d in network.descriptors)
+            width = self.rng.choice([w for w in LARGE_WIDTHS if words <= LINES * w])
             height = -(-reserved // width)
         for d in network.descriptors:
             if d.dtype == DType.PARAMS:

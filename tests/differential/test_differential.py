@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from random import Random
@@ -21,9 +21,16 @@ from pxvm.core.container import open_image, read_image, save_image
 from pxvm.core.isa import OPCODES
 from pxvm.core.program import Image
 from pxvm.core.rules import MAX_INNER
-from pxvm.core.tensor import Descriptor, Role
+from pxvm.core.tensor import Role
 from tests.differential import harness
-from tests.differential.generator import CASES, generate, generate_large, generate_one, missing
+from tests.differential.generator import (
+    CASES,
+    generate,
+    generate_large,
+    generate_one,
+    missing,
+    write_large,
+)
 from tests.differential.harness import admitted, compare, guarded, listing, minimal, shrink
 
 KEPT = sorted(harness.REGRESSIONS.glob("differential-*.png"))
@@ -95,26 +102,17 @@ def test_fresh_seeds(pair: tuple[str, str]) -> None:
         check(generate(seed), pair, seed)
 
 
-def extents(seeds: Iterable[int], name: str, which: int, axis: int) -> list[int]:
-    """An extent of one operand of every instruction called ``name`` in large programs."""
-    found = []
-    for seed in seeds:
-        network = admitted(generate_large(seed))
-        for index, base in network.visits:
-            instruction = network.instructions[index]
-            if instruction.op.name.startswith(name):
-                tensors, named = network.operands(instruction, base)
-                tensors += [d for d in named.values() if isinstance(d, Descriptor)]
-                found.append(tensors[which].extents[axis])
-    return found
-
-
 def test_large_programs_come_near_the_limits() -> None:
-    some = range(120)
-    assert max(extents(some, "Linear", 2, 1)) >= MAX_INNER - 8
-    assert max(extents(some, "Linear", 2, 0)) > 1 << 16
-    assert max(extents(some, "Attention", 2, 1)) > 1 << 16  # tokens
-    assert max(extents(some, "Attention", 2, 2)) >= MAX_INNER - 8
+    makers = [write_large(seed) for seed in range(400)]
+    weights = [t.extents for m in makers for t in m.tensors if t.name.startswith("weight")]
+    assert max(cols for _, cols in weights) == MAX_INNER
+    assert max(rows for rows, _ in weights) > 1 << 16
+    caches = [t.extents for m in makers for t in m.tensors if t.name.startswith("cache")]
+    assert max(width for _, _, width in caches) == MAX_INNER
+    assert max(context for _, context, _ in caches) > 1 << 18
+    assert {len(t.extents) for m in makers for t in m.tensors} == {1, 2, 3, 4}
+    seen = {op for m in makers for op, _ in m.code}
+    assert seen == set(CASES) | {"Halt"}
 
 
 @pytest.mark.parametrize("pair", pairs(), ids="-".join)
@@ -143,7 +141,7 @@ def test_kept_programs(path: Path, pair: tuple[str, str]) -> None:
 def test_a_mapped_file_ends_like_an_array(
     device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mappable, "READ_WHOLE_BYTES", 0)
+    monkeypatch.setattr(mappable, "READ_WHOLE_BYTES", 0)  # small files are mapped as large ones are
     for seed in range(2000, 2008):
         image = generate(seed)
         save_image(image, tmp_path / f"{seed}.pxi", layout="mappable")

@@ -557,8 +557,8 @@ def test_huge_files_and_links_to_folders_are_skipped(tmp_path):
     reasons = {Path(s.path).name: s.reason for s in find_files([tmp_path])}
     assert reasons == {
         "huge.txt": "over 32 MiB; name it to learn it",
-        "loop": "link to a folder",
-        "gone": "not a file",
+        "loop": "link; name it to learn it",
+        "gone": "link; name it to learn it",
         "pipe": "not a file",
     }
 

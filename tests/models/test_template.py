@@ -243,7 +243,7 @@ ATTACKS = {
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_time_memory_and_depth_are_bounded(name, monkeypatch):
-    """With a purse of a quarter of a million, so that what is paid for is done soon."""
+    """With a small purse: what is paid for before it is done is refused soon."""
     monkeypatch.setattr(module, "PURSE", 1 << 18)
     tracemalloc.start()
     try:

@@ -154,7 +154,7 @@ def test_the_current_line_is_always_seen(size):
 
 
 def test_all_keys_have_room_on_eighty_columns():
-    line = drive(layers(), size=(80, 24))[1]["screen"][-1]
+    line = drive(layers(), "s", "b", "s", size=(80, 24))[1]["screen"][-1]
     assert "s Step" in line and "esc Stop" in line and "q Quit" in line
 
 

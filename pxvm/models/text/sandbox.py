@@ -38,6 +38,8 @@ from pxvm.models.text.prices import (
 
 DEEPEST = 64  # lists in lists
 MAX_BITS = 1024  # of a whole number
+MAX_WORK = 12_000  # nodes to compile, about two seconds
+BODY = 8  # nodes that a body is worth
 
 METHODS = {
     str: "capitalize casefold count endswith find index isalnum isalpha isascii isdecimal isdigit"
@@ -211,19 +213,26 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 class Metering(NodeTransformer):
-    """Puts payments where a template's own code would take time unseen."""
+    """Puts payments where a template's own code would take time unseen.
+
+    Attributes:
+        work: nodes in bodies, once for each body that they are in, as the compiler walks them.
+    """
+
+    def __init__(self) -> None:
+        self.work = 0
 
     def visit_For(self, node: Any) -> Any:
-        self.generic_visit(node)
-        steps = _count(node.body)
-        node.body.insert(0, _payment(steps))
+        self.visit_Macro(node)
         if node.test is not None:
             node.test = _call(node.test, "(pay)", nodes.Const(_count([node.test])))
         return node
 
     def visit_Macro(self, node: Any) -> Any:
         self.generic_visit(node)
-        node.body.insert(0, _payment(_count(node.body)))
+        steps = _count(node.body)
+        self.work += BODY + steps
+        node.body.insert(0, _payment(steps))
         return node
 
     visit_CallBlock = visit_Block = visit_Macro
@@ -276,8 +285,11 @@ def _payment(count: int) -> Any:
 
 def metered(source: str) -> Any:
     """The compiled code of a template; raises what Jinja and Python raise for one that is wrong."""
-    sandbox = Sandbox()
-    return sandbox.compile(Metering().visit(sandbox.parse(source)))
+    sandbox, metering = Sandbox(), Metering()
+    tree = metering.visit(sandbox.parse(source))
+    if _count([tree]) + metering.work > MAX_WORK:
+        raise FormatError(f"expected a template of at most {MAX_WORK} parts, counted as they nest")
+    return sandbox.compile(tree)
 
 
 @pass_context
