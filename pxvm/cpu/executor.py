@@ -71,9 +71,11 @@ def _kernels(program: TensorProgram) -> Any:
     What was not compiled before is compiled now, and said so.
     """
     used = {i.op.name: i.op.code for i in program.instructions if i.op.flow is Flow.NEXT}
-    if missing := sorted(name for name in used if not _kept().read(name)):
-        names = ", ".join(missing)
-        print(f"pxvm: compiling once for the CPU: {names}", file=sys.stderr, flush=True)
+    missing = sorted(name for name in used if not _kept().read(name))
+    for number, name in enumerate(missing, 1):
+        count = f"{number} of {len(missing)}: {name}"
+        print(f"pxvm: compiling once for the CPU, {count}", file=sys.stderr, flush=True)
+        _address(name)
     addresses = np.zeros(256, np.int64)
     for name, code in used.items():
         addresses[code] = _address(name)

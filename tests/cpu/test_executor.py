@@ -256,7 +256,7 @@ print("numba" in sys.modules, image.tobytes().hex())
         return compiled, pixels, done.stderr
 
     wanted = run_program(open_image(tmp_path / "fill.pxi"), device="reference").tobytes().hex()
-    assert start(tmp_path) == ("True", wanted, "pxvm: compiling once for the CPU: Fill\n")
+    assert start(tmp_path) == ("True", wanted, "pxvm: compiling once for the CPU, 1 of 1: Fill\n")
     assert start(tmp_path) == ("False", wanted, "")
     (kept,) = tmp_path.glob("pxvm/kernels-*/Fill.o")
     whole = kept.read_bytes()

@@ -109,7 +109,7 @@ def test_models_lists_what_there_is(tmp_path):
         (("embed", "{llama}", "hi"), "use chat or generate"),
         (("generate", "{llama}", "hi", "--top-p", "7"), "top_p: expected 0 to 1"),
         (("generate", "{llama}", ""), "expected a text to continue; found an empty one"),
-        (("generate", "{stop}", "hi", "--regex", "a("), "the regular expression cannot be"),
+        (("generate", "{stop}", "hi", "--regex", "a("), "the regex cannot be"),
         (("generate", "{stop}", "hi", "--grammar", "{readme}"), "the grammar cannot be followed"),
         (("generate", "{stop}", "hi", "--schema", "{readme}"), "the schema cannot be followed"),
         (("generate", "{llama}", "hi", "--save-state", "no/s.pxi"), "there is no folder no"),

@@ -16,7 +16,7 @@ from pxvm.core.errors import FormatError
 from pxvm.models.text.guard import guarded
 
 MAX_PARTS = 64  # normalizers, pre-tokenizers, processors, decoders, each with those inside
-MAX_GROWTH = 64  # characters for each of a text
+MAX_GROWTH = 128  # characters for each of a text
 MAX_PIECE = 4096  # characters of a token
 MAX_ADDED = 1 << 14  # tokens beside the vocabulary, and
 MAX_ADDED_TEXT = 1 << 20  # their characters
@@ -96,7 +96,7 @@ class Bounds:
             pieces = list(self._object("model: vocab", vocabulary))
             numbers = vocabulary.values()
             unknown = model.get("unk_token")
-            if unknown not in vocabulary and (unknown or model.get("type") != "BPE"):
+            if unknown not in vocabulary and model.get("type") != "BPE":
                 raise self.error("model: unk_token", "a token of the vocabulary", unknown)
         for piece in pieces:
             self._text("model: vocab", piece, MAX_PIECE)
