@@ -32,7 +32,7 @@ test: lint ## lint, types and all tests
 	@$(BIN)/python -m pytest
 
 fuzz: $(STAMP) ## random programs on two executors for SECONDS seconds (default 60)
-	@$(BIN)/python -m tests.differential --seconds $(SECONDS) --devices reference,cpu
+	@$(BIN)/python -m tests.differential --seconds $(SECONDS) --devices reference,cpu $(LARGE)
 
 bench: $(STAMP) ## benchmarks, each beside its peer; installs the peers, which takes minutes once
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

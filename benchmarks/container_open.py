@@ -1,4 +1,4 @@
-"""Opening a `.pxi`: a mapped file takes the same time at 1 MB and at 1 GB; beside its peers.
+"""Opening a `.pxi`: small files are read, large ones mapped; beside its peers.
 
 Run: ``python -m benchmarks.container_open``. Times are the best of several, files in the page
 cache; the files lie in a temporary folder and are deleted.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import json
+import io
+import os
 import sys
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from pxvm import __version__
+from pxvm.terminal import counted, echo, echo_json, echo_text
 
 if TYPE_CHECKING:
     from pxvm.core.program import Region
@@ -64,16 +68,16 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Programs, data, results and memory as pixels.
 
-    Exit status: 0 done, 1 the answer is no (damaged, different), 2 the input is refused.
+    Exit status: 0 done, 1 the answer is no (damaged, different), 2 the input is refused, 3 a fault
+    of pxvm itself.
     """
 
 
 FILE = click.Path(path_type=Path)
-
-
-def echo_json(value: Any) -> None:
-    """Print one JSON document."""
-    click.echo(json.dumps(value, indent=2))
+larger_files = click.option(
+    "--max-pixels", type=click.IntRange(1), help="Open files of up to so many pixels."
+)
+FAULT, INTERRUPTED = 3, 130
 
 
 def shows_result(region: Region) -> bool:
@@ -90,6 +94,7 @@ def shows_result(region: Region) -> bool:
 @click.option("--device", default="auto", show_default=True, help="Executor to run on.")
 @click.option("--threads", type=click.IntRange(1), help="Worker threads (default: all).")
 @click.option("--layout", type=click.Choice(["compressed", "mappable"]), default="compressed")
+@larger_files
 @click.option("--json", "as_json", is_flag=True, help="Print output path and regions as JSON.")
 def run(
     file: Path,
@@ -98,16 +103,31 @@ def run(
     device: str,
     threads: int | None,
     layout: str,
+    max_pixels: int | None,
     as_json: bool,
 ) -> None:
     """Run the program in FILE and write the resulting image. FILE is never changed."""
     from pxvm.core.interpreter import execute_pxi, save_image
     from pxvm.core.program import load_program
+    from pxvm.core.saving import check_output
+    from pxvm.core.tensor import State
+    from pxvm.visual.theme import brief
 
     target = output or file.with_name(f"{file.stem}.out.png")
-    result = execute_pxi(file, max_steps, device=device, threads=threads)
+    check_output(target, file)
+    result = execute_pxi(file, max_steps, device=device, threads=threads, max_pixels=max_pixels)
     save_image(result, target, layout=layout)
-    regions = [r for r in load_program(result).regions if shows_result(r)]
+    program = load_program(result)
+    if program.dialect == 1:
+        state = program.region("state").values(result)
+        for word, what in (
+            (State.SATURATIONS, "numbers did not fit 32 bits: inputs may be far outside what the"
+             " program was made for"),
+            (State.CLAMPS, "indexes were outside their table: the nearest was taken"),
+        ):  # fmt: skip
+            if state[word]:
+                echo(f"note: {state[word]} {what}", err=True)
+    regions = [r for r in program.regions if shows_result(r)]
     if as_json:
         values = [
             {
@@ -121,69 +141,84 @@ def run(
         ]
         echo_json({"output": str(target), "regions": values})
         return
+    widest = max((len(region.name) for region in regions), default=0)
     for region in regions:
-        data = region.values(result)
-        shown = data.tolist() if data.size <= 16 else f"min {data.min():g}, max {data.max():g}"
         size = "x".join(map(str, region.shape))
-        click.echo(f"{region.name:>6}  {region.role} {size} {region.encoding}: {shown}")
-    click.echo(f"wrote {target}")
+        shown = brief(region.values(result))
+        echo(f"{region.name:>{max(6, widest)}}  {region.role} {size} {region.encoding}: {shown}")
+    echo(f"wrote {target}")
 
 
 @cli.command(short_help="Assemble font-code text into a program.")
-@click.argument("file", type=click.File("r"))
+@click.argument("file", type=click.File("r", encoding="utf-8"))
 @click.option("-o", "--output", type=FILE, required=True, help="The .pxi to write.")
 @click.option("--layout", type=click.Choice(["compressed", "mappable"]), default="compressed")
-def asm(file: Any, output: Path, layout: str) -> None:
+def asm(file: IO[str], output: Path, layout: str) -> None:
     """Assemble the font-code in FILE ("-" for standard input) into OUTPUT."""
     from pxvm.core.container import save_image
     from pxvm.core.fontcode import assemble
+    from pxvm.core.saving import check_output
 
+    check_output(output, file.name)
     image = assemble(file.read())
     save_image(image, output, layout=layout)
-    click.echo(f"wrote {output}: {image.shape[1]}x{image.shape[0]} pixels")
+    echo(f"wrote {output}: {image.shape[1]}x{image.shape[0]} pixels")
 
 
 @cli.command(short_help="Disassemble a program into font-code text.")
 @click.argument("file", type=FILE)
-@click.option("-o", "--output", type=click.File("w"), default="-", help="Default: standard output.")
+@click.option("-o", "--output", type=FILE, help="Default: standard output.")
 @click.option("--code-only", is_flag=True, help="Leave out pixels of data, such as weights.")
-def dis(file: Path, output: Any, code_only: bool) -> None:
+@larger_files
+def dis(file: Path, output: Path | None, code_only: bool, max_pixels: int | None) -> None:
     """Print the font-code text of FILE; assembling it gives the same pixels."""
     from pxvm.core.container import open_image
-    from pxvm.core.fontcode import disassemble
+    from pxvm.core.fontcode import disassembly
+    from pxvm.core.saving import check_output, replacing
 
-    output.write(disassemble(open_image(file), data=not code_only))
+    elsewhere = output is not None and str(output) != "-"
+    if output and elsewhere:
+        check_output(output, file)
+    lines = disassembly(open_image(file, max_pixels=max_pixels), data=not code_only)
+    if output and elsewhere:
+        with replacing(output) as stream:
+            stream.writelines(f"{line}\n".encode() for line in lines)
+    else:
+        for line in lines:
+            echo(line)
 
 
 @cli.command(short_help="Check a file's bytes and its program.")
 @click.argument("file", type=FILE)
+@larger_files
 @click.option("--json", "as_json", is_flag=True, help='Print {"valid": …, "reason": …}.')
-def verify(file: Path, as_json: bool) -> None:
+def verify(file: Path, max_pixels: int | None, as_json: bool) -> None:
     """Check every checksum of FILE, then whether its program would be admitted to run."""
     from pxvm.core.container import check_file, open_image
     from pxvm.core.errors import PxvmError
     from pxvm.core.verifier import verify as verify_program
 
     try:
-        check_file(file)
-        program = verify_program(open_image(file))
+        check_file(file, max_pixels=max_pixels)
+        program = verify_program(open_image(file, max_pixels=max_pixels))
     except PxvmError as error:
         if as_json:
             echo_json({"valid": False, "reason": str(error)})
         else:
-            click.echo(f"{file}: refused: {error}")
+            echo(f"{file}: refused: {error}")
         raise SystemExit(1) from None
     if as_json:
         echo_json({"valid": True, "reason": ""})
     else:
-        count = len(program.instructions)
-        click.echo(f"{file}: valid, dialect {program.dialect}, {count} instructions")
+        count = counted(len(program.instructions), "instruction")
+        echo(f"{file}: valid, dialect {program.dialect}, {count}")
 
 
 @cli.command(short_help="Show what a file holds.")
 @click.argument("file", type=FILE)
+@larger_files
 @click.option("--json", "as_json", is_flag=True, help="Print file, instructions, regions as JSON.")
-def info(file: Path, as_json: bool) -> None:
+def info(file: Path, max_pixels: int | None, as_json: bool) -> None:
     """Show the container, the instructions and the regions of FILE."""
     from dataclasses import asdict
 
@@ -191,7 +226,7 @@ def info(file: Path, as_json: bool) -> None:
     from pxvm.core.program import load_program
 
     found = asdict(inspect_file(file))
-    program = load_program(open_image(file))
+    program = load_program(open_image(file, max_pixels=max_pixels))
     if as_json:
         echo_json(
             {
@@ -205,36 +240,42 @@ def info(file: Path, as_json: bool) -> None:
             }
         )
         return
-    click.echo("  ".join(f"{key} {value}" for key, value in found.items()))
-    click.echo(f"dialect {program.dialect}")
+    echo("  ".join(f"{key} {value}" for key, value in found.items()))
+    echo(f"dialect {program.dialect}")
     for i in program.instructions:
-        click.echo(f"  {i.index:>4}  {i!s:<16} {i.op.name:<8} {i.op.semantics}")
+        echo(f"  {i.index:>4}  {i!s:<16} {i.op.name:<8} {i.op.semantics}")
     for r in program.regions:
-        click.echo(f"  {r.name:>6}  {r.role:<8} {'x'.join(map(str, r.shape)):<12} {r.encoding}")
+        echo(f"  {r.name:>6}  {r.role:<8} {'x'.join(map(str, r.shape)):<12} {r.encoding}")
 
 
 @cli.command(short_help="Compress a .pxi for shipping.")
 @click.argument("source", type=FILE)
 @click.argument("target", type=FILE)
-def pack(source: Path, target: Path) -> None:
+@larger_files
+def pack(source: Path, target: Path, max_pixels: int | None) -> None:
     """Rewrite SOURCE as a compressed PNG at TARGET; the pixels stay the same."""
     from pxvm.core.container import pack as pack_file
+    from pxvm.core.saving import check_output
 
+    check_output(target, source)
     before = source.stat().st_size
-    pack_file(source, target)
-    click.echo(f"{source}: {before} bytes, {target}: {target.stat().st_size} bytes")
+    pack_file(source, target, max_pixels=max_pixels)
+    echo(f"{source}: {before} bytes, {target}: {target.stat().st_size} bytes")
 
 
 @cli.command(short_help="Lay a .pxi out so that it can be memory-mapped.")
 @click.argument("source", type=FILE)
 @click.argument("target", type=FILE)
-def unpack(source: Path, target: Path) -> None:
+@larger_files
+def unpack(source: Path, target: Path, max_pixels: int | None) -> None:
     """Rewrite SOURCE as a mappable PNG at TARGET; the pixels stay the same."""
     from pxvm.core.container import unpack as unpack_file
+    from pxvm.core.saving import check_output
 
+    check_output(target, source)
     before = source.stat().st_size
-    unpack_file(source, target)
-    click.echo(f"{source}: {before} bytes, {target}: {target.stat().st_size} bytes")
+    unpack_file(source, target, max_pixels=max_pixels)
+    echo(f"{source}: {before} bytes, {target}: {target.stat().st_size} bytes")
 
 
 def main() -> None:
@@ -242,19 +283,39 @@ def main() -> None:
     from pxvm.core.errors import PxvmError
 
     try:
-        cli()
+        sys.exit(cli.main(standalone_mode=False))
+    except click.ClickException as error:
+        shown = io.StringIO()
+        error.show(shown)
+        echo_text(shown.getvalue(), err=True, nl=False)
+        sys.exit(error.exit_code)
+    except click.Abort as error:
+        stopped = isinstance(error.__cause__, KeyboardInterrupt)
+        echo("pxvm: stopped", err=True)
+        sys.exit(INTERRUPTED if stopped else 1)
     except PxvmError as error:
         message = str(error)
     except OSError as error:
-        message = f"{error.filename or 'input'}: {error.strerror or error}"
-    except UnicodeDecodeError as error:
+        reason = error.strerror or str(error)
+        message = reason if error.filename is None else f"{error.filename}: {reason}"
+        if error.filename is None:
+            _let_go_of_output()
+    except UnicodeError as error:
         message = f"input is not text: {error}"
-    except BrokenPipeError:
-        sys.exit(0)
-    else:
-        return
-    click.echo(f"pxvm: {message}", err=True)
+    except MemoryError:
+        message = "there is not enough memory for this"
+    except Exception:
+        echo_text(traceback.format_exc(), err=True, nl=False)
+        echo("pxvm: a fault of pxvm itself, not of the input; the lines above tell where", err=True)
+        sys.exit(FAULT)
+    echo(f"pxvm: {message}", err=True)
     sys.exit(2)
+
+
+def _let_go_of_output() -> None:
+    """What a full disk did not take of standard output is not tried again at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

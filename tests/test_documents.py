@@ -1,38 +1,51 @@
 """The documents do what they say: their commands run, their output is real, their links arrive.
 
 Every fenced ``bash`` and ``python`` block runs, in the order of the document: commands in a copy of
-the tree, Python in one namespace. A block marked ``text output`` right behind one is what that
-block must print; ``...`` stands for any text in a line, on its own for any lines. What cannot run
-in a test is marked ``no-test`` and must be one of ``EXCUSED``.
+the tree, Python in one process, both in a fresh environment (``fresh``) where nothing is installed
+but what the document installs; and again where all extras are. A block marked ``text output`` right
+behind one is what that block must print; ``...`` stands for any text in a line, on its own for any
+lines. What cannot run in a test is marked ``no-test`` and must be one of ``EXCUSED``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
-import os
+import json
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 
+from pxvm.core.installation import EXTRAS
+from tests.fresh import make_environment
+
 ROOT = Path(__file__).resolve().parents[1]
-RUN = ("README.md", "CORE_VM_README.md", "SETUP.md", "docs/MEMORY_GUIDE.md")
+RUN = ("README.md", "CORE_VM_README.md", "SETUP.md", "docs/MEMORY_GUIDE.md", "docs/IMPORT.md")
+MODELS = "docs/MODELS.md"  # runs where the real models are
 LINKED = (
     *RUN,
-    "docs/MODELS.md",
-    "docs/IMPORT.md",
+    MODELS,
     "docs/ARCHITECTURE.md",
     "docs/FORMAT.md",
+    "docs/VERIFIER.md",
     "docs/ISA.md",
 )
-LEFT_OUT = (".venv", ".git", "demo", "build", "dist", "tests", "__pycache__", ".*_cache")
-PRELUDE = "pip() { :; }\n"  # what is to be installed is there; a test changes no installation
+LEFT_OUT = (
+    ".venv",
+    ".git",
+    "demo",
+    "build",
+    "dist",
+    "tests",
+    "__pycache__",
+    ".*_cache",
+    "*.egg-info",
+)
 
 EXCUSED = {
     r"git clone .*|cd \S+": "fetches the project",
@@ -40,13 +53,26 @@ EXCUSED = {
     r"python3? -m venv .*|(source|\.) \S+/activate.*|deactivate": "makes and enters a .venv",
     r"\.venv\\Scripts\\\S+": "Windows",
     r"(sudo )?apt(-get)? install .*|brew install .*": "changes the system",
-    r"(\S+/)?(python3? -m )?pip (install|download|uninstall) .*": "changes the installation",
     r"rm -rf? .*cache.*": "removes a folder of the user",
     r"pxvm debug \S+": "waits for keys",
-    r"pxvm (serve|chat)\b.*": "serves until it is stopped",
-    r"python3? pxvm/integration/\S+.*": "needs a language model",
+    r"pxvm (serve|chat)\b.*": "waits for keys, or fetches a model",
     r"python3? pxvm/examples/\S+.*": "takes minutes; the example has its own test",
 }
+
+# Runs the blocks that come as lines of JSON, in one namespace; answers with what they print.
+PYTHON = """
+import contextlib, io, json, sys, traceback
+namespace = {"__name__": "document"}
+for line in sys.stdin:
+    code, name = json.loads(line)
+    printed, error = io.StringIO(), ""
+    with contextlib.redirect_stdout(printed):
+        try:
+            exec(compile(code, name, "exec"), namespace)
+        except BaseException:
+            error = traceback.format_exc()
+    print(json.dumps([printed.getvalue(), error]), flush=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -106,48 +132,143 @@ def same(found: str, expected: str) -> bool:
     return re.fullmatch(pattern, text) is not None
 
 
+@dataclass
+class Reader:
+    """Somebody with a copy of the tree and a Python in which nothing is installed."""
+
+    tree: Path
+    variables: dict[str, str]
+
+    def follow(self, document: str, kinds: Sequence[str] = ("bash", "python")) -> None:
+        """Run the blocks of a document and compare what they print."""
+        with contextlib.ExitStack() as self.ends:
+            for block in blocks(document):
+                if block.runs and block.words[0] in kinds:
+                    printed = self.run(block)
+                    if block.output is not None and not same(printed, block.output):
+                        pytest.fail(f"{block} printed\n{printed}\nand not\n{block.output}")
+
+    def run(self, block: Block) -> str:
+        """Run a block; what it printed. Fails naming document and line."""
+        if block.words[0] == "python":
+            assert self.python.stdin and self.python.stdout
+            said = json.dumps(["\n" * block.line + block.text, block.document])
+            self.python.stdin.write(f"{said}\n")
+            self.python.stdin.flush()
+            printed, error = json.loads(self.python.stdout.readline())
+            assert not error, f"{block}: {error}"
+            return str(printed)
+        status, printed, errors = self.shell(block.text)
+        assert status == 0, f"{block}: exit status {status}\n{errors}"
+        return printed
+
+    def shell(self, text: str) -> tuple[int, str, str]:
+        """(exit status, output, errors) of commands."""
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", text],
+            capture_output=True,
+            text=True,
+            timeout=1800,
+            cwd=self.tree,
+            env=self.variables,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    @cached_property
+    def python(self) -> subprocess.Popen[str]:
+        """The Python of the environment, started when the first block needs it."""
+        running = subprocess.Popen(
+            ["python3", "-c", PYTHON],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=self.tree,
+            env=self.variables,
+        )
+        return self.ends.enter_context(running)
+
+
 @pytest.fixture
-def tree(tmp_path, monkeypatch) -> Path:
-    """A copy of the tree to run in, with this Python's commands and the copy's package first."""
-    copy = tmp_path / "pxvm"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("PYTHONPATH", str(copy))
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # the same on every machine
-    monkeypatch.chdir(copy)
-    return copy
+def reader(tmp_path) -> Reader:
+    """A reader who has just fetched the project."""
+    if shutil.which("bash") is None:
+        pytest.skip("bash is not installed")
+    tree = tmp_path / "pxvm"
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    variables = make_environment(tmp_path / "environment")
+    # Wide as a page, and with a cache that is the same on every machine.
+    variables |= {"COLUMNS": "80", "XDG_CACHE_HOME": str(tmp_path / "cache"), "TERM": "dumb"}
+    return Reader(tree, variables)
 
 
-def run(block: Block, namespace: dict[str, object]) -> str:
-    """Run a block; what it printed. Fails naming document and line."""
-    if block.words[0] == "python":
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile("\n" * block.line + block.text, block.document, "exec"), namespace)
-        return printed.getvalue()
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", PRELUDE + block.text],
-        capture_output=True,
-        text=True,
-        timeout=120,
+def prepare_import(tree: Path) -> None:
+    """The models that the page on imports names, as small ones."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from tests.models.model_files import TINY, gguf_llama, hf_bert
+
+    gguf_llama(tree / "SmolLM2-135M-Instruct.Q4_1.gguf", TINY)
+    hf_bert(tree / "all-MiniLM-L6-v2")
+    weight = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "digits",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])],
+        [numpy_helper.from_array(weight, "w")],
     )
-    assert done.returncode == 0, f"{block}: exit status {done.returncode}\n{done.stderr}"
-    return done.stdout
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]),
+              tree / "digits.onnx")  # fmt: skip
+    np.savez(tree / "typical.npz", x=np.ones((16, 8), np.float32))
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize("extras", [False, True], ids=["fresh", "extras"])
 @pytest.mark.parametrize("document", RUN)
-def test_every_block_runs_and_prints_what_the_document_shows(document, tree):
-    namespace: dict[str, object] = {"__name__": "document"}
-    for block in blocks(document):
-        if block.runs:
-            printed = run(block, namespace)
-            if block.output is not None and not same(printed, block.output):
-                pytest.fail(f"{block} printed\n{printed}\nand not\n{block.output}")
+def test_every_block_runs_and_prints_what_the_document_shows(document, extras, reader):
+    if document == "docs/IMPORT.md":
+        prepare_import(reader.tree)
+    if extras:
+        assert reader.shell(f'pip install -e ".[{",".join(EXTRAS)}]"') == (0, "", "")
+    reader.follow(document)
 
 
-@pytest.mark.parametrize("document", RUN)
+def test_the_guide_of_models(reader):
+    """Its commands, with the real models where they are; an example's test runs such Python."""
+    from pxvm.core.installation import cache_folder
+    from tests.models.tiny_models import real
+
+    for name in ("smollm2", "minilm"):
+        real(name)
+    reader.variables["XDG_CACHE_HOME"] = str(cache_folder().parent)
+    reader.follow(MODELS, ["bash"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("pip install -r pxvm/requirements.txt\npxvm --version", "pxvm: command not found"),
+        ("pxvm --version", "pxvm: command not found"),
+        ("python3 -c 'import numpy'", "No module named 'numpy'"),
+        ("pip install -e .\npython3 -c 'import numba'", "No module named 'numba'"),
+        ("pip install a-package-that-nobody-has", "ERROR: no package a-package-that-nobody-has"),
+        ("pip install --upgrade numpy", "ERROR: --upgrade is not understood here"),
+    ],
+)
+def test_what_a_guide_forgets_is_not_there(text, said, reader):
+    status, _, errors = reader.shell(text)
+    assert status and said in errors
+
+
+def test_what_a_guide_installs_is_there(reader):
+    assert reader.shell("pip install -r pxvm/requirements.txt\npython3 -m pxvm --version")[0] == 0
+    status, out, errors = reader.shell('pip install -e ".[cpu]"\ncd /\npxvm --version')
+    assert (status, out) == (0, "pxvm, version 0.1.0\n"), errors
+    assert reader.shell("python3 -c 'import numba, numpy, PIL'") == (0, "", "")
+
+
+@pytest.mark.parametrize("document", [*RUN, MODELS])
 def test_what_does_not_run_has_an_excuse(document):
     for block in blocks(document):
         if block.words[0] == "bash" and "no-test" in block.words:

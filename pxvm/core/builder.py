@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from pxvm.core import isa, matrix
 from pxvm.core.dialect0 import text_lines
 from pxvm.core.errors import ProgramError
-from pxvm.core.isa import Mode
+from pxvm.core.isa import Flow, Mode
 from pxvm.core.program import Image
 
 DEFAULT_WIDTH = 16
@@ -172,7 +172,7 @@ class Builder:
         cannot be addressed, and the fix.
         """
         code = list(self._code)
-        if not code or code[-1][0].name != "Halt":
+        if not code or code[-1][0].flow is not Flow.HALT:
             code.append((isa.by_name("Halt"), ()))
         width = self.width or DEFAULT_WIDTH
         while self.width is None and width < 16380:

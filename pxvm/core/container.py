@@ -10,7 +10,6 @@ import contextlib
 import errno
 import io
 import os
-import secrets
 import stat
 import zlib
 from collections.abc import Iterator
@@ -24,29 +23,28 @@ from numpy.typing import NDArray
 from pxvm.core.errors import FormatError, LimitError
 from pxvm.core.mappable import (
     check_mappable_size,
-    check_rows,
     is_mappable,
     map_pixels,
     write_mappable,
 )
+from pxvm.core.mapping import check_unchanged
 from pxvm.core.png import (
     COLOUR_TYPES,
     END,
-    MAX_PIXELS,
     SIGNATURE,
     Source,
+    check_limit,
     check_size,
     chunk,
-    decode,
-    framed_rows,
     header_chunk,
     read_header,
     scan,
 )
+from pxvm.core.saving import PathLike as PathLike
+from pxvm.core.saving import replacing
+from pxvm.core.scanlines import decode, framed_rows
 
 IDAT_BYTES = 1 << 20  # of compressed data in one chunk, the last one excepted
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -62,34 +60,47 @@ class FileInfo:
     bytes: int
 
 
-def read_image(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Read any lossless PNG of at most 8 bits a channel, verifying every byte.
+def read_image(path: PathLike, *, max_pixels: int | None = None) -> NDArray[np.uint8]:
+    """Read any lossless PNG of at most 8 bits a channel.
+
+    Every checksum is compared, but for those over the pixels of a mappable file of more than
+    ``READ_WHOLE_BYTES``: that rule is the same for every way in, and only ``check_file``, ``pack``
+    and ``unpack`` compare those as well.
+
+    Args:
+        max_pixels: the most that are read; None: ``USUAL_PIXELS``, or one for each byte of a
+            larger file.
 
     Returns:
         uint8 (height, width, 4), RGBA, contiguous and writable.
 
     Raises:
-        LimitError: the image has more than ``max_pixels`` pixels.
+        LimitError: the image has more than ``max_pixels`` pixels, or more than there is memory.
         FormatError: no PNG, damaged, cut short, 16-bit, animated, or data after its end.
     """
     with _open(path) as source:
-        return _read(source, max_pixels, 0)
+        return _owned(source, max_pixels)
 
 
-def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def decode_image(data: bytes, *, max_pixels: int | None = None) -> NDArray[np.uint8]:
     """``read_image`` for a file that is already in memory."""
-    return _read(Source(io.BytesIO(data), "image"), max_pixels, 0)
+    with _reading(Source(io.BytesIO(data), "image")) as source:
+        return _owned(source, max_pixels)
 
 
-def open_image(path: PathLike, *, extra_rows: int = 0) -> NDArray[np.uint8]:
-    """Open an image to work on; the file never changes.
+def open_image(
+    path: PathLike, *, extra_rows: int = 0, max_pixels: int | None = None
+) -> NDArray[np.uint8]:
+    """Open an image to work on: the pixels of ``read_image``; the file never changes.
 
-    A mappable file is memory-mapped copy-on-write, in constant time: its structure and length
-    are checked, its checksums are not (``check_file`` does). It must not be cut shorter by
-    another program while it is open. Any other file is read by ``read_image``.
+    A mappable file of more than ``READ_WHOLE_BYTES`` is memory-mapped copy-on-write. Another
+    program must replace such a file by renaming while it is open, as all that pxvm writes is; one
+    that was written over in place is refused by the next run. Any other file is read whole, and
+    may change.
 
     Args:
         extra_rows: so many rows of zeros follow the file's rows in the same array.
+        max_pixels: as for ``read_image``.
 
     Returns:
         uint8 (height + extra_rows, width, 4), RGBA, writable; a mapped one has strides
@@ -98,10 +109,7 @@ def open_image(path: PathLike, *, extra_rows: int = 0) -> NDArray[np.uint8]:
     if extra_rows < 0:
         raise LimitError(f"{path}: extra_rows is at least 0; found {extra_rows}")
     with _open(path) as source:
-        header = read_header(source)
-        if not is_mappable(source, header):
-            return _read(source, MAX_PIXELS, extra_rows)
-        return map_pixels(source.stream.fileno(), source.size, header, extra_rows)
+        return _pixels(source, max_pixels, extra_rows)
 
 
 def save_image(
@@ -123,15 +131,17 @@ def save_image(
         OSError: the file cannot be written; what stood there is untouched.
     """
     _check_image(image, layout, level)
-    with _replacing(path) as stream:
+    check_unchanged(image)
+    with replacing(path) as stream:
         if layout == "mappable":
             write_mappable(stream, image)
         else:
             _write_compressed(stream, image, level)
+        check_unchanged(image)
 
 
 def inspect_file(path: PathLike) -> FileInfo:
-    """Say what a file declares and how it is laid out, in constant time."""
+    """Say what a file declares and how it is laid out; nothing is decoded."""
     with _open(path) as source:
         header = read_header(source)
         layout = "mappable" if is_mappable(source, header) else "compressed"
@@ -146,9 +156,9 @@ def inspect_file(path: PathLike) -> FileInfo:
         )
 
 
-def check_file(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> None:
-    """Verify every byte of a file: chunks, CRCs, the zlib stream, rows; for a mappable one also
-    that what is mapped is what a viewer decodes. Memory stays bounded.
+def check_file(path: PathLike, *, max_pixels: int | None = None) -> None:
+    """Verify every byte of a file: chunks, all checksums, the zlib stream, rows. Memory stays
+    bounded.
 
     Raises:
         FormatError: naming the byte offset, what was expected and what was found.
@@ -157,17 +167,17 @@ def check_file(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> None:
         _check(source, max_pixels)
 
 
-def pack(src: PathLike, dst: PathLike) -> None:
+def pack(src: PathLike, dst: PathLike, *, max_pixels: int | None = None) -> None:
     """Rewrite ``src``, fully verified, as a compressed PNG; the two may be the same file.
 
     The pixels stay the same; chunks that are no pixels (text, profiles) are dropped.
     """
-    save_image(_verified(src), dst, layout="compressed")
+    save_image(_verified(src, max_pixels), dst, layout="compressed")
 
 
-def unpack(src: PathLike, dst: PathLike) -> None:
+def unpack(src: PathLike, dst: PathLike, *, max_pixels: int | None = None) -> None:
     """Rewrite ``src``, fully verified, as a mappable PNG; otherwise like ``pack``."""
-    save_image(_verified(src), dst, layout="mappable")
+    save_image(_verified(src, max_pixels), dst, layout="mappable")
 
 
 @contextlib.contextmanager
@@ -175,34 +185,61 @@ def _open(path: PathLike) -> Iterator[Source]:
     mode = Path(path).stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise FormatError(f"{os.fspath(path)}: expected a regular file, found a device or pipe")
-    with Path(path).open("rb") as stream:
-        yield Source(stream, os.fspath(path))
+    with Path(path).open("rb") as stream, _reading(Source(stream, os.fspath(path))) as source:
+        yield source
 
 
-def _read(source: Source, max_pixels: int, extra_rows: int) -> NDArray[np.uint8]:
-    picture = scan(source, max_pixels)
-    height, width = picture.header.height, picture.header.width
+@contextlib.contextmanager
+def _reading(source: Source) -> Iterator[Source]:
+    """Says of a picture that does not fit into memory how large it is."""
+    try:
+        yield source
+    except (MemoryError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENOMEM:
+            raise
+        header = read_header(source)
+        raise LimitError(
+            f"{source.name}: {header.width} x {header.height} pixels take"
+            f" {4 * header.width * header.height} bytes of memory; found less than that free"
+        ) from None
+
+
+def _pixels(source: Source, max_pixels: int | None, extra_rows: int) -> NDArray[np.uint8]:
+    """The one way in: limits, then the pixels where they stand or decoded."""
+    header = read_header(source)
+    check_limit(source, header, max_pixels)
+    mapped = map_pixels(source, header, extra_rows)
+    if mapped is not None:
+        return mapped
+    picture = scan(source, header)
     # Zeroed pages are taken from the system only as rows arrive.
-    image = np.zeros((height + extra_rows, width, 4), np.uint8)
-    decode(source, picture, image[:height])
+    image = np.zeros((header.height + extra_rows, header.width, 4), np.uint8)
+    decode(source, picture, image[: header.height])
     return image
 
 
-def _verified(path: PathLike) -> NDArray[np.uint8]:
+def _owned(source: Source, max_pixels: int | None) -> NDArray[np.uint8]:
+    image = _pixels(source, max_pixels, 0)
+    if image.flags.owndata:
+        return image
+    copy = np.array(image, order="C")
+    check_unchanged(image)
+    return copy
+
+
+def _verified(path: PathLike, max_pixels: int | None) -> NDArray[np.uint8]:
     """An image whose bytes were all checked, so that a rewrite cannot hide damage."""
     with _open(path) as source:
-        header = read_header(source)
-        if not is_mappable(source, header):
-            return _read(source, MAX_PIXELS, 0)
-        _check(source, MAX_PIXELS)
-        return map_pixels(source.stream.fileno(), source.size, header, 0)
+        image = _pixels(source, max_pixels, 0)
+        if not image.flags.owndata:  # mapped: its checksums are still to be compared
+            _check(source, max_pixels)
+        return image
 
 
-def _check(source: Source, max_pixels: int) -> None:
-    picture = scan(source, max_pixels)
-    decode(source, picture, None)
-    if is_mappable(source, picture.header):
-        check_rows(source, picture.header)
+def _check(source: Source, max_pixels: int | None) -> None:
+    header = read_header(source)
+    check_limit(source, header, max_pixels)
+    decode(source, scan(source, header), None)
 
 
 def _check_image(image: NDArray[np.uint8], layout: str, level: int) -> None:
@@ -222,7 +259,7 @@ def _check_image(image: NDArray[np.uint8], layout: str, level: int) -> None:
     if level not in range(10):
         raise FormatError(f"level: expected 0 to 9, found {level!r}")
     height, width = image.shape[:2]
-    check_size(width, height, MAX_PIXELS, "image")
+    check_size(width, height, "image")
     if layout == "mappable":
         check_mappable_size(width, height)
 
@@ -258,56 +295,3 @@ def _strategy(image: NDArray[np.uint8], level: int) -> int:
         deflate = zlib.compressobj(level, zlib.DEFLATED, 15, 9, strategy)
         sizes.append(len(deflate.compress(sample)) + len(deflate.flush()))
     return zlib.Z_RLE if sizes[1] <= 1.01 * sizes[0] else zlib.Z_DEFAULT_STRATEGY
-
-
-@contextlib.contextmanager
-def _replacing(path: PathLike) -> Iterator[BinaryIO]:
-    """A stream whose content takes the place of ``path`` when the block ends well."""
-    target = Path(os.path.realpath(path))
-    try:
-        old: os.stat_result | None = target.stat()
-    except FileNotFoundError:
-        old = None
-    if old and stat.S_ISDIR(old.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if old and not stat.S_ISREG(old.st_mode):
-        raise FormatError(f"{path}: expected a regular file to replace, found a device or pipe")
-    if old and not os.access(target, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    temporary = target.with_name(f".pxvm-{secrets.token_hex(6)}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    try:
-        # 0o666 leaves the mode of a new file to the user's umask.
-        descriptor = os.open(temporary, flags, 0o666)
-    except OSError as error:  # name the file the user knows
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
-    try:
-        with os.fdopen(descriptor, "wb", buffering=1 << 20) as stream:
-            if old:
-                _copy_mode(old, temporary)
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
-def _copy_mode(old: os.stat_result, temporary: Path) -> None:
-    if hasattr(os, "chown"):
-        with contextlib.suppress(PermissionError):
-            os.chown(temporary, old.st_uid, old.st_gid)
-    temporary.chmod(stat.S_IMODE(old.st_mode))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where folders can be synced."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

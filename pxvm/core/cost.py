@@ -21,8 +21,8 @@ from types import CodeType
 
 import numpy as np
 
-from pxvm.core.dialect1 import TENSORS, Network
-from pxvm.core.isa import Mode
+from pxvm.core.dialect1 import TensorProgram
+from pxvm.core.isa import Flow, Mode, Names
 from pxvm.core.program import Image, Instruction, Program
 from pxvm.core.tensor import Descriptor, read_words
 
@@ -39,7 +39,7 @@ class Cost:
 
 def cost(image: Image, program: Program, instruction: Instruction, base: int = 0) -> Cost:
     """The cost of a verified program's instruction, executed with this image and base register."""
-    if isinstance(program, Network):
+    if isinstance(program, TensorProgram):
         letters = _Operands(image, program, instruction, base).letters()
     else:
         letters = _dialect_0(image, program, instruction)
@@ -65,42 +65,35 @@ def _dialect_0(image: Image, program: Program, instruction: Instruction) -> Lett
     shapes = [
         regions[f"@{row}"].shape if f"@{row}" in regions else None
         for mode, row in zip(instruction.op.operands, instruction.operands, strict=True)
-        if mode is not Mode.NONE
+        if mode.names is Names.ROW
     ]
     if None in shapes:
         return None
     known = [shape for shape in shapes if shape is not None]
-    if instruction.op.name == "MatMul":
+    if Mode.MATRIX_OUT in instruction.op.operands:
         (m, k), n = known[0], known[1][1]
         return {"m": m, "k": k, "n": n}
     letters: Letters = {"n": int(np.prod(known[0]))} if known else {}
-    if instruction.op.name == "Blit":
-        letters |= {"w": int(image[instruction.operands[1], 0, 0])}
-        letters |= {"h": int(image[instruction.operands[1], 0, 1])}
+    if Mode.FONT_IN in instruction.op.operands:
+        font = instruction.operands[instruction.op.operands.index(Mode.FONT_IN)]
+        letters |= {"w": int(image[font, 0, 0]), "h": int(image[font, 0, 1])}
     return letters
 
 
 class _Operands:
     """The tensors that an instruction names, and its parameters by name."""
 
-    def __init__(self, image: Image, network: Network, instruction: Instruction, base: int) -> None:
-        self.image, self.network, self.op = image, network, instruction.op
-        self.tensors: list[Descriptor] = []
-        self.named: dict[str, int] = {}
-        for mode, operand in zip(instruction.op.operands, instruction.operands, strict=True):
-            if mode in TENSORS:
-                self.tensors.append(network.descriptors[network.index(operand, base)])
-            elif mode is Mode.PARAMETERS:
-                words = network.descriptors[network.index(operand, base)].parameters
-                self.named = {
-                    name: word for (name, _), word in zip(self.op.parameters, words, strict=False)
-                }
+    def __init__(
+        self, image: Image, program: TensorProgram, instruction: Instruction, base: int
+    ) -> None:
+        self.image, self.program, self.op = image, program, instruction.op
+        self.tensors, self.named = program.operands(instruction, base)
 
     def letters(self) -> Letters | None:
         """What the letters of the formulas stand for; None when there is nothing to do."""
         if not all(self.used(d) for d in self.tensors):
             return None
-        if not self.tensors or (self.op.operations == "0" and "t" not in self.op.bytes):
+        if self.op.flow is not Flow.NEXT:
             return {}
         x = self.tensors[min(1, len(self.tensors) - 1)]
         found: Letters = {"t": self.used(x), "d": x.cols}
@@ -111,22 +104,13 @@ class _Operands:
         """Rows in use."""
         if d.length is None:
             return d.rows
-        return min(max(self.first(d.length), 0), d.rows)
+        return min(max(self.value(self.program.descriptors[d.length]), 0), d.rows)
 
-    def first(self, index: int) -> int:
-        """The first element of an I32 tensor."""
-        return self.value(index, 0)
-
-    def value(self, index: int, at: int) -> int:
+    def value(self, d: Descriptor, at: int = 0) -> int:
         """An element of an I32 tensor of one dimension."""
-        d = self.network.descriptors[index]
         row, column = divmod(min(at, d.rows * d.cols - 1), d.cols)
-        start = d.row_start(row, self.network.width) + column
+        start = d.row_start(row, self.program.width) + column
         return int(read_words(self.image, start, 1).view("<i4")[0])
-
-    def linked(self, name: str) -> Descriptor:
-        """The tensor that a parameter names."""
-        return self.network.descriptors[self.named[name]]
 
 
 def _embed(o: _Operands, out: Descriptor, ids: Descriptor, table: Descriptor) -> Letters:
@@ -142,7 +126,7 @@ def _matmul(o: _Operands, out: Descriptor, a: Descriptor, b: Descriptor) -> Lett
 
 
 def _conv2d(o: _Operands, out: Descriptor, x: Descriptor) -> Letters:
-    weight = o.linked("weight")
+    weight = o.named["weight"]
     return {"t": o.used(x) * out.cols // weight.rows, "n": weight.rows, "k": weight.cols}
 
 
@@ -167,14 +151,14 @@ def _blit(o: _Operands, canvas: Descriptor, text: Descriptor, font: Descriptor) 
 
 
 def _causal(o: _Operands, out: Descriptor, q: Descriptor) -> Letters:
-    context, position = o.linked("k").extents[1], o.first(o.named["position"])
+    context, position = o.named["k"].extents[1], o.value(o.named["position"])
     last = np.clip(position + np.arange(o.used(q)), 0, context - 1)
     return {"context": float(last.mean()) + 1}
 
 
 def _full(o: _Operands, out: Descriptor, q: Descriptor) -> Letters:
-    context = o.linked("k").extents[1]
-    span = min(max(o.first(o.named["span"]), 1), context)
+    context = o.named["k"].extents[1]
+    span = min(max(o.value(o.named["span"]), 1), context)
     groups = np.arange(o.used(q)) // span
     lengths = [o.value(o.named["lengths"], group) for group in range(int(groups[-1]) + 1)]
     start = np.minimum(groups * span, context - 1)

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from pxvm.core import isa, matrix
 from pxvm.core.errors import ProgramError
-from pxvm.core.isa import Mode
-from pxvm.core.program import Image, Instruction, Program, Region
+from pxvm.core.isa import Flow, Names
+from pxvm.core.parts import Image, Instruction, Program, Region
 
 TABLE = isa.table(0)
+HALTS = [code for code, op in TABLE.items() if op.flow is Flow.HALT]
 NEW_LINE = 10
 
 
@@ -34,7 +35,7 @@ def parse(image: Image) -> Program:
                 f" ({chr(code)!r}); expected one of {known}"
             )
         instructions.append(Instruction(x, x, 0, code, op, (operands[0], operands[1], operands[2])))
-        if op.name == "Halt":
+        if op.flow is Flow.HALT:
             break
     program = tuple(instructions)
     code_region = Region(
@@ -45,7 +46,7 @@ def parse(image: Image) -> Program:
 
 def _codes(image: Image) -> NDArray[Any]:
     codes = image[0, :, 0]
-    halts = np.flatnonzero((codes == 0) | (codes == isa.by_name("Halt").code))
+    halts = np.flatnonzero(np.isin(codes, HALTS))
     return codes[: halts[0] + 1 if len(halts) else len(codes)].astype(np.int64)
 
 
@@ -59,7 +60,7 @@ class _Regions:
     def walk(self, program: tuple[Instruction, ...]) -> list[Region]:
         for instruction in program:
             for mode, row in zip(instruction.op.operands, instruction.operands, strict=True):
-                if mode is not Mode.NONE and not 1 <= row < len(self.image):
+                if mode.names is Names.ROW and not 1 <= row < len(self.image):
                     raise ProgramError(f"{instruction.place}: {_row_message(self.image, row)}")
             self._visit(instruction)
         return [self.found[row] for row in sorted(self.found)]

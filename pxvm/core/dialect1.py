@@ -1,7 +1,7 @@
 """Dialect 1: the program of an image whose first pixel spells PXV1.
 
-``parse`` decodes header, descriptors, code and state into a ``Network``; nothing is admitted to
-run before ``verifier1`` has been over it. An operand below 128 is a descriptor's index, one from
+``parse`` decodes header, descriptors, code and state into a ``TensorProgram``; nothing is admitted
+to run before ``verifier1`` has been over it. An operand below 128 is a descriptor's index, one from
 128 on is relative to the base register: index = base + operand - 128, so that one body of
 instructions can be looped over layers.
 """
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pxvm.core import isa
 from pxvm.core.errors import ProgramError
 from pxvm.core.integer import Ints
-from pxvm.core.isa import Mode
-from pxvm.core.program import Image, Instruction, Program, Region
+from pxvm.core.isa import Mode, Names
+from pxvm.core.parts import Image, Instruction, Program, Region
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
     HEADER_WORDS,
@@ -37,16 +37,16 @@ from pxvm.core.tensor import (
 
 TABLE = isa.table(1)
 RELATIVE = 128
-TENSORS = (Mode.TENSOR_IN, Mode.TENSOR_OUT, Mode.TENSOR_UPDATE)
 MAX_CODE = 1 << 16
 MAX_DESCRIPTORS = 1 << 16
 
 
 @dataclass(frozen=True)
-class Network(Program):
+class TensorProgram(Program):
     """A dialect 1 program: what ``Program`` says, and where everything stands.
 
-    ``budget`` is the largest number of steps from start to Halt, set by the verifier.
+    The verifier sets ``budget``, the largest number of steps from start to Halt, and ``visits``:
+    (instruction, base) of all that can be reached, the base -1 where no operand is relative to it.
     """
 
     descriptors: tuple[Descriptor, ...] = ()
@@ -57,23 +57,39 @@ class Network(Program):
     reserved: tuple[tuple[str, int, int], ...] = ()
     code: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 4), np.uint8))
     budget: int = 0
+    visits: tuple[tuple[int, int], ...] = ()
 
     def index(self, operand: int, base: int) -> int:
         """The descriptor index that an operand names."""
         return operand if operand < RELATIVE else base + operand - RELATIVE
 
+    def operands(
+        self, instruction: Instruction, base: int
+    ) -> tuple[list[Descriptor], dict[str, Any]]:
+        """Descriptors of G, B and A; of the parameters by name the descriptor, else the number."""
+        tensors: list[Descriptor] = []
+        named: dict[str, Any] = {}
+        for mode, operand in zip(instruction.op.operands, instruction.operands, strict=True):
+            if mode.names is Names.TENSOR:
+                tensors.append(self.descriptors[self.index(operand, base)])
+            elif mode.names is Names.BLOCK:
+                words = self.descriptors[self.index(operand, base)].parameters
+                for parameter, word in zip(instruction.op.parameters, words, strict=False):
+                    links = parameter.mode.names is Names.TENSOR
+                    named[parameter.name] = self.descriptors[word] if links else word
+        return tensors, named
+
     def operand_regions(self, instruction: Instruction, base: int) -> list[tuple[Mode, Region]]:
         """(mode, region) of each tensor operand, parameters' tensors included."""
         found = []
         for mode, operand in zip(instruction.op.operands, instruction.operands, strict=True):
-            if mode in TENSORS:
+            if mode.names is Names.TENSOR:
                 found.append((mode, self.tensor_region(self.index(operand, base))))
-            elif mode is Mode.PARAMETERS:
+            elif mode.names is Names.BLOCK:
                 words = self.descriptors[self.index(operand, base)].parameters
-                for (_, kind), word in zip(instruction.op.parameters, words, strict=False):
-                    if kind not in ("number", "scale"):
-                        update = Mode.TENSOR_UPDATE if "updated" in kind else Mode.TENSOR_IN
-                        found.append((update, self.tensor_region(word)))
+                for parameter, word in zip(instruction.op.parameters, words, strict=False):
+                    if parameter.mode.names is Names.TENSOR:
+                        found.append((parameter.mode, self.tensor_region(word)))
         return found
 
     def tensor_region(self, index: int) -> Region:
@@ -97,7 +113,7 @@ def region_names(descriptors: tuple[Descriptor, ...]) -> list[str]:
     return names
 
 
-def parse(image: Image) -> Network:
+def parse(image: Image) -> TensorProgram:
     """Decode the program of an image. Raises ProgramError; nothing is verified yet."""
     height, width = image.shape[:2]
     area = height * width
@@ -138,7 +154,7 @@ def parse(image: Image) -> Network:
     for d, name in zip(descriptors, region_names(descriptors), strict=True):
         if d.dtype != DType.PARAMS:
             regions.append(tensor_region(d, width, name))
-    return Network(
+    return TensorProgram(
         1, instructions, tuple(regions), descriptors, code_start, state_start, width, height,
         tuple(reserved), code,
     )  # fmt: skip

@@ -33,3 +33,11 @@ class ExecutionError(PxvmError, RuntimeError):
 
 class DeviceError(PxvmError, RuntimeError):
     """An executor is missing or cannot be used here."""
+
+
+class OutputError(PxvmError, ValueError):
+    """An output that would destroy what is read."""
+
+
+class MissingPackageError(PxvmError, ImportError):
+    """A package of an extra is not installed, or cannot be loaded."""

@@ -32,10 +32,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from pxvm.core import fontcode1, isa, matrix
-from pxvm.core.dialect1 import Network
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import AssemblyError, PxvmError
 from pxvm.core.program import Image, Region, load_program
-from pxvm.core.tensor import DESCRIPTOR_WORDS, HEADER_WORDS, encode_descriptor, write_words
+from pxvm.core.tensor import (
+    DESCRIPTOR_WORDS,
+    HEADER_WORDS,
+    NAME_WORD,
+    encode_descriptor,
+    header_words,
+    write_words,
+)
 
 MAX_PIXELS = 1 << 28
 _GLYPHS = {d: {op.glyph for op in isa.OPCODES if op.dialect == d} for d in (0, 1)}
@@ -61,6 +68,7 @@ class _Assembler:
         self.network: tuple[int, int, int] | None = None
         self.tensors: list[tuple[int, list[str]]] = []
         self.code: list[tuple[int, str]] = []
+        self.runs: list[tuple[int, int, Image]] = []
         self.line = 0
 
     def error(self, message: str) -> AssemblyError:
@@ -101,7 +109,7 @@ class _Assembler:
         ends = (code + len(self.code), table + len(self.tensors) * DESCRIPTOR_WORDS, HEADER_WORDS)
         if max(ends) > image.shape[0] * image.shape[1]:
             raise AssemblyError(f"{max(ends)} words do not fit into the image; make .image larger")
-        words = fontcode1.header_words(code, state, table, len(self.code), len(self.tensors))
+        words = header_words(code, state, table, len(self.code), len(self.tensors))
         write_words(image, 0, words)
         for index, (number, line) in enumerate(self.tensors):
             self.line = number
@@ -110,7 +118,10 @@ class _Assembler:
                     d = fontcode1.parse_tensor(line[1:], index, self._tensor_index)
                 else:
                     d = fontcode1.parse_parameters(line[1:], index)
-                write_words(image, table + index * DESCRIPTOR_WORDS, encode_descriptor(d))
+                known = encode_descriptor(d)
+                if not d.name:  # it may stand in pixels that the text gives
+                    known = known[:NAME_WORD]
+                write_words(image, table + index * DESCRIPTOR_WORDS, known)
             except AssemblyError:
                 raise
             except (PxvmError, ValueError, IndexError, KeyError) as error:
@@ -119,6 +130,8 @@ class _Assembler:
             self.line = line_number
             pixel = bytes(self._instruction(word, 1))
             write_words(image, code + number, np.frombuffer(pixel, np.uint32))
+        for y, x, pixels in self.runs:
+            image[y, x : x + len(pixels)] = pixels
 
     def _tensor_index(self, text: str) -> int:
         if not text.isdecimal() and text not in self.names:
@@ -261,7 +274,10 @@ class _Assembler:
         y, x = int(words[0]), int(words[1])
         if y >= len(self.image) or x + len(pixels) > self.image.shape[1]:
             raise self.error(f"{len(pixels)} pixels from ({x}, {y}) on leave the image")
-        self.image[y, x : x + len(pixels)] = pixels
+        if self.network is None:
+            self.image[y, x : x + len(pixels)] = pixels
+        else:  # they may change the tables, which are written when every name is known
+            self.runs.append((y, x, pixels))
 
     def _bitmap(self, words: list[str]) -> None:
         """.bitmap Y X #..#"""
@@ -285,19 +301,24 @@ def disassemble(image: Image, *, data: bool = True) -> str:
 
     Raises ProgramError when row 0 holds no program.
     """
+    return "".join(f"{line}\n" for line in disassembly(image, data=data))
+
+
+def disassembly(image: Image, *, data: bool = True) -> Iterator[str]:
+    """The lines of ``disassemble`` one by one: the text of a large image is larger than it."""
     program = load_program(image)
     height, width = image.shape[:2]
-    lines = [f".image {width}x{height}"]
-    drawn = np.zeros_like(image)
-    if isinstance(program, Network):
-        lines += fontcode1.network_lines(image, program, drawn)
+    yield f".image {width}x{height}"
+    drawn = np.zeros(image.shape, np.uint8)  # pages that nothing is drawn on take no memory
+    if isinstance(program, TensorProgram):
+        yield from fontcode1.network_lines(image, program, drawn)
     for region in program.regions:
-        lines += _matrix_line(image, drawn, region)
-    code = [str(instruction) for instruction in program.instructions]
+        yield from _matrix_line(image, drawn, region)
     for instruction in program.instructions:
         drawn[instruction.y, instruction.x] = [instruction.code, *instruction.operands]
-    rest = list(_rest_lines(image, drawn)) if data else []
-    return "\n".join([*lines, *code, *rest]) + "\n"
+        yield str(instruction)
+    if data:
+        yield from _rest_lines(image, drawn)
 
 
 def _matrix_line(image: Image, drawn: Image, region: Region) -> Iterator[str]:
@@ -323,13 +344,15 @@ def _matrix_line(image: Image, drawn: Image, region: Region) -> Iterator[str]:
 
 def _rest_lines(image: Image, drawn: Image) -> Iterator[str]:
     """Lines for every pixel that differs from what the lines so far draw."""
-    word, done = image.copy().view("<u4")[..., 0], drawn.view("<u4")[..., 0]
-    for y in np.flatnonzero((word != done).any(axis=1)).tolist():
-        wrong = np.flatnonzero(word[y] != done[y])
+    for y in range(len(image)):
+        word, done = (rows[y].copy().view("<u4")[:, 0] for rows in (image, drawn))
+        wrong = np.flatnonzero(word != done)
+        if not len(wrong):
+            continue
         breaks = np.flatnonzero(np.diff(wrong) > 1) + 1
         for run in np.split(wrong, breaks):
             x, stop = int(run[0]), int(run[-1]) + 1
-            pixels = word[y, x:stop]
+            pixels = word[x:stop]
             if np.isin(pixels, (0xFFFFFFFF, 0xFF000000)).all():
                 bits = "".join("#" if p == 0xFFFFFFFF else "." for p in pixels.tolist())
                 yield f".bitmap {y} {x} {bits}"

@@ -14,21 +14,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-import numpy as np
-
-from pxvm.core.dialect1 import Network
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import ProgramError
 from pxvm.core.program import Image
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
-    MAGIC,
-    VERSION,
     Descriptor,
     DType,
     Role,
-    Words,
     encode_descriptor,
+    header_words,
     read_words,
     shape_text,
     write_words,
@@ -38,33 +35,35 @@ _PLACE = re.compile(r"^(\S*)@(\d+)$")
 _PLAIN = re.compile(r"^[^\s;@=.][^\s;@=]*$")
 
 
-def header_words(code: int, state: int, table: int, instructions: int, tensors: int) -> Words:
-    """The seven words of a dialect 1 header."""
-    magic = int.from_bytes(MAGIC, "little")
-    return np.array([magic, VERSION, code, instructions, table, tensors, state], np.uint32)
-
-
-def network_lines(image: Image, network: Network, drawn: Image) -> Iterator[str]:
+def network_lines(image: Image, program: TensorProgram, drawn: Image) -> Iterator[str]:
     """Header and descriptors as lines, drawn as well."""
     table = int(read_words(image, 4, 1)[0])
-    count = len(network.descriptors)
-    code, state = network.code_start, network.state_start
-    write_words(drawn, 0, header_words(code, state, table, len(network.instructions), count))
+    count = len(program.descriptors)
+    code, state = program.code_start, program.state_start
+    write_words(drawn, 0, header_words(code, state, table, len(program.instructions), count))
     yield f".network {code} {state} {table}"
-    for d in network.descriptors:
-        write_words(drawn, table + d.index * DESCRIPTOR_WORDS, encode_descriptor(d))
-        yield _descriptor_line(d)
-    write_words(drawn, code, network.code.view("<u4").reshape(-1))
+    for d in program.descriptors:
+        # A name that is no word of the text, or that does not print, is left to the pixels.
+        d = replace(d, name=d.name if _PLAIN.match(d.name) and d.name.isprintable() else "")
+        line = _descriptor_line(d)
+        directive, *words = line.split()
+        # What the line says, which need not be all that the pixels hold.
+        if directive == ".parameters":
+            said = parse_parameters(words, d.index)
+        else:
+            said = parse_tensor(words, d.index, int)
+        write_words(drawn, table + d.index * DESCRIPTOR_WORDS, encode_descriptor(said))
+        yield line
+    write_words(drawn, code, program.code.view("<u4").reshape(-1))
 
 
 def _descriptor_line(d: Descriptor) -> str:
-    name = d.name if _PLAIN.match(d.name) else ""
     if d.dtype == DType.PARAMS:
         words = list(d.parameters)
         while words and words[-1] == 0:
             words.pop()
-        return " ".join([f".parameters {name}@{d.index}", *map(str, words)])
-    parts = [f".tensor {name}@{d.index} {d.dtype.name} {d.role.name.lower()}"]
+        return " ".join([f".parameters {d.name}@{d.index}", *map(str, words)])
+    parts = [f".tensor {d.name}@{d.index} {d.dtype.name} {d.role.name.lower()}"]
     parts += [shape_text(d.extents), f"at={d.start}", f"per={d.per}"]
     if d.frac:
         parts.append(f"frac={d.frac}")

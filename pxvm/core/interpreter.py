@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pxvm.core import executors
 from pxvm.core.container import open_image, save_image
-from pxvm.core.errors import ProgramError
+from pxvm.core.errors import DeviceError, ProgramError
+from pxvm.core.mapping import check_unchanged
 from pxvm.core.program import Image
 from pxvm.core.verifier import verify
 
@@ -32,17 +33,23 @@ def run_program(
         max_steps: at most so many instructions are executed; stopping there is no error. None
             means 1,024 in dialect 0, and until Halt or Yield in dialect 1.
         device: "auto", "reference", or another installed executor; all give the same bytes.
-        threads: worker threads of the compiled executor; None takes every processor.
+        threads: worker threads of the compiled executor, no more than there are processors; None
+            takes every one.
 
     Raises:
         ProgramError: the program was refused before anything ran.
         ExecutionError: an instruction cannot be executed; those before it have been.
-        DeviceError: there is no such executor here.
+        DeviceError: there is no such executor here, or not the memory that it needs.
+        FormatError: the image is mapped, and another program has written to its file.
     """
     if max_steps is not None and max_steps < 0:
         raise ProgramError(f"max_steps is at least 0; found {max_steps}")
-    program = verify(image)
-    executors.executor(device, program.dialect).run(image, program, max_steps, threads)
+    check_unchanged(image)
+    try:
+        program = verify(image)
+        executors.executor(device, program.dialect).run(image, program, max_steps, threads)
+    except MemoryError:
+        raise DeviceError("this machine lacks the memory that the program needs") from None
     return image
 
 
@@ -52,10 +59,12 @@ def execute_pxi(
     *,
     device: str = "auto",
     threads: int | None = None,
+    max_pixels: int | None = None,
 ) -> Image:
     """Run the program in a ``.pxi`` file (any lossless PNG) and return the resulting image.
 
-    The file itself is never changed. Arguments and errors as for ``run_program``; also
-    FormatError when the file is no readable PNG, and OSError.
+    The file itself is never changed. Arguments and errors as for ``open_image`` and
+    ``run_program``; also OSError.
     """
-    return run_program(open_image(path), max_steps, device=device, threads=threads)
+    image = open_image(path, max_pixels=max_pixels)
+    return run_program(image, max_steps, device=device, threads=threads)

@@ -9,46 +9,109 @@ An instruction is one RGBA pixel:
 
 One row of ``OPCODES`` says everything about an opcode. The assembler, the disassembler, the
 verifier, the executors, the reference page, the viewer's legend and the test strategies read it
-from here; adding an opcode is one row here and one function in each executor (in dialect 1 also
-its shape rule and a case of the differential generator).
+from here, and ask its fields only; adding an opcode is one row here and one function in each
+executor (in dialect 1 also its shape rule and a case of the differential generator).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, Flag, auto
+
+
+class Names(Enum):
+    """What the number in an operand byte or a parameter word stands for."""
+
+    NOTHING = "nothing"
+    ROW = "an image row"
+    TENSOR = "the descriptor of a tensor"
+    BLOCK = "the descriptor of a parameter block"
+    NUMBER = "itself"
+
+
+class Access(Flag):
+    """What an instruction does with the pixels that an operand or a parameter names."""
+
+    NONE = 0
+    READ = auto()
+    WRITE = auto()
+    UPDATE = READ | WRITE
 
 
 class Mode(Enum):
-    """What an operand byte means. The value is the word used in the reference page."""
+    """What an operand byte or a parameter word means.
 
-    NONE = "unused"
-    VECTOR_IN = "row of a matrix or headerless vector, read"
-    VECTOR_OUT = "row of a matrix or headerless vector, written"
-    VECTOR_UPDATE = "row of a matrix or headerless vector, read and written"
-    MATRIX_IN = "row of a matrix, read"
-    MATRIX_OUT = "row of a matrix, written"
-    SCALAR_OUT = "row whose first pixel is written"
-    TEXT_IN = "row of a plain matrix of character codes, read"
-    FONT_IN = "row of a font, read"
-    CANVAS_OUT = "first row of the pixels drawn on, written"
-    TENSOR_IN = "tensor, read"
-    TENSOR_OUT = "tensor, written"
-    TENSOR_UPDATE = "tensor, read and written"
-    PARAMETERS = "descriptor of named parameters"
-    NUMBER = "number 0..255"
-    LOW = "low byte of an instruction number"
-    HIGH = "high byte of an instruction number"
+    ``value`` is the words of the reference page, ``names`` what the number stands for, ``access``
+    what happens to the pixels named.
+    """
+
+    NONE = "unused", Names.NOTHING
+    VECTOR_IN = "row of a matrix or headerless vector, read", Names.ROW, Access.READ
+    VECTOR_OUT = "row of a matrix or headerless vector, written", Names.ROW, Access.WRITE
+    VECTOR_UPDATE = (
+        "row of a matrix or headerless vector, read and written", Names.ROW, Access.UPDATE
+    )  # fmt: skip
+    MATRIX_IN = "row of a matrix, read", Names.ROW, Access.READ
+    MATRIX_OUT = "row of a matrix, written", Names.ROW, Access.WRITE
+    SCALAR_OUT = "row whose first pixel is written", Names.ROW, Access.WRITE
+    TEXT_IN = "row of a plain matrix of character codes, read", Names.ROW, Access.READ
+    FONT_IN = "row of a font, read", Names.ROW, Access.READ
+    CANVAS_OUT = "first row of the pixels drawn on, written", Names.ROW, Access.WRITE
+    TENSOR_IN = "tensor, read", Names.TENSOR, Access.READ
+    TENSOR_OUT = "tensor, written", Names.TENSOR, Access.WRITE
+    TENSOR_UPDATE = "tensor, read and written", Names.TENSOR, Access.UPDATE
+    PARAMETERS = "descriptor of named parameters", Names.BLOCK
+    NUMBER = "number 0..255", Names.NUMBER
+    LOW = "low byte of an instruction number", Names.NUMBER
+    HIGH = "high byte of an instruction number", Names.NUMBER
+    WORD = "number of 32 bits", Names.NUMBER
+    SCALE = "scale: mantissa and exponent in one word", Names.NUMBER
+
+    names: Names
+    access: Access
+
+    def __new__(cls, words: str, names: Names, access: Access = Access.NONE) -> Mode:
+        mode = object.__new__(cls)
+        mode._value_, mode.names, mode.access = words, names, access
+        return mode
 
     @property
     def writes(self) -> bool:
-        """True when the operand names pixels that the instruction may change."""
-        return self.name.endswith(("OUT", "UPDATE"))
+        """True when the instruction may change the pixels named."""
+        return Access.WRITE in self.access
 
     @property
     def reads(self) -> bool:
-        """True when the operand names pixels that the instruction depends on."""
-        return self.name.endswith(("IN", "UPDATE"))
+        """True when the instruction depends on the pixels named."""
+        return Access.READ in self.access
+
+
+class Flow(Enum):
+    """Which instruction comes after this one; the value is the words of the reference page."""
+
+    NEXT = "the one behind it"
+    HALT = "none: the program has ended"
+    YIELD = "none until the next run, then the one behind it"
+    LOOP = "the one behind it, or the one behind the matching EndLoop when G is not above 0"
+    END_LOOP = "the one behind the matching Loop, or the one behind it after the last round"
+    CALL = "the one whose number is G + 256 B"
+    RETURN = "the one behind the Call that came here"
+    SKIP = "the one behind it, or the one A further when G is 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One word of a parameter block.
+
+    Attributes:
+        name: the keyword of the specification.
+        mode: WORD and SCALE are the number itself, TENSOR_IN and TENSOR_UPDATE name a tensor.
+        types: dtypes that the tensor may have.
+    """
+
+    name: str
+    mode: Mode
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +121,7 @@ class Opcode:
     Attributes:
         code: the R byte, a printable ASCII letter.
         name: the field's standard term.
-        dialect: 0 (row-addressed programs) or 1 (descriptor-addressed networks).
+        dialect: 0 (row-addressed programs) or 1 (descriptor-addressed tensors).
         legacy: the R byte of the oldest files for the same operation, or None.
         operands: modes of G, B and A.
         shape: the shape rule in words.
@@ -66,9 +129,12 @@ class Opcode:
         operations: integer operations as a formula of the shape's letters.
         bytes: bytes of pixels read and written, likewise.
         color: (R, G, B) with which viewers draw it.
-        types: dialect 1: the dtypes that G, B and A may have.
-        parameters: dialect 1: (name, kind) of each parameter word; kind is the dtypes of a tensor,
-            "number" or "scale".
+        flow: which instruction comes next; all but NEXT control the program.
+        types: dialect 1: the dtypes that each of G, B and A may have, none where it is no tensor.
+        parameters: dialect 1: the words of the parameter block in order.
+        in_place: dialect 1: the result may be one of the operands that are read.
+        adds_bias: dialect 1: the bias of the weight (the parameter of that name, else the last
+            tensor) is added, so it has the result's fraction bits.
     """
 
     code: int
@@ -81,8 +147,11 @@ class Opcode:
     operations: str
     bytes: str
     color: tuple[int, int, int]
-    types: tuple[str, ...] = ()
-    parameters: tuple[tuple[str, str], ...] = ()
+    flow: Flow = Flow.NEXT
+    types: tuple[tuple[str, ...], ...] = ((), (), ())
+    parameters: tuple[Parameter, ...] = ()
+    in_place: bool = False
+    adds_bias: bool = False
 
     @property
     def glyph(self) -> str:
@@ -91,6 +160,8 @@ class Opcode:
 
 
 _NONE, _IN, _OUT, _PARAMS = Mode.NONE, Mode.TENSOR_IN, Mode.TENSOR_OUT, Mode.PARAMETERS
+_BROADCAST = "[t,d], a [t,d], b [t,d], [t,1], [1,d] or [1,1]"
+_SCALE = Parameter("scale", Mode.SCALE)
 _PALETTE = (
     (197, 134, 192), (86, 156, 214), (78, 201, 176), (220, 120, 80), (220, 200, 90),
     (150, 190, 110), (210, 110, 140), (120, 140, 230), (200, 160, 120), (110, 200, 220),
@@ -104,18 +175,38 @@ def _color(glyph: str) -> tuple[int, int, int]:
     return red - weaker, green - weaker, blue - weaker
 
 
-def _sizes(names: str) -> tuple[tuple[str, str], ...]:
-    return tuple((name, "number") for name in names.split())
+def _types(*each: str) -> tuple[tuple[str, ...], ...]:
+    """Dtypes of G, B and A from texts such as "I32|ACT"; those beyond the ones given have none."""
+    groups = {"ACT": ("ACT1", "ACT2")}
+    found = [
+        tuple(name for kind in kinds.split("|") for name in groups.get(kind, (kind,)))
+        for kinds in each
+    ]
+    return (*found, *[()] * (3 - len(found)))
+
+
+def _numbers(names: str) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name, Mode.WORD) for name in names.split())
+
+
+def _tensors(kind: str, names: str, mode: Mode = Mode.TENSOR_IN) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name, mode, (kind,)) for name in names.split())
 
 
 def _control(
-    glyph: str, name: str, operands: tuple[Mode, ...], semantics: str, types: tuple[str, ...] = ()
+    glyph: str,
+    name: str,
+    flow: Flow,
+    operands: tuple[Mode, ...],
+    semantics: str,
+    types: tuple[str, ...] = (),
 ) -> Opcode:
     """A dialect 1 row that moves the program counter."""
     g, b, a = operands
     return Opcode(
-        ord(glyph), name, 1, None, (g, b, a), "none", semantics, "0", "4", (150, 150, 150), types
-    )
+        ord(glyph), name, 1, None, (g, b, a), "none", semantics, "0", "4", (150, 150, 150),
+        flow, _types(*types),
+    )  # fmt: skip
 
 
 def _tensor(
@@ -127,13 +218,16 @@ def _tensor(
     semantics: str,
     operations: str,
     bytes: str,
-    parameters: tuple[tuple[str, str], ...] = (),
+    parameters: tuple[Parameter, ...] = (),
+    *,
+    in_place: bool = False,
+    adds_bias: bool = False,
 ) -> Opcode:
     """A dialect 1 row that computes on tensors; operands beyond those given are unused."""
     g, b, a = (*operands, *[Mode.NONE] * (3 - len(operands)))
     return Opcode(
         ord(glyph), name, 1, None, (g, b, a), shape, semantics, operations, bytes,
-        _color(glyph), types, parameters,
+        _color(glyph), Flow.NEXT, _types(*types), parameters, in_place, adds_bias,
     )  # fmt: skip
 
 
@@ -143,7 +237,7 @@ OPCODES: tuple[Opcode, ...] = (
         ord("H"), "Halt", 0, 0, (Mode.NONE, Mode.NONE, Mode.NONE),
         "none",
         "stop; the image is the result",
-        "0", "4", (150, 150, 150),
+        "0", "4", (150, 150, 150), Flow.HALT,
     ),
     Opcode(
         ord("D"), "Dot", 0, 1, (Mode.VECTOR_IN, Mode.VECTOR_IN, Mode.SCALAR_OUT),
@@ -176,62 +270,68 @@ OPCODES: tuple[Opcode, ...] = (
         "0", "8*n*w*h + 4*n", (220, 200, 90),
     ),
     # Dialect 1: control
-    _control("H", "Halt", (_NONE,) * 3,
+    _control("H", "Halt", Flow.HALT, (_NONE,) * 3,
              "stop for good; the rows in use of scratch tensors become zero"),
-    _control("Y", "Yield", (_NONE,) * 3,
+    _control("Y", "Yield", Flow.YIELD, (_NONE,) * 3,
              "stop after this instruction, a later run goes on; the rows in use of scratch tensors"
              " become zero"),
-    _control("[", "Loop", (_IN, _NONE, Mode.NUMBER),
+    _control("[", "Loop", Flow.LOOP, (_IN, _NONE, Mode.NUMBER),
              "run up to the matching ] as often as the scalar G says (0..65535), adding A to the"
              " base after each round; the base returns to its value before", ("I32",)),
-    _control("]", "EndLoop", (_NONE,) * 3, "end of the body of a loop"),
-    _control("C", "Call", (Mode.LOW, Mode.HIGH, Mode.NUMBER),
+    _control("]", "EndLoop", Flow.END_LOOP, (_NONE,) * 3, "end of the body of a loop"),
+    _control("C", "Call", Flow.CALL, (Mode.LOW, Mode.HIGH, Mode.NUMBER),
              "go to instruction G + 256 B with A added to the base, until Return"),
-    _control("^", "Return", (_NONE,) * 3, "go on after the Call, with the base of then"),
-    _control("?", "SkipIfZero", (_IN, _NONE, Mode.NUMBER),
+    _control("^", "Return", Flow.RETURN, (_NONE,) * 3,
+             "go on after the Call, with the base of then"),
+    _control("?", "SkipIfZero", Flow.SKIP, (_IN, _NONE, Mode.NUMBER),
              "skip the next A instructions when the scalar G is 0", ("I32",)),
     # Dialect 1: products
     _tensor("E", "Embed", (_OUT, _IN, _IN), ("I32", "I32", "I8"), "[t,d], ids [t,1], table [v,d]",
             "row ids[t] of the table, clamped to 0..v-1, times its scale", "t*d", "5*t*d"),
     _tensor("L", "Linear", (_OUT, _IN, _IN), ("I32", "ACT", "I8"), "[t,n], x [t,k], weight [n,k]",
             "x times weight transposed, exact sums, times both scales, plus bias",
-            "2*t*n*k", "n*k + t*k + 4*t*n"),
+            "2*t*n*k", "n*k + t*k + 4*t*n", adds_bias=True),
     _tensor("M", "MatMul", (_OUT, _IN, _IN), ("I32", "ACT", "ACT"), "[m,n], a [m,k], b [n,k]",
             "a times b transposed, exact sums, times both scales", "2*m*n*k",
             "2*m*k + 2*n*k + 4*m*n"),
     _tensor("V", "Conv2D", (_OUT, _IN, _PARAMS), ("I32", "ACT"), "[t, ho*wo*c], x [t, h*w*ci]",
             "convolution of each row seen as height x width x channels, zero padding",
             "2*t*n*k", "k*n + 4*t*n",
-            (("weight", "I8"), *_sizes("height width size stride pad"))),
+            (*_tensors("I8", "weight"), *_numbers("height width size stride pad")),
+            adds_bias=True),
     # Dialect 1: element by element
-    _tensor("A", "Add", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
-            "a + b, saturated", "t*d", "12*t*d"),
-    _tensor("X", "Mul", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
-            "a * b, rounded and saturated", "t*d", "12*t*d"),
+    _tensor("A", "Add", (_OUT, _IN, _IN), ("I32",) * 3, _BROADCAST,
+            "a + b, saturated", "t*d", "12*t*d", in_place=True),
+    _tensor("X", "Mul", (_OUT, _IN, _IN), ("I32",) * 3, _BROADCAST,
+            "a * b, rounded and saturated", "t*d", "12*t*d", in_place=True),
     _tensor("D", "Dot", (_OUT, _IN, _IN), ("I32",) * 3, "[t,1], a [t,d], b [t,d]",
             "sum over d of a * b, each product rounded", "2*t*d", "8*t*d"),
-    _tensor("R", "ReLU", (_OUT, _IN), ("I32",) * 2, "[t,d], x [t,d]", "max(x, 0)", "t*d", "8*t*d"),
+    _tensor("R", "ReLU", (_OUT, _IN), ("I32",) * 2, "[t,d], x [t,d]", "max(x, 0)", "t*d", "8*t*d",
+            in_place=True),
     _tensor("T", "Table", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], x [t,d], table [n+1]",
-            "table(x) by linear interpolation over -16..16: sigmoid, tanh", "6*t*d", "8*t*d"),
+            "table(x) by linear interpolation over -16..16: sigmoid, tanh", "6*t*d", "8*t*d",
+            in_place=True),
     _tensor("G", "Gate", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], x [t,d], table [n+1]",
             "x * table(x): SiLU with the sigmoid's table, GELU with the normal distribution's",
-            "8*t*d", "8*t*d"),
-    _tensor("<", "Less", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
-            "1 where a < b, else 0", "t*d", "12*t*d"),
-    _tensor("=", "Equal", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], a [t,d], b [t,d], [1,d] or [1,1]",
-            "1 where a = b, else 0", "t*d", "12*t*d"),
+            "8*t*d", "8*t*d", in_place=True),
+    _tensor("<", "Less", (_OUT, _IN, _IN), ("I32",) * 3, _BROADCAST,
+            "1 where a < b, else 0", "t*d", "12*t*d", in_place=True),
+    _tensor("=", "Equal", (_OUT, _IN, _IN), ("I32",) * 3, _BROADCAST,
+            "1 where a = b, else 0", "t*d", "12*t*d", in_place=True),
     _tensor("W", "Select", (Mode.TENSOR_UPDATE, _IN, _IN), ("I32",) * 3,
             "[t,d], condition [t,d], x [t,d]", "x where the condition is not 0, else as it was",
-            "t*d", "16*t*d"),
+            "t*d", "16*t*d", in_place=True),
     # Dialect 1: rows
     _tensor("N", "RMSNorm", (_OUT, _IN, _IN), ("I32|ACT", "I32", "I16"), "[t,d], x [t,d], w [d]",
-            "x * w / sqrt(mean(x^2) + epsilon); epsilon is the weight's scale", "6*t*d", "8*t*d"),
+            "x * w / sqrt(mean(x^2) + epsilon); epsilon is the weight's scale", "6*t*d", "8*t*d",
+            in_place=True, adds_bias=True),
     _tensor("n", "LayerNorm", (_OUT, _IN, _IN), ("I32", "I32", "I16"), "[t,d], x [t,d], w [d]",
-            "(x - mean) * w / sqrt(variance + epsilon) + bias", "8*t*d", "8*t*d"),
+            "(x - mean) * w / sqrt(variance + epsilon) + bias", "8*t*d", "8*t*d",
+            in_place=True, adds_bias=True),
     _tensor("l", "L2Norm", (_OUT, _IN), ("I32",) * 2, "[t,d], x [t,d]",
-            "x / sqrt(sum of x^2)", "4*t*d", "8*t*d"),
+            "x / sqrt(sum of x^2)", "4*t*d", "8*t*d", in_place=True),
     _tensor("S", "Softmax", (_OUT, _IN), ("I32",) * 2, "[t,d], x [t,d]",
-            "exp(x) / sum of exp(x), in base 2 from a table", "12*t*d", "8*t*d"),
+            "exp(x) / sum of exp(x), in base 2 from a table", "12*t*d", "8*t*d", in_place=True),
     _tensor("Q", "Quantise", (_OUT, _IN), ("ACT", "I32"), "[t,d], x [t,d]",
             "x as activations with one scale for each row", "4*t*d", "6*t*d"),
     _tensor("U", "Sum", (_OUT, _IN), ("I32",) * 2, "[t,1], x [t,d]", "sum over the row",
@@ -260,23 +360,22 @@ OPCODES: tuple[Opcode, ...] = (
     _tensor("a", "AttentionCausal", (_OUT, _IN, _PARAMS), ("I32", "I32"),
             "[t, heads*w], q [t, heads*w], k and v [kv heads, context, w]",
             "softmax(q k) v over the tokens 0..position+t", "4*t*d*context", "2*t*d*context",
-            (("k", "ACT1"), ("v", "ACT1"), ("position", "I32"), ("scale", "scale"))),
+            (*_tensors("ACT1", "k v"), *_tensors("I32", "position"), _SCALE)),
     _tensor("f", "AttentionFull", (_OUT, _IN, _PARAMS), ("I32", "I32"),
             "[t, heads*w], q [t, heads*w], k and v [kv heads, context, w]",
             "softmax(q k) v inside each group of span rows, of which lengths are in use",
             "4*t*d*context", "2*t*d*context",
-            (("k", "ACT1"), ("v", "ACT1"), ("span", "I32"), ("lengths", "I32"),
-             ("scale", "scale"))),
+            (*_tensors("ACT1", "k v"), *_tensors("I32", "span lengths"), _SCALE)),
     _tensor("o", "MeanPool", (_OUT, _IN, _PARAMS), ("I32", "I32"), "[groups,d], x [t,d]",
             "mean over the rows in use of each group of span rows", "t*d", "4*t*d",
-            (("span", "I32"), ("lengths", "I32"))),
+            _tensors("I32", "span lengths")),
     # Dialect 1: pictures
     _tensor("x", "MaxPool", (_OUT, _IN, _PARAMS), ("I32", "I32"), "[t, ho*wo*c], x [t, h*w*c]",
             "largest of each window of size x size", "t*d", "8*t*d",
-            _sizes("height width size stride")),
+            _numbers("height width size stride")),
     _tensor("v", "AvgPool", (_OUT, _IN, _PARAMS), ("I32", "I32"), "[t, ho*wo*c], x [t, h*w*c]",
             "mean of each window of size x size", "t*d", "8*t*d",
-            _sizes("height width size stride")),
+            _numbers("height width size stride")),
     _tensor("B", "Blit", (Mode.TENSOR_UPDATE, _IN, _IN), ("RGBA", "I32", "RGBA"),
             "canvas [h,w], text [n], font [glyphs, gh, gw]",
             "draw each code, 32 being the font's first glyph, left to right and wrapping", "0",
@@ -285,11 +384,11 @@ OPCODES: tuple[Opcode, ...] = (
     _tensor("c", "Copy", (Mode.TENSOR_UPDATE, _IN), ("I32",) * 2, "any, x with no more elements",
             "all elements of x in order (a reshape); what lies beyond stays", "0", "8*t*d"),
     _tensor("t", "Transpose", (_OUT, _IN, _PARAMS), ("I32",) * 2, "the extents of x permuted",
-            "the axes of x in the order a, b, c, d", "0", "8*t*d", _sizes("a b c d")),
+            "the axes of x in the order a, b, c, d", "0", "8*t*d", _numbers("a b c d")),
     _tensor("s", "Slice", (_OUT, _IN, _PARAMS), ("I32",) * 2, "[t,n], x [t,d]",
-            "columns first, first + step, ... of x", "0", "8*t*d", _sizes("first step")),
+            "columns first, first + step, ... of x", "0", "8*t*d", _numbers("first step")),
     _tensor("j", "Concat", (Mode.TENSOR_UPDATE, _IN, _PARAMS), ("I32",) * 2, "[t,n], x [t,d]",
-            "x in the columns from first on; the others stay", "0", "8*t*d", _sizes("first")),
+            "x in the columns from first on; the others stay", "0", "8*t*d", _numbers("first")),
     _tensor("z", "Tail", (_OUT, _IN), ("I32",) * 2, "[r,d], x [t,d]", "the last rows in use of x",
             "0", "8*t*d"),
     _tensor("u", "Push", (Mode.TENSOR_UPDATE, _IN, Mode.TENSOR_UPDATE), ("I32",) * 3,
@@ -300,8 +399,8 @@ OPCODES: tuple[Opcode, ...] = (
     _tensor("$", "Sample", (_OUT, _IN, _PARAMS), ("I32", "I32"), "token [1,1], logits [1,v]",
             "a token drawn by temperature, top-p and repetition penalty (16 fraction bits) and"
             " top-k (an integer); the most likely one at temperature 0", "20*d", "4*d",
-            (("temperature", "I32"), ("top_k", "I32"), ("top_p", "I32"), ("penalty", "I32"),
-             ("history", "I32"), ("random", "I32 updated"))),
+            (*_tensors("I32", "temperature top_k top_p penalty history"),
+             *_tensors("I32", "random", Mode.TENSOR_UPDATE))),
 )
 # fmt: on
 

@@ -23,20 +23,20 @@ from pxvm.core import isa
 from pxvm.core.dialect1 import RELATIVE
 from pxvm.core.errors import ProgramError
 from pxvm.core.integer import ints
-from pxvm.core.isa import Mode
+from pxvm.core.isa import Flow, Mode, Names, Parameter
 from pxvm.core.program import Image
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
     HEADER_WORDS,
-    MAGIC,
     STATE_WORDS,
-    VERSION,
     Descriptor,
     DType,
     Role,
     State,
+    check_columns,
     encode,
     encode_descriptor,
+    header_words,
     row_words,
     store_words,
     write_words,
@@ -104,6 +104,7 @@ class NetworkBuilder:
             last: stand on rows of their own behind all other tensors, in the order of the
                 descriptors, so that rows can be appended when the image is opened.
         """
+        check_columns(f"tensor {name!r}", dtype, extents[-1])
         links = {"scale": scale, "bias": bias, "length": length}
         self._declare(_Tensor(name, dtype, role, frac, extents, links, data, scales, layer, last))
         return name
@@ -119,8 +120,8 @@ class NetworkBuilder:
     def parameters(self, name: str, op: str, layer: int | None = None, **values: Any) -> str:
         """A parameter block for the opcode ``op``: tensor names, numbers, (mantissa, exponent)."""
         row = isa.by_name(op, 1)
-        if set(values) != {key for key, _ in row.parameters}:
-            raise ProgramError(f"{op} has parameters {row.parameters}; found {sorted(values)}")
+        if set(values) != (known := {parameter.name for parameter in row.parameters}):
+            raise ProgramError(f"{op} has parameters {sorted(known)}; found {sorted(values)}")
         self._declare(
             _Tensor(
                 name,
@@ -222,9 +223,8 @@ class NetworkBuilder:
                 if t.last == last:
                     descriptors[i] = self._descriptor(t, i, index, place)
         image = np.zeros((place.height, self.width, 4), np.uint8)
-        header = [int.from_bytes(MAGIC, "little"), VERSION, code_start, len(code), table_start,
-                  len(ordered), state_start]  # fmt: skip
-        write_words(image, 0, np.array(header, np.uint32))
+        header = header_words(code_start, state_start, table_start, len(code), len(ordered))
+        write_words(image, 0, header)
         write_words(image, code_start, code.view("<u4").reshape(-1))
         state = np.zeros(STATE_WORDS, np.uint32)
         state[State.BASE] = shared
@@ -262,7 +262,8 @@ class NetworkBuilder:
         d = Descriptor(number, name, t.dtype, t.role, t.frac, t.extents, 0, 1, None, None, None)
         if t.parameters is not None and t.op is not None:
             words = tuple(
-                self._word(index, t, kind, t.parameters[key]) for key, kind in t.op.parameters
+                self._word(index, t, parameter, t.parameters[parameter.name])
+                for parameter in t.op.parameters
             )
             return replace(d, parameters=words)
         start, per = place.put(d.rows, row_words(t.dtype, d.cols))
@@ -270,11 +271,17 @@ class NetworkBuilder:
         return replace(d, start=start, per=per, scale=scale, bias=bias, length=length)
 
     def _word(
-        self, index: dict[tuple[str, int | None], int], t: _Tensor, kind: str, value: Any
+        self,
+        index: dict[tuple[str, int | None], int],
+        t: _Tensor,
+        parameter: Parameter,
+        value: Any,
     ) -> int:
-        if kind == "scale":
+        if parameter.mode.names is Names.TENSOR:
+            return self._find(index, value, t.layer)
+        if parameter.mode is Mode.SCALE:
             return int(value[0]) | (int(value[1]) & 0xFFFF) << 16
-        return int(value) if kind == "number" else self._find(index, value, t.layer)
+        return int(value)
 
     def _find(self, index: dict[tuple[str, int | None], int], name: str, layer: int | None) -> int:
         for key in ((name, layer), (name, None)):
@@ -283,11 +290,11 @@ class NetworkBuilder:
         raise ProgramError(f"no tensor is called {name!r}")
 
     def _encode_code(self, index: dict[tuple[str, int | None], int]) -> Any:
-        if not any(op.name == "Halt" for op, _ in self._code):
+        if not any(op.flow is Flow.HALT for op, _ in self._code):
             self.emit("Halt")
         code = np.zeros((len(self._code), 4), np.uint8)
         for row, (op, operands) in zip(code, self._code, strict=True):
-            if op.name == "Call":
+            if op.flow is Flow.CALL:
                 target = self._labels.get(operands[0])
                 if target is None:
                     raise ProgramError(f"no label is called {operands[0]!r}")

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pxvm.core import reference
-from pxvm.core.dialect1 import Network
-from pxvm.core.isa import Mode
+from pxvm.core.dialect1 import TensorProgram
+from pxvm.core.isa import Flow, Mode, Names
+from pxvm.core.mapping import check_unchanged
 from pxvm.core.program import Image, Instruction, Program, Region
 from pxvm.core.reference1 import Runner
 from pxvm.core.tensor import READY, YIELDED, State
@@ -37,7 +38,9 @@ class Machine:
         self.image = image
         self.program: Program = verify(image)
         self.steps = 0
-        self._runner = Runner(image, self.program) if isinstance(self.program, Network) else None
+        self._runner = (
+            Runner(image, self.program) if isinstance(self.program, TensorProgram) else None
+        )
 
     @property
     def next(self) -> Instruction | None:
@@ -45,7 +48,7 @@ class Machine:
         if self._runner:
             return self._runner.next
         instructions = self.program.instructions
-        if self.steps >= len(instructions) or instructions[self.steps].op.name == "Halt":
+        if self.steps >= len(instructions) or instructions[self.steps].op.flow is Flow.HALT:
             return None
         return instructions[self.steps]
 
@@ -54,11 +57,20 @@ class Machine:
         """True at Halt and after the last instruction."""
         return self.next is None
 
+    @property
+    def yielded(self) -> bool:
+        """True right behind a Yield: a run ends here, the next step goes on."""
+        return self._runner is not None and bool(self._runner.state[State.STATUS] == YIELDED)
+
     def step(self) -> Step | None:
-        """Execute the next instruction; None when halted. Raises ExecutionError."""
+        """Execute the next instruction; None when halted.
+
+        Raises ExecutionError; FormatError when the image is mapped and its file has changed.
+        """
         instruction = self.next
         if instruction is None:
             return None
+        check_unchanged(self.image)
         named = self.operands(instruction)
         if self._runner:
             if self._runner.state[State.STATUS] == YIELDED:
@@ -76,12 +88,12 @@ class Machine:
         """The regions that an instruction names, executed at this point, each with its mode."""
         if self._runner:
             base = int(self._runner.state[State.BASE])
-            return self._runner.network.operand_regions(instruction, base)
+            return self._runner.program.operand_regions(instruction, base)
         by_name = {region.name: region for region in self.program.regions}
         return [
             (mode, by_name[f"@{row}"])
             for mode, row in zip(instruction.op.operands, instruction.operands, strict=True)
-            if mode is not Mode.NONE and f"@{row}" in by_name
+            if mode.names is Names.ROW and f"@{row}" in by_name
         ]
 
     def run(self, max_steps: int = 1024) -> int:

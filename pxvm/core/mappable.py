@@ -17,11 +17,8 @@ M unsafe to copy: an editor that rewrites the pixels must drop it, since it desc
 
 from __future__ import annotations
 
-import ctypes
 import mmap
-import os
 import struct
-import sys
 import zlib
 from typing import BinaryIO
 
@@ -29,24 +26,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.core.errors import LimitError
+from pxvm.core.mapping import MappedFile, can_map_longer, mapped_file
 from pxvm.core.png import (
-    BAND_BYTES,
     END,
     SIGNATURE,
     Header,
     Source,
     chunk,
-    framed_rows,
     header_chunk,
 )
+from pxvm.core.scanlines import framed_rows
 
 MAX_MAPPABLE_WIDTH = 16_380  # a stored block holds 65,535 bytes, one of them the filter byte
 MAX_CHUNK_BYTES = 2**31 - 1
+READ_WHOLE_BYTES = 1 << 24  # a file of at most so many bytes is read and verified, not mapped
 FIRST_ROW = 64
 GAP = 16
 FIRST_PIXEL = FIRST_ROW + GAP
 LAST_BLOCK = b"\x01\x00\x00\xff\xff"
 TAIL_BYTES = len(LAST_BLOCK) + 4 + 4 + len(END)
+PREFIXES = 1 << 16  # rows whose prefixes are compared at a time
+
+Buffer = bytes | memoryview | mmap.mmap
 
 
 def check_mappable_size(width: int, height: int) -> None:
@@ -86,85 +87,89 @@ def _data_bytes(width: int, height: int) -> int:
 
 
 def is_mappable(source: Source, header: Header) -> bool:
-    """Do length, head, first and last row and tail have exactly the mappable layout?"""
+    """Is every byte of the file that is neither pixel nor checksum exactly as the layout says?"""
+    if not _has_frame(source, header):
+        return False
+    if source.size <= READ_WHOLE_BYTES:
+        return _rows_are_plain(source.at(0, source.size), header)
+    return _rows_are_plain(_in_place(source), header)
+
+
+def _has_frame(source: Source, header: Header) -> bool:
+    """Do the length, the first 64 bytes and the last ones have exactly the layout?"""
     width, height = header.width, header.height
-    stride = 4 * width + GAP
-    tail = FIRST_ROW + height * stride
+    tail = FIRST_ROW + height * (4 * width + GAP)
     if width > MAX_MAPPABLE_WIDTH or _data_bytes(width, height) > MAX_CHUNK_BYTES:
         return False
     if source.size != tail + TAIL_BYTES:
         return False
-    prefix = _row_prefix(width)
     return (
         source.at(0, FIRST_ROW) == _head(width, height)
-        and source.at(FIRST_ROW, GAP) == prefix
-        and source.at(tail - stride, GAP) == prefix
         and source.at(tail, len(LAST_BLOCK)) == LAST_BLOCK
         and source.at(tail + TAIL_BYTES - len(END), len(END)) == END
     )
 
 
-def map_pixels(descriptor: int, size: int, header: Header, extra_rows: int) -> NDArray[np.uint8]:
-    """The pixels of a mappable file as an array over a private mapping that it owns."""
-    height, width = header.height, header.width
-    stride = 4 * width + GAP
-    shape, strides = (height + extra_rows, width, 4), (stride, 4, 1)
-    if not extra_rows:
-        mapping = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
-    elif os.name == "posix" and ctypes.sizeof(ctypes.c_long) == 8:
-        mapping = _map_longer(descriptor, size, FIRST_ROW + (height + extra_rows) * stride)
-        tail = FIRST_ROW + height * stride
-        mapping[tail:size] = bytes(size - tail)
-    else:
-        image = np.zeros(shape, np.uint8)
-        image[:height] = map_pixels(descriptor, size, header, 0)
-        return image
-    pixels: NDArray[np.uint8] = np.ndarray(shape, np.uint8, mapping, FIRST_PIXEL, strides)
-    return pixels
-
-
-def _map_longer(descriptor: int, size: int, length: int) -> mmap.mmap:
-    """A private mapping of a file that goes on with zeros up to ``length`` bytes.
-
-    An anonymous mapping reserves the addresses and unmaps them all when it is collected; the
-    file is laid over its front, where MAP_FIXED replaces the pages.
-    """
-    no_reserve = 0x4000 if sys.platform == "linux" else 0
-    mapping = mmap.mmap(
-        -1, max(size, length), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve
-    )
-    system_map = ctypes.CDLL(None, use_errno=True).mmap
-    system_map.restype = ctypes.c_void_p
-    system_map.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-    address = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
-    fixed = 0x10  # MAP_FIXED, on Linux, macOS and the BSDs alike
-    protection = mmap.PROT_READ | mmap.PROT_WRITE
-    placed = system_map(address, size, protection, mmap.MAP_PRIVATE | fixed, descriptor, 0)
-    if placed != address:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return mapping
-
-
-def check_rows(source: Source, header: Header) -> None:
-    """Raise FormatError at the first row whose 16 bytes are not those of the layout."""
+def _rows_are_plain(file: Buffer, header: Header) -> bool:
+    """Are the 16 bytes before every row those of the layout? Touches one page of each row."""
     stride = 4 * header.width + GAP
-    expected = np.frombuffer(_row_prefix(header.width), np.uint8)
-    band = max(1, BAND_BYTES // stride)
-    for y in range(0, header.height, band):
+    expected = np.frombuffer(_row_prefix(header.width), np.uint64)
+    for y in range(0, header.height, PREFIXES):
+        shape = (min(PREFIXES, header.height - y), 2)
         offset = FIRST_ROW + y * stride
-        rows = np.frombuffer(
-            source.at(offset, min(band, header.height - y) * stride), np.uint8
-        ).reshape(-1, stride)
-        wrong = np.flatnonzero((rows[:, :GAP] != expected).any(axis=1))
-        if len(wrong):
-            row = int(wrong[0])
-            raise source.error(
-                offset + row * stride,
-                f"the mappable header of row {y + row}, {expected.tobytes().hex(' ')}",
-                rows[row, :GAP].tobytes().hex(" "),
-                "read it with read_image and save it again",
-            )
+        prefixes: NDArray[np.uint64] = np.ndarray(shape, np.uint64, file, offset, (stride, 8))
+        if (prefixes != expected).any():
+            return False
+    return True
+
+
+def _in_place(source: Source) -> Buffer:
+    return MappedFile(source).map(source.size) if source.memory is None else source.memory
+
+
+def map_pixels(source: Source, header: Header, extra_rows: int) -> NDArray[np.uint8] | None:
+    """The pixels of a file where they stand, or None for one to be read whole.
+
+    That is one of at most ``READ_WHOLE_BYTES``, and one that is not exactly of this layout.
+
+    Returns:
+        uint8 (height + extra_rows, width, 4) over a private mapping that it owns, or over the
+        bytes of a source in memory; ``extra_rows`` of zeros come last.
+    """
+    if source.size <= READ_WHOLE_BYTES or not _has_frame(source, header):
+        return None
+    file = _in_place(source)
+    if not _rows_are_plain(file, header):
+        return None
+    image = _pixels(file, header.height, header.width)
+    return map_again(image, extra_rows) if extra_rows else image
+
+
+def map_again(image: NDArray[np.uint8], extra_rows: int) -> NDArray[np.uint8] | None:
+    """A mapped image as its file holds it, in memory of its own, ``extra_rows`` of zeros behind.
+
+    None where the image is not mapped. Raises FormatError when the file has changed.
+    """
+    file = mapped_file(image)
+    if file is None:
+        return None
+    width = image.shape[1]
+    stride = 4 * width + GAP
+    tail = file.size - TAIL_BYTES
+    height = (tail - FIRST_ROW) // stride
+    if not can_map_longer():
+        copy = np.zeros((height + extra_rows, width, 4), np.uint8)
+        copy[:height] = _pixels(file.map(file.size), height, width)
+        return copy
+    mapping = file.map(max(file.size, tail + extra_rows * stride))
+    mapping[tail : file.size] = bytes(TAIL_BYTES)
+    return _pixels(mapping, height + extra_rows, width)
+
+
+def _pixels(file: Buffer, height: int, width: int) -> NDArray[np.uint8]:
+    strides = (4 * width + GAP, 4, 1)
+    pixels: NDArray[np.uint8] = np.ndarray((height, width, 4), np.uint8, file, FIRST_PIXEL, strides)
+    return pixels
 
 
 def write_mappable(stream: BinaryIO, image: NDArray[np.uint8]) -> None:

@@ -24,8 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pxvm.core.errors import ProgramError
-
-Image = NDArray[np.uint8]
+from pxvm.core.parts import Image
 
 FIRST_COLUMN = {"headerless": 0, "plain": 1, "placeholder": 1, "quantised": 3}
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)

@@ -1,6 +1,6 @@
 """What every tensor opcode of dialect 1 computes: a few lines of int64 each, the specification.
 
-An operand is a ``Tensor`` (see ``reference1``): ``values`` are its rows in use as int64 (rows,
+An operand is a ``Tensor`` (see ``operand``): ``values`` are its rows in use as int64 (rows,
 cols), ``scales`` their scales as (mantissas, exponents), ``frac`` its fraction bits;
 ``write(values)`` saturates to the element's range, counts what was saturated, and stores. Rows
 beyond those in use are neither read nor written. Parameters arrive as keywords.
@@ -8,7 +8,7 @@ beyond those in use are neither read nor written. Parameters arrive as keywords.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from pxvm.core.integer import (
 )
 
 if TYPE_CHECKING:
-    from pxvm.core.reference1 import Tensor
+    from pxvm.core.operand import Tensor
 
 LOG2E = 94548  # log2(e) with 16 fraction bits
 FUNCTIONS: dict[str, Callable[..., None]] = {}
@@ -237,6 +237,26 @@ def gate(out: Tensor, x: Tensor, table: Tensor) -> None:
     out.write(shift_round(x.values * y, x.frac + table.frac - out.frac))
 
 
+def _inside(first: int, extent: int, count: int, stride: int) -> tuple[slice, slice]:
+    """Of windows that have a place at ``first`` and every ``stride`` from there: those for which it
+    lies inside a picture of this extent, and where in the picture it then is.
+    """
+    start = max(-(first // stride), 0)
+    stop = max(min((extent - 1 - first) // stride + 1, count), start)
+    return slice(start, stop), slice(first + start * stride, first + stop * stride, stride)
+
+
+def _places(
+    images: Ints, counts: tuple[int, int], size: int, stride: int, pad: int = 0
+) -> Iterator[tuple[Any, Any, Ints]]:
+    """(place in the window, windows, their pixels there) for every place of a window."""
+    height, width = images.shape[1:3]
+    for ky, kx in np.ndindex(size, size):
+        rows, from_rows = _inside(ky - pad, height, counts[0], stride)
+        columns, from_columns = _inside(kx - pad, width, counts[1], stride)
+        yield (ky, kx), (slice(None), rows, columns), images[:, from_rows, from_columns]
+
+
 @defines("Conv2D")
 def conv2d(
     out: Tensor,
@@ -250,34 +270,38 @@ def conv2d(
     pad: int,
 ) -> None:
     images = x.values.reshape(len(x.values), height, width, -1)
-    images = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(1, 2))
-    windows = windows[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)
-    patches = windows.reshape(len(images), -1, weight.cols)
-    total = product(patches.reshape(-1, weight.cols), weight.values)
+    kernels = weight.values.reshape(weight.rows, size, size, -1)
+    counts = ((height + 2 * pad - size) // stride + 1, (width + 2 * pad - size) // stride + 1)
+    total = np.zeros((len(images), *counts, weight.rows), np.int64)
+    for (ky, kx), windows, pixels in _places(images, counts, size, stride, pad):
+        part = product(pixels.reshape(-1, pixels.shape[3]), kernels[:, ky, kx])
+        total[windows] += part.reshape(*pixels.shape[:3], weight.rows)
     scale = multiply_scales((x.scales[0][:, None], x.scales[1][:, None]), weight.scales)
-    total = total.reshape(len(images), -1, weight.rows)
-    y = rescale(total, scale[0][:, None], scale[1][:, None] + out.frac) + weight.bias
+    sums = total.reshape(len(images), -1, weight.rows)
+    y = rescale(sums, scale[0][:, None], scale[1][:, None] + out.frac) + weight.bias
     out.write(y.reshape(len(images), -1))
 
 
-def _windows(x: Tensor, height: int, width: int, size: int, stride: int) -> Ints:
+def _pooled(x: Tensor, height: int, width: int, size: int, stride: int, join: Any) -> Ints:
+    """All pixels of each window joined into one; of shape (rows, elements of the result)."""
     images = x.values.reshape(len(x.values), height, width, -1)
-    windows = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(1, 2))
-    return ints(
-        windows[:, ::stride, ::stride].reshape(*windows[:, ::stride, ::stride].shape[:4], -1)
-    )
+    counts = ((height - size) // stride + 1, (width - size) // stride + 1)
+    places = (pixels for _, _, pixels in _places(images, counts, size, stride))
+    result = next(places).copy()
+    for pixels in places:
+        join(result, pixels, out=result)
+    return ints(result.reshape(len(images), -1))
 
 
 @defines("MaxPool")
 def max_pool(out: Tensor, x: Tensor, *, height: int, width: int, size: int, stride: int) -> None:
-    out.write(_windows(x, height, width, size, stride).max(axis=-1).reshape(len(x.values), -1))
+    out.write(_pooled(x, height, width, size, stride, np.maximum))
 
 
 @defines("AvgPool")
 def avg_pool(out: Tensor, x: Tensor, *, height: int, width: int, size: int, stride: int) -> None:
-    total = _windows(x, height, width, size, stride).sum(axis=-1)
-    out.write(((2 * total + size * size) // (2 * size * size)).reshape(len(x.values), -1))
+    area = size * size
+    out.write((2 * _pooled(x, height, width, size, stride, np.add) + area) // (2 * area))
 
 
 @defines("Copy")

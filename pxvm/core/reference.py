@@ -7,7 +7,7 @@ then writes, so that an instruction either happens or leaves the image as it was
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 from pxvm.core import matrix
 from pxvm.core.dialect0 import text_lines
 from pxvm.core.errors import ExecutionError, ProgramError
-from pxvm.core.executors import Session
+from pxvm.core.isa import Flow
+from pxvm.core.mapping import watched
 from pxvm.core.matrix import Matrix, check_fits, check_row, quantise, read_matrix, write_matrix
 from pxvm.core.program import Image, Instruction, Program
+from pxvm.core.resources import threads_for
+
+if TYPE_CHECKING:
+    from pxvm.core.reference1 import Runner
 
 Execute = Callable[[Image, int, int, int], None]
 
@@ -40,6 +45,8 @@ def execute(image: Image, instruction: Instruction) -> None:
         FUNCTIONS[instruction.op.name](image, *instruction.operands)
     except ProgramError as error:
         raise ExecutionError(f"{instruction.place}: {error}") from None
+    except MemoryError:
+        raise ExecutionError(f"{instruction.place}: this machine lacks the memory for it") from None
 
 
 def available() -> str:
@@ -52,17 +59,18 @@ def run(image: Image, program: Program, max_steps: int | None, threads: int | No
 
     ``max_steps`` None: 1,024 in dialect 0, until Halt or Yield in dialect 1. One thread is used.
     """
-    return session(image, program).run(max_steps)
+    return session(image, program, threads).run(max_steps)
 
 
-def session(image: Image, program: Program, threads: int | None = None) -> Session:
-    """Bind a verified program to its image. One thread is used."""
+def session(image: Image, program: Program, threads: int | None = None) -> Row | Runner:
+    """Bind a verified program to its image. One thread is used, and at least one asked for."""
+    threads_for(threads)
     if program.dialect == 0:
         return Row(image, program)
-    from pxvm.core.dialect1 import Network
+    from pxvm.core.dialect1 import TensorProgram
     from pxvm.core.reference1 import Runner  # a dialect 0 program starts without it
 
-    return Runner(image, cast(Network, program))
+    return Runner(image, cast(TensorProgram, program))
 
 
 class Row:
@@ -71,11 +79,12 @@ class Row:
     def __init__(self, image: Image, program: Program) -> None:
         self.image, self.program, self.steps = image, program, 0
 
+    @watched
     def run(self, max_steps: int | None = None) -> int:
         """Execute until Halt or ``max_steps`` (None: 1,024); returns the steps made."""
         first, limit = self.steps, 1024 if max_steps is None else max_steps
         for instruction in self.program.instructions[first : first + limit]:
-            if instruction.op.name == "Halt":
+            if instruction.op.flow is Flow.HALT:
                 break
             execute(self.image, instruction)
             self.steps += 1

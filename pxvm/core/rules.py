@@ -14,12 +14,6 @@ MAX_INNER = 1 << 16  # elements of an exact sum
 MAX_CONTEXT = 1 << 20
 RULES: dict[str, Callable[..., None]] = {}
 
-# Opcodes that work row by row, or element by element: their result may be one of their operands.
-IN_PLACE = {
-    "Add", "Mul", "ReLU", "Table", "Gate", "Less", "Equal", "Select", "Softmax", "L2Norm",
-    "RMSNorm", "LayerNorm",
-}  # fmt: skip
-
 
 def need(condition: bool, expected: str, *found: Descriptor) -> None:
     """Raise ProgramError with what was expected and the shapes found."""
@@ -66,11 +60,6 @@ def broadcasts(out: Descriptor, b: Descriptor) -> None:
         out,
         b,
     )
-
-
-def scalar(*ds: Descriptor) -> None:
-    for d in ds:
-        need(flat(d) >= 1 and d.dtype == DType.I32, "an I32 scalar", d)
 
 
 @rule("Embed")
@@ -154,6 +143,8 @@ def _l2(out: Descriptor, x: Descriptor) -> None:
 @rule("Table", "Gate")
 def _table(out: Descriptor, x: Descriptor, table: Descriptor) -> None:
     same_shape(out, x)
+    # An element of the result needs two entries of the table.
+    need(out.index != table.index, "a result that is not the table", out)
     steps = flat(table) - 1
     power = 1 <= steps <= 1 << 20 and steps & (steps - 1) == 0
     need(
@@ -192,7 +183,6 @@ def _top_k(indices: Descriptor, x: Descriptor, values: Descriptor) -> None:
 
 @rule("RoPEPairs", "RoPEHalves")
 def _rope(x: Descriptor, table: Descriptor, position: Descriptor) -> None:
-    scalar(position)
     need(table.cols % 2 == 0 and x.cols % table.cols == 0 and len(table.extents) == 2,
          "table [positions, w], w even and a divisor of x's columns", x, table)  # fmt: skip
 
@@ -205,7 +195,6 @@ def _cache(cache: Descriptor) -> None:
 @rule("Append")
 def _append(cache: Descriptor, x: Descriptor, position: Descriptor) -> None:
     _cache(cache)
-    scalar(position)
     need(x.cols == cache.extents[0] * cache.cols, "x [t, heads*w]", x, cache)
 
 
@@ -228,7 +217,6 @@ def _causal(
     scale: int,
 ) -> None:
     _attention(out, q, k, v)
-    scalar(position)
 
 
 @rule("AttentionFull")
@@ -237,13 +225,11 @@ def _full(
     lengths: Descriptor, scale: int,
 ) -> None:  # fmt: skip
     _attention(out, q, k, v)
-    scalar(span, lengths)
     need(lengths.cols == 1 or lengths.rows == 1, "lengths in one row or column", lengths)
 
 
 @rule("MeanPool")
 def _mean_pool(out: Descriptor, x: Descriptor, *, span: Descriptor, lengths: Descriptor) -> None:
-    scalar(span, lengths)
     same_frac(out, x)
     need(out.cols == x.cols, "as many columns in both", out, x)
 
@@ -341,7 +327,6 @@ def _tail(out: Descriptor, x: Descriptor) -> None:
 
 @rule("Push")
 def _push(out: Descriptor, x: Descriptor, length: Descriptor) -> None:
-    scalar(length)
     same_frac(out, x)
     need(
         out.cols == x.cols and flat(length) == 1,
@@ -354,7 +339,6 @@ def _push(out: Descriptor, x: Descriptor, length: Descriptor) -> None:
 
 @rule("Fill")
 def _fill(out: Descriptor, value: Descriptor) -> None:
-    scalar(value)
     same_frac(out, value)
 
 
@@ -363,7 +347,6 @@ def _sample(
     token: Descriptor, logits: Descriptor, *, temperature: Descriptor, top_k: Descriptor,
     top_p: Descriptor, penalty: Descriptor, history: Descriptor, random: Descriptor,
 ) -> None:  # fmt: skip
-    scalar(token, temperature, top_k, top_p, penalty)
     need(
         flat(token) == 1 and logits.rows == 1 and logits.length is None,
         "token [1,1] and logits [1,v]",

@@ -33,14 +33,14 @@ from numpy.typing import NDArray
 
 from pxvm.core.errors import ProgramError
 from pxvm.core.integer import Ints, ints
+from pxvm.core.parts import MAGIC, Image
 
-Image = NDArray[np.uint8]
 Words = NDArray[np.uint32]
 
-MAGIC = b"PXV1"
 VERSION = 1
 HEADER_WORDS = 7
 DESCRIPTOR_WORDS = 16
+NAME_WORD = 10  # of a descriptor
 STATE_WORDS = 64
 PARAMETERS = 9
 MAX_EXTENT = 1 << 28
@@ -83,6 +83,7 @@ class State(IntEnum):
 
 
 DEPTH = 8
+MAX_COUNT = 65535  # rounds of a loop
 READY, YIELDED, HALTED = 0, 1, 2
 
 
@@ -159,7 +160,7 @@ def encode_descriptor(d: Descriptor) -> Words:
     name = d.name.encode()
     if len(name) > 24:
         raise ProgramError(f"a tensor's name has at most 24 bytes; found {d.name!r}")
-    words[10:16] = np.frombuffer(name.ljust(24, b"\0"), "<u4")
+    words[NAME_WORD:] = np.frombuffer(name.ljust(24, b"\0"), "<u4")
     return words
 
 
@@ -176,7 +177,7 @@ def decode_descriptor(words: Words, index: int, count: int, area: int) -> Descri
     first = int(words[0])
     where = f"descriptor {index}"
     try:
-        name = words[10:16].tobytes().rstrip(b"\0").decode()
+        name = words[NAME_WORD:].tobytes().rstrip(b"\0").decode()
         dtype, role = DType(first & 255), Role(first >> 16 & 255)
     except (ValueError, UnicodeDecodeError) as error:
         raise ProgramError(f"{where}: {error}") from None
@@ -194,8 +195,7 @@ def decode_descriptor(words: Words, index: int, count: int, area: int) -> Descri
         total *= max(extent, 1)
     if min(extents) < 1 or total > MAX_EXTENT or total > 4 * area:
         raise ProgramError(f"{where}: extents {extents} are not inside an image of {area} pixels")
-    if extents[-1] % {DType.I8: 4, DType.ACT1: 4, DType.ACT2: 4, DType.I16: 2}.get(dtype, 1):
-        raise ProgramError(f"{where}: {dtype.name} rows fill whole pixels; found {extents[-1]}")
+    check_columns(where, dtype, extents[-1])
     links: list[int | None] = []
     for word in words[7:10].tolist():
         if word > count:
@@ -204,6 +204,16 @@ def decode_descriptor(words: Words, index: int, count: int, area: int) -> Descri
     start, per = int(words[5]), int(words[6])
     scale, bias, length = links
     return Descriptor(index, name, dtype, role, frac, extents, start, per, scale, bias, length)
+
+
+def check_columns(where: str, dtype: DType, columns: int) -> None:
+    """Raise ProgramError where a row would end inside a pixel."""
+    per_pixel = {DType.I8: 4, DType.ACT1: 4, DType.ACT2: 4, DType.I16: 2}.get(dtype, 1)
+    if columns % per_pixel:
+        raise ProgramError(
+            f"{where}: {dtype.name} rows fill whole pixels, {per_pixel} elements each; found"
+            f" {columns}"
+        )
 
 
 def check_place(d: Descriptor, width: int, height: int) -> None:
@@ -218,6 +228,12 @@ def check_place(d: Descriptor, width: int, height: int) -> None:
             f"descriptor {d.index} ({d.name}): {d.rows} rows of {d.row_words} pixels, {d.per} in an"
             f" image row, from ({x}, {y}) on leave the {width} x {height} image"
         )
+
+
+def header_words(code: int, state: int, table: int, instructions: int, tensors: int) -> Words:
+    """The seven words of a dialect 1 header."""
+    magic = int.from_bytes(MAGIC, "little")
+    return np.array([magic, VERSION, code, instructions, table, tensors, state], np.uint32)
 
 
 def words_of(image: Image) -> Words:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pxvm.core.program import MAGIC, Image, Program, check_image, load_program
+from pxvm.core.parts import MAGIC, Image, Program
+from pxvm.core.program import check_image, load_program
 
 
 def verify(image: Image) -> Program:

@@ -12,46 +12,54 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core.dialect1 import TENSORS, Network, parse, read_state
+from pxvm.core.dialect1 import RELATIVE, TensorProgram, parse, read_state
 from pxvm.core.errors import ProgramError
-from pxvm.core.isa import Mode
+from pxvm.core.isa import Flow, Mode, Names
 from pxvm.core.program import Image, Instruction
-from pxvm.core.reference1 import MAX_COUNT
-from pxvm.core.rules import IN_PLACE, RULES, flat, need
-from pxvm.core.tensor import DEPTH, HALTED, Descriptor, DType, Role, State, read_words
+from pxvm.core.rules import RULES, flat, need
+from pxvm.core.tensor import (
+    DEPTH,
+    HALTED,
+    MAX_COUNT,
+    Descriptor,
+    DType,
+    Role,
+    State,
+    read_words,
+    shape_text,
+)
 
 MAX_WORK = 1 << 18  # instructions visited with their bases, and rounds of loops that move it
 PAIRWISE = 1 << 12  # boxes up to which each is compared with each
 BAND = 1 << 22
-KINDS = {"ACT": (DType.ACT1, DType.ACT2), "I32|ACT": (DType.I32, DType.ACT1, DType.ACT2)}
 
 
-def verify(image: Image) -> Network:
+def verify(image: Image) -> TensorProgram:
     """Admit a dialect 1 program or raise ProgramError; see ``verifier.verify``."""
-    network = parse(image)
-    _Links(network).check()
-    _check_overlaps(network)
-    walk = _Walk(image, network)
+    program = parse(image)
+    _Links(program).check()
+    _check_overlaps(program)
+    walk = _Walk(image, program)
     budget = walk.main()
-    _check_state(image, network, walk)
-    return replace(network, budget=budget)
+    _check_state(image, program, walk)
+    return replace(program, budget=budget, visits=tuple(sorted(walk.checked)))
 
 
 class _Links:
     """Scale, bias and length of every descriptor."""
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, program: TensorProgram) -> None:
+        self.program = program
 
     def check(self) -> None:
-        for d in self.network.descriptors:
+        for d in self.program.descriptors:
             try:
                 self._check(d)
             except ProgramError as error:
                 raise ProgramError(f"descriptor {d.index} ({d.name}): {error}") from None
 
     def _check(self, d: Descriptor) -> None:
-        table = self.network.descriptors
+        table = self.program.descriptors
         if d.length is not None:
             link = table[d.length]
             one = link.dtype == DType.I32 and flat(link) == 1 and link.length is None
@@ -71,17 +79,17 @@ class _Links:
             need(d.role == Role.CONSTANT, f"a constant role for {d.dtype.name}", d)
 
 
-def _rectangles(network: Network) -> tuple[Any, list[str]]:
+def _rectangles(program: TensorProgram) -> tuple[Any, list[str]]:
     """(y0, y1, x0, x1, writable) of every tensor and reserved area, and their names."""
-    width, boxes, names = network.width, [], []
-    for d in network.descriptors:
+    width, boxes, names = program.width, [], []
+    for d in program.descriptors:
         if d.dtype == DType.PARAMS:
             continue
         x, y = d.start % width, d.start // width
         used = min(d.per, d.rows) * d.row_words if d.per else width
         boxes.append((y, y + d.image_rows(width), x, x + used, d.role != Role.CONSTANT, d.index))
         names.append(d.name or f"descriptor {d.index}")
-    for name, start, count in network.reserved:
+    for name, start, count in program.reserved:
         # A partial first row, whole rows and a partial last row.
         stop = start + count
         first, last = -(-start // width), stop // width
@@ -97,11 +105,11 @@ def _rectangles(network: Network) -> tuple[Any, list[str]]:
     return np.array(boxes, np.int64).reshape(-1, 6), names
 
 
-def _check_overlaps(network: Network) -> None:
-    boxes, names = _rectangles(network)
+def _check_overlaps(program: TensorProgram) -> None:
+    boxes, names = _rectangles(program)
     y0, y1, x0, x1, writable, index = boxes.T
     alone = (writable != 0) | (index < 0)
-    if len(boxes) > PAIRWISE and not _crowded(boxes, alone, network.width):
+    if len(boxes) > PAIRWISE and not _crowded(boxes, alone, program.width):
         return
     for i in np.flatnonzero(alone):
         hit = (y0 < y1[i]) & (y1 > y0[i]) & (x0 < x1[i]) & (x1 > x0[i])
@@ -142,9 +150,9 @@ def _crowded(boxes: Any, alone: Any, width: int) -> bool:
 class _Walk:
     """Visits every instruction with every base that can reach it."""
 
-    def __init__(self, image: Image, network: Network) -> None:
-        self.image, self.network = image, network
-        self.code = network.instructions
+    def __init__(self, image: Image, program: TensorProgram) -> None:
+        self.image, self.program = image, program
+        self.code = program.instructions
         self.visited: set[tuple[int, int]] = set()
         self.checked: set[tuple[int, int]] = set()
         self.costs: dict[tuple[int, int], tuple[int, int, int]] = {}
@@ -163,20 +171,20 @@ class _Walk:
         first = 0
         for i in self.code:
             self.inner.append(stack[-1] if stack else -1)
-            if i.op.name == "Loop":
+            if i.op.flow is Flow.LOOP:
                 stack.append(i.index)
-            elif i.op.name == "EndLoop":
+            elif i.op.flow is Flow.END_LOOP:
                 if not stack or stack[-1] < first:
                     raise self.fail(i, "expected a Loop before it in the same block; found none")
                 match[stack.pop()] = i.index
-            elif i.op.name == ("Return" if first else "Halt"):
+            elif i.op.flow is (Flow.RETURN if first else Flow.HALT):
                 if stack:
                     raise self.fail(
                         self.code[stack[-1]], "expected its EndLoop; found the block's end"
                     )
                 ends[first] = i.index
                 first = i.index + 1
-            elif i.op.name in ("Halt", "Return"):
+            elif i.op.flow in (Flow.HALT, Flow.RETURN):
                 raise self.fail(
                     i, "the main block ends with its one Halt, a subroutine with its one Return"
                 )
@@ -186,7 +194,7 @@ class _Walk:
 
     def main(self) -> int:
         """Visit the main block; the largest number of steps."""
-        start = read_start(self.image, self.network)
+        start = read_start(self.image, self.program)
         return self.block(0, self.ends[0], start, 0, 0)[0]
 
     def block(
@@ -196,7 +204,7 @@ class _Walk:
 
         Returns their largest number of steps, and how many loops and calls deep they go.
         """
-        if not 0 <= base <= len(self.network.descriptors):
+        if not 0 <= base <= len(self.program.descriptors):
             raise self.fail(self.code[first], f"the base becomes {base}, beyond all descriptors")
         key = (first, base)
         if key not in self.costs:
@@ -215,18 +223,18 @@ class _Walk:
             instruction = self.code[index]
             self._visit(instruction, base)
             steps += 1
-            name = instruction.op.name
-            if name == "Loop":
+            flow = instruction.op.flow
+            if flow is Flow.LOOP:
                 end = self.match[index]
                 more, deep, far = self._loop(instruction, end, base, loops + 1, calls)
                 steps, loops_inside = steps + more, max(loops_inside, deep + 1)
                 calls_inside = max(calls_inside, far)
                 index = end
-            elif name == "Call":
+            elif flow is Flow.CALL:
                 more, deep, far = self._call(instruction, base, loops, calls + 1)
                 steps, loops_inside = steps + more, max(loops_inside, deep)
                 calls_inside = max(calls_inside, far + 1)
-            elif name == "SkipIfZero":
+            elif flow is Flow.SKIP:
                 self._skip(instruction, last)
             index += 1
         return steps, loops_inside, calls_inside
@@ -240,9 +248,9 @@ class _Walk:
         self._count(instruction)
         self.visited.add((instruction.index, base))
         relative = any(
-            operand >= 128
+            operand >= RELATIVE
             for mode, operand in zip(instruction.op.operands, instruction.operands, strict=True)
-            if mode in (*TENSORS, Mode.PARAMETERS)
+            if mode.names in (Names.TENSOR, Names.BLOCK)
         )
         key = (instruction.index, base if relative else -1)
         if key not in self.checked:
@@ -253,7 +261,7 @@ class _Walk:
                 raise self.fail(instruction, str(error)) from None
 
     def _descriptor(self, index: int) -> Descriptor:
-        table = self.network.descriptors
+        table = self.program.descriptors
         if not 0 <= index < len(table):
             raise ProgramError(f"expected descriptor 0..{len(table) - 1}; found {index}")
         return table[index]
@@ -273,10 +281,10 @@ class _Walk:
                         f"operand {position + 1} is unused and must be 0; found {operand}"
                     )
                 continue
-            if mode not in (*TENSORS, Mode.PARAMETERS):
+            if mode.names not in (Names.TENSOR, Names.BLOCK):
                 continue
-            d = self._descriptor(self.network.index(operand, base))
-            if mode is Mode.PARAMETERS:
+            d = self._descriptor(self.program.index(operand, base))
+            if mode.names is Names.BLOCK:
                 named = self._parameters(instruction, d, touched, written)
                 continue
             self._type(d, op.types[position])
@@ -286,13 +294,13 @@ class _Walk:
                 written.append(d)
         for d in written:
             need(d.role != Role.CONSTANT, "a result that is not constant", d)
-            need(touched.count(d) == 1 or (op.name in IN_PLACE and written.count(d) == 1),
+            need(touched.count(d) == 1 or (op.in_place and written.count(d) == 1),
                  "a result that is none of the other operands", d)  # fmt: skip
             for other in touched:
                 need(other.length != d.index, "a result that is not another operand's length", d)
         if op.name in RULES:
             RULES[op.name](*tensors, **named)
-        if op.name in ("Linear", "Conv2D", "RMSNorm", "LayerNorm"):
+        if op.adds_bias:
             self._bias(tensors[0], named.get("weight", tensors[-1]))
 
     def _bias(self, out: Descriptor, weight: Descriptor) -> None:
@@ -300,10 +308,11 @@ class _Walk:
             bias = self._descriptor(weight.bias)
             need(bias.frac == out.frac, "a bias with the result's fraction bits", bias, out)
 
-    def _type(self, d: Descriptor, kinds: str) -> None:
-        expected = KINDS.get(kinds) or (DType[kinds.split()[0]],)
-        if d.dtype not in expected:
-            raise ProgramError(f"expected {kinds}; found {d.dtype.name} ({d.name or d.index})")
+    def _type(self, d: Descriptor, types: tuple[str, ...]) -> None:
+        if d.dtype.name not in types:
+            raise ProgramError(
+                f"expected {' or '.join(types)}; found {d.dtype.name} ({d.name or d.index})"
+            )
 
     def _parameters(
         self,
@@ -317,14 +326,14 @@ class _Walk:
                 f"expected a parameter block; found {d.dtype.name} ({d.name or d.index})"
             )
         named: dict[str, Any] = {}
-        for (name, kind), word in zip(instruction.op.parameters, d.parameters, strict=False):
-            named[name] = word
-            if kind in ("number", "scale"):
+        for parameter, word in zip(instruction.op.parameters, d.parameters, strict=False):
+            named[parameter.name] = word
+            if parameter.mode.names is not Names.TENSOR:
                 continue
-            named[name] = link = self._descriptor(word)
-            self._type(link, kind)
+            named[parameter.name] = link = self._descriptor(word)
+            self._type(link, parameter.types)
             touched.append(link)
-            if "updated" in kind:
+            if parameter.mode.writes:
                 written.append(link)
         return named
 
@@ -333,8 +342,10 @@ class _Walk:
     ) -> tuple[int, int, int]:
         if loops > DEPTH:
             raise self.fail(loop, f"loops nest at most {DEPTH} deep")
-        count = self._descriptor(self.network.index(loop.operands[0], base))
-        need(flat(count) == 1 and count.length is None, "a scalar count", count)
+        count = self._descriptor(self.program.index(loop.operands[0], base))
+        if flat(count) != 1 or count.length is not None:
+            found = f"{count.name or count.index} {shape_text(count.extents)}"
+            raise self.fail(loop, f"expected a count of one element, no length; found {found}")
         stride, times = loop.operands[2], MAX_COUNT
         if count.role == Role.CONSTANT:
             times = constant_count(self.image, count)
@@ -370,21 +381,21 @@ def constant_count(image: Image, count: Descriptor) -> int:
     return int(np.clip(read_words(image, count.start, 1).view("<i4")[0], 0, MAX_COUNT))
 
 
-def read_start(image: Image, network: Network) -> int:
+def read_start(image: Image, program: TensorProgram) -> int:
     """The base register at the start: the one kept by the outermost loop or call.
 
     A loop that stands behind the main block's Halt was entered after a call.
     """
-    state = read_state(image, network.state_start)
-    end = next(i.index for i in network.instructions if i.op.name == "Halt")
+    state = read_state(image, program.state_start)
+    end = next(i.index for i in program.instructions if i.op.flow is Flow.HALT)
     if state[State.LOOPS] and state[State.LOOP_STACK] <= end:
         return int(state[State.LOOP_STACK + 3])
     return int(state[State.CALL_STACK + 1] if state[State.CALLS] else state[State.BASE])
 
 
-def _check_state(image: Image, network: Network, walk: _Walk) -> None:
+def _check_state(image: Image, program: TensorProgram, walk: _Walk) -> None:
     """The registers must be a place that the program can reach."""
-    s = [int(v) for v in read_state(image, network.state_start)]
+    s = [int(v) for v in read_state(image, program.state_start)]
     bad = ProgramError(
         "the state's registers are not a place that this program reaches; reset the state to zero"
     )
@@ -409,7 +420,7 @@ def _check_state(image: Image, network: Network, walk: _Walk) -> None:
             break
         place, before = frames.pop()
         call = walk.code[place - 1] if 0 < place < len(walk.code) else None
-        if call is None or call.op.name != "Call" or (place, before) not in walk.visited:
+        if call is None or call.op.flow is not Flow.CALL or (place, before) not in walk.visited:
             raise bad
         if call.operands[0] | call.operands[1] << 8 != block or base != before + call.operands[2]:
             raise bad
@@ -431,7 +442,7 @@ def _check_loop(
         raise bad
     if (loop, before) not in walk.visited:
         raise bad
-    count = walk.network.descriptors[walk.network.index(walk.code[loop].operands[0], before)]
+    count = walk.program.descriptors[walk.program.index(walk.code[loop].operands[0], before)]
     times = MAX_COUNT
     if count.role == Role.CONSTANT:
         times = constant_count(walk.image, count)

@@ -12,26 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from pxvm.cpu.bounds import BATCH, BLOCK, LANES, QUERIES, REACH, SPAN, TILE
 from pxvm.cpu.compiler import jit
-from pxvm.cpu.context import TILE
 from pxvm.cpu.intrinsics import atomic_add
 from pxvm.cpu.memory import (
     COLS,
-    CONTEXT,
     E0,
     E1,
     FALLS,
     FRAC,
-    KEY_SCALES,
-    KEYS,
     PER,
-    QUERY,
     ROW_WORDS,
     ROWS,
-    SCORES,
     THREADS,
-    VALUE_SCALES,
-    VALUES,
     VNNI,
     clamp,
     element,
@@ -47,22 +40,19 @@ from pxvm.cpu.memory import (
     split,
     store_activation,
     store_part,
+    up,
     used_rows,
     wrapped,
 )
-from pxvm.cpu.products import BATCH, COUNTER, LANES, finish_run, multiply_tile, stream
+from pxvm.cpu.products import COUNTER, finish_run, multiply_tile, stream
 from pxvm.cpu.vnni import vnni_weigh
-
-BLOCK = 256  # values weighed before their sums go to 64 bits
-QUERIES = 32  # queries that a thread takes at a time
-REACH = 1 << 15  # tokens whose weighted values fit into int32 plane by plane: 2^8 * 2^7 * 2^15
 
 
 @jit
 def append(c: Any, tid: int, cache: int, x: int, position: int) -> None:
     """Append: each head is one item of work; of rows clamped to the same place the last stays."""
     heads, context, width = c.tensors[cache, E0], c.tensors[cache, E1], c.tensors[cache, COLS]
-    start, rows, v = scalar(c, position), used_rows(c, x), c.rows[tid, 0]
+    start, rows, v = scalar(c, position), used_rows(c, x), c.row0[tid]
     first, last = part(heads, tid, c.config[THREADS])
     for t in range(rows):
         row = start + t
@@ -137,16 +127,31 @@ def _scores(totals: Any, minus: int, m: int, e: int, scales: Any, out: Any) -> i
 
 @jit
 def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any) -> Any:
-    """Softmax weights times the values' scales as two planes: integer.exp2_negative and a shift.
+    """Softmax weights times the values' scales as two planes, each sum in blocks of SPAN.
 
-    Returns the weights' sum, the planes' sum, and the values' common exponent. All products
-    stay below 2^32, a weight is at most 2^16 and a mantissa less; so do sums of REACH weights.
+    Returns the weights' sum, the planes' sum, and the values' common exponent.
     """
     n, common = len(low), np.int32(-40000)
     for i in range(n):
         common = max(common, np.int32(scales[i] >> np.int32(16)))
-    weight_sum, total, peak = np.uint32(0), np.int32(0), np.uint32(top)
-    for i in range(n):
+    total, planes = np.int64(0), np.int64(0)
+    for first in range(0, n, SPAN):
+        stop = min(first + SPAN, n)
+        weights, shifted = _weights_of(scores[first:stop], top, scales[first:stop], common,
+                                       low[first:stop], high[first:stop])  # fmt: skip
+        total += weights
+        planes += shifted
+    return total, planes, np.int64(common)
+
+
+@jit
+def _weights_of(scores: Any, top: int, scales: Any, common: int, low: Any, high: Any) -> Any:
+    """Softmax weights of up to SPAN tokens: integer.exp2_negative and a shift; their two sums.
+
+    All products stay below 2^32: a weight is at most 2^16 and a mantissa less.
+    """
+    total, planes, peak = np.uint32(0), np.int32(0), np.uint32(top)
+    for i in range(len(low)):
         distance = np.uint32(peak - np.uint32(scores[i]))
         entry = np.uint32(FALLS[np.uint32(distance >> np.uint32(8)) & np.uint32(255)])
         fall = np.uint32(np.uint32(entry & np.uint32(255)) * np.uint32(distance & np.uint32(255)))
@@ -167,9 +172,9 @@ def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any) -> Any:
         u = np.int32(np.uint32(np.uint32(coarse >> np.uint32(lost + np.uint32(1))) + odd))
         low[i] = np.int8(u)
         high[i] = np.int8(np.int32(u + np.int32(128)) >> np.int32(8))
-        weight_sum = np.uint32(weight_sum + weight)
-        total = np.int32(total + u)
-    return np.int64(weight_sum), np.int64(total), np.int64(common)
+        total = np.uint32(total + weight)
+        planes = np.int32(planes + u)
+    return np.int64(total), np.int64(planes)
 
 
 @jit
@@ -190,8 +195,9 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, causal: bool, rows: int) ->
     kv_heads, context, width = c.tensors[k, E0], c.tensors[k, E1], c.tensors[k, COLS]
     heads = c.tensors[q, COLS] // width
     scale_m, scale_e = split(p[3] if causal else p[4])
-    x, mine, pad = c.rows[tid, 1, :width], c.bits[tid], c.config[CONTEXT]
-    mine[: (width + 63) // 64 * 64] = 0
+    x, mine, weights, pad = c.row1[tid, :width], c.bits[tid], c.weights[tid], up(context, LANES)
+    key_scales, value_scales = c.key_scales[tid], c.value_scales[tid]
+    mine[: up(width, 64)] = 0
     first, last = part(rows * heads, tid, c.config[THREADS])
     loaded = np.int64(-1)
     for item in range(first, last):
@@ -199,10 +205,8 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, causal: bool, rows: int) ->
         begin, stop = reach(c, p, causal, t, context)
         n, row = stop - begin, head // (heads // kv_heads) * context + begin
         minus, m, e = _query(c, q, t, head, x, mine, scale_m, scale_e)
-        scores = c.scores[tid, SCORES * pad : SCORES * pad + n]
-        key_scales, value_scales = (c.scores[tid, KEY_SCALES * pad :],
-                                    c.scores[tid, VALUE_SCALES * pad :])  # fmt: skip
-        totals, low, high = c.rows[tid, 0, :n], c.attend[tid, :n], c.attend[tid, pad : pad + n]
+        totals, scores = c.row0[tid, :n], c.scores[tid, :n]
+        low, high = weights[:n], weights[pad : pad + n]
         if t * kv_heads + head // (heads // kv_heads) != loaded:
             loaded = np.int64(t * kv_heads + head // (heads // kv_heads))
             _scale_words(c, k, row, n, key_scales)
@@ -320,20 +324,20 @@ def _many(
 def _pack_keys(c: Any, tid: int, k: int, row: int, n: int) -> None:
     """n keys as [n / 16][width / 4][16 keys][4] bytes, and their scale words."""
     quads, words = c.tensors[k, COLS] >> 2, c.words
-    packed = c.attend[tid, c.config[KEYS] :].view(np.int32)
+    packed = c.keys[tid].view(np.int32)
     for j in range(n):
         start = row_at(c, k, row + j)
         source, at = words[start : start + quads], (j >> 4) * quads * LANES + (j & 15)
         for i in range(quads):
             packed[at + i * LANES] = source[i]
-    _scale_words(c, k, row, n, c.scores[tid, KEY_SCALES * c.config[CONTEXT] :])
+    _scale_words(c, k, row, n, c.key_scales[tid])
 
 
 @jit
 def _pack_values(c: Any, tid: int, v: int, row: int, n: int) -> None:
     """n values as [width / 16][context / 4][16 elements][4 tokens] bytes, and their scale words."""
-    width, quads = c.tensors[v, COLS], c.config[CONTEXT] >> 2
-    packed, bits = c.attend[tid, c.config[VALUES] :].view(np.int32), c.bytes
+    width, quads = c.tensors[v, COLS], up(c.tensors[v, E1], LANES) >> 2
+    packed, bits = c.values[tid].view(np.int32), c.bytes
     for j in range(0, n, 4):
         # A token beyond the last repeats it: its weight is zero.
         a = 4 * row_at(c, v, row + j)
@@ -346,7 +350,7 @@ def _pack_values(c: Any, tid: int, v: int, row: int, n: int) -> None:
             target = packed[at : at + lanes].view(np.uint32)
             _interleave(bits[a + first :], bits[b + first :], bits[d + first :], bits[e + first :],
                         target)  # fmt: skip
-    _scale_words(c, v, row, n, c.scores[tid, VALUE_SCALES * c.config[CONTEXT] :])
+    _scale_words(c, v, row, n, c.value_scales[tid])
 
 
 @jit
@@ -367,9 +371,8 @@ def _tile(
     """Queries [first, last) of a group that begins at row t, ``shared`` heads a row."""
     context, width = c.tensors[p[0], E1], c.tensors[p[0], COLS]
     scale_m, scale_e = split(p[3] if causal else p[4])
-    pad, vnni, sums = c.config[CONTEXT], c.config[VNNI], c.scores[tid]
-    queries, planes, x = c.attend[tid, c.config[QUERY] :], c.attend[tid], c.rows[tid, 1, :width]
-    wide, keys, facts = (width + 63) // 64 * 64, c.config[KEYS], c.rows[tid, 2]
+    pad, wide, vnni, x = up(context, LANES), up(width, 64), c.config[VNNI], c.row1[tid, :width]
+    queries, planes, sums, facts = c.queries[tid], c.weights[tid], c.totals[tid], c.row2[tid]
     longest = np.int64(0)
     for r in range(TILE):
         if first + r < last:
@@ -383,7 +386,7 @@ def _tile(
             queries[r * wide : r * wide + width] = 0
     quads = width // 4
     for group in range((longest + 15) // LANES):
-        multiply_tile(vnni, c.attend[tid], keys + group * LANES * width, queries, wide, quads,
+        multiply_tile(vnni, c.keys[tid], group * LANES * width, queries, wide, quads,
                       sums[group * LANES :], pad)  # fmt: skip
     count = (longest + 3) // 4
     for half in range(0, last - first, TILE // 2):
@@ -392,27 +395,25 @@ def _tile(
             minus, m, e, n = facts[8 * r], facts[8 * r + 1], facts[8 * r + 2], facts[8 * r + 3]
             at = (r - half) * 2 * pad
             low, high = planes[at : at + n], planes[at + pad : at + pad + n]
-            scores, totals = sums[SCORES * pad : SCORES * pad + n], sums[r * pad : r * pad + n]
-            top = _scores(totals, 128 * minus, m, e, sums[KEY_SCALES * pad :], scores)
+            scores, totals = c.scores[tid, :n], sums[r * pad : r * pad + n]
+            top = _scores(totals, 128 * minus, m, e, c.key_scales[tid], scores)
             facts[8 * r + 4], facts[8 * r + 5], facts[8 * r + 6] = _weights(
-                scores, top, sums[VALUE_SCALES * pad :], low, high
+                scores, top, c.value_scales[tid], low, high
             )
             planes[at + n : at + 4 * count] = 0
             planes[at + pad + n : at + pad + 4 * count] = 0
-        _weigh(c, tid, out, width, count, t, head, shared, first, half, stop)
+        _weigh(c, tid, out, width, pad, t, head, shared, first, half, stop, count)
 
 
 @jit
 def _weigh(
-    c: Any, tid: int, out: int, width: int, count: int, t: int, head: int, shared: int, first: int,
-    half: int, stop: int,
+    c: Any, tid: int, out: int, width: int, pad: int, t: int, head: int, shared: int, first: int,
+    half: int, stop: int, count: int,
 ) -> None:  # fmt: skip
     """Weighted values of up to four queries, whose weights are in the planes."""
-    pad, tile, y, facts = c.config[CONTEXT], c.tile[tid], c.rows[tid, 1], c.rows[tid, 2]
-    padded = (width + 15) // LANES * LANES
+    tile, y, facts, padded = c.tile[tid], c.row1[tid], c.row2[tid], up(width, LANES)
     for begin in range(0, width, LANES):
-        weights = c.config[VALUES] + begin * pad
-        multiply_tile(c.config[VNNI], c.attend[tid], weights, c.attend[tid], pad, count,
+        multiply_tile(c.config[VNNI], c.values[tid], begin * pad, c.weights[tid], pad, count,
                       tile, LANES)  # fmt: skip
         for r in range(stop - half):
             low, high = tile[2 * r * LANES :], tile[(2 * r + 1) * LANES :]

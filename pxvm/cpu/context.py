@@ -6,12 +6,36 @@ This is the host's side of it; ``compiler`` has the side of compiled code, where
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-# Name: (dtype, dimensions).
-FIELDS: dict[str, tuple[Any, int]] = {
+from pxvm.core.errors import DeviceError
+from pxvm.core.resources import size_text
+
+Fields = dict[str, tuple[Any, int]]  # name: (dtype, dimensions)
+
+# Scratch memory of as many elements as ``scratch`` says: a row for each thread, or shared.
+BUFFERS: Fields = {
+    "row0": (np.int64, 2),
+    "row1": (np.int64, 2),
+    "row2": (np.int64, 2),
+    "row3": (np.int64, 2),
+    "bits": (np.int8, 2),  # activations, or packed weights
+    "tile": (np.int32, 2),  # what one tile of products gives
+    "planes": (np.int8, 1),  # activations of a whole instruction
+    "sums": (np.int64, 1),  # their sums and scales
+    "queries": (np.int8, 2),  # of one tile
+    "keys": (np.int8, 2),  # of one head, packed
+    "values": (np.int8, 2),  # likewise
+    "totals": (np.int32, 2),  # products of a tile's queries with keys
+    "scores": (np.int32, 2),
+    "weights": (np.int8, 2),  # softmax weights as planes
+    "key_scales": (np.int32, 2),
+    "value_scales": (np.int32, 2),
+}
+FIELDS: Fields = {
     "words": (np.int32, 1),  # the image's memory
     "bytes": (np.uint8, 1),  # the same memory
     "tensors": (np.int64, 2),  # (descriptors, COLUMNS)
@@ -21,20 +45,37 @@ FIELDS: dict[str, tuple[Any, int]] = {
     "match": (np.int64, 1),  # EndLoop of each Loop
     "ahead": (np.int64, 1),  # (instructions,): the next Linear on the way, or -1
     "config": (np.int64, 1),
-    "rows": (np.int64, 3),  # (threads, 4, columns): row buffers
-    "bits": (np.int8, 2),  # (threads, bytes): byte buffers
-    "tile": (np.int32, 2),  # (threads, 1024)
-    "planes": (np.int8, 1),  # activations of a whole instruction, shared
-    "sums": (np.int64, 1),  # their sums, shared
-    "attend": (np.int8, 2),  # (threads, bytes): attention's planes, queries, packed cache
-    "scores": (np.int32, 2),  # (threads, 11 * context): sums, scores, scale words
     "registers": (np.int64, 2),  # (threads, state words): thread 0's are stored in the end
-    "sync": (np.int64, 1),  # the barrier
+    "sync": (np.int64, 1),  # what threads tell each other: see ``loop``
     "touched": (np.int64, 2),  # (threads, ...): see ``loop``
     "counters": (np.int64, 2),  # (threads, 8)
+    **BUFFERS,
 }
 SLOTS = 4  # words a field takes in the block: address and up to three extents
-TILE = 8  # activation rows that one tile of the matrix product holds in registers
+GAP = 64  # elements behind each buffer: no two threads write to one cache line
+
+
+def size_of(sizes: Mapping[str, int], threads: int) -> int:
+    """Bytes that ``allocate`` takes."""
+    return sum(
+        (sizes.get(name, 0) + GAP) * np.dtype(dtype).itemsize * (threads if rank == 2 else 1)
+        for name, (dtype, rank) in BUFFERS.items()
+    )
+
+
+def allocate(sizes: Mapping[str, int], threads: int) -> dict[str, Any]:
+    """Scratch buffers of so many elements, zero, each with a gap behind it.
+
+    Raises DeviceError where the system does not give them.
+    """
+    try:
+        return {
+            name: np.zeros((threads, sizes.get(name, 0) + GAP)[2 - rank :], dtype)
+            for name, (dtype, rank) in BUFFERS.items()
+        }
+    except MemoryError:
+        needed = size_text(size_of(sizes, threads))
+        raise DeviceError(f"the system does not give the {needed} of memory needed") from None
 
 
 class Context:

@@ -1,101 +1,85 @@
 """Device ``cpu``: the interpreter loop and every kernel compiled by Numba, on several threads.
 
-The compiled code is kept on disk under a name that contains a hash of its sources, so that it is
-compiled once for each version and processor.
+The compiled code is kept on disk (see ``kept``), so that it is compiled once for each version and
+processor.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pxvm.core import executors, reference
-from pxvm.core.dialect1 import Network, read_state
-from pxvm.core.isa import OPCODES
+from pxvm.core import executors, installation, reference
+from pxvm.core.dialect1 import TensorProgram, read_state
+from pxvm.core.errors import ProgramError
+from pxvm.core.integer import Ints
+from pxvm.core.interrupt import Uninterrupted
+from pxvm.core.isa import Flow
+from pxvm.core.mapping import watched
 from pxvm.core.program import Image, Program
 from pxvm.core.reference1 import matching_loops
+from pxvm.core.resources import require_memory, threads_for
 from pxvm.core.tensor import (
     READY,
     STATE_WORDS,
     YIELDED,
     Descriptor,
-    DType,
     State,
     write_words,
 )
-from pxvm.cpu import native
-from pxvm.cpu.context import TILE, Context
+from pxvm.cpu import kept, native
+from pxvm.cpu.bounds import TOUCHED
+from pxvm.cpu.context import GAP, Context, allocate, size_of
+from pxvm.cpu.scratch import needed
 
 MAX_THREADS = 64
-CONTROL = ("Halt", "Yield", "Loop", "EndLoop", "Call", "Return", "SkipIfZero")
+LARGEST = 2**63 - 1
 
 
 def available() -> str:
     """Empty, or why the CPU executor cannot run here."""
     if importlib.util.find_spec("numba") is None:
-        return "Numba is not installed: pip install 'pxvm[cpu]'"
+        return installation.missing("numba", "cpu")
     return ""
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: the user's cache folder, by hash of the sources."""
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    digest = hashlib.sha256()
-    package = Path(__file__).parent
-    for source in [*sorted(package.glob("*.py")), package.parent / "core/tensor.py"]:
-        digest.update(source.read_bytes())
-    opcodes = [(op.code, op.name, op.dialect, [m.name for m in op.operands]) for op in OPCODES]
-    digest.update(repr(opcodes).encode() + native.features().encode())
-    return Path(root) / "pxvm" / f"kernels-{digest.hexdigest()[:16]}"
+@cache
+def _kept() -> kept.Kept:
+    return kept.Kept(kept.folder())
 
 
 @cache
 def _address(name: str) -> int:
-    """The address of a kernel: an opcode's, or "loop"; compiled where it is not kept yet."""
-    path = cache_folder() / f"{name}.o"
-    code = native.unseal(path.read_bytes()) if path.exists() else b""
+    """The address of a kernel: an opcode's, or "loop"; compiled where it is not kept."""
+    code = _kept().read(name)
     if not code:
         from pxvm.cpu.kernels import object_of
 
         code = object_of(name)
-        with suppress(OSError):  # a folder that cannot be written costs compiling every time
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new = path.with_suffix(f".{os.getpid()}")
-            new.write_bytes(native.seal(code))
-            new.replace(path)
+        _kept().write(name, code)
     return native.load(code)
 
 
-def _kernels(network: Network) -> Any:
+def _kernels(program: TensorProgram) -> Any:
     """Addresses of the kernels that a program needs, by opcode: int64 (256,).
 
     What was not compiled before is compiled now, and said so.
     """
-    needed = {i.op.name: i.op.code for i in network.instructions if i.op.name not in CONTROL}
-    folder = cache_folder()
-    if missing := sorted(name for name in needed if not (folder / f"{name}.o").exists()):
-        names = ", ".join(missing)
-        print(f"pxvm: compiling once for the CPU: {names}", file=sys.stderr, flush=True)
+    used = {i.op.name: i.op.code for i in program.instructions if i.op.flow is Flow.NEXT}
+    missing = sorted(name for name in used if not _kept().read(name))
+    for number, name in enumerate(missing, 1):
+        count = f"{number} of {len(missing)}: {name}"
+        print(f"pxvm: compiling once for the CPU, {count}", file=sys.stderr, flush=True)
+        _address(name)
     addresses = np.zeros(256, np.int64)
-    for name, code in needed.items():
+    for name, code in used.items():
         addresses[code] = _address(name)
     return addresses
-
-
-def default_threads() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def run(
@@ -109,64 +93,87 @@ def run(
     """Run a verified program in place; returns the number of instructions executed.
 
     Args:
-        threads: worker threads; None takes every processor.
+        threads: worker threads, no more than processors; None takes every one.
         vnni: None uses VNNI where the processor has it; False never does (same bytes).
     """
-    if not isinstance(program, Network):
-        return reference.run(image, program, max_steps)
+    if not isinstance(program, TensorProgram):
+        return reference.run(image, program, max_steps, threads)
     return Session(image, program, threads, vnni=vnni).run(max_steps)
 
 
 def session(image: Image, program: Program, threads: int | None = None) -> executors.Session:
     """Bind a verified program to its image, ready to run again and again."""
-    if not isinstance(program, Network):
-        return reference.session(image, program)
+    if not isinstance(program, TensorProgram):
+        return reference.session(image, program, threads)
     return Session(image, program, threads)
 
 
 class Session:
-    """A verified network bound to its image, ready to run again and again."""
+    """A verified program bound to its image, ready to run again and again.
+
+    Raises DeviceError where the machine lacks the memory that the kernels work in, ProgramError for
+    a program that was not verified and for less than one thread.
+    """
 
     def __init__(
         self,
         image: Image,
-        network: Network,
+        program: TensorProgram,
         threads: int | None = None,
         *,
         vnni: bool | None = None,
     ) -> None:
-        self.image, self.network = image, network
-        self.threads = max(1, min(threads or default_threads(), MAX_THREADS))
+        if not program.visits:
+            raise ProgramError("expected a program that the verifier has admitted; found another")
+        self.image, self.program = image, program
+        self.threads = min(threads_for(threads), MAX_THREADS)
         self.loop = native.function(_address("loop"), 3)
-        self.context = _context(image, network, self.threads, vnni)
+        self.context = _context(image, program, self.threads, vnni)
 
+    @watched
     def run(self, max_steps: int | None = None) -> int:
-        """Run until Halt, Yield or ``max_steps``; the state is in the pixels afterwards."""
-        state = read_state(self.image, self.network.state_start)
+        """Run until Halt, Yield or ``max_steps``; the state is in the pixels afterwards.
+
+        Ctrl-C is heard between two instructions; the state is in the pixels then too.
+        """
+        state = read_state(self.image, self.program.state_start)
         if state[State.STATUS] == YIELDED:
             state[State.STATUS] = READY
-        registers, address = self.context.arrays["registers"], self.context.address
-        registers[:] = state
-        limit = -1 if max_steps is None else max_steps
+        made, limit = 0, LARGEST if max_steps is None else min(max_steps, LARGEST)
+        while True:
+            with Uninterrupted():
+                made += self._slice(state, limit - made)
+            if made >= limit or state[State.STATUS] != READY:
+                return made
+
+    def _slice(self, state: Ints, limit: int) -> int:
+        """Run for so many steps, or until the loop says that time is up; returns steps made."""
+        arrays, address = self.context.arrays, self.context.address
+        arrays["registers"][:] = state
         others = [_pool().submit(self.loop, address, tid, limit) for tid in range(1, self.threads)]
-        made = self.loop(address, 0, limit)
-        for other in others:
-            other.result()
-        state = registers[0]
-        self.context.arrays["sync"][:] = 0
-        counters = self.context.arrays["counters"]
+        try:
+            return self.loop(address, 0, limit)
+        finally:
+            for other in others:
+                other.result()
+            state[:] = arrays["registers"][0]
+            self._store(state)
+
+    def _store(self, state: Ints) -> None:
+        """The registers to their pixels, with what was counted; the threads' words to zero."""
+        sync, counters = self.context.arrays["sync"], self.context.arrays["counters"]
         counted = counters.sum(axis=0)
-        counters[:] = 0
+        sync[:], counters[:] = 0, 0
         for word, count in ((State.SATURATIONS, counted[0]), (State.CLAMPS, counted[1])):
             state[word] = (state[word] + count) & 0x7FFFFFFF
         words = (state & 0xFFFFFFFF).astype(np.uint32)
-        write_words(self.image, self.network.state_start, words)
-        return made
+        write_words(self.image, self.program.state_start, words)
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="pxvm")
+    # Room for many sessions at once: one that waits for a free worker would hold up its others.
+    return ThreadPoolExecutor(64 * MAX_THREADS, thread_name_prefix="pxvm")
 
 
 def _row(d: Descriptor, width: int) -> list[int]:
@@ -180,7 +187,9 @@ def _row(d: Descriptor, width: int) -> list[int]:
     ]  # fmt: skip
 
 
-def _context(image: Image, network: Network, threads: int, vnni: bool | None) -> Context:
+def _context(image: Image, program: TensorProgram, threads: int, vnni: bool | None) -> Context:
+    sizes = needed(program)
+    require_memory(size_of(sizes, threads), f"the program, on {threads} threads,")
     height, width = image.shape[:2]
     view = image.view("<i4")[..., 0]
     stride = view.strides[0] // 4 if height > 1 else width
@@ -190,57 +199,40 @@ def _context(image: Image, network: Network, threads: int, vnni: bool | None) ->
         (flat.size * 4,),
         (1,),
     )
-    tensors = np.array([_row(d, width) for d in network.descriptors], np.int64)
+    tensors = np.array([_row(d, width) for d in program.descriptors], np.int64)
     params = np.zeros((len(tensors), 9), np.int64)
-    for d in network.descriptors:
+    for d in program.descriptors:
         params[d.index, : len(d.parameters)] = _signed(d.parameters)
-    match = np.zeros(len(network.code), np.int64)
-    for loop, end in matching_loops(network.instructions).items():
+    match = np.zeros(len(program.code), np.int64)
+    for loop, end in matching_loops(program.instructions).items():
         match[loop] = end
-    real = [d for d in network.descriptors if d.dtype != DType.PARAMS]
-    longest = max(
-        [64, *(d.cols for d in real), *(max(d.extents) for d in real if len(d.extents) == 3)]
-    )
-    packed = max([64, *(d.cols for d in real if d.dtype == DType.I8)])
-    acts = [d for d in real if d.dtype in (DType.ACT1, DType.ACT2) and len(d.extents) <= 2]
-    padded = [(d.rows * 2 + TILE) * (d.cols + 64) for d in acts]
-    caches = [d for d in real if d.dtype == DType.ACT1 and len(d.extents) == 3]
-    reach = max([64, *(-(-d.extents[1] // 64) * 64 for d in caches)])
-    head = max([64, *(-(-d.cols // 64) * 64 for d in caches)])
-    keys = TILE * (reach + head)
-    config = [width, stride, threads, native.have_vnni() and vnni is not False, reach,
-              TILE * reach, keys, keys + reach * head]  # fmt: skip
     return Context(
         words=flat,
         bytes=flat_bytes,
         tensors=tensors,
         params=params,
-        code=np.ascontiguousarray(network.code),
-        kernels=_kernels(network),
+        code=np.ascontiguousarray(program.code),
+        kernels=_kernels(program),
         match=match,
-        ahead=_ahead(network),
-        config=np.array(config, np.int64),
-        rows=np.zeros((threads, 4, max(longest + 64, 1024)), np.int64),
-        bits=np.zeros((threads, max(64 * packed, 6 * longest) + 1024), np.int8),
-        tile=np.zeros((threads, 1024), np.int32),
-        planes=np.zeros(max([64, *padded]), np.int8),
-        sums=np.zeros(2 * max([1, *(d.rows for d in acts)]), np.int64),
-        attend=np.zeros((threads, keys + 2 * reach * head), np.int8),
-        scores=np.zeros((threads, 11 * reach), np.int32),
+        ahead=_ahead(program),
+        config=np.array(
+            [width, stride, threads, native.have_vnni() and vnni is not False], np.int64
+        ),
         registers=np.zeros((threads, STATE_WORDS), np.int64),
         sync=np.zeros(64, np.int64),
-        touched=np.zeros((threads, 2 * len(tensors) + 64), np.int64),
+        touched=np.zeros((threads, 2 * len(tensors) + TOUCHED + GAP), np.int64),
         counters=np.zeros((threads, 8), np.int64),
+        **allocate(sizes, threads),
     )
 
 
-def _ahead(network: Network) -> Any:
+def _ahead(program: TensorProgram) -> Any:
     """For each instruction, the next Linear that follows it without a jump between, or -1."""
-    ahead, found = np.full(len(network.code), -1, np.int64), -1
-    for i in reversed(network.instructions):
+    ahead, found = np.full(len(program.code), -1, np.int64), -1
+    for i in reversed(program.instructions):
         if i.op.name == "Linear":
             found = i.index
-        elif i.op.name in CONTROL:
+        elif i.op.flow is not Flow.NEXT:
             found = -1
         ahead[i.index] = found
     return ahead

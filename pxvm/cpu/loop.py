@@ -5,6 +5,10 @@ instruction that reads what another thread may still write, or writes what one m
 Between two barriers instructions do not depend on each other: the three products of a layer's
 queries, keys and values are shared out as one. Every thread finds the same barriers, from the
 same record of what was touched since the last. Thread 0 stores the state.
+
+A run is made of slices, so that Ctrl-C is heard between two of them. Thread 0 looks at the clock
+and says at a barrier that the slice is over, where all threads hear it; where control flow alone
+meets no barrier, every ROUND steps make one.
 """
 
 from __future__ import annotations
@@ -14,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from pxvm.core import isa
-from pxvm.core.tensor import HALTED, READY, YIELDED, State
+from pxvm.core.isa import Flow, Mode, Names
+from pxvm.core.tensor import HALTED, MAX_COUNT, READY, YIELDED, DType, Role, State
+from pxvm.cpu.bounds import BATCH
 from pxvm.cpu.compiler import address_of, call_kernel, context_at, jit
-from pxvm.cpu.intrinsics import barrier
+from pxvm.cpu.intrinsics import atomic_load, atomic_store, barrier, now
 from pxvm.cpu.memory import (
     DTYPE,
     LENGTH,
@@ -29,21 +35,22 @@ from pxvm.cpu.memory import (
     used_rows,
     wrapped,
 )
-from pxvm.cpu.products import BATCH, COUNTER, TURNS, soon
+from pxvm.cpu.products import COUNTER, TURNS, soon
 
-_OP = {op.name: op.code for op in isa.OPCODES if op.dialect == 1}
-HALT, YIELD, LOOP, END_LOOP = _OP["Halt"], _OP["Yield"], _OP["Loop"], _OP["EndLoop"]
-CALL, RETURN, SKIP = _OP["Call"], _OP["Return"], _OP["SkipIfZero"]
-LINEAR = _OP["Linear"]
+_CODES = {op.flow: op.code for op in isa.OPCODES if op.dialect == 1}
+HALT, YIELD, LOOP = (_CODES[flow] for flow in (Flow.HALT, Flow.YIELD, Flow.LOOP))
+END_LOOP, CALL = _CODES[Flow.END_LOOP], _CODES[Flow.CALL]
+RETURN, SKIP = _CODES[Flow.RETURN], _CODES[Flow.SKIP]
+LINEAR = isa.by_name("Linear", 1).code
 
 # What an instruction does with G, B and A, and with each of its parameters.
 NOTHING, READS, WRITES, NAMES = range(4)
 
 
-def _uses(mode: isa.Mode) -> int:
-    if mode is isa.Mode.PARAMETERS:
+def _uses(mode: Mode) -> int:
+    if mode.names is Names.BLOCK:
         return NAMES
-    if not mode.name.startswith("TENSOR"):
+    if mode.names is not Names.TENSOR:
         return NOTHING
     return WRITES if mode.writes else READS
 
@@ -52,17 +59,21 @@ _OPERANDS, _PARAMETERS = np.zeros((256, 3), np.int64), np.zeros((256, 9), np.int
 for _op in isa.OPCODES:
     if _op.dialect == 1:
         _OPERANDS[_op.code] = [_uses(mode) for mode in _op.operands]
-        for _i, (_, _kind) in enumerate(_op.parameters):
-            if _kind not in ("number", "scale"):
-                _PARAMETERS[_op.code, _i] = WRITES if "updated" in _kind else READS
+        for _i, _parameter in enumerate(_op.parameters):
+            _PARAMETERS[_op.code, _i] = _uses(_parameter.mode)
 OPERANDS, PARAMETERS = _OPERANDS, _PARAMETERS
 
 PC, BASE, STATUS, STEPS = int(State.PC), int(State.BASE), int(State.STATUS), int(State.STEPS)
 LOOPS, CALLS = int(State.LOOPS), int(State.CALLS)
 LOOP_STACK, CALL_STACK = int(State.LOOP_STACK), int(State.CALL_STACK)
 IS_READY, HAS_YIELDED, HAS_HALTED = READY, YIELDED, HALTED
-CONSTANT, SCRATCH, PARAMS, MAX_COUNT = 0, 2, 8, 65535
+CONSTANT, SCRATCH, PARAMS = int(Role.CONSTANT), int(Role.SCRATCH), int(DType.PARAMS)
 PATIENCE = 8  # instructions between two barriers at most; counters are reused after TURNS
+SLICE = 50_000_000  # nanoseconds after which a run comes back to Python
+ROUND = 1024  # steps after which the clock is looked at; a power of two
+# Entries of ``sync``: 0 and 8 are the barrier's, COUNTER and on hand out work.
+STOP, CLOCK = COUNTER + TURNS, COUNTER + TURNS + 8
+SYNC = CLOCK + 8
 
 
 @jit
@@ -136,11 +147,11 @@ def _control(c: Any, s: Any, code: int, index: int, g: int, b: int, a: int) -> N
 @jit
 def _note(c: Any, found: Any, n: int, d: int, use: int) -> int:
     """Add a tensor that is not constant, and its length, to what an instruction touches."""
-    if c.tensors[d, ROLE] != CONSTANT and n < 60:
+    if c.tensors[d, ROLE] != CONSTANT:
         found[n] = 2 * d + (use == WRITES)
         n += 1
     length = c.tensors[d, LENGTH]
-    if length >= 0 and n < 60:
+    if length >= 0:
         found[n] = 2 * length
         n += 1
     return n
@@ -185,21 +196,39 @@ def _is_shared(c: Any, code: int, b: int) -> bool:
     return code == LINEAR and used_rows(c, b) >= BATCH
 
 
+@jit
+def _over(c: Any, tid: int, until: int, epoch: int) -> bool:
+    """True when the slice is over: thread 0 asks the clock before a barrier, all hear it after."""
+    if c.config[THREADS] == 1:
+        return now(c.sync[CLOCK:]) > until
+    return atomic_load(c.sync.ctypes.data + 8 * STOP) == epoch
+
+
+@jit
+def _meet(c: Any, tid: int, until: int, epoch: int, first: int, stop: int) -> None:
+    """A barrier, before which thread 0 may say that the slice is over."""
+    if tid == 0 and now(c.sync[CLOCK:]) > until:
+        atomic_store(c.sync.ctypes.data + 8 * STOP, epoch)
+    barrier(c.sync, c.config[THREADS], first, stop)
+
+
 def run(p: int, tid: int, max_steps: int) -> int:
-    """Run until Halt, Yield or ``max_steps`` (below 0: no limit); steps made.
+    """Run until Halt, Yield, ``max_steps`` or the slice's end; steps made.
 
     ``p`` is the context's address. Each thread starts from its own copy of the registers.
     """
     c = context_at(p)
     s, threads = c.registers[tid], c.config[THREADS]
     made, computed, epoch, pending = np.int64(0), np.int64(0), np.int64(1), np.int64(0)
+    until = now(c.sync[CLOCK:]) + SLICE if tid == 0 else np.int64(0)
     c.touched[tid] = 0
-    while s[STATUS] == IS_READY and made != max_steps:
+    while s[STATUS] == IS_READY and made < max_steps:
         index, base = s[PC], s[BASE]
         code = np.int64(c.code[index, 0])
         g, b, a = np.int64(c.code[index, 1]), np.int64(c.code[index, 2]), np.int64(c.code[index, 3])
         control = code == LOOP or code == END_LOOP or code == CALL or code == RETURN or code == SKIP
         ends = code == HALT or code == YIELD
+        rest = made & (ROUND - 1) == ROUND - 1
         if not control:
             g, b, a = _index(g, base), _index(b, base), _index(a, base)
         if threads > 1:
@@ -208,15 +237,25 @@ def run(p: int, tid: int, max_steps: int) -> int:
                 n = _note(c, c.touched[tid, 2 * len(c.tensors) :], n, _index(g, base), READS)
             elif not control and not ends:
                 n = _touches(c, tid, code, g, b, a)
-            if pending and (
-                ends or pending >= PATIENCE or _depends(c, tid, n, epoch) or _is_shared(c, code, b)
+            if rest or (
+                pending
+                and (
+                    ends
+                    or pending >= PATIENCE
+                    or _depends(c, tid, n, epoch)
+                    or _is_shared(c, code, b)
+                )
             ):
                 first, stop = np.int64(0), np.int64(0)
                 if c.ahead[index] >= 0:
                     first, stop = soon(c, tid, _index(c.code[c.ahead[index], 3], base))
-                barrier(c.sync, threads, first, stop)
+                _meet(c, tid, until, epoch, first, stop)
+                if _over(c, tid, until, epoch):
+                    break
                 epoch, pending = epoch + 1, np.int64(0)
             _remember(c, tid, n, epoch)
+        elif (rest or not control) and _over(c, tid, until, epoch) and made:
+            break
         s[STEPS] = (s[STEPS] + 1) & 0x7FFFFFFF
         s[PC] += 1
         made += 1

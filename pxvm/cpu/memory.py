@@ -12,23 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core.integer import EXP2
+from pxvm.core.integer import EXP2, WIDE
+from pxvm.cpu import bounds
 from pxvm.cpu.compiler import jit
 
 # Columns of ``Context.tensors``.
 DTYPE, ROWS, COLS, ROW_WORDS, X, Y, PER, FRAC, SCALE, BIAS, LENGTH, ROLE, SPAN, E0, E1 = range(15)
 COLUMNS = 17  # E0 to E3 are the extents
 # Entries of ``Context.config``.
-WIDTH, STRIDE, THREADS, VNNI, CONTEXT, QUERY, KEYS, VALUES = range(8)
+WIDTH, STRIDE, THREADS, VNNI = range(4)
 # Columns of ``Context.counters``, one row for each thread.
 SATURATIONS, CLAMPS = range(2)
-# Rows of ``Context.scores`` behind the sums of one tile of queries.
-SCORES, KEY_SCALES, VALUE_SCALES = 8, 9, 10
-WIDE = 1 << 33
 # 256 times an entry of EXP2, plus how far the next one is below. Constant for the compiler, which
 # then knows that no store changes it and turns loops that look up in it into vector code.
 FALLS = (EXP2[:-1] << 8 | EXP2[:-1] - EXP2[1:]).astype(np.int32)
 I8, I16, I32, SCALES, ACT1, ACT2, RGBA = range(1, 8)
+up = jit(bounds.up)
 
 
 @jit
@@ -162,7 +161,7 @@ def saturate_into(words: Any, values: Any) -> int:
 
 @jit
 def signed_bytes(source: Any, out: Any) -> int:
-    """Excess-128 bytes as signed ones; returns their sum."""
+    """Excess-128 bytes as signed ones; returns their sum, right for up to MAX_INNER of them."""
     total = np.int32(0)
     for i in range(len(source)):
         v = np.int8(source[i] ^ np.uint8(0x80))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pxvm.core.ops import LOG2E, SAMPLE_CANDIDATES
 from pxvm.cpu.compiler import jit
 from pxvm.cpu.memory import (
     COLS,
@@ -30,9 +31,8 @@ from pxvm.cpu.memory import (
     wrapped,
 )
 from pxvm.cpu.products import put
-from pxvm.cpu.rowwise import LOG2E, largest
+from pxvm.cpu.rowwise import largest
 
-CANDIDATES = 1024
 MULTIPLIER, INCREMENT = np.uint64(6364136223846793005), np.uint64(1442695040888963407)
 
 
@@ -55,7 +55,7 @@ def transpose(c: Any, tid: int, out: int, x: int, a: int) -> None:
     """Transpose."""
     axes = c.params[a]
     extents = c.tensors[x, E0 : E0 + 4]
-    strides = c.rows[tid, 0]
+    strides = c.row0[tid]
     strides[3] = 1
     for axis in range(2, -1, -1):
         strides[axis] = strides[axis + 1] * extents[axis + 1]
@@ -72,7 +72,7 @@ def transpose(c: Any, tid: int, out: int, x: int, a: int) -> None:
 @jit
 def push(c: Any, tid: int, out: int, x: int, length: int) -> None:
     """Push."""
-    start, rows, v = scalar(c, length), used_rows(c, x), c.rows[tid, 0]
+    start, rows, v = scalar(c, length), used_rows(c, x), c.row0[tid]
     for t in range(rows):
         load(c, x, t, v)
         store(c, out, clamp(c, start + t, c.tensors[out, ROWS], tid, True), v, tid)
@@ -120,7 +120,7 @@ def sample(c: Any, tid: int, token: int, logits: int, a: int) -> None:
     """Sample."""
     p, n = c.params[a], c.tensors[logits, COLS]
     temperature, penalty, history = scalar(c, p[0]), scalar(c, p[3]), p[4]
-    v, order, weights = c.rows[tid, 0], c.rows[tid, 1], c.rows[tid, 2]
+    v, order, weights = c.row0[tid], c.row1[tid], c.row2[tid]
     load(c, logits, 0, v)
     pm, pe = reciprocal(max(penalty, np.int64(1)))
     start = row_at(c, logits, 0)
@@ -132,7 +132,7 @@ def sample(c: Any, tid: int, token: int, logits: int, a: int) -> None:
             v[index] = min(max(rescale(logit, pm, pe + 16), low), high)
         else:
             v[index] = min(max(shift_round(logit * penalty, 16), low), high)
-    limit = min(max(scalar(c, p[1]), np.int64(1)), min(np.int64(CANDIDATES), n))
+    limit = min(max(scalar(c, p[1]), np.int64(1)), min(np.int64(SAMPLE_CANDIDATES), n))
     if temperature <= 0:
         top, best = max_of(v, n), np.int64(0)
         while v[best] != top:

@@ -1,13 +1,12 @@
 """Machine code of kernels: what this processor can, and code loaded from bytes without Numba.
 
 A kernel follows Numba's calling convention: pointers to a place for the result and to one for an
-exception come first; none of ours raises. A cached file is SHA-256 over the code, then the code.
+exception come first; none of ours raises.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -36,6 +35,15 @@ def features() -> str:
         return f"{llvm.get_host_cpu_name()} "
 
 
+def compiler() -> str:
+    """The versions of LLVM and of its binding, and the platform that code is made for."""
+    import llvmlite
+
+    llvm = _llvm()
+    numbers = ".".join(map(str, llvm.llvm_version_info))
+    return f"LLVM {numbers}, llvmlite {llvmlite.__version__}, {llvm.get_process_triple()}"
+
+
 def have_vnni() -> bool:
     """True where the processor has ``vpdpbusd`` on 512 bits."""
     return "+avx512vnni" in features().split(" ")[1].split(",")
@@ -48,16 +56,6 @@ def target_machine() -> Any:
     return target.create_target_machine(
         cpu=name, features=extras, opt=3, codemodel="jitdefault", jit=True
     )
-
-
-def seal(code: bytes) -> bytes:
-    """Code with its hash in front, as it is kept on disk."""
-    return hashlib.sha256(code).digest() + code
-
-
-def unseal(data: bytes) -> bytes:
-    """The code of a kept file, or nothing when it is damaged."""
-    return data[32:] if hashlib.sha256(data[32:]).digest() == data[:32] else b""
 
 
 def load(code: bytes) -> int:

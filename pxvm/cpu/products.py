@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from pxvm.cpu.bounds import BATCH, LANES, PACK, RUN, TILE
 from pxvm.cpu.compiler import jit
-from pxvm.cpu.context import TILE
 from pxvm.cpu.intrinsics import atomic_add, barrier
 from pxvm.cpu.memory import (
     ACT1,
@@ -38,16 +38,13 @@ from pxvm.cpu.memory import (
     rescale,
     row_at,
     split,
+    up,
     used_rows,
     wrapped,
 )
 from pxvm.cpu.vnni import transpose, vnni_rows, vnni_tile
 
-LANES = 16
-PACK = 64  # weight rows packed at a time
-BATCH = 4  # from so many tokens on, weights are packed into tiles
 APART = 32  # from so many a thread on, threads share out tokens instead of weight rows
-RUN = 32  # weight rows summed before their sums are finished
 AHEAD = 1 << 17  # bytes of weights fetched while a thread waits
 CHUNK = 512  # weight rows that a thread takes at a time
 COUNTER, TURNS = 16, 32  # entries of ``sync`` that hand out work, by turns
@@ -138,7 +135,7 @@ def linear(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None:
     rows = used_rows(c, x)
     threads = c.config[THREADS]
     k = c.tensors[w, COLS]
-    padded = (k + 63) // 64 * 64
+    padded = up(k, 64)
     counter = c.sync.ctypes.data + 8 * (COUNTER + turn)
     if rows < BATCH or c.tensors[w, PER] == 0:
         _few(c, tid, out, x, w, rows, padded, counter)
@@ -282,7 +279,7 @@ def _chunk(
     Runs of up to RUN rows are summed and finished at once, so that finishing one overlaps with
     fetching the next.
     """
-    totals, mine, vnni = c.rows[tid, 0], c.bits[tid], c.config[VNNI]
+    totals, mine, vnni = c.row0[tid], c.bits[tid], c.config[VNNI]
     k, per, size = c.tensors[w, COLS], c.tensors[w, PER], c.tensors[w, ROW_WORDS]
     done = np.int64(0)
     while done < n:
@@ -364,7 +361,7 @@ def _block(
         begin = group * LANES
         wide = min(np.int64(LANES), lanes - begin)
         _pack(c, w, first + begin, wide, k, packed[group * size : (group + 1) * size])
-    totals, step, sums, words = c.rows[tid, 0], TILE // planes, c.sums, c.words
+    totals, step, sums, words = c.row0[tid], TILE // planes, c.sums, c.words
     scale, bias, wide = c.tensors[w, SCALE], c.tensors[w, BIAS], groups * LANES
     scale_at, together = _run(c, scale, first, lanes)
     bias_at, more = _run(c, bias, first, lanes)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pxvm.core.ops import LOG2E
 from pxvm.cpu.compiler import jit
 from pxvm.cpu.intrinsics import two_words
 from pxvm.cpu.memory import (
@@ -50,7 +51,6 @@ from pxvm.cpu.memory import (
 )
 from pxvm.cpu.products import put, weight_scale
 
-LOG2E = 94548
 LARGEST = (1 << 31) - 1
 
 
@@ -58,7 +58,7 @@ LARGEST = (1 << 31) - 1
 def embed(c: Any, tid: int, out: int, ids: int, table: int) -> None:
     """Embed."""
     first, last = part(used_rows(c, out), tid, c.config[THREADS])
-    y, mine = c.rows[tid, 0], c.bits[tid]
+    y, mine = c.row0[tid], c.bits[tid]
     for t in range(first, last):
         index = np.int64(c.words[row_at(c, ids, t)])
         row = clamp(c, index, c.tensors[table, ROWS], tid, True)
@@ -74,7 +74,7 @@ def embed(c: Any, tid: int, out: int, ids: int, table: int) -> None:
 def binary(c: Any, tid: int, out: int, a: int, b: int, kind: int) -> None:
     """Add (0), Mul (1), Less (2), Equal (3); b may be one row or one element."""
     cols, rows, threads = c.tensors[out, COLS], used_rows(c, out), c.config[THREADS]
-    x, y = c.rows[tid, 0], c.rows[tid, 1]
+    x, y = c.row0[tid], c.row1[tid]
     pieces = pieces_of(rows, threads)
     first, last = part(rows * pieces, tid, threads)
     shift = c.tensors[a, FRAC] + c.tensors[b, FRAC] - c.tensors[out, FRAC]
@@ -118,7 +118,7 @@ def _multiply(x: Any, y: Any, n: int, shift: int) -> None:
 def dot(c: Any, tid: int, out: int, a: int, b: int) -> None:
     """Dot."""
     n, rows = c.tensors[a, COLS], used_rows(c, out)
-    x, y = c.rows[tid, 0], c.rows[tid, 1]
+    x, y = c.row0[tid], c.row1[tid]
     first, last = part(rows, tid, c.config[THREADS])
     shift = c.tensors[a, FRAC] + c.tensors[b, FRAC] - c.tensors[out, FRAC]
     for t in range(first, last):
@@ -132,7 +132,7 @@ def dot(c: Any, tid: int, out: int, a: int, b: int) -> None:
 def select(c: Any, tid: int, out: int, condition: int, x: int) -> None:
     """Select."""
     n = c.tensors[out, COLS]
-    y, flag, new = c.rows[tid, 0], c.rows[tid, 1], c.rows[tid, 2]
+    y, flag, new = c.row0[tid], c.row1[tid], c.row2[tid]
     first, last = part(used_rows(c, out), tid, c.config[THREADS])
     for t in range(first, last):
         load(c, out, t, y)
@@ -146,7 +146,7 @@ def select(c: Any, tid: int, out: int, condition: int, x: int) -> None:
 @jit
 def relu(c: Any, tid: int, out: int, x: int) -> None:
     """ReLU."""
-    y = c.rows[tid, 0]
+    y = c.row0[tid]
     first, last = part(used_rows(c, out), tid, c.config[THREADS])
     for t in range(first, last):
         load(c, x, t, y)
@@ -164,8 +164,8 @@ def lookup(c: Any, tid: int, out: int, x: int, table: int, gated: bool) -> None:
         bits -= 1
     half, x_frac, t_frac = (np.int64(1) << bits) >> 1, c.tensors[x, FRAC], c.tensors[table, FRAC]
     shift = t_frac - c.tensors[out, FRAC] + (x_frac if gated else 0)
-    values, y, rows = c.rows[tid, 0], c.rows[tid, 1], used_rows(c, out)
-    pieces, entries = pieces_of(rows, threads), c.rows[tid, 2].view(np.int32)
+    values, y, rows = c.row0[tid], c.row1[tid], used_rows(c, out)
+    pieces, entries = pieces_of(rows, threads), c.row3[tid].view(np.int32)
     first, last = part(rows * pieces, tid, threads)
     at = c.words.ctypes.data + 4 * row_at(c, table, 0)
     if c.tensors[table, PER] == 0 and first < last:  # it wraps
@@ -176,7 +176,7 @@ def lookup(c: Any, tid: int, out: int, x: int, table: int, gated: bool) -> None:
         begin, stop = part(cols, item % pieces, pieces)
         n = stop - begin
         load_part(c, x, t, begin, n, values)
-        _interpolate(at, values, n, x_frac - 16, bits, half, steps, y, c.rows[tid, 3])
+        _interpolate(at, values, n, x_frac - 16, bits, half, steps, y, c.row2[tid])
         if gated:
             _multiply(y, values, n, shift)
         else:
@@ -208,7 +208,7 @@ def norm(c: Any, tid: int, out: int, x: int, w: int, centred: bool) -> None:
     """RMSNorm, and LayerNorm when ``centred``."""
     n, frac, w_frac = c.tensors[x, COLS], c.tensors[x, FRAC], c.tensors[w, FRAC]
     first, last = part(used_rows(c, x), tid, c.config[THREADS])
-    v, weight = c.rows[tid, 0], c.rows[tid, 1]
+    v, weight = c.row0[tid], c.row1[tid]
     em, ee, out_frac = np.int64(0), np.int64(0), c.tensors[out, FRAC]
     if c.tensors[w, SCALE] >= 0:
         em, ee = split(linked_word(c, c.tensors[w, SCALE], 0))
@@ -235,8 +235,8 @@ def norm(c: Any, tid: int, out: int, x: int, w: int, centred: bool) -> None:
         if c.tensors[out, DTYPE] == I32:
             rescale_row(v, n, m, e + out_frac - w_frac)
             if c.tensors[w, BIAS] >= 0:
-                load_words(c, c.tensors[w, BIAS], 0, n, c.rows[tid, 2])
-                bias = c.rows[tid, 2]
+                load_words(c, c.tensors[w, BIAS], 0, n, c.row2[tid])
+                bias = c.row2[tid]
                 for i in range(n):
                     v[i] += bias[i]
             store(c, out, t, v, tid)
@@ -250,7 +250,7 @@ def norm(c: Any, tid: int, out: int, x: int, w: int, centred: bool) -> None:
 @jit
 def l2_norm(c: Any, tid: int, out: int, x: int) -> None:
     """L2Norm."""
-    n, v = c.tensors[x, COLS], c.rows[tid, 0]
+    n, v = c.tensors[x, COLS], c.row0[tid]
     first, last = part(used_rows(c, x), tid, c.config[THREADS])
     for t in range(first, last):
         load(c, x, t, v)
@@ -271,7 +271,7 @@ def l2_norm(c: Any, tid: int, out: int, x: int) -> None:
 @jit
 def softmax(c: Any, tid: int, out: int, x: int) -> None:
     """Softmax."""
-    n, v = c.tensors[x, COLS], c.rows[tid, 0]
+    n, v = c.tensors[x, COLS], c.row0[tid]
     first, last = part(used_rows(c, x), tid, c.config[THREADS])
     for t in range(first, last):
         load(c, x, t, v)
@@ -289,7 +289,7 @@ def softmax(c: Any, tid: int, out: int, x: int) -> None:
 @jit
 def quantise(c: Any, tid: int, out: int, x: int) -> None:
     """Quantise."""
-    v, bits = c.rows[tid, 0], 7 if c.tensors[out, DTYPE] == ACT1 else 14
+    v, bits = c.row0[tid], 7 if c.tensors[out, DTYPE] == ACT1 else 14
     first, last = part(used_rows(c, x), tid, c.config[THREADS])
     for t in range(first, last):
         load(c, x, t, v)
@@ -300,7 +300,7 @@ def quantise(c: Any, tid: int, out: int, x: int) -> None:
 @jit
 def reduce(c: Any, tid: int, out: int, x: int, kind: int) -> None:
     """Sum (0), Max (1), Mean (2), Argmax (3)."""
-    n, v = c.tensors[x, COLS], c.rows[tid, 0]
+    n, v = c.tensors[x, COLS], c.row0[tid]
     first, last = part(used_rows(c, x), tid, c.config[THREADS])
     for t in range(first, last):
         load(c, x, t, v)
@@ -320,30 +320,48 @@ def reduce(c: Any, tid: int, out: int, x: int, kind: int) -> None:
 
 @jit
 def largest(v: Any, n: int, count: int, order: Any) -> None:
-    """Indexes of the ``count`` largest of v[:n] in order, the lower index first among equals."""
-    held = np.int64(0)
-    for i in range(n):
-        if held == count and v[i] <= v[order[held - 1]]:
-            continue
-        low, high = np.int64(0), held
-        while low < high:
-            middle = (low + high) >> 1
-            if v[order[middle]] >= v[i]:
-                low = middle + 1
-            else:
-                high = middle
-        if held < count:
-            held += 1
-        for j in range(held - 1, low, -1):
-            order[j] = order[j - 1]
-        order[low] = i
+    """Indexes of the ``count`` largest of v[:n] in order, the lower index first among equals.
+
+    A heap holds the best so far with the worst of them on top; taken apart, it is in order.
+    """
+    for i in range(count):
+        order[i] = i
+    for start in range(count // 2 - 1, -1, -1):
+        _sink(v, order, start, count)
+    for i in range(count, n):
+        if v[i] > v[order[0]]:
+            order[0] = i
+            _sink(v, order, 0, count)
+    for last in range(count - 1, 0, -1):
+        order[0], order[last] = order[last], order[0]
+        _sink(v, order, 0, last)
+
+
+@jit
+def _sink(v: Any, order: Any, at: int, size: int) -> None:
+    """Move the index at ``at`` down the heap of ``size`` until no worse one is below it."""
+    index = order[at]
+    while 2 * at + 1 < size:
+        child = 2 * at + 1
+        if child + 1 < size and _worse(v, order[child + 1], order[child]):
+            child += 1
+        if not _worse(v, order[child], index):
+            break
+        order[at] = order[child]
+        at = child
+    order[at] = index
+
+
+@jit
+def _worse(v: Any, i: int, j: int) -> bool:
+    return v[i] < v[j] or (v[i] == v[j] and i > j)
 
 
 @jit
 def top_k(c: Any, tid: int, indices: int, x: int, values: int) -> None:
     """TopK."""
     n, k = c.tensors[x, COLS], c.tensors[indices, COLS]
-    v, order, found = c.rows[tid, 0], c.rows[tid, 1], c.rows[tid, 2]
+    v, order, found = c.row0[tid], c.row1[tid], c.row2[tid]
     first, last = part(used_rows(c, x), tid, c.config[THREADS])
     for t in range(first, last):
         load(c, x, t, v)
@@ -359,7 +377,7 @@ def rope(c: Any, tid: int, x: int, table: int, position: int, pairs: bool) -> No
     """RoPEPairs, and RoPEHalves unless ``pairs``."""
     n, width = c.tensors[x, COLS], c.tensors[table, COLS]
     half = width // 2
-    v, angles = c.rows[tid, 0], c.rows[tid, 1]
+    v, angles = c.row0[tid], c.row1[tid]
     start = scalar(c, position)
     first, last = part(used_rows(c, x), tid, c.config[THREADS])
     for t in range(first, last):
@@ -382,7 +400,7 @@ def pool(c: Any, tid: int, out: int, x: int, a: int, mean: bool) -> None:
     height, width, size, stride = p[0], p[1], p[2], p[3]
     channels = c.tensors[x, COLS] // (height * width)
     high, wide = (height - size) // stride + 1, (width - size) // stride + 1
-    v, y, area = c.rows[tid, 0], c.rows[tid, 1], size * size
+    v, y, area = c.row0[tid], c.row1[tid], size * size
     first, last = part(used_rows(c, x), tid, c.config[THREADS])
     for t in range(first, last):
         load(c, x, t, v)
@@ -403,7 +421,7 @@ def pool(c: Any, tid: int, out: int, x: int, a: int, mean: bool) -> None:
 @jit
 def columns(c: Any, tid: int, out: int, x: int, a: int, into: bool) -> None:
     """Concat when ``into`` (x into columns of the result), else Slice."""
-    p, v, y = c.params[a], c.rows[tid, 0], c.rows[tid, 1]
+    p, v, y = c.params[a], c.row0[tid], c.row1[tid]
     begin, step = p[0], p[1]
     first, last = part(used_rows(c, x), tid, c.config[THREADS])
     for t in range(first, last):
@@ -421,7 +439,7 @@ def columns(c: Any, tid: int, out: int, x: int, a: int, into: bool) -> None:
 @jit
 def fill(c: Any, tid: int, out: int, value: int) -> None:
     """Fill."""
-    v, y = scalar(c, value), c.rows[tid, 0]
+    v, y = scalar(c, value), c.row0[tid]
     y[: c.tensors[out, COLS]] = v
     first, last = part(used_rows(c, out), tid, c.config[THREADS])
     for t in range(first, last):
@@ -431,7 +449,7 @@ def fill(c: Any, tid: int, out: int, value: int) -> None:
 @jit
 def tail(c: Any, tid: int, out: int, x: int) -> None:
     """Tail."""
-    used, rows, v = used_rows(c, x), used_rows(c, out), c.rows[tid, 0]
+    used, rows, v = used_rows(c, x), used_rows(c, out), c.row0[tid]
     first, last = part(rows, tid, c.config[THREADS])
     for t in range(first, last):
         load(c, x, max(used - rows + t, np.int64(0)), v)
@@ -445,7 +463,7 @@ def mean_pool(c: Any, tid: int, out: int, x: int, a: int) -> None:
     span, lengths = p[0], p[1]
     step = min(max(scalar(c, span), np.int64(1)), c.tensors[x, ROWS])
     count = c.tensors[lengths, ROWS] * c.tensors[lengths, COLS]
-    used, v, total = used_rows(c, x), c.rows[tid, 0], c.rows[tid, 1]
+    used, v, total = used_rows(c, x), c.row0[tid], c.row1[tid]
     first, last = part(used_rows(c, out), tid, c.config[THREADS])
     for group in range(first, last):
         length = element(c, lengths, min(np.int64(group), count - 1))

@@ -13,8 +13,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from pxvm.cpu.bounds import TILE
 from pxvm.cpu.compiler import jit
-from pxvm.cpu.context import TILE
 from pxvm.cpu.intrinsics import I8, I32, I64, load_from
 from pxvm.cpu.native import have_vnni
 

@@ -58,7 +58,7 @@ def conv2d(c: Any, tid: int, out: int, x: int, a: int) -> None:
     high, wide = (height + 2 * pad - size) // stride + 1, (width + 2 * pad - size) // stride + 1
     n, k = c.tensors[w, ROWS], c.tensors[w, COLS]
     cols = c.tensors[x, COLS]
-    image, window, weight = c.bits[tid], c.rows[tid, 0], c.bits[tid][2 * cols :]
+    image, window, weight = c.bits[tid], c.row0[tid], c.bits[tid][2 * cols :]
     rows = used_rows(c, x)
     first, last = part(rows * high, tid, c.config[THREADS])
     loaded = np.int64(-1)

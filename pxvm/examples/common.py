@@ -1,4 +1,8 @@
-"""What the examples share: where files go, how a result is shown, and how a wrong one fails."""
+"""What the examples share: where files go, how a result is shown, and how a wrong one fails.
+
+In a checkout pictures go to its ``demo/``, trained weights to ``pxvm/networks/``. An installed
+package is not written to: there both go to ``demo/`` in the working directory.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,17 @@ from pxvm.core.container import save_image
 from pxvm.core.program import Image, load_program
 from pxvm.visual.view import render_view
 
-DEMO = Path(__file__).resolve().parents[2] / "demo"
+ROOT = Path(__file__).resolve().parents[2]
+IN_CHECKOUT = (ROOT / "pyproject.toml").is_file()
+DEMO = (ROOT if IN_CHECKOUT else Path.cwd()) / "demo"
+NETWORKS = ROOT / "pxvm" / "networks" if IN_CHECKOUT else DEMO
 
 
 def shown(path: Path) -> str:
-    """A path as the reader would type it from the repository's root."""
-    return path.relative_to(DEMO.parent).as_posix()
+    """A path as the reader would type it from the folder that holds ``demo/``."""
+    path = path.resolve()
+    home = DEMO.parent.resolve()
+    return path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)
 
 
 def save_program(image: Image, path: Path) -> None:
@@ -37,8 +46,9 @@ def tell_program(path: Path, image: Image) -> None:
 def save_result(image: Image, name: str) -> None:
     """Leave two pictures in ``demo/``: the resulting image itself, and a labelled view of it."""
     result, view = DEMO / f"{name}.result.png", DEMO / f"{name}.view.png"
+    DEMO.mkdir(parents=True, exist_ok=True)
     save_image(image, result)
-    render_view(image).save(view)
+    render_view(image, name).save(view)
     print(f"wrote {shown(result)}, the result, and {shown(view)}, the result with labels")
 
 

@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from pxvm.examples.common import DEMO
+
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 
 STOPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("A dot product: two rows of pixels, one pixel of result", ("run_dot_test.py",)),
@@ -19,7 +22,7 @@ STOPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Text from the PNG", ("generate_text.py",)),
     ("How close the PNG is to float32", ("validate_pixellm_accuracy.py",)),
     ("Handwritten digits recognised by two PNGs", ("digits.py",)),
-    ("A memory in a picture: the documentation learned and asked", ("knowledge_demo.py",)),
+    ("A memory in a picture: the beginning of a novel learned and asked", ("knowledge_demo.py",)),
     ("A chat model and an embedder, one PNG each", ("real_models.py",)),
 )
 
@@ -29,12 +32,12 @@ def main() -> int:
     for number, (title, command) in enumerate(STOPS, 1):
         print(f"\n== {number}/{len(STOPS)}  {title}", flush=True)
         script, *arguments = command
-        done = subprocess.run([sys.executable, str(HERE / script), *arguments], cwd=ROOT)
+        done = subprocess.run([sys.executable, str(HERE / script), *arguments], cwd=DEMO.parent)
         if done.returncode:
             print(f"{script} failed with exit status {done.returncode}", file=sys.stderr)
             return 1
-    pictures = sorted(path.name for path in (ROOT / "demo").glob("*.view.png"))
-    print(f"\nPictures in {ROOT / 'demo'}: {', '.join(pictures)}")
+    pictures = sorted(path.name for path in DEMO.glob("*.view.png"))
+    print(f"\nPictures in {DEMO}: {', '.join(pictures)}")
     return 0
 
 

@@ -12,7 +12,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pxvm.core.container import read_image, save_image
-from pxvm.examples.pixellm import WEIGHTS, Network, trained
+from pxvm.examples.common import shown
+from pxvm.examples.pixellm import WEIGHTS, Weights, trained
 from pxvm.examples.pixellm_picture import PICTURE, PixelLLM, encode, leave_pictures
 from pxvm.examples.run_pixellm_forward import PROMPT
 
@@ -23,7 +24,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=PICTURE, help="default: %(default)s")
     path: Path = parser.parse_args().output
     network, vocabulary = trained()
-    print(f"weights: {WEIGHTS}")
+    print(f"weights: {shown(WEIGHTS)}")
     image = encode(network, vocabulary)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_image(image, path)
@@ -37,7 +38,7 @@ def main() -> None:
     leave_pictures(model, "pixellm")
 
 
-def describe(network: Network, path: Path, width: int, height: int) -> None:
+def describe(network: Weights, path: Path, width: int, height: int) -> None:
     """Print what the picture holds and how large it is."""
     inputs, hidden = network.hidden_weights.shape
     size, embedding = network.embedding.shape
@@ -46,7 +47,7 @@ def describe(network: Network, path: Path, width: int, height: int) -> None:
         f"network: {network.window} pieces x {embedding} = {inputs} inputs"
         f" -> {hidden} hidden -> {size:,} logits; {count:,} weights, one pixel each"
     )
-    print(f"wrote {path}: {width} x {height} pixels, {path.stat().st_size:,} bytes as a PNG")
+    print(f"wrote {shown(path)}: {width} x {height} pixels, {path.stat().st_size:,} bytes as a PNG")
 
 
 if __name__ == "__main__":

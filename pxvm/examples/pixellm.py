@@ -22,15 +22,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from pxvm.examples import pixellm_text
+from pxvm.examples.common import NETWORKS, shown
 from pxvm.examples.pixellm_text import CORPUS, Vocabulary, corpus, learn_vocabulary
+from pxvm.terminal import progress
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 
-NETWORKS = Path(__file__).resolve().parents[1] / "networks"
 WEIGHTS = NETWORKS / "pixellm.npz"
 PADDING = "\n"  # before a text stands the end of a paragraph
 
@@ -70,7 +70,7 @@ RECIPE = Recipe()
 
 
 @dataclass
-class Network:
+class Weights:
     """Float32 weights.
 
     Attributes:
@@ -104,7 +104,7 @@ class Network:
         return np.asarray(np.maximum(hidden, 0) @ self.output_weights)
 
 
-def initial(recipe: Recipe) -> Network:
+def initial(recipe: Recipe) -> Weights:
     """Random weights, scaled so that every layer starts with values of about one."""
     rng = np.random.default_rng(recipe.seed)
     inputs = recipe.window * recipe.width
@@ -112,7 +112,7 @@ def initial(recipe: Recipe) -> Network:
     def normal(spread: float, *shape: int) -> Floats:
         return rng.normal(0, spread, shape).astype(np.float32)
 
-    return Network(
+    return Weights(
         normal(0.5, recipe.vocabulary, recipe.width),
         normal(2 / np.sqrt(inputs), inputs, recipe.hidden),
         np.zeros((1, recipe.hidden), np.float32),
@@ -131,7 +131,7 @@ def train(
     padding: int,
     recipe: Recipe = RECIPE,
     report: Callable[[float, float], None] = lambda share, loss: None,
-) -> Network:
+) -> Weights:
     """Train a network to predict each piece of ``numbers`` from those before it.
 
     Cross-entropy and the logit floor, Adam (Kingma & Ba 2015) with decoupled weight decay, and a
@@ -165,7 +165,7 @@ def train(
 
 
 def _gradients(
-    network: Network, windows: Numbers, targets: Numbers, recipe: Recipe
+    network: Weights, windows: Numbers, targets: Numbers, recipe: Recipe
 ) -> tuple[float, list[Floats]]:
     """Mean cross-entropy in nats, and the gradient of the whole loss for each parameter."""
     n, everyone = len(windows), np.arange(len(windows))
@@ -225,7 +225,7 @@ class _Adam:
             np.clip(parameter, -self.largest, self.largest, out=parameter)
 
 
-def perplexity(network: Network, numbers: Numbers, padding: int) -> float:
+def perplexity(network: Weights, numbers: Numbers, padding: int) -> float:
     """exp of the mean cross-entropy: among so many pieces the network still hesitates."""
     contexts, nats = windows_of(numbers, network.window, padding), 0.0
     for at in range(0, len(numbers), 4096):
@@ -254,7 +254,7 @@ def baselines(train_on: Numbers, test_on: Numbers, size: int) -> tuple[float, fl
     )
 
 
-def trained(path: Path = WEIGHTS, recipe: Recipe = RECIPE) -> tuple[Network, Vocabulary]:
+def trained(path: Path = WEIGHTS, recipe: Recipe = RECIPE) -> tuple[Weights, Vocabulary]:
     """The trained network and its vocabulary: from ``path``, or trained and stored there.
 
     Weights that another recipe, corpus or code has made are replaced.
@@ -263,19 +263,19 @@ def trained(path: Path = WEIGHTS, recipe: Recipe = RECIPE) -> tuple[Network, Voc
     if path.exists():
         with np.load(path) as stored:
             if str(stored["digest"]) == digest:
-                arrays = [stored[field.name] for field in dataclasses.fields(Network)]
-                return Network(*arrays), Vocabulary(stored["pieces"].tolist())
+                arrays = [stored[field.name] for field in dataclasses.fields(Weights)]
+                return Weights(*arrays), Vocabulary(stored["pieces"].tolist())
         print(f"{path.name} is of another recipe, corpus or code: training again")
     network, vocabulary = _train_and_report(recipe)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{os.getpid()}.npz")
     np.savez(fresh, digest=digest, pieces=np.array(vocabulary.pieces), **vars(network))
     fresh.replace(path)
-    print(f"weights stored in {path}")
+    print(f"weights stored in {shown(path)}")
     return network, vocabulary
 
 
-def _train_and_report(recipe: Recipe) -> tuple[Network, Vocabulary]:
+def _train_and_report(recipe: Recipe) -> tuple[Weights, Vocabulary]:
     start = time.perf_counter()
     training, held_out = corpus()
     print(f"corpus: {len(training):,} characters to train on, {len(held_out):,} held out")
@@ -286,18 +286,14 @@ def _train_and_report(recipe: Recipe) -> tuple[Network, Vocabulary]:
         f" on average ({time.perf_counter() - start:.1f} s)"
     )
     padding = vocabulary.number[PADDING]
-    columns = (
-        *Progress.get_default_columns(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[loss]}"),
-    )
-    with Progress(*columns) as progress:
-        task = progress.add_task(f"training on {len(learn):,} pieces", total=1.0, loss="")
+    with progress(f"training on {len(learn):,} pieces") as update:
         network = train(
             learn,
             padding,
             recipe,
-            lambda share, loss: progress.update(task, completed=share, loss=f"{loss:.2f} nats"),
+            lambda share, loss: update(
+                round(share * len(learn)), len(learn), title=f"training, loss {loss:.2f} nats"
+            ),
         )
     print(f"trained in {time.perf_counter() - start:.0f} s")
     single, pair = baselines(learn, test, len(vocabulary))

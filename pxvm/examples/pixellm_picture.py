@@ -1,4 +1,4 @@
-"""The Pixel-LLM as a picture: a dialect 0 program of four instructions around its weights.
+"""The Pixel-LLM as a picture: a dialect 0 program of five instructions around its weights.
 
 Rows from the top: the program; window, hidden and logits, which a run writes; the bias; the
 vocabulary as character codes; the output weights, the hidden weights and the embedding table. The
@@ -23,8 +23,8 @@ from pxvm.core.errors import ProgramError
 from pxvm.core.interpreter import run_program
 from pxvm.core.matrix import FIRST_COLUMN, read_matrix, rows_needed, write_matrix
 from pxvm.core.program import Image, load_program
-from pxvm.examples.common import DEMO, save_result
-from pxvm.examples.pixellm import NETWORKS, PADDING, Network
+from pxvm.examples.common import NETWORKS, save_result, shown
+from pxvm.examples.pixellm import PADDING, Weights
 from pxvm.examples.pixellm_text import Vocabulary
 
 PICTURE = NETWORKS / "pixellm.pxi"
@@ -32,7 +32,7 @@ PROGRAM = ["MatMul", "Add", "ReLU", "MatMul", "Halt"]
 VOCABULARY_ROW = 5
 
 
-def encode(network: Network, vocabulary: Vocabulary) -> Image:
+def encode(network: Weights, vocabulary: Vocabulary) -> Image:
     """The picture of a network: weights quantised, window, hidden and logits still empty."""
     size = len(vocabulary)
     inputs, hidden = network.hidden_weights.shape
@@ -59,14 +59,13 @@ def ensure_picture(path: Path = PICTURE) -> Path:
     """``path``; if it is missing, the encoding script makes it, and trains before if needed."""
     if not path.exists():
         script = Path(__file__).with_name("encode_pixellm_forward.py")
-        print(f"{path} is missing: running {script.name}", flush=True)
+        print(f"{shown(path)} is missing: running {script.name}", flush=True)
         subprocess.run([sys.executable, str(script), "--output", str(path)], check=True)
     return path
 
 
 def leave_pictures(model: PixelLLM, name: str) -> None:
     """Leave the picture as it now is, and a labelled view of it, in ``demo/``."""
-    DEMO.mkdir(exist_ok=True)
     save_result(model.image, name)
 
 
@@ -99,7 +98,7 @@ class PixelLLM:
         """The network in a file."""
         return cls(read_image(path))
 
-    def holds(self, network: Network, vocabulary: Vocabulary) -> bool:
+    def holds(self, network: Weights, vocabulary: Vocabulary) -> bool:
         """Whether the picture was made of this network: every embedding within half a step."""
         if self.vocabulary.pieces != vocabulary.pieces:
             return False

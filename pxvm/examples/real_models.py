@@ -1,9 +1,9 @@
 """Two real models, each one PNG: a chat model that answers, an embedder that ranks sentences.
 
-Run ``python pxvm/examples/real_models.py``; the pictures go to demo/. The models are fetched once
-(177 MB) and kept in the user's cache; without a connection this example says so and is skipped.
-The answer is saved in the middle as a picture and finished by the other executor, in the same
-words: exits with 1 when they differ.
+The models are fetched once (177 MB) and kept in the user's cache; without a connection, or without
+the packages of the extra models, this example says so and is skipped. The answer is saved in the
+middle as a picture and finished by the other executor, in the same words: exits with 1 when they
+differ.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pxvm.core.container import open_image
-from pxvm.core.errors import DeviceError
+from pxvm.core.errors import DeviceError, MissingPackageError, PxvmError
+from pxvm.core.installation import library
 from pxvm.examples.common import DEMO, shown
 from pxvm.models.download import DownloadError, get
 from pxvm.models.model import Model
 from pxvm.visual.view import render_view
 
+EXTRA = ("tokenizers", "jinja2")  # what a tokenizer and a chat template need
 QUESTION = "What is the capital of France? Answer in one sentence."
 WORDS, ELSEWHERE = 24, 4  # tokens of the answer; of those, drawn by the reference executor
 QUERY = "Where does my pet sleep?"
@@ -35,9 +37,9 @@ SENTENCES = (
 def show_picture(path: Path) -> None:
     """A labelled view of a model's picture in demo/."""
     view = DEMO / f"{path.stem.split('-')[0]}.view.png"
-    view.parent.mkdir(exist_ok=True)
+    view.parent.mkdir(parents=True, exist_ok=True)
     image = open_image(path)
-    render_view(image).save(view)
+    render_view(image, path.stem).save(view)
     height, width = image.shape[:2]
     size = path.stat().st_size / 1e6
     print(f"{path}: {width} x {height} pixels, {size:.0f} MB; wrote {shown(view)}")
@@ -80,8 +82,10 @@ def rank(path: Path) -> None:
 def main() -> int:
     """The chat model, then the embedder; returns the exit status."""
     try:
+        for package in EXTRA:
+            library(package, "models")
         chat, embedder = get("smollm2"), get("minilm")
-    except (DownloadError, DeviceError) as error:
+    except (DownloadError, DeviceError, MissingPackageError) as error:
         print(f"skipped: {error}")
         return 0
     for path in (chat, embedder):
@@ -92,4 +96,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except PxvmError as error:
+        sys.exit(str(error))

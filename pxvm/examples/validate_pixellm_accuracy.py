@@ -14,9 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
-from rich.progress import track
 
-from pxvm.examples.pixellm import PADDING, Network, Numbers, trained, windows_of
+from pxvm.examples.pixellm import PADDING, Numbers, Weights, trained, windows_of
 from pxvm.examples.pixellm_picture import (
     PICTURE,
     PixelLLM,
@@ -25,6 +24,7 @@ from pxvm.examples.pixellm_picture import (
     probabilities,
 )
 from pxvm.examples.pixellm_text import corpus
+from pxvm.terminal import progress
 
 LEAST_CORRELATION = 0.99
 LEAST_AGREEMENT = 0.95
@@ -53,19 +53,19 @@ class Accuracy:
         return self.correlation >= LEAST_CORRELATION and self.agreement >= LEAST_AGREEMENT
 
 
-def compare(model: PixelLLM, network: Network, numbers: Numbers, positions: int) -> Accuracy:
+def compare(model: PixelLLM, network: Weights, numbers: Numbers, positions: int) -> Accuracy:
     """Run both at ``positions`` places, evenly spread over the text ``numbers``."""
     chosen = np.unique(np.linspace(0, len(numbers) - 1, positions).astype(int))
     windows = windows_of(numbers, network.window, model.vocabulary.number[PADDING])[chosen]
     wanted = network.logits(windows).astype(np.float64)
     correlations, nats, same = [], [], 0
-    for window, expected, after in zip(
-        track(windows, "comparing", transient=True), wanted, numbers[chosen], strict=True
-    ):
-        found = model.logits(window.tolist())
-        correlations.append(np.corrcoef(found, expected)[0, 1])
-        same += int(found.argmax() == expected.argmax())
-        nats.append([-np.log(probabilities(values)[after]) for values in (found, expected)])
+    with progress("comparing, positions") as update:
+        for window, expected, after in zip(windows, wanted, numbers[chosen], strict=True):
+            found = model.logits(window.tolist())
+            correlations.append(np.corrcoef(found, expected)[0, 1])
+            same += int(found.argmax() == expected.argmax())
+            nats.append([-np.log(probabilities(values)[after]) for values in (found, expected)])
+            update(len(nats), len(chosen))
     picture, real = np.exp(np.mean(nats, axis=0)).tolist()
     return Accuracy(
         len(chosen),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from pxvm.terminal import Answer, ask, counted, echo, echo_json, progress
 
 if TYPE_CHECKING:
     from pxvm.models.model import Model
@@ -35,6 +36,9 @@ opening = _together(
         click.argument("model"),
         click.option("--device", default="auto", show_default=True, help="Executor to run on."),
         click.option("--threads", type=click.IntRange(1), help="Worker threads (default: all)."),
+        click.option(
+            "--max-pixels", type=click.IntRange(1), help="Open files of up to so many pixels."
+        ),
     ]
 )
 answering = _together(
@@ -57,34 +61,32 @@ answering = _together(
 )  # fmt: skip
 
 
-@contextlib.contextmanager
-def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A function that shows what is being done, as a bar on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+def file_of(name: str) -> Path:
+    """The file of a model by path or name; a name is fetched, and it is shown how far that is."""
+    from pxvm.models.download import cached, get, is_name
 
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    console = Console(stderr=True)
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task("", total=None)
-
-        def told(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total or None)
-
-        yield told
+    if not is_name(name):
+        return Path(name)
+    if cached(name).exists():
+        return cached(name)
+    with progress(f"fetching {name}") as update:
+        return get(name, lambda what, done, total: update(done, total, what))
 
 
-def open_model(name: str, device: str, threads: int | None, context: int | None = None) -> Model:
-    """Open a model by path or name; a name is fetched under a progress bar."""
-    from pxvm.models.download import get, is_name
+def open_model(
+    name: str, device: str, threads: int | None, max_pixels: int | None,
+    context: int | None = None, output: Path | None = None, *inputs: str,
+) -> Model:  # fmt: skip
+    """Open a model by path or name, for an output that can be written and is none of the inputs."""
+    from pxvm.core.saving import check_output
     from pxvm.models.model import Model
 
-    path: str | Path = name
-    if is_name(name):
-        with progress_bar() as told:
-            path = get(name, told)
-    return Model.open(path, device, threads, context)
+    if output:
+        check_output(output, *inputs)
+    path = file_of(name)
+    if output:
+        check_output(output, path)
+    return Model.open(str(path), device, threads, context, max_pixels)
 
 
 def options_of(given: dict[str, Any]) -> dict[str, Any]:
@@ -109,22 +111,21 @@ def list_models(as_json: bool) -> None:
 
     rows = facts()
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo_json(rows)
         return
     for row in rows:
         where = f"{row['bytes'] / 1e6:.0f} MB at {row['path']}" if row["path"] else "not here"
-        click.echo(f"{row['name']:<10} {row['about']}: {where}")
+        echo(f"{row['name']:<10} {row['about']}: {where}")
 
 
 @models.command("get", short_help="Fetch a model and make its picture.")
 @click.argument("name")
 def get_model(name: str) -> None:
     """Fetch the model NAME, or hf:OWNER/NAME, check it, convert it, and print its path."""
-    from pxvm.models.download import get
+    from pxvm.models.download import cached
 
-    with progress_bar() as told:
-        path = get(name, told)
-    click.echo(path)
+    cached(name)  # the name is known
+    echo(file_of(name))
 
 
 @models.command("path", short_help="Where a model that was fetched is.")
@@ -135,9 +136,9 @@ def path_of_model(name: str) -> None:
 
     path = cached(name)
     if not path.exists():
-        click.echo(f"{name} is not here: pxvm models get {name}", err=True)
+        echo(f"{name} is not here: pxvm models get {name}", err=True)
         raise SystemExit(1)
-    click.echo(path)
+    echo(path)
 
 
 @click.command(short_help="Talk with a model.")
@@ -148,16 +149,20 @@ def path_of_model(name: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help='Print {"text": …, "finish": …}.')
 def chat(
     model: str, message: str | None, system: str | None, device: str, threads: int | None,
-    context: int | None, save_state: Path | None, as_json: bool, **given: Any,
+    max_pixels: int | None, context: int | None, save_state: Path | None, as_json: bool,
+    **given: Any,
 ) -> None:  # fmt: skip
     """Answer MESSAGE with MODEL (a .pxi or a name), or talk until the input ends.
 
     Ctrl-C ends an answer, Ctrl-D the conversation.
     """
-    opened, options = open_model(model, device, threads, context), options_of(given)
-    messages = [{"role": "system", "content": system}] if system else []
+    options = options_of(given)
     if message is None and not sys.stdin.isatty():
         message = sys.stdin.read().strip()
+        if not message:
+            raise click.UsageError("expected a message; standard input is empty")
+    opened = open_model(model, device, threads, max_pixels, context, save_state)
+    messages = [{"role": "system", "content": system}] if system else []
     if message is not None:
         messages.append({"role": "user", "content": message})
         _show(opened, opened.chat(messages, stream=True, **options), as_json)
@@ -169,34 +174,41 @@ def chat(
 
 def _converse(opened: Model, messages: list[dict[str, str]], options: dict[str, Any]) -> None:
     """A conversation in a terminal."""
-    while True:
-        try:
-            said = click.prompt(">", prompt_suffix=" ", default="", show_default=False)
-        except click.Abort:
-            click.echo()
-            return
+    from pxvm.models.generation import ContextError
+    from pxvm.models.text.template import MessageError
+
+    while (said := ask("> ")) is not None:
         if not said.strip():
             continue
         messages.append({"role": "user", "content": said})
-        text = _show(opened, opened.chat(messages, stream=True, **options), False)
-        messages.append({"role": "assistant", "content": text})
+        try:
+            text = _show(opened, opened.chat(messages, stream=True, **options), False)
+        except (ContextError, MessageError) as error:  # the next message may do
+            echo(error, err=True)
+            messages.pop()
+        else:
+            messages.append({"role": "assistant", "content": text})
 
 
 def _show(opened: Model, pieces: Iterator[str], as_json: bool) -> str:
     """Print an answer as it comes; Ctrl-C ends it. Returns its text."""
-    found = []
-    try:
+    found, answer = [], Answer()
+    with suppress(KeyboardInterrupt):
         for piece in pieces:
             found.append(piece)
             if not as_json:
-                click.echo(piece, nl=False)
-    except KeyboardInterrupt:
-        pass
+                answer.put(piece)
     text = "".join(found)
     if as_json:
-        click.echo(json.dumps({"text": text, "finish": opened.finish}, ensure_ascii=False))
-    else:
-        click.echo()
+        echo_json({"text": text, "finish": opened.finish}, indent=None)
+        return text
+    answer.end()
+    if opened.finish == "length":
+        drawn, context = len(opened.generator.drawn()), opened.generator.context
+        why = f"after {counted(drawn, 'token')}; --max-tokens takes more"
+        if opened.generator.position >= context:
+            why = f"where the context of {counted(context, 'token')} is full"
+        echo(f"(cut {why})", err=True, dim=True)
     return text
 
 
@@ -206,13 +218,14 @@ def _show(opened: Model, pieces: Iterator[str], as_json: bool) -> str:
 @answering
 @click.option("--json", "as_json", is_flag=True, help='Print {"text": …, "finish": …}.')
 def generate(
-    model: str, text: str, device: str, threads: int | None, context: int | None,
-    save_state: Path | None, as_json: bool, **given: Any,
+    model: str, text: str, device: str, threads: int | None, max_pixels: int | None,
+    context: int | None, save_state: Path | None, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Continue TEXT with MODEL (a .pxi or a name); "-" reads it from standard input."""
-    opened = open_model(model, device, threads, context)
+    options = options_of(given)
     start = sys.stdin.read() if text == "-" else text
-    _show(opened, opened.generate(start, stream=True, **options_of(given)), as_json)
+    opened = open_model(model, device, threads, max_pixels, context, save_state)
+    _show(opened, opened.generate(start, stream=True, **options), as_json)
     if save_state:
         opened.save_state(save_state)
 
@@ -223,20 +236,26 @@ def generate(
 @click.option("--file", "source", type=click.File("r"), help='A sentence a line; "-": input.')
 @click.option("-o", "--output", type=FILE, help="Write a .npy instead of JSON.")
 def embed(
-    model: str, texts: tuple[str, ...], device: str, threads: int | None, source: Any,
-    output: Path | None,
+    model: str, texts: tuple[str, ...], device: str, threads: int | None,
+    max_pixels: int | None, source: Any, output: Path | None,
 ) -> None:  # fmt: skip
     """Print a JSON array of vectors of length 1, one for each of TEXTS, or write them to a file."""
     import numpy as np
 
-    sentences = [*texts, *(line.rstrip("\n") for line in source or [])]
-    vectors = open_model(model, device, threads).embed(sentences)
+    from pxvm.core.saving import replacing
+
+    if not texts and source is None:
+        raise click.UsageError("expected texts, or --file with some")
+    name = [source.name] if source else []
+    opened = open_model(model, device, threads, max_pixels, None, output, *name)
+    vectors = opened.embed([*texts, *(line.rstrip("\n") for line in source or [])])
     if output:
-        with output.open("wb") as stream:
+        with replacing(output) as stream:
             np.save(stream, vectors)
-        click.echo(f"wrote {output}: {vectors.shape[0]} vectors of {vectors.shape[1]}")
+        sizes = counted(len(vectors), "vector")
+        echo(f"wrote {output}: {sizes} of {counted(vectors.shape[1], 'number')}")
     else:
-        click.echo(json.dumps([[float(x) for x in row] for row in vectors]))
+        echo_json([[float(x) for x in row] for row in vectors], indent=None)
 
 
 @click.command("eval", short_help="Perplexity of a text.")
@@ -245,12 +264,15 @@ def embed(
 @click.option("--context", type=click.IntRange(2), help="Tokens of a window (default: model's).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def eval_command(
-    model: str, text: Any, device: str, threads: int | None, context: int | None, as_json: bool
-) -> None:
+    model: str, text: Any, device: str, threads: int | None, max_pixels: int | None,
+    context: int | None, as_json: bool,
+) -> None:  # fmt: skip
     """Measure how well MODEL predicts a text: exp of the mean loss of its tokens, in nats."""
-    loss, count = open_model(model, device, threads, context).score(text.read())
+    opened = open_model(model, device, threads, max_pixels, context)
+    with progress("tokens", not as_json) as update:
+        loss, count = opened.score(text.read(), update)
     perplexity = math.exp(loss / count)
     if as_json:
-        click.echo(json.dumps({"perplexity": perplexity, "tokens": count, "loss": loss / count}))
+        echo_json({"perplexity": perplexity, "tokens": count, "loss": loss / count}, indent=None)
     else:
-        click.echo(f"perplexity {perplexity:.3f} over {count} tokens")
+        echo(f"perplexity {perplexity:.3f} over {counted(count, 'token')}")

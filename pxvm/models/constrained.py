@@ -18,9 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pxvm.core.errors import ProgramError, PxvmError
+from pxvm.core.errors import FormatError, ProgramError, PxvmError
 from pxvm.models.families.llama import FORBIDDEN
+from pxvm.models.text.guard import guarded, reason, timed
 from pxvm.models.text.tokenizer import Tokenizer, library
+
+# The library calls itself for every rule and object that leads to another, some 8 kB each: so many
+# of them at most, counted by the mark that each needs, and a stack that holds them.
+MAX_RULES, STACK = 2000, 1 << 26
+FORMS = {"schema": (1 << 20, "{"), "regex": (1 << 12, "("), "grammar": (1 << 17, ":")}
+SECONDS = 20  # to understand a form
+MAX_LEXER = 200_000  # the library's unit; it takes a second and 100 MB for so many
 
 MARKS = '}],":'  # what brings a JSON document nearest to its end, best first
 
@@ -43,7 +51,8 @@ class Constraints:
                 "a constrained answer needs a token that ends it; the model has none"
             )
         self.vocab, self.stops = vocab, stops
-        self.inner = library("llguidance").LLTokenizer(tokenizer.text, vocab, stops)
+        with guarded(f"{tokenizer.where}: the tokenizer cannot follow a form"):
+            self.inner = library("llguidance").LLTokenizer(tokenizer.text, vocab, stops)
         single = {mark: tokenizer.inner.token_to_id(mark) for mark in MARKS}
         self.marks = {mark: token for mark, token in single.items() if token is not None}
 
@@ -59,28 +68,48 @@ class Constraints:
 
         Raises GrammarError unless exactly one is given and can be followed.
         """
-        if sum(given is not None for given in (schema, regex, grammar)) != 1:
+        given = {"schema": schema, "regex": regex, "grammar": grammar}
+        chosen = [(form, value) for form, value in given.items() if value is not None]
+        if len(chosen) != 1:
             raise GrammarError("expected one of schema, regex and grammar")
-        matcher = library("llguidance").LLMatcher
+        form, value = chosen[0]
+        text = _text(form, value)
+        what = f"the {form} cannot be followed"
         try:
-            if schema is not None:
-                text = schema if isinstance(schema, str) else json.dumps(schema)
-                source = matcher.grammar_from_json_schema(text, {"whitespace_flexible": False})
-            elif regex is not None:
-                source = matcher.grammar_from_regex(regex)
-            else:
-                source = matcher.grammar_from_lark(grammar)
-        except (ValueError, TypeError) as error:
-            raise GrammarError(f"the schema cannot be followed: {_line(error)}") from None
-        found = matcher(self.inner, source, log_level=0)
+            found = timed(SECONDS, what, lambda: self._matcher(form, text), stack=STACK)
+        except FormatError as error:
+            raise GrammarError(str(error)) from None
         if found.is_error():
-            raise GrammarError(f"the grammar cannot be followed: {_line(found.get_error())}")
-        return Constraint(self, found, document=schema is not None)
+            raise GrammarError(f"{what}: {reason(found.get_error())}")
+        return Constraint(self, found, document=form == "schema")
+
+    def _matcher(self, form: str, text: str) -> Any:
+        llguidance = library("llguidance")
+        make = llguidance.LLMatcher
+        if form == "schema":
+            source = make.grammar_from_json_schema(text, {"whitespace_flexible": False})
+        else:
+            source = (make.grammar_from_regex if form == "regex" else make.grammar_from_lark)(text)
+        limits = llguidance.LLParserLimits(initial_lexer_fuel=MAX_LEXER, verbose_errors=False)
+        return make(self.inner, source, log_level=0, limits=limits)
 
 
-def _line(error: object) -> str:
-    """The first line of a message."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
+def _text(form: str, value: Any) -> str:
+    """A form as text, which is not too large. Raises GrammarError."""
+    try:
+        if form == "schema":
+            value = json.dumps(json.loads(value) if isinstance(value, str) else value)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise GrammarError(f"the {form} cannot be followed: {reason(error)}") from None
+    if not isinstance(value, str):
+        raise GrammarError(f"{form}: expected a text; found {type(value).__name__}")
+    most, mark = FORMS[form]
+    if len(value) > most or value.count(mark) > MAX_RULES:
+        raise GrammarError(
+            f"{form}: expected at most {most} characters and {MAX_RULES} times {mark!r}; found"
+            f" {len(value)} and {value.count(mark)}"
+        )
+    return value
 
 
 class Constraint:
@@ -139,5 +168,5 @@ class Constraint:
     def _check(self) -> None:
         if self._matcher.is_error():
             raise GrammarError(
-                f"the grammar cannot be followed: {_line(self._matcher.get_error())}"
+                f"the grammar cannot be followed: {reason(self._matcher.get_error())}"
             )

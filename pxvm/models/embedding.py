@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.core.executors import Session
+from pxvm.core.interrupt import Uninterrupted
 from pxvm.models.families.bert import set_sentences
 from pxvm.models.graph.fields import Fields
-from pxvm.models.interrupt import Uninterrupted
 
 LEAST = 0.8  # a batch's shortest sentence, as a part of its longest, once it has FEW
 FEW = 4

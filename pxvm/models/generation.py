@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pxvm.core.errors import PxvmError
 from pxvm.core.executors import Session
+from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.tensor import words_of, write_words
 from pxvm.models.constrained import Constraint
 from pxvm.models.families.llama import set_sampler, set_tokens, tokens
 from pxvm.models.graph.fields import Fields
-from pxvm.models.interrupt import Uninterrupted
 
 
 class ContextError(PxvmError, ValueError):
@@ -175,16 +171,3 @@ class Generator:
         if constraint is not None:
             write_words(f.image, f.descriptor("mask").start, constraint.mask())
             f["masked"] = 1
-
-    def logits(self, ids: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-        """Logits [vocab] behind each of the tokens, from an empty context on."""
-        self.rewind(ids[:1])
-        self.set_sampling(Sampling())
-        for token in ids:
-            self.fields["output_length"] = 0
-            self.feed([token])
-            yield self._logits()
-
-    def _logits(self) -> NDArray[np.float32]:
-        found: Any = self.fields.real("logits")[0]
-        return np.asarray(found, np.float32)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from pxvm.terminal import echo, echo_json, echo_table, progress
 
 if TYPE_CHECKING:
     from pxvm.models.importing.importer import Report
@@ -41,51 +42,41 @@ def import_command(
     Weights become int8 with one scale a row; the tokenizer and the program travel along. The
     picture is mappable: it opens in no time and takes memory only where it is used.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
     from pxvm.models.importing.importer import choice_named, import_model
 
     choice = choice_named(quant)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"importing {source.name}", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
+    with progress(f"importing {source.name}", not as_json) as update:
         if source.suffix == ".onnx":
             from pxvm.models.importing.onnx_import import import_onnx
 
             found = import_onnx(
                 source, output, calibration=calibration, batch=batch, choice=choice,
-                progress=progress,
+                progress=update,
             )  # fmt: skip
         else:
-            found = import_model(source, output, choice=choice, progress=progress)
+            found = import_model(source, output, choice=choice, progress=update)
+    for note in found.notes:
+        echo(f"note: {note}", err=True)
     if as_json:
-        details = asdict(found) | {"bytes_per_parameter": found.bytes_per_parameter}
-        click.echo(json.dumps(details, indent=2))
+        echo_json(asdict(found) | {"bytes_per_parameter": found.bytes_per_parameter})
         return
     if report:
         _show(found)
-    click.echo(
+    echo(
         f"wrote {output}: {found.parameters:,} parameters, {found.bytes:,} bytes,"
         f" {found.bytes_per_parameter:.3f} a parameter"
     )
 
 
 def _show(report: Report) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None)
-    for column in ("tensor", "shape", "bytes", "error"):
-        table.add_column(column, justify="left" if column == "tensor" else "right")
-    for t in report.tensors:
-        table.add_row(t.name, f"{t.rows}x{t.cols}", f"{t.bytes:,}", f"{t.error:.3%}")
-    Console().print(table)
+    columns = {"tensor": "left", "shape": "right", "bytes": "right", "error": "right"}
+    rows = [(t.name, f"{t.rows}x{t.cols}", f"{t.bytes:,}", f"{t.error:.3%}")
+            for t in report.tensors]  # fmt: skip
+    echo_table(columns, rows)
     bits = ", ".join(f"{name} {count}" for name, count in report.fracs.items())
-    click.echo(f"read {report.source_bytes:,} bytes of weights")
+    echo(f"read {report.source_bytes:,} bytes of weights")
     if bits:
-        click.echo(f"fraction bits: {bits}")
+        echo(f"fraction bits: {bits}")
+    if report.errors:
+        lost = ", ".join(f"{name} {error:.2%}" for name, error in report.errors.items())
+        echo(f"error of the outputs on the calibration: {lost}")

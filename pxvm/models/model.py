@@ -12,73 +12,53 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from errno import ENOENT
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.core import executors
-from pxvm.core.container import PathLike, inspect_file, open_image, save_image
-from pxvm.core.dialect1 import Network
+from pxvm.core.container import PathLike, open_image, save_image
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import PxvmError
+from pxvm.core.png import SIGNATURE
 from pxvm.core.program import Image, Program, load_program
 from pxvm.core.verifier import verify
 from pxvm.models.constrained import Constraint, Constraints
 from pxvm.models.embedding import Embedder
-from pxvm.models.generation import ContextError, Generator, Sampling
+from pxvm.models.generation import ContextError, Generator
 from pxvm.models.graph.fields import Fields
 from pxvm.models.graph.resize import resize
+from pxvm.models.options import Keywords, Options
+from pxvm.models.scoring import Scorer
 from pxvm.models.streaming import StopFilter
 from pxvm.models.text.template import MessageError
 from pxvm.models.text.tokenizer import Tokenizer, load_tokenizer
 
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
 PROMPT = 512  # tokens in one execution
 ROWS = 1024  # tokens of a batch of sentences, padding included
+UNCONVERTED = (".gguf", ".safetensors", ".onnx")
 TO_CLOSE = 256  # tokens that a constrained answer may take to come to its end
 
 Messages = Sequence[Mapping[str, Any]]
 Tokens = Callable[[Constraint | None], Iterator[int]]
+Progress = Callable[[int, int], None]
 
 
 class ModelError(PxvmError, ValueError):
     """A picture that is not the kind of model that was asked for."""
 
 
-@dataclass(frozen=True)
-class Options(Sampling):
-    """How an answer is made: how tokens are drawn (``Sampling``), where it ends, its form.
-
-    Attributes:
-        stop: a string, or several, that end the answer and are not part of it.
-        schema: a JSON schema that the answer follows, as a dict or text.
-        regex: a regular expression that all of the answer matches.
-        grammar: a context-free grammar in Lark's notation that the answer follows.
-    """
-
-    stop: str | Sequence[str] = ()
-    schema: Any = None
-    regex: str | None = None
-    grammar: str | None = None
-
-    @property
-    def stops(self) -> list[str]:
-        """Stop strings that are not empty."""
-        given = [self.stop] if isinstance(self.stop, str) else self.stop
-        return [text for text in given if text]
-
-    @property
-    def form(self) -> dict[str, Any]:
-        """What is given of schema, regex and grammar."""
-        every = {"schema": self.schema, "regex": self.regex, "grammar": self.grammar}
-        return {name: given for name, given in every.items() if given is not None}
-
-
 class Model:
-    """A model bound to an executor.
+    """A model bound to an executor; ``with`` closes it.
 
     Attributes:
         finish: why the last answer ended: "stop" or "length"; None while it is under way.
@@ -95,7 +75,7 @@ class Model:
         self.image, self.device, self.threads = image, device, threads
         self.fields = _named(image, verify(image))
         self.kind = _kind(self.fields)
-        self._tokenizer = tokenizer
+        self._tokenizer, self._closed = tokenizer, False
         self.finish: str | None = None
 
     @classmethod
@@ -105,6 +85,7 @@ class Model:
         device: str = "auto",
         threads: int | None = None,
         context: int | None = None,
+        max_pixels: int | None = None,
     ) -> Model:
         """Open a model; its file is mapped where that is possible, and never changes.
 
@@ -115,22 +96,22 @@ class Model:
             threads: worker threads; None takes every processor.
             context: tokens that a conversation holds at most; None takes the model's own limit.
                 Memory is used as the tokens come.
+            max_pixels: as for ``open_image``.
 
         Raises FormatError, ProgramError, ModelError, DeviceError; OSError.
         """
         path = _path(path_or_name)
-        image = open_image(path)
+        image = open_image(path, max_pixels=max_pixels)
         fields = _named(image, load_program(image))
         if _kind(fields) == "embedder":
-            wanted = {"context": ROWS, "prompt": ROWS}
+            capacity, prompt = ROWS, ROWS
         else:
             limit = fields.descriptor("rope").rows
-            wanted = {"context": min(context or limit, limit), "prompt": min(PROMPT, limit)}
+            capacity, prompt = min(context or limit, limit), min(PROMPT, limit)
         loading = ThreadPoolExecutor(1)  # reading a vocabulary takes as long as all the rest
-        tokenizer = loading.submit(load_tokenizer, fields)
+        tokenizer = loading.submit(load_tokenizer, fields, str(path))
         loading.shutdown(wait=False)
-        mapped = inspect_file(path).layout == "mappable"  # another file is not unpacked twice
-        opened = resize(path if mapped else image, **wanted, network=fields.network)
+        opened = resize(image, context=capacity, prompt=prompt, network=fields.network, fresh=True)
         return cls(opened, device=device, threads=threads, tokenizer=tokenizer)
 
     @classmethod
@@ -140,24 +121,46 @@ class Model:
         device: str = "auto",
         threads: int | None = None,
         context: int | None = None,
+        max_pixels: int | None = None,
     ) -> Model:
         """Open what ``save_state`` wrote; ``proceed`` goes on with the answer under way.
 
         Arguments and errors as for ``open``.
         """
-        model = cls.open(Path(path), device, threads, context)
+        model = cls.open(Path(path), device, threads, context, max_pixels)
         if not model.generator.position:
             raise ModelError(f"{path}: expected a conversation under way; found an empty context")
         return model
 
+    def close(self) -> None:
+        """Let go of the file and of the memory; nothing can be asked after it."""
+        self._tokenizer, self._closed = None, True
+        for name in ("generator", "embedder", "tokenizer", "_constraints", "fields", "image"):
+            self.__dict__.pop(name, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.close()
+
+    def _open(self) -> None:
+        if self._closed:
+            raise ModelError("this model is closed: open it again")
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the picture carries."""
+        self._open()
         return self._tokenizer.result() if self._tokenizer else load_tokenizer(self.fields)
 
     @cached_property
     def generator(self) -> Generator:
         """The generation loop. Raises ModelError for an embedder."""
+        self._open()
         if self.kind != "language model":
             raise ModelError("this model turns sentences into vectors: use embed")
         return Generator(self.fields, self._session())
@@ -165,9 +168,15 @@ class Model:
     @cached_property
     def embedder(self) -> Embedder:
         """The loop over batches. Raises ModelError for a language model."""
+        self._open()
         if self.kind != "embedder":
             raise ModelError("this model writes text: use chat or generate; embed takes an encoder")
         return Embedder(self.fields, self._session())
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        context, executor = self.generator.context, executors.executor(self.device, 1)
+        return Scorer(self.image, self.fields.network, context, executor, self.threads)
 
     @cached_property
     def _constraints(self) -> Constraints:
@@ -179,7 +188,21 @@ class Model:
 
     # Answers
 
-    def chat(self, messages: Messages, *, stream: bool = False, **options: Any) -> Any:
+    @overload
+    def chat(
+        self, messages: Messages, *, stream: Literal[False] = False, **options: Unpack[Keywords]
+    ) -> str: ...
+    @overload
+    def chat(
+        self, messages: Messages, *, stream: Literal[True], **options: Unpack[Keywords]
+    ) -> Iterator[str]: ...
+    @overload
+    def chat(
+        self, messages: Messages, *, stream: bool, **options: Unpack[Keywords]
+    ) -> str | Iterator[str]: ...
+    def chat(
+        self, messages: Messages, *, stream: bool = False, **options: Unpack[Keywords]
+    ) -> str | Iterator[str]:
         """The model's answer to a conversation.
 
         What the conversation has in common with the last one is not computed again. When it
@@ -198,14 +221,38 @@ class Model:
         wanted = Options(**options)
         return self._answer(self._conversation(messages, wanted.max_tokens), wanted, stream)
 
-    def generate(self, text: str, *, stream: bool = False, **options: Any) -> Any:
+    @overload
+    def generate(
+        self, text: str, *, stream: Literal[False] = False, **options: Unpack[Keywords]
+    ) -> str: ...
+    @overload
+    def generate(
+        self, text: str, *, stream: Literal[True], **options: Unpack[Keywords]
+    ) -> Iterator[str]: ...
+    @overload
+    def generate(
+        self, text: str, *, stream: bool, **options: Unpack[Keywords]
+    ) -> str | Iterator[str]: ...
+    def generate(
+        self, text: str, *, stream: bool = False, **options: Unpack[Keywords]
+    ) -> str | Iterator[str]:
         """How the model continues a text; arguments as for ``chat``.
 
-        It ends where the context is full. Raises ContextError when the text does not fit.
+        It ends where the context is full. Raises ContextError when the text does not fit, and
+        ModelError when it is empty.
         """
-        return self._answer(self.tokenizer.encode(text), Options(**options), stream)
+        ids = self.tokenizer.encode(text)
+        if not ids:
+            raise ModelError("expected a text to continue; found an empty one")
+        return self._answer(ids, Options(**options), stream)
 
-    def proceed(self, *, stream: bool = False, **options: Any) -> Any:
+    @overload
+    def proceed(self, *, stream: Literal[False] = False, **options: Unpack[Keywords]) -> str: ...
+    @overload
+    def proceed(self, *, stream: Literal[True], **options: Unpack[Keywords]) -> Iterator[str]: ...
+    @overload
+    def proceed(self, *, stream: bool, **options: Unpack[Keywords]) -> str | Iterator[str]: ...
+    def proceed(self, *, stream: bool = False, **options: Unpack[Keywords]) -> str | Iterator[str]:
         """Go on with the answer under way: the text behind what was given out before.
 
         How tokens are drawn stands in the picture. Of the options count max_tokens (of the whole
@@ -220,7 +267,7 @@ class Model:
         pieces = self._speak(self.generator.proceed, wanted, drawn)
         return pieces if stream else "".join(pieces)
 
-    def _answer(self, ids: list[int], wanted: Options, stream: bool) -> Any:
+    def _answer(self, ids: list[int], wanted: Options, stream: bool) -> str | Iterator[str]:
         pieces = self._speak(partial(self.generator.answer, ids, wanted), wanted, [])
         return pieces if stream else "".join(pieces)
 
@@ -275,8 +322,11 @@ class Model:
     # Numbers
 
     def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
-        """Logits [n, vocab] behind each token of a text, of its first n tokens."""
-        found = list(self.generator.logits(token_ids))
+        """Logits [n, vocab] behind each token of a text, of its first n tokens.
+
+        A conversation under way stays as it is.
+        """
+        found = list(self._scorer.logits(token_ids))
         return np.array(found, np.float32).reshape(len(found), self.generator.vocab)
 
     def perplexity(self, text: str) -> float:
@@ -287,23 +337,30 @@ class Model:
         loss, count = self.score(text)
         return math.exp(loss / count)
 
-    def score(self, text: str) -> tuple[float, int]:
-        """(negative log-likelihood in nats, number of tokens) of a text; see ``perplexity``."""
+    def score(self, text: str, progress: Progress | None = None) -> tuple[float, int]:
+        """(negative log-likelihood in nats, number of tokens) of a text; see ``perplexity``.
+
+        Args:
+            progress: called with tokens done, and all of them.
+        """
         ids, loss, count = self.tokenizer.encode(text), 0.0, 0
         for first in range(0, len(ids), self.generator.context):
             window = ids[first : first + self.generator.context]
-            for row, token in zip(self.generator.logits(window[:-1]), window[1:], strict=True):
+            for row, token in zip(self._scorer.logits(window[:-1]), window[1:], strict=True):
                 real = row.astype(np.float64)
                 loss += float(np.log(np.exp(real - real.max()).sum()) + real.max() - real[token])
                 count += 1
+                if progress is not None:
+                    progress(count, len(ids))
         if not count:
             raise ModelError(f"expected a text of at least 2 tokens; found {len(ids)}")
         return loss, count
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors [n, d] of length 1, float32 of exact integers: the same bytes everywhere.
+        """Vectors [n, d], float32 of exact integers: the same bytes everywhere.
 
-        A text longer than the model's limit is cut there.
+        Their length is 1, except of a model that was made to leave them as they are. A text longer
+        than the model's limit is cut there.
         """
         if isinstance(texts, str):
             raise ModelError("expected a list of texts; found a string: put it in a list")
@@ -313,10 +370,11 @@ class Model:
 
     def save_state(self, path: PathLike) -> None:
         """Write the picture with the conversation in it, to be gone on with by ``resume``."""
+        position = self.generator.position
         used = self.fields.scalar("n")
         small = resize(
             self.image,
-            context=max(self.generator.position, 1),
+            context=max(position, 1),
             prompt=max(used, 1),
             network=self.fields.network,
         )
@@ -324,7 +382,7 @@ class Model:
 
 
 def _named(image: Image, program: Program) -> Fields:
-    if not isinstance(program, Network):
+    if not isinstance(program, TensorProgram):
         raise ModelError("expected a network; found a program of dialect 0: use pxvm run")
     return Fields(image, program)
 
@@ -342,5 +400,19 @@ def _kind(fields: Fields) -> str:
 def _path(path_or_name: PathLike) -> Path:
     from pxvm.models.download import get, is_name
 
-    named = isinstance(path_or_name, str) and is_name(path_or_name)
-    return get(str(path_or_name)) if named else Path(path_or_name)
+    if isinstance(path_or_name, str) and is_name(path_or_name):
+        return get(path_or_name)
+    path = Path(path_or_name)
+    if not path.exists():
+        reason = "no such file, and no model of this name: `pxvm models list` shows those there are"
+        raise FileNotFoundError(ENOENT, reason, str(path))
+    if path.is_dir() or path.suffix.lower() in UNCONVERTED:
+        raise ModelError(
+            f"{path}: a model that is no picture yet; `pxvm import {path} -o {path.stem}.pxi`"
+            " makes one of it"
+        )
+    if path.is_file():
+        with path.open("rb") as stream:
+            if stream.read(len(SIGNATURE)) != SIGNATURE:
+                raise ModelError(f"{path}: expected a model's picture, a .pxi; found another file")
+    return path

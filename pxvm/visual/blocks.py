@@ -77,6 +77,11 @@ def text(value: str, color: Color = theme.INK, font: str = "normal", scale: int 
     return Block(width, height, lambda page, x, y: page.text(x, y, value, color, font, scale))
 
 
+def sentence(value: str) -> str:
+    """The same, with a capital at its start."""
+    return value[:1].upper() + value[1:]
+
+
 def clip(value: str, width: int, font: str = "normal") -> str:
     """``value`` cut so that it is at most ``width`` pixels wide, two dots at the cut."""
     most = max(3, width // text_size("x", font)[0])

@@ -1,11 +1,12 @@
 """The terminal debugger: a thin Textual skin over ``Session``.
 
-Imported only by ``pxvm debug`` without ``--commands``; Textual comes with ``pxvm[debug]``.
+Imported only by ``pxvm debug`` without ``--commands``; Textual comes with the extra ``debug``.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -16,16 +17,22 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Footer, Input, RichLog, Static
 
 from pxvm.core.errors import PxvmError
+from pxvm.terminal.escaping import visible, visible_lines
 from pxvm.visual import text, theme
 from pxvm.visual.breakpoints import select
 from pxvm.visual.session import Session
 
 HEAT_ROWS = 6
 HISTORY_KEPT = 200
+MOST_LEVELS = 16
+TICK = 0.2  # seconds between two looks at a long run
 
 
 def _style(color: theme.Color) -> str:
     return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+MUTED = _style(theme.MUTED)
 
 
 class CommandInput(Input):
@@ -53,8 +60,26 @@ class CommandInput(Input):
         self.cursor_position = len(self.value)
 
 
+class Pane(Static):
+    """Text that is made for the room it has: anew whenever that changes."""
+
+    def __init__(self, make: Callable[[int, int], Text], **options: Any) -> None:
+        super().__init__(**options)
+        self.make = make
+
+    def draw(self) -> None:
+        """Show what is so now."""
+        width, height = self.content_size
+        if width and height:
+            self.update(self.make(width, height))
+
+    def on_resize(self) -> None:
+        """The room has changed."""
+        self.draw()
+
+
 class Debugger(App[None]):
-    """Listing and watches beside the picture; output and a command line below."""
+    """Listing and values beside the picture; output and a command line below."""
 
     TITLE = "pxvm debug"
     ENABLE_COMMAND_PALETTE = False
@@ -62,21 +87,20 @@ class Debugger(App[None]):
     Screen {{ background: {_style(theme.BACKGROUND)}; color: {_style(theme.INK)}; }}
     #status {{ height: 1; padding: 0 1; background: {_style(theme.PANEL)}; }}
     #body {{ height: 1fr; }}
-    #left {{ width: 50%; }}
-    .pane {{ border: round {_style(theme.LINE)}; border-title-color: {_style(theme.MUTED)};
-             padding: 0 1; }}
-    .pane, CommandInput {{ scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0;
+    #left {{ width: 3fr; }}
+    .pane {{ border: round {_style(theme.LINE)}; border-title-color: {MUTED}; padding: 0 1; }}
+    .pane {{ scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0;
         scrollbar-color: {_style(theme.LINE)}; scrollbar-background: {_style(theme.BACKGROUND)};
-        scrollbar-color-hover: {_style(theme.MUTED)};
+        scrollbar-color-hover: {MUTED};
         scrollbar-background-hover: {_style(theme.BACKGROUND)}; }}
-    .pane:focus {{ border: round {_style(theme.MUTED)}; }}
-    #listing {{ height: 1fr; }}
+    .pane:focus {{ border: round {MUTED}; }}
+    #code {{ height: 1fr; }}
     #watches {{ height: 1fr; }}
-    #picture {{ width: 50%; height: 1fr; content-align: center middle; }}
-    #log {{ height: 30%; min-height: 6; background: {_style(theme.BACKGROUND)}; }}
-    CommandInput {{ border: round {_style(theme.LINE)}; background: {_style(theme.BACKGROUND)};
-                    height: 3; }}
-    CommandInput:focus {{ border: round {_style(theme.CHANGED)}; }}
+    #values {{ height: auto; min-height: 1; }}
+    #picture {{ width: 2fr; height: 1fr; content-align: center middle; }}
+    #log {{ height: 20%; min-height: 5; background: {_style(theme.BACKGROUND)}; }}
+    CommandInput {{ border: none; height: 1; padding: 0 1; background: {_style(theme.PANEL)}; }}
+    CommandInput:focus {{ border: none; background: {_style(theme.LINE)}; }}
     Footer {{ background: {_style(theme.PANEL)}; }}
     """
     BINDINGS: ClassVar[list[Any]] = [
@@ -84,11 +108,16 @@ class Debugger(App[None]):
         Binding("b,left", "run_command('back')", "Back"),
         Binding("c", "run_command('continue')", "Continue"),
         Binding("r", "run_command('reverse')", "Reverse"),
-        Binding("0", "run_command('goto 0')", "Start"),
-        Binding("z", "zoom", "Zoom"),
+        Binding("0", "run_command('goto 0')", "Start", show=False),
+        Binding("plus,equals_sign", "zoom(1)", "Zoom", key_display="+ -"),
+        Binding("minus", "zoom(-1)", show=False),
+        Binding("shift+left,h", "pan(-1, 0)", show=False),
+        Binding("shift+right,l", "pan(1, 0)", show=False),
+        Binding("shift+up,k", "pan(0, -1)", show=False),
+        Binding("shift+down,j", "pan(0, 1)", show=False),
         Binding("colon,slash", "command", "Command", key_display=":"),
-        Binding("escape", "leave", "Stop/keys", priority=True),
-        Binding("q,ctrl+c", "quit", "Quit", priority=False),
+        Binding("escape", "leave", "Stop", key_display="esc", priority=True),
+        Binding("q,ctrl+c", "quit", "Quit", key_display="q", priority=False),
     ]
 
     def __init__(self, session: Session, name: str = "") -> None:
@@ -97,54 +126,66 @@ class Debugger(App[None]):
         self.sub_title = name
         self.interrupt = threading.Event()
         self.running = False
-        self.close = False
+        self.level = 0
+        self.centre: tuple[int, int] | None = None
+        self.window: text.Window | None = None
         session.show_watches = False
 
     def compose(self) -> ComposeResult:
         """The parts of the screen."""
-        yield Static(id="status")
+        yield Pane(self._status, id="status")
         with Horizontal(id="body"):
             with Vertical(id="left"):
-                with VerticalScroll(id="listing", classes="pane") as listing:
-                    listing.border_title = "Program"
-                    yield Static(id="code")
+                code = Pane(self._listing, id="code", classes="pane")
+                code.border_title = "Program"
+                yield code
                 with VerticalScroll(id="watches", classes="pane") as watches:
                     watches.border_title = "Values"
-                    yield Static(id="values")
-            picture = Static(id="picture", classes="pane")
-            picture.border_title = "Picture"
-            yield picture
+                    yield Pane(self._values, id="values")
+            yield Pane(self._picture, id="picture", classes="pane")
         log = RichLog(id="log", classes="pane", wrap=True, highlight=False)
         log.border_title = "Output"
         yield log
-        yield CommandInput(placeholder='command, such as "watch @8" or "help"', id="command")
-        yield Footer()
+        yield CommandInput(placeholder=': command, such as "watch @8" or "help"', id="command")
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Start on the keys, not in the command line."""
-        self.query_one("#listing").focus()
-        self.query_one(RichLog).write(
-            Text("s step, b back, c continue, r reverse, : command, q quit", theme_muted())
-        )
-        self.call_after_refresh(self.show)
+        self.query_one("#watches").focus()
+        keys = "+ - zoom, shift+arrows move the picture, 0 is the start, : help lists more"
+        self.query_one(RichLog).write(Text(keys, MUTED))
+        self.set_interval(TICK, self._tick)
 
-    def on_resize(self) -> None:
-        """The picture depends on the room."""
-        self.call_after_refresh(self.show)
+    def _tick(self) -> None:
+        if self.running:
+            self.query_one("#status", Pane).draw()
 
     def action_command(self) -> None:
         """Go to the command line."""
         self.query_one(CommandInput).focus()
 
-    def action_zoom(self) -> None:
-        """The whole picture, or the part around the changes."""
-        self.close = not self.close
+    def action_zoom(self, by: int) -> None:
+        """Twice or half the scale, around what is in the middle."""
+        if self.running or not 0 <= self.level + by <= MOST_LEVELS:
+            return
+        x0, y0, x1, y1 = self.window.box if self.window else (0, 0, 0, 0)
+        if by > 0 and min(x1 - x0, y1 - y0) < 4:
+            return
+        self.level += by
         self.show()
+
+    def action_pan(self, right: int, down: int) -> None:
+        """Move an enlarged picture by a quarter of what is seen."""
+        if self.window and self.level and not self.running:
+            x0, y0, x1, y1 = self.window.box
+            across, along = max(1, (x1 - x0) // 4), max(1, (y1 - y0) // 4)
+            self.centre = (x0 + x1) // 2 + right * across, (y0 + y1) // 2 + down * along
+            self.show()
 
     def action_leave(self) -> None:
         """Stop a long run, and leave the command line."""
         self.interrupt.set()
-        self.query_one("#listing").focus()
+        self.query_one("#watches").focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """A command was entered."""
@@ -168,94 +209,105 @@ class Debugger(App[None]):
     @work(thread=True, exclusive=True)
     def _execute(self, command: str) -> None:
         try:
-            shown = Text(self.session.execute(command, self.interrupt.is_set))
+            shown = Text(visible_lines(self.session.execute(command, self.interrupt.is_set)))
         except (PxvmError, OSError) as error:
-            shown = Text(str(error), _style(theme.NEGATIVE))
+            shown = Text(visible_lines(error), _style(theme.NEGATIVE))
         self.call_from_thread(self._finish, command, shown)
 
     def _finish(self, command: str, shown: Text) -> None:
         self.running = False
+        self.centre = None
         log = self.query_one(RichLog)
-        log.write(Text(f"> {command}", theme_muted()))
+        log.write(Text(visible(f"> {command}"), MUTED))
         if shown.plain:
             log.write(shown)
         self.show()
 
     def show(self) -> None:
         """Draw everything as it is now."""
-        if self.running:
-            return
-        self.query_one("#status", Static).update(self._status())
-        self.query_one("#code", Static).update(self._listing())
-        self.query_one("#values", Static).update(self._values())
-        picture = self.query_one("#picture", Static)
-        width, height = picture.content_size
-        if width and height:
-            changes = self.session.last[1] if self.session.last else None
-            blocks, shown = text.picture_blocks(
-                self.session.image, width, height, changes, self.session.next, close=self.close
-            )
-            picture.update(blocks)
-            picture.border_title = f"Picture: {shown}"
+        for pane in self.query(Pane):
+            pane.draw()
 
-    def _status(self) -> Text:
-        height, width = self.session.image.shape[:2]
-        status = Text(f"{self.sub_title}  " if self.sub_title else "", "bold")
-        status.append(f"{width} x {height} pixels", theme_muted())
-        status.append(f"   step {self.session.position}", "bold")
-        if self.session.machine.halted:
-            status.append("   halted", _style(theme.CHANGED))
-        if self.session.last:
-            status.append(f"   last: {self.session.describe_last()}", theme_muted())
+    def _status(self, width: int, height: int) -> Text:
+        status = Text(visible(f"{self.sub_title}  " if self.sub_title else ""), "bold")
+        status.append(f"step {self.session.position:,}", "bold")
+        if self.running:
+            status.append("   running, Escape stops", _style(theme.CHANGED))
+        elif self.session.ended:
+            status.append(f"   {self.session.ended}", _style(theme.CHANGED))
+        if self.session.last and not self.running:
+            status.append(f"   last: {visible(self.session.describe_last())}", MUTED)
+        high, wide = self.session.image.shape[:2]
+        status.append(f"   {wide} x {high} pixels", MUTED)
+        status.truncate(width, overflow="ellipsis")
         return status
 
-    def _listing(self) -> Text:
-        listing = Text(no_wrap=True, overflow="ellipsis")
-        width, height = self.query_one("#listing").content_size
-        room = max(3, height)
+    def _picture(self, width: int, height: int) -> Text:
+        if self.running and self.window:
+            return self.window.blocks
+        self.window = text.picture_window(
+            self.session.image,
+            width,
+            height,
+            self.session.last[1] if self.session.last else None,
+            self.session.next,
+            level=self.level,
+            centre=self.centre,
+        )
+        self.query_one("#picture").border_title = f"Picture {self.window.caption}"
+        return self.window.blocks
+
+    def _listing(self, width: int, height: int) -> Text:
+        if self.running:
+            return Text("running", MUTED)
         code = self.session.program.instructions
         upcoming = self.session.next
         here = upcoming.index if upcoming else len(code) - 1
-        first = max(0, min(here - room // 2, len(code) - room))
+        first = max(0, min(here - height // 2, len(code) - height))
         points = self.session.breakpoints.values()
-        for i in code[first : first + room]:
+        names = max(len(i.op.name) for i in code)
+        lines = []
+        for i in code[first : first + height]:
             current = upcoming is not None and i.index == here
             stops = any(point.stops_before(i) for point in points)
             line = Text()
             line.append("●" if stops else " ", _style(theme.NEGATIVE))
             line.append("▶" if current else " ", _style(theme.CHANGED))
-            line.append(f"{i.index:>4} ", theme_muted())
+            line.append(f"{i.index:>3} ", MUTED)
             line.append(f"{i.op.glyph} ", f"bold {_style(i.op.color)}")
-            line.append(f"{i.op.name:<12} ", _style(i.op.color))
-            line.append(self.session.operand_names(i) or str(i), "" if current else theme_muted())
+            line.append(f"{i.op.name:<{names}} ", _style(i.op.color))
+            named = visible(self.session.operand_names(i) or i)
+            line.append(named, "" if current else MUTED)
+            line.truncate(width, overflow="ellipsis")
             if current:
                 line.pad_right(max(0, width - len(line)))
                 line.stylize(f"on {_style(theme.LINE)}")
-            listing.append_text(line).append("\n")
-        return listing
+            lines.append(line)
+        return Text("\n").join(lines)
 
-    def _values(self) -> Text:
+    def _values(self, width: int, height: int) -> Text:
         """Watched regions, or those of the last step while nothing is watched."""
+        if self.running:
+            return Text("running", MUTED)
         names = self.session.watches
         if not names and self.session.last:
             found = self.session.machine.operands(self.session.last[0])
             names = list(dict.fromkeys(region.name for mode, region in found if mode.writes))
-        shown = Text(no_wrap=True)
+        if not names:
+            return Text('nothing is watched; try ": watch NAME"'[:width], MUTED)
+        lines = [line for name in names for line in self._value_lines(name, width)]
+        return Text("\n").join(lines)
+
+    def _value_lines(self, name: str, width: int) -> list[Text]:
+        values = select(self.session.program, self.session.image, name)
         colors = theme.region_colors(self.session.program)
-        columns = max(8, self.query_one("#watches").content_size.width - 2)
-        for name in names:
-            values = select(self.session.program, self.session.image, name)
-            color = colors.get(name.partition("[")[0].strip(), theme.INK)
-            shown.append(name, f"bold {_style(color)}")
-            shown.append(f"  {text.summary(values)}\n", theme_muted())
-            if text.as_numbers(values) and len(text.value_lines(values)[0]) <= columns:
-                shown.append("\n".join(text.value_lines(values)))
-            elif values.size and values.min() != values.max():
-                shown.append_text(text.heat_blocks(values, columns, HEAT_ROWS))
-            shown.append("\n")
-        return shown if names else Text('nothing is watched; try ": watch NAME"', theme_muted())
-
-
-def theme_muted() -> str:
-    """The style of what matters less."""
-    return _style(theme.MUTED)
+        color = colors.get(name.partition("[")[0].strip(), theme.INK)
+        head = Text(visible(name), f"bold {_style(color)}")
+        head.append(f"  {text.summary(values)}", MUTED)
+        head.truncate(width, overflow="ellipsis")
+        numbers = text.value_lines(values)
+        if text.as_numbers(values) and len(numbers[0]) <= width:
+            return [head, *map(Text, numbers)]
+        if values.size and values.min() != values.max():
+            return [head, *text.heat_blocks(values, width, HEAT_ROWS).split("\n")]
+        return [head]

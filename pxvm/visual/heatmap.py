@@ -1,7 +1,8 @@
-"""One panel for each region: its values as a heat map with the scale, or as numbers in cells."""
+"""Panels of regions: values as a heat map with the scale, as numbers in cells, or one for all."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,67 @@ from pxvm.visual.pixels import bounds, rectangles
 from pxvm.visual.theme import Color
 
 NUMBERED = (16, 16)  # rows and columns up to which cells show their numbers
-LARGEST = (512, 256)  # width and height of a heat map in pixels
+LARGEST = (512, 192)  # width and height of a heat map in pixels
 WRAP_FROM = 48  # a single row or column at least so long is shown in several lines
 MOST_DECODED = 1 << 23  # elements; larger regions are shown by their pixels
+LINES = 10  # of a panel of single values before it gets another column
+
+
+def single_value(image: Image, region: Region) -> float | None:
+    """What all elements of a region are, where they are all the same."""
+    if _is_picture(region) or not 0 < np.prod(region.shape, dtype=float) <= MOST_DECODED:
+        return None
+    values = region.values(image)
+    low, high = float(values.min()), float(values.max())
+    return low if low == high else None
+
+
+def value_panel(
+    image: Image, regions: Sequence[Region], colors: dict[str, Color], reach: int
+) -> Block:
+    """A framed panel, at most about ``reach`` pixels wide, of regions that are one value each."""
+    lines = max(LINES, -(-len(regions) // max(1, reach // 360)))
+    columns = [
+        _value_lines(image, regions[start : start + lines], colors)
+        for start in range(0, len(regions), lines)
+    ]
+    title = blocks.text("one value each", theme.INK)
+    return blocks.framed(blocks.column([title, blocks.row(columns, 28)], 10), 12)
+
+
+def _value_lines(image: Image, regions: Sequence[Region], colors: dict[str, Color]) -> Block:
+    """Lines of name, value, shape and encoding, aligned."""
+    names = [blocks.chip(blocks.clip(r.name, 180), colors[r.name], "bold") for r in regions]
+    values = [blocks.text(theme.number(single_value(image, r) or 0.0)) for r in regions]
+    kinds = [
+        blocks.text(" ".join(filter(None, (shape_text(r.shape), r.encoding))), theme.MUTED)
+        for r in regions
+    ]
+    widths = [max(part.width for part in parts) for parts in (names, values, kinds)]
+
+    def line(name: Block, value: Block, kind: Block) -> Block:
+        def paint(page: Page, x: int, y: int) -> None:
+            name.paint(page, x, y)
+            value.paint(page, x + widths[0] + 10 + widths[1] - value.width, y + 2)
+            kind.paint(page, x + widths[0] + widths[1] + 20, y + 2)
+
+        return Block(sum(widths) + 20, name.height, paint)
+
+    return blocks.column([line(*parts) for parts in zip(names, values, kinds, strict=True)], 4)
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """ "2 x 3", nothing for one element."""
+    return " x ".join(map(str, shape)) if np.prod(shape, dtype=float) != 1 else ""
+
+
+def _is_picture(region: Region) -> bool:
+    return region.role in ("font", "canvas") or region.encoding.startswith("RGBA")
 
 
 def panel(image: Image, region: Region, color: Color, reach: int = 512) -> Block:
     """A framed panel, at most ``reach`` pixels wide inside: name, shape, encoding, values."""
-    if region.role in ("font", "canvas") or region.encoding.startswith("RGBA"):
+    if _is_picture(region):
         body, notes = _picture(image, region), []
     elif np.prod(region.shape, dtype=float) > MOST_DECODED:
         body, notes = _picture(image, region), ["stored pixels, too many values to decode"]
@@ -55,8 +109,6 @@ def _values(values: NDArray[Any], reach: int) -> tuple[Block, list[str]]:
         if cells.width <= reach:
             return blocks.column([cells, _scale(values, low, high, cells.width)], 8), notes
     notes = []
-    if low == high:
-        return _scale(values, low, high, 0), notes
     if 1 in table.shape and table.size >= WRAP_FROM:
         per_line = min(256, max(16, 8 * round((2 * table.size) ** 0.5 / 8)))
         table = _lines(table, per_line)
@@ -66,7 +118,7 @@ def _values(values: NDArray[Any], reach: int) -> tuple[Block, list[str]]:
         notes.append(f"a dot is the mean of {down} x {across}")
         low, high = theme.limits(small)
     colors = theme.heat(small, low, high)
-    zoom = max(1, min(12, min(360, reach) // small.shape[1], 200 // small.shape[0]))
+    zoom = max(1, min(12, min(300, reach) // small.shape[1], 150 // small.shape[0]))
     heat = blocks.pixels(colors.repeat(zoom, 0).repeat(zoom, 1))
     return blocks.column([heat, _scale(values, low, high, heat.width)], 8), notes
 
@@ -113,11 +165,8 @@ def _cells(table: NDArray[Any], low: float, high: float) -> Block:
 
 
 def _scale(values: NDArray[Any], low: float, high: float, width: int) -> Block:
-    """Colour bar with its ends, or one line where all values are equal."""
+    """Colour bar with its ends."""
     smallest, largest = float(values.min()), float(values.max())
-    if smallest == largest:
-        one = values.size == 1
-        return blocks.text("one value" if one else f"all {theme.number(smallest)}", theme.MUTED)
     left, right = theme.number(low), theme.number(high)
     width = max(120, min(width, 240), 30 + text_size(left + right)[0])
     bar = theme.heat(np.linspace(low, high, width)[None].repeat(8, 0), low, high)
@@ -140,5 +189,5 @@ def _picture(image: Image, region: Region) -> Block:
     part = image[y0:y1, x0:x1, :3]
     step = max(1, -(-part.shape[1] // LARGEST[0]), -(-part.shape[0] // LARGEST[1]))
     part = part[::step, ::step]
-    zoom = max(1, min(6, 360 // max(1, part.shape[1]), 200 // max(1, part.shape[0])))
+    zoom = max(1, min(6, 360 // max(1, part.shape[1]), 150 // max(1, part.shape[0])))
     return blocks.pixels(part.repeat(zoom, 0).repeat(zoom, 1))

@@ -6,12 +6,13 @@ reduced, a cell is one dot for ``step`` x ``step`` pixels.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pxvm.core.program import Image, Instruction, Program, Region
+from pxvm.core.program import Image, Instruction, Program, Region, Span
 from pxvm.visual import theme
 from pxvm.visual.blocks import Block, Page
 from pxvm.visual.glyphs import text_mask, text_size
@@ -23,6 +24,10 @@ MOST_WIDE, MOST_HIGH = 1104, 640
 LARGEST_ZOOM = 32
 GRID_FROM = 8  # zoom from which cells are set apart
 GLYPH_FROM = 14  # zoom from which instructions show their glyph
+BYTES_FROM = 32  # zoom from which pixels of data show their bytes
+OUTLINES_FROM = 3  # zoom from which an outline hides no pixel
+MOST_HIDDEN = 1 / 8  # of a region, by an outline below that zoom
+SPINE = 6  # width of the strip that tells regions apart below that zoom
 
 
 class PixelMap:
@@ -57,7 +62,10 @@ class PixelMap:
         """What a dot means."""
         if self.step > 1:
             return f"one dot is {self.step} x {self.step} pixels"
-        return "pixels as they are" if self.zoom == 1 else f"pixels enlarged {self.zoom} times"
+        if self.zoom == 1:
+            return "pixels as they are"
+        numbers = ": a number is R, four are R G B A" if self.zoom >= BYTES_FROM else ""
+        return f"pixels enlarged {self.zoom} times{numbers}"
 
     def box(self, rectangle: Rectangle) -> Rectangle:
         """The dots (x0, y0, x1, y1) that show a rectangle of pixels."""
@@ -96,8 +104,11 @@ class PixelMap:
                 lines[...] = lines // 2 + np.array(theme.BACKGROUND, np.uint8) // 2
         return dots
 
-    def border(self, boxes: Iterable[Rectangle]) -> NDArray[np.int64]:
-        """Numbers y * width + x of the dots just inside the border of what boxes cover."""
+    def border(self, boxes: Iterable[Rectangle], most: float = 1.0) -> NDArray[np.int64]:
+        """Numbers y * width + x of the dots just inside the border of what boxes cover.
+
+        None where they would be more than a share ``most`` of these dots.
+        """
         placed = [self.box(rectangle) for rectangle in boxes]
         left, top, right, bottom = bounds(placed)
         inside = np.zeros((bottom - top, right - left), bool)
@@ -107,26 +118,45 @@ class PixelMap:
         for _ in range(2 if self.zoom >= 6 else 1):
             core = _shrunk(core)
         ys, xs = np.nonzero(inside & ~core)
+        if len(ys) > most * np.count_nonzero(inside):
+            return np.zeros(0, np.int64)
         return np.asarray((ys + top) * self.width + xs + left, np.int64)
 
     def outline(self, dots: Colors, border: NDArray[np.int64], color: Color) -> None:
         """Draw a border on the map."""
-        # One dot wide, it would hide a thin region that is not enlarged: let that shine through.
-        share = 1.0 if self.zoom >= 3 else 0.7
+        share = 1.0 if self.zoom >= OUTLINES_FROM else 0.7
         ys, xs = border // self.width, border % self.width
         dots[ys, xs] = (dots[ys, xs] * (1 - share) + np.array(color) * share).astype(np.uint8)
 
     def borders(self, program: Program) -> list[tuple[NDArray[np.int64], Color]]:
-        """The border and the colour of every region; found once for each program."""
+        """The border and the colour of every region; found once for each program.
+
+        A region that its outline would hide has none: see ``spine``.
+        """
         if self._borders is None or self._borders[0] is not program:
             colors = theme.region_colors(program)
-            found = [(self.border(rectangles(r.spans)), colors[r.name]) for r in program.regions]
+            most = 1.0 if self.zoom >= OUTLINES_FROM else MOST_HIDDEN
+            found = [
+                (self.border(rectangles(r.spans), most), colors[r.name]) for r in program.regions
+            ]
             self._borders = program, found
         return self._borders[1]
 
+    def spine(self, program: Program) -> Colors:
+        """For each row of dots the colour of the region that takes most of it: (height, 3)."""
+        shown = np.full((self.height, 3), theme.BACKGROUND, np.uint8)
+        widest = np.zeros(self.height, int)
+        colors = theme.region_colors(program)
+        for region in program.regions:
+            for x0, y0, x1, y1 in map(self.box, rectangles(region.spans)):
+                wider = widest[y0:y1] < x1 - x0
+                widest[y0:y1][wider] = x1 - x0
+                shown[y0:y1][wider] = colors[region.name]
+        return shown
+
     def mark(self, dots: Colors, xs: NDArray[np.int64], ys: NDArray[np.int64]) -> None:
         """Highlight pixels: bright frames where cells are large, a tinted patch with a bright
-        border where they are small, bright cells where they are tiny."""
+        border where they are small, a bright border where they are tiny."""
         cells = np.zeros((self.rows, self.columns), bool)
         cells[ys // self.step, xs // self.step] = True
         marked = np.array(self.enlarge(cells), bool)
@@ -135,10 +165,11 @@ class PixelMap:
             edge = (place < 2) | (place >= self.zoom - 2)
             frame = edge[:, None] | edge[None, :]
             marked &= np.tile(frame, (self.rows, self.columns))
-        elif self.zoom >= 4:
+        else:
             border = marked & ~_shrunk(marked)
-            tinted = dots[marked] * 0.65 + np.array(theme.CHANGED) * 0.35
-            dots[marked] = tinted.astype(np.uint8)
+            if self.zoom >= 4:
+                tinted = dots[marked] * 0.65 + np.array(theme.CHANGED) * 0.35
+                dots[marked] = tinted.astype(np.uint8)
             marked = border
         dots[marked] = theme.CHANGED
 
@@ -154,6 +185,37 @@ class PixelMap:
             cell[1:-1, 1:-1] = theme.mix(i.op.color, theme.BACKGROUND, 0.72)
             dots[y : y + mask.shape[0], x : x + mask.shape[1]][mask] = i.op.color
 
+    def write_bytes(self, dots: Colors, image: Image, spans: Iterable[Span]) -> None:
+        """Write the bytes of pixels on them: R, or where there is more R and G above B and A.
+
+        Small ones look black.
+        """
+        if self.zoom < BYTES_FROM:
+            return
+        for y, start, stop in spans:
+            for x, pixel in enumerate(image[y, start:stop].tolist(), start):
+                cell = dots[y * self.zoom :, x * self.zoom :][: self.zoom - 1, : self.zoom - 1]
+                _write_pixel(cell, pixel)
+
+
+def _write_pixel(cell: Colors, pixel: list[int]) -> None:
+    red, green, blue, _ = pixel
+    ink = theme.mix(
+        theme.ink_on((red, green, blue)), (red, green, blue), 0.2 if any(pixel) else 0.6
+    )
+    if not any(pixel[1:]):
+        _centred(cell, text_mask(str(red)), ink)
+        return
+    middle = len(cell) // 2
+    halves = (slice(0, middle), slice(middle + 1, None))
+    for part, value in zip(itertools.product(halves, halves), pixel, strict=True):
+        _centred(cell[part], text_mask(str(value), "small"), ink)
+
+
+def _centred(cell: Colors, mask: NDArray[np.bool_], ink: Color) -> None:
+    y, x = ((room - size + 1) // 2 for room, size in zip(cell.shape, mask.shape, strict=False))
+    cell[y : y + mask.shape[0], x : x + mask.shape[1]][mask] = ink
+
 
 def _shrunk(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Dots whose four neighbours are inside as well."""
@@ -163,24 +225,31 @@ def _shrunk(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def map_block(pixel_map: PixelMap, dots: Colors, program: Program) -> Block:
-    """A map beside the names of its regions, each with a line to where it starts."""
+    """A map beside the names of its regions, each with a line to where it starts.
+
+    Where outlines would hide pixels, a strip between names and map tells regions apart.
+    """
     colors = theme.region_colors(program)
     beside, within = _labels(pixel_map, program)
+    spine = SPINE if pixel_map.zoom < OUTLINES_FROM else 0
     gutter = max((text_size(r.name, "bold")[0] for r, _, _ in beside), default=0)
-    gutter += 22 if beside else 0
+    gutter += (22 if beside else 0) + spine
 
     def paint(page: Page, x: int, y: int) -> None:
         page.pixels(x + gutter, y, dots)
+        if spine:
+            page.pixels(x + gutter - spine, y, pixel_map.spine(program)[:, None].repeat(4, 1))
         page.box(
             x + gutter - 1, y - 1, pixel_map.width + 2, pixel_map.height + 2, outline=theme.LINE
         )
         for region, start, place in beside:
             color = colors[region.name]
             width, height = text_size(region.name, "bold")
-            page.text(x + gutter - 22 - width, y + place - height // 2, region.name, color, "bold")
-            bend = x + gutter - 18
-            points = [(bend, y + place), (bend + 4, y + place), (x + gutter - 6, y + start)]
-            page.draw.line([*points, (x + gutter - 2, y + start)], fill=color)
+            edge = x + gutter - spine
+            page.text(edge - 22 - width, y + place - height // 2, region.name, color, "bold")
+            bend = edge - 18
+            points = [(bend, y + place), (bend + 4, y + place), (edge - 6, y + start)]
+            page.draw.line([*points, (edge - 2, y + start)], fill=color)
         for region, left, top in within:
             width, height = text_size(region.name, "small")
             page.box(x + gutter + left, y + top, width + 4, height + 2, fill=theme.BACKGROUND)

@@ -69,17 +69,22 @@ class Changes:
         """Rows of the changed pixels."""
         return self.at // self.width
 
-    def inside(self, region: Region) -> int:
-        """How many of them belong to a region."""
-        if not len(self.at):
-            return 0
+    def within(self, *regions: Region) -> NDArray[np.bool_]:
+        """Which of them belong to one of the regions."""
         xs, ys = self.xs, self.ys
-        inside = np.zeros(len(xs), bool)
-        for x0, y0, x1, y1 in rectangles(region.spans):
-            first, last = np.searchsorted(ys, (y0, y1))
-            part = xs[first:last]
-            inside[first:last] |= (x0 <= part) & (part < x1)
-        return int(inside.sum())
+        within = np.zeros(len(xs), bool)
+        if not len(xs):
+            return within
+        for region in regions:
+            for x0, y0, x1, y1 in rectangles(region.spans):
+                first, last = np.searchsorted(ys, (y0, y1))
+                part = xs[first:last]
+                within[first:last] |= (x0 <= part) & (part < x1)
+        return within
+
+    def inside(self, *regions: Region) -> int:
+        """How many of them belong to one of the regions."""
+        return int(self.within(*regions).sum())
 
 
 def merge(earlier: Changes, later: Changes) -> Changes:

@@ -9,7 +9,7 @@ costs more than a small instruction, and its time varies: one thread shows the s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -18,9 +18,10 @@ import numpy as np
 
 from pxvm.core import executors
 from pxvm.core.cost import cost
-from pxvm.core.dialect1 import Network, read_state
+from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.executors import Session
+from pxvm.core.isa import Flow
 from pxvm.core.program import Image, Instruction, Program
 from pxvm.core.tensor import HALTED, YIELDED, DType, Role, State, write_words
 from pxvm.core.verifier import verify
@@ -108,12 +109,14 @@ def profile(
     threads: int | None = None,
     max_steps: int | None = None,
     runs: int = 1,
+    report: Callable[[int], object] = lambda steps: None,
 ) -> Profile:
     """Run the program in ``image`` in place, one instruction at a time.
 
     Args:
         max_steps: at most so many instructions; None: 1,024 in dialect 0, all in dialect 1.
         runs: a program that yields goes on until it has yielded so often.
+        report: told the number of instructions after each of them.
 
     Raises ProgramError, ExecutionError and DeviceError as running does.
     """
@@ -125,12 +128,12 @@ def profile(
     straight.run(0)  # compiled code is loaded by now
     start = time.perf_counter()
     left = max_steps
-    for _ in range(runs if isinstance(program, Network) else 1):
+    for _ in range(runs if isinstance(program, TensorProgram) else 1):
         made = straight.run(left)
         left = None if left is None else left - made
     found.straight = time.perf_counter() - start
     session = executor.session(image, program, threads)
-    limit = max_steps if isinstance(program, Network) or max_steps is not None else 1024
+    limit = max_steps if isinstance(program, TensorProgram) or max_steps is not None else 1024
     empties: list[float] = []
     for instruction, base in _steps(image, program, runs):
         if found.steps == limit:
@@ -143,6 +146,7 @@ def profile(
         empties.append(_timed(session, 0))
         took = _timed(session, 1)
         found.steps += 1
+        report(found.steps)
         found.measured += took
         step = Line("", 1, took, price.operations, price.bytes)
         found.instructions[instruction.index][2].add(step)
@@ -160,9 +164,9 @@ def _timed(session: Session, steps: int) -> float:
 
 def _steps(image: Image, program: Program, runs: int) -> Iterator[tuple[Instruction, int]]:
     """(instruction that comes next, base register); the caller executes it before the next."""
-    if not isinstance(program, Network):
+    if not isinstance(program, TensorProgram):
         for instruction in program.instructions:
-            if instruction.op.name == "Halt":
+            if instruction.op.flow is Flow.HALT:
                 return
             yield instruction, 0
         return
@@ -180,7 +184,7 @@ def _steps(image: Image, program: Program, runs: int) -> Iterator[tuple[Instruct
 
 def _operands(program: Program, instruction: Instruction, base: int) -> str:
     """What an instruction reads and, after ">", writes, by name."""
-    if not isinstance(program, Network):
+    if not isinstance(program, TensorProgram):
         return ""
     named = program.operand_regions(instruction, base)
     reads = " ".join(dict.fromkeys(r.name for mode, r in named if mode.reads))
@@ -197,7 +201,7 @@ def set_scalar(image: Image, text: str) -> None:
     program = verify(image)
     known = {
         d.name: d
-        for d in (program.descriptors if isinstance(program, Network) else ())
+        for d in (program.descriptors if isinstance(program, TensorProgram) else ())
         if d.dtype == DType.I32 and d.role == Role.STATE
     }
     try:

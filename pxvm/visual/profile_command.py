@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from pxvm.core.container import open_image
+from pxvm.terminal import counted, echo, echo_json, echo_table, progress
+from pxvm.visual.commands import larger_files
 from pxvm.visual.profile import Line, Profile, set_scalar
 from pxvm.visual.profile import profile as measure
 
@@ -19,12 +18,14 @@ from pxvm.visual.profile import profile as measure
 @click.command(short_help="Time, bytes and operations per opcode.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--device", default="auto", show_default=True, help="Executor to run on.")
-@click.option("--threads", type=click.IntRange(1), help="Default: every processor.")
+@click.option("--threads", type=click.IntRange(1), help="Worker threads (default: all).")
 @click.option("--max-steps", type=click.IntRange(0), help="At most so many instructions.")
-@click.option("--runs", type=click.IntRange(1), default=1, help="Go on after so many yields.")
+@click.option("--runs", type=click.IntRange(1), default=1, show_default=True,
+              help="Runs, each of which ends at a Yield.")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="NAME=NUMBER",
               help="Set a scalar of the state first, such as count=1.")  # fmt: skip
 @click.option("--instructions", is_flag=True, help="One line for each instruction as well.")
+@larger_files
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def profile(
     file: Path,
@@ -34,21 +35,24 @@ def profile(
     runs: int,
     settings: tuple[str, ...],
     instructions: bool,
+    max_pixels: int | None,
     as_json: bool,
 ) -> None:
     """Run FILE one instruction at a time and show where the time goes. FILE is never changed."""
-    image = open_image(file)
+    image = open_image(file, max_pixels=max_pixels)
     for setting in settings:
         set_scalar(image, setting)
-    found = measure(image, device=device, threads=threads, max_steps=max_steps, runs=runs)
+    with progress("profiling, instructions") as report:
+        found = measure(
+            image, device=device, threads=threads, max_steps=max_steps, runs=runs, report=report
+        )
     if as_json:
-        click.echo(json.dumps(as_data(found), indent=2))
+        echo_json(as_data(found))
         return
-    console = Console()
     if instructions:
-        console.print(_table(found, "instruction", found.lines()))
-    console.print(_table(found, "opcode", found.opcodes()))
-    click.echo(_summary(found))
+        _print_table(found, "instruction", found.lines())
+    _print_table(found, "opcode", found.opcodes())
+    echo(_summary(found))
 
 
 def as_data(found: Profile) -> dict[str, Any]:
@@ -76,21 +80,19 @@ def _seconds(lines: Iterable[Line]) -> float:
 def _summary(found: Profile) -> str:
     stops = found.steps * found.empty
     return (
-        f"{found.steps} instructions in {1e3 * found.measured:.3f} ms, of which"
+        f"{counted(found.steps, 'instruction')} in {1e3 * found.measured:.3f} ms, of which"
         f" {1e3 * stops:.3f} ms for the stops between them ({1e6 * found.empty:.1f} µs each,"
         f" subtracted above); without stops {1e3 * found.straight:.3f} ms"
     )
 
 
-def _table(found: Profile, what: str, lines: list[Line]) -> Table:
-    table = Table(box=None)
-    table.add_column(what, overflow="fold")
-    for column in ("count", "ms", "share", "GB/s", "Gop/s"):
-        table.add_column(column, justify="right")
+def _print_table(found: Profile, what: str, lines: list[Line]) -> None:
+    columns = {what: "left", **dict.fromkeys(("count", "ms", "share", "GB/s", "Gop/s"), "right")}
     total = _seconds(lines)
+    rows = []
     for line in [*lines, found.total()]:
         f = line.figures(total)
         rates = ["" if f[key] is None else f"{f[key]:.2f}" for key in ("GB/s", "Gop/s")]
         share = "" if line.name == "all" else f"{f['share']:.1%}"
-        table.add_row(line.name, str(line.count), f"{f['ms']:.3f}", share, *rates)
-    return table
+        rows.append((line.name, line.count, f"{f['ms']:.3f}", share, *rates))
+    echo_table(columns, rows)

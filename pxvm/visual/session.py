@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pxvm.core.machine import Step
 from pxvm.core.program import Image, Instruction, Program, Region
+from pxvm.terminal import counted
 from pxvm.visual import text
 from pxvm.visual.breakpoints import Breakpoint, CommandError, parse_breakpoint, select
 from pxvm.visual.history import BUDGET, SPACING, History
@@ -21,7 +22,7 @@ AROUND = 8  # lines of the listing before and after the current one
 COMMANDS = {
     "step": ("step [N]", "execute N instructions (1)"),
     "back": ("back [N]", "undo N instructions (1)"),
-    "continue": ("continue", "run to a breakpoint or the end"),
+    "continue": ("continue", "run to a breakpoint, a Yield or the end"),
     "reverse": ("reverse", "run backwards to a breakpoint or the start"),
     "goto": ("goto N", "go to the moment after N steps"),
     "break": (
@@ -49,6 +50,7 @@ class Session:
 
     Args:
         image: mutated in place.
+        source: the file that the image came from, which is never written.
         spacing, budget: see ``History``.
 
     Attributes:
@@ -58,8 +60,15 @@ class Session:
     Raises ProgramError when the program is refused.
     """
 
-    def __init__(self, image: Image, *, spacing: int = SPACING, budget: int = BUDGET) -> None:
-        self.image = image
+    def __init__(
+        self,
+        image: Image,
+        *,
+        source: Path | None = None,
+        spacing: int = SPACING,
+        budget: int = BUDGET,
+    ) -> None:
+        self.image, self.source = image, source
         self.history = History(image, spacing=spacing, budget=budget)
         self.machine = self.history.machine
         self.breakpoints: dict[int, Breakpoint] = {}
@@ -77,6 +86,11 @@ class Session:
     def next(self) -> Instruction | None:
         """The instruction that comes next, or None when halted."""
         return self.machine.next
+
+    @property
+    def ended(self) -> str:
+        """ "halted", "yielded" (a further step goes on), or nothing."""
+        return "halted" if self.machine.halted else "yielded" if self.machine.yielded else ""
 
     @property
     def position(self) -> int:
@@ -108,13 +122,15 @@ class Session:
             pass
 
     def resume(self, stop: Callable[[], bool] = lambda: False) -> str:
-        """Run until a breakpoint, the end, or ``stop()``; says why it stopped."""
+        """Run until a breakpoint, a Yield, the end, or ``stop()``; says why it stopped."""
         while not stop():
             holds = {number: b.holds(self.image) for number, b in self.breakpoints.items()}
             if not self.step():
                 return "halted"
             if reason := self._hit(holds):
                 return reason
+            if self.machine.yielded:
+                return "yielded"
         return "interrupted"
 
     def reverse(self, stop: Callable[[], bool] = lambda: False) -> str:
@@ -180,7 +196,7 @@ class Session:
         if not self.last:
             return "nothing has run yet"
         instruction, changes = self.last
-        return f"{instruction} {instruction.op.name}, {plural(len(changes), 'pixel')} changed"
+        return f"{instruction} {instruction.op.name}, {counted(len(changes), 'pixel')} changed"
 
     def _do_step(self, rest: str, stop: Callable[[], bool]) -> str:
         lines: list[str] = []
@@ -191,8 +207,8 @@ class Session:
         shown = (
             lines if len(lines) <= 10 else [*lines[:3], f"... {len(lines) - 6} more", *lines[-3:]]
         )
-        if self.machine.halted:
-            shown.append(f"halted after {plural(self.position, 'step')}")
+        if self.ended:
+            shown.append(f"{self.ended} after {counted(self.position, 'step')}")
         return self._moved("\n".join(shown))
 
     def _do_back(self, rest: str, stop: Callable[[], bool]) -> str:
@@ -294,19 +310,16 @@ class Session:
 
     def _do_save(self, rest: str, stop: Callable[[], bool]) -> str:
         from pxvm.core.container import save_image
+        from pxvm.core.saving import check_output
 
         if not rest:
             raise CommandError("save takes a file name")
+        check_output(rest, *filter(None, [self.source]))
         save_image(self.image, Path(rest))
         return f"wrote {rest}"
 
     def _do_help(self, rest: str, stop: Callable[[], bool]) -> str:
         return "\n".join(f"  {usage:<18} {what}" for usage, what in COMMANDS.values())
-
-
-def plural(count: int, word: str) -> str:
-    """ "1 step", "2 steps" """
-    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def arrow(reads: list[Region], writes: list[Region]) -> str:

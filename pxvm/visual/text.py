@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from pxvm.core.program import Image, Instruction
 from pxvm.visual import theme
 from pxvm.visual.pixelmap import PixelMap
-from pxvm.visual.pixels import Changes
+from pxvm.visual.pixels import Changes, Rectangle
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -19,6 +20,7 @@ SHADES = " ░▒▓█"
 MOST_NUMBERS = (16, 16)  # rows and columns up to which values are shown as numbers
 MOST_SHADES = (12, 64)
 UPPER_HALF = "▀"
+MOST_AVERAGED = 1 << 21  # pixels; means of more would take too long for a screen
 
 
 def as_table(values: NDArray[Any]) -> NDArray[Any]:
@@ -113,58 +115,82 @@ def heat_blocks(values: NDArray[Any], columns: int, rows: int) -> Text:
     return half_blocks(theme.heat(small, low, high).repeat(zoom, 0).repeat(zoom, 1))
 
 
-def picture_blocks(
+@dataclass(frozen=True)
+class Window:
+    """The part of a picture that a terminal shows.
+
+    Attributes:
+        blocks: its pixels as half blocks.
+        caption: its scale, such as 1:4 where a dot is 4 x 4 pixels, and which part it is.
+        box: (x0, y0, x1, y1) in pixels of the program, right and bottom exclusive.
+    """
+
+    blocks: Text
+    caption: str
+    box: Rectangle
+
+
+def picture_window(
     image: Image,
     columns: int,
     rows: int,
     changes: Changes | None = None,
     current: Instruction | None = None,
     *,
-    close: bool = False,
-) -> tuple[Text, str]:
+    level: int = 0,
+    centre: tuple[int, int] | None = None,
+) -> Window:
     """The program's pixels as half blocks, changed ones and the current instruction marked.
 
     Args:
-        columns, rows: characters that the picture may take.
-        close: at least one dot for a pixel; of a larger image the part around the changes (or the
-            current instruction) is shown. Otherwise a larger image is reduced.
-
-    Returns:
-        (the picture, what it shows in words).
+        columns, rows: characters that the picture may take, each at least 1.
+        level: 0 shows the whole image; each further level doubles its scale.
+        centre: (x, y) in the middle of a part; None is the middle of the changes, or the current
+            instruction.
     """
-    left = top = 0
-    if close:
-        left, top = _corner(image, columns, 2 * rows, changes, current)
-        image = image[top : top + 2 * rows, left : left + columns]
+    reach = columns, 2 * rows
     height, width = image.shape[:2]
-    placed = PixelMap((height, width), None, (max(1, columns), max(1, 2 * rows)))
-    step = placed.step
-    small = image.shape[0] * image.shape[1] <= 1 << 21
-    colors = placed.cells(image) if small else np.array(image[::step, ::step, :3])
+    whole = PixelMap((height, width), None, reach)
+    step, zoom = max(1, whole.step >> level), whole.zoom
+    zoom <<= max(0, level - whole.step.bit_length() + 1)
+    x, y = centre or _focus(changes, current)
+    wide, high = (max(1, dots * step // zoom) for dots in reach)
+    left = max(0, min(x - wide // 2, width - wide))
+    top = max(0, min(y - high // 2, height - high))
+    part = image[top : top + high, left : left + wide]
+    placed = PixelMap((part.shape[0], part.shape[1]), zoom, reach)
+    colors = _cells(placed, part)
     if changes is not None and len(changes):
-        xs, ys = (changes.xs - left) // step, (changes.ys - top) // step
-        seen = (xs >= 0) & (ys >= 0) & (xs < colors.shape[1]) & (ys < colors.shape[0])
-        place = (ys[seen], xs[seen])
-        mixed = colors[place] * 0.45 + np.array(theme.CHANGED) * 0.55
-        colors[place] = mixed.astype(np.uint8)
+        seen = _seen(changes.xs - left, changes.ys - top, placed)
+        mixed = colors[seen] * 0.45 + np.array(theme.CHANGED) * 0.55
+        colors[seen] = mixed.astype(np.uint8)
     if current is not None:
-        x, y = (current.x - left) // step, (current.y - top) // step
-        if 0 <= x < colors.shape[1] and 0 <= y < colors.shape[0]:
-            colors[y, x] = theme.INK
-    shown = f"one dot is {step} x {step} pixels" if step > 1 else placed.caption
-    if close:
-        shown = f"x {left}..{left + width - 1}, y {top}..{top + height - 1}"
-    return half_blocks(np.asarray(placed.enlarge(colors), np.uint8)), shown
+        colors[_seen(np.array([current.x - left]), np.array([current.y - top]), placed)] = theme.INK
+    box = left, top, left + part.shape[1], top + part.shape[0]
+    caption = f"{placed.zoom}:{placed.step}"
+    if level:
+        caption += f", x {left}..{box[2] - 1}, y {top}..{box[3] - 1}"
+    return Window(half_blocks(np.asarray(placed.enlarge(colors), np.uint8)), caption, box)
 
 
-def _corner(
-    image: Image, width: int, height: int, changes: Changes | None, current: Instruction | None
-) -> tuple[int, int]:
-    """The top left corner of a part of the image with what matters in its middle."""
-    x = y = 0
+def _focus(changes: Changes | None, current: Instruction | None) -> tuple[int, int]:
+    """The pixel that matters now."""
     if changes is not None and len(changes):
-        x, y = int(np.median(changes.xs)), int(np.median(changes.ys))
-    elif current is not None:
-        x, y = current.x, current.y
-    left = max(0, min(x - width // 2, image.shape[1] - width))
-    return left, max(0, min(y - height // 2, image.shape[0] - height))
+        return int(np.median(changes.xs)), int(np.median(changes.ys))
+    return (current.x, current.y) if current is not None else (0, 0)
+
+
+def _cells(placed: PixelMap, part: Image) -> NDArray[np.uint8]:
+    """Means of a small part, single pixels of a large one."""
+    if part.shape[0] * part.shape[1] <= MOST_AVERAGED:
+        return placed.cells(part)
+    return np.array(part[:: placed.step, :: placed.step, :3])
+
+
+def _seen(
+    xs: NDArray[np.int64], ys: NDArray[np.int64], placed: PixelMap
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The cells (rows, columns) of those pixels that the map shows."""
+    xs, ys = xs // placed.step, ys // placed.step
+    inside = (xs >= 0) & (ys >= 0) & (xs < placed.columns) & (ys < placed.rows)
+    return ys[inside], xs[inside]

@@ -1,4 +1,4 @@
-"""Colours of the pictures: one dark theme, one colour for each region, two heat scales."""
+"""How things look: one dark theme, a colour for each region, two heat scales, short numbers."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ CHANGED: Color = (255, 222, 89)
 NEGATIVE: Color = (255, 107, 107)
 CODE: Color = (205, 212, 224)
 EQUAL: Color = (44, 50, 64)
+MOST_LISTED = 16
 
 # The first regions of a program get colours chosen by hand; further ones walk the colour circle.
 _FIRST = (
@@ -103,8 +104,18 @@ def heat(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
 
 
 def number(value: float) -> str:
-    """A value in few characters: integers as they are, others with three digits."""
+    """A value in few characters: integers of 32 bits as they are, others with three digits."""
     value = float(value)
-    if abs(value) < 1e7 and value == int(value):
+    if abs(value) < 1e10 and value == int(value):
         return str(int(value))
     return f"{value:.3g}"
+
+
+def brief(values: NDArray[Any]) -> str:
+    """Values in one line: few as nested lists, many by their range."""
+    if values.size > MOST_LISTED:
+        low, high = number(values.min()), number(values.max())
+        return f"all {low}" if low == high else f"min {low}, max {high}"
+    if values.ndim == 0:
+        return number(values.item())
+    return f"[{', '.join(map(brief, values))}]"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from pxvm.core.errors import PxvmError
 from pxvm.core.machine import Machine, Step
 from pxvm.core.program import Image, Instruction, Program, Region
+from pxvm.terminal import counted
 from pxvm.visual import blocks, theme
 from pxvm.visual.blocks import Block, Page
 from pxvm.visual.glyphs import text_size
@@ -22,7 +23,6 @@ from pxvm.visual.view import glyph_box, map_dots
 
 if TYPE_CHECKING:
     from PIL import Image as Picture
-    from rich.table import Table
 
 MARGIN = 24
 MOST_FRAMES = 60
@@ -49,7 +49,7 @@ class Row:
 @dataclass
 class Trace:
     """What happened: ``rows`` in order, ``frames`` of the animation, ``stopped`` says why it ended:
-    "halted", "max_steps" or the error's text."""
+    "halted", "yielded", "max_steps" or the error's text."""
 
     rows: list[Row] = field(default_factory=list)
     frames: list[Picture.Image] = field(default_factory=list)
@@ -60,23 +60,18 @@ class Trace:
         """The rows and the reason for stopping, ready for JSON."""
         return {"steps": [asdict(row) for row in self.rows], "stopped": self.stopped}
 
-    def table(self) -> Table:
-        """The rows for a terminal (a rich table)."""
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in ("step", "instruction", "name", "reads", "writes", "changed", "min", "max"):
-            right = name in ("step", "changed", "min", "max")
-            table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    def table(self) -> tuple[dict[str, str], list[list[str]]]:
+        """The rows for a terminal: title -> side of each column, cells of each row."""
+        sides = {"step": "right", "instruction": "left", "name": "left", "reads": "left",
+                 "writes": "left", "changed": "right", "min": "right", "max": "right"}  # fmt: skip
+        rows = []
         for row in self.rows:
             ends = ["" if v is None else theme.number(v) for v in (row.low, row.high)]
             names = [" ".join(_few(names)) for names in (row.reads, row.writes)]
-            cells = [str(row.step), row.text, row.name, *names, str(row.changed), *ends]
-            table.add_row(*map(Text, cells))
-        return table
+            rows.append([str(row.step), row.text, row.name, *names, str(row.changed), *ends])
+        return sides, rows
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path | BinaryIO) -> None:
         """Write the frames as an animated PNG; the last one stays longer."""
         if not self.frames:
             raise ValueError("the trace was made without frames")
@@ -92,18 +87,22 @@ def trace(
     image: Image,
     *,
     max_steps: int = 1024,
+    runs: int = 1,
     frames: bool = True,
     max_frames: int = MOST_FRAMES,
     scale: int | None = None,
+    report: Callable[[int], object] = lambda steps: None,
 ) -> Trace:
     """Run the program in ``image`` (in place) and record every step.
 
     Args:
         max_steps: stop after so many.
+        runs: a program that yields goes on until it has yielded so often.
         frames: also draw the animation: the start, then a frame for each step.
         max_frames: of a longer run, so many frames are kept, evenly spaced, each showing all
             changes since the one before.
         scale: dots for one pixel; None takes what fits well.
+        report: told the number of steps after each of them.
 
     An instruction that cannot be executed ends the trace; the error is kept in ``error``.
 
@@ -116,11 +115,14 @@ def trace(
     if film:
         film.add(machine.next, None, no_changes(image.shape[1]))
     try:
-        for step, changes in _steps(machine, shadow, max_steps):
+        while runs and machine.steps < max_steps and (step := machine.step()):
+            changes = shadow.update(step)
             result.rows.append(_row(machine, step, changes))
             if film:
                 film.add(machine.next, result.rows[-1], changes)
-        result.stopped = "halted" if machine.halted else "max_steps"
+            report(machine.steps)
+            runs -= machine.yielded
+        result.stopped = _why_stopped(machine)
     except PxvmError as error:
         result.stopped, result.error = str(error), error
     if film:
@@ -128,12 +130,10 @@ def trace(
     return result
 
 
-def _steps(machine: Machine, shadow: Shadow, most: int) -> Iterator[tuple[Step, Changes]]:
-    for _ in range(most):
-        step = machine.step()
-        if step is None:
-            return
-        yield step, shadow.update(step)
+def _why_stopped(machine: Machine) -> str:
+    if machine.halted:
+        return "halted"
+    return "yielded" if machine.yielded else "max_steps"
 
 
 def _row(machine: Machine, step: Step, changes: Changes) -> Row:
@@ -198,20 +198,20 @@ class _Film:
         upcoming, row = self.last
         rows = np.unique(self.pending.ys // self.map.step).tolist()
         self.map.refresh(self.cells, self.image, rows)
-        self.kept.append(frame(self.cells, self.program, self.map, upcoming, row, self.pending))
+        dots = map_dots(self.map, self.cells, self.image, self.program)
+        self.kept.append(frame(dots, self.program, self.map, upcoming, row, self.pending))
         self.pending = no_changes(self.image.shape[1])
 
 
 def frame(
-    cells: Colors,
+    dots: Colors,
     program: Program,
     pixel_map: PixelMap,
     upcoming: Instruction | None,
     row: Row | None,
     changes: Changes,
 ) -> Picture.Image:
-    """One picture of a run: the step just made, the map with changes, what comes next."""
-    dots = map_dots(pixel_map, cells, program)
+    """One picture of a run: the step just made, the map ``dots`` with changes, what comes next."""
     pixel_map.mark(dots, changes.xs, changes.ys)
     done = program.instructions[row.index] if row else None
     for instruction, color in ((upcoming, theme.INK), (done, theme.CHANGED)):
@@ -234,7 +234,7 @@ def _head(done: Instruction | None, row: Row | None, width: int) -> Block:
         box = Block(30, 30, lambda page, x, y: None)
     else:
         title = f"Step {row.step}: {done.op.name} {row.text}"
-        facts = f"{row.changed} pixel{'s' * (row.changed != 1)} changed"
+        facts = f"{counted(row.changed, 'pixel')} changed"
         if row.writes:
             facts = f"{' '.join(_few(row.reads))} > {' '.join(_few(row.writes))}, {facts}"
         if row.low is not None and row.high is not None:

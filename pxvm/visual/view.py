@@ -8,10 +8,11 @@ from pxvm.core.errors import PxvmError
 from pxvm.core.isa import Mode, Opcode
 from pxvm.core.machine import Machine
 from pxvm.core.program import Image, Instruction, Program, Region, load_program
+from pxvm.terminal import counted
 from pxvm.visual import blocks, theme
 from pxvm.visual.blocks import Block, Page
 from pxvm.visual.glyphs import text_size
-from pxvm.visual.heatmap import panel
+from pxvm.visual.heatmap import panel, shape_text, single_value, value_panel
 from pxvm.visual.pixelmap import MOST_HIGH, MOST_WIDE, Colors, PixelMap, map_block
 
 if TYPE_CHECKING:
@@ -20,19 +21,21 @@ if TYPE_CHECKING:
 MARGIN = 28
 GAP = 14
 MOST_CARDS = 48
-MOST_PANELS = 20
+MOST_PANELS = 12
+MOST_EQUAL = 30
 MAX_SIZE = 4096
 
 Operands = dict[int, list[tuple[Mode, Region]]]
 
 
 def render_view(
-    image: Image, *, scale: int | None = None, max_size: int = MAX_SIZE
+    image: Image, name: str = "", *, scale: int | None = None, max_size: int = MAX_SIZE
 ) -> Picture.Image:
     """Draw the program in ``image``.
 
     Args:
         image: uint8 (height, width, 4); not changed.
+        name: the title, such as the file's name.
         scale: dots for one pixel of the program in its map; None takes what fits well.
         max_size: largest width and height of the picture in dots; panels of regions beyond it
             are left out and counted.
@@ -47,7 +50,15 @@ def render_view(
     if scale:
         reach = (max(320, max_size - 2 * MARGIN - 160), max(160, max_size - 2 * MARGIN - 240))
     pixel_map = PixelMap(image.shape[:2], scale, reach)
-    return blocks.render(_page(image, program, pixel_map, max_size - 2 * MARGIN), MARGIN)
+    return blocks.render(_page(image, name, program, pixel_map, max_size - 2 * MARGIN), MARGIN)
+
+
+def program_of(image: Image) -> Program | None:
+    """The program in an image, or None."""
+    try:
+        return load_program(image)
+    except PxvmError:
+        return None
 
 
 def operand_regions(image: Image, program: Program) -> Operands:
@@ -68,23 +79,28 @@ def operand_regions(image: Image, program: Program) -> Operands:
     return found
 
 
-def map_dots(pixel_map: PixelMap, cells: Colors, program: Program) -> Colors:
-    """The pixel map with outlines and glyphs: uint8 (height, width, 3)."""
+def map_dots(pixel_map: PixelMap, cells: Colors, image: Image, program: Program) -> Colors:
+    """The pixel map with glyphs, bytes and outlines: uint8 (height, width, 3)."""
     dots = pixel_map.dots(cells)
     pixel_map.glyphs(dots, program.instructions)
+    data = (r for r in program.regions if r.role not in ("code", "font", "canvas"))
+    pixel_map.write_bytes(dots, image, (span for region in data for span in region.spans))
     for border, color in pixel_map.borders(program):
         pixel_map.outline(dots, border, color)
     return dots
 
 
-def _page(image: Image, program: Program, pixel_map: PixelMap, most: int) -> Block:
-    pixels = map_block(pixel_map, map_dots(pixel_map, pixel_map.cells(image), program), program)
+def _page(image: Image, name: str, program: Program, pixel_map: PixelMap, most: int) -> Block:
+    dots = map_dots(pixel_map, pixel_map.cells(image), image, program)
+    pixels = map_block(pixel_map, dots, program)
     width = min(most, max(960, pixels.width))
-    title = _title(image, program)
+    title = _title(image, name, program, width)
     operands = operand_regions(image, program)
     cards = _cards(program, operands, width)
     beside = width - pixels.width - 2 * GAP
-    map_part = blocks.column([blocks.text(pixel_map.caption.capitalize(), theme.MUTED), pixels], 10)
+    map_part = blocks.column(
+        [blocks.text(blocks.sentence(pixel_map.caption), theme.MUTED), pixels], 10
+    )
     legend = _legend(program, beside if beside >= 300 else width)
     both = [map_part, legend]
     middle = blocks.row(both, 2 * GAP) if beside >= 300 else blocks.column(both, 2 * GAP)
@@ -94,15 +110,17 @@ def _page(image: Image, program: Program, pixel_map: PixelMap, most: int) -> Blo
     return blocks.column([*parts, panels], 2 * GAP)
 
 
-def _title(image: Image, program: Program) -> Block:
-    height, width = image.shape[:2]
-    count = len(program.instructions)
-    facts = (
-        f"dialect {program.dialect}, {count} instruction{'s' * (count != 1)},"
-        f" {len(program.regions)} regions"
-    )
-    size = blocks.text(f"{width} x {height} pixels", theme.INK, "bold", 2)
-    return blocks.column([size, blocks.text(facts, theme.MUTED)], 6)
+def _title(image: Image, name: str, program: Program, width: int) -> Block:
+    size = f"{image.shape[1]} x {image.shape[0]} pixels"
+    facts = [
+        f"dialect {program.dialect}",
+        counted(len(program.instructions), "instruction"),
+        counted(len(program.regions), "region"),
+    ]
+    if name:
+        facts = [size, *facts]
+    title = blocks.text(blocks.clip(name or size, width // 2, "bold"), theme.INK, "bold", 2)
+    return blocks.column([title, blocks.text(", ".join(facts), theme.MUTED)], 6)
 
 
 def _cards(program: Program, operands: Operands, width: int) -> Block:
@@ -181,17 +199,27 @@ def _by_use(program: Program, operands: Operands) -> list[Region]:
 def _panels(
     image: Image, program: Program, regions: list[Region], width: int, height: int
 ) -> Block:
-    """Heat maps, as many as ``height`` holds."""
+    """Heat maps, as many as ``height`` holds; regions of one value each share a panel."""
     colors = theme.region_colors(program)
-    shown: list[Block] = []
-    for region in regions[:MOST_PANELS]:
-        shown.append(panel(image, region, colors[region.name], min(512, width - 24)))
-        if blocks.packed(shown, width, GAP).height > height - 60:
-            shown.pop()
-            break
-    parts = [blocks.text("Values", theme.MUTED), blocks.packed(shown, width, GAP)]
-    rest = regions[len(shown) :]
+    reach = (width - GAP) // 2 - 24  # two beside each other
+    equal: list[Region] = []
+    shown: list[Region] = []
+    panels: list[Block] = []
+    for region in regions:
+        full = len(panels) == MOST_PANELS
+        if (not full or not shape_text(region.shape)) and single_value(image, region) is not None:
+            equal.append(region)
+        elif not full:
+            panels.append(panel(image, region, colors[region.name], reach))
+            shown.append(region)
+    if equal:
+        panels.insert(0, value_panel(image, equal[:MOST_EQUAL], colors, width))
+    while panels and blocks.packed(panels, width, GAP).height > height - 60:
+        panels.pop()
+    parts = [blocks.text("Values", theme.MUTED), blocks.packed(panels, width, GAP)]
+    told = shown[: len(panels) - bool(equal)] + equal[:MOST_EQUAL] * bool(panels)
+    rest = [region.name for region in regions if region not in told]
     if rest:
-        names = ", ".join(region.name for region in rest[:12]) + (", ..." * (len(rest) > 12))
+        names = ", ".join(rest[:12]) + (", ..." * (len(rest) > 12))
         parts.append(blocks.paragraph(f"and {len(rest)} more: {names}", width, theme.MUTED))
     return blocks.column(parts if regions else [], 10)

@@ -36,18 +36,40 @@ def png(*chunks: bytes) -> bytes:
     return SIGNATURE + b"".join(chunks) + IEND
 
 
-def mappable(filters=(0, 0, 0), *, fix_sums=True, layout_ok=True) -> bytes:
-    """A 4 x 3 image in the mappable layout whose rows have these filter bytes."""
-    width, rows, raw = 4, b"", b""
+BLOCK = b"\x00\x00\x00\xff\xff"  # an empty stored block
+ROW = b"\x00\x11\x00\xee\xff"  # the header of a stored block of 17 bytes
+
+
+def mappable(
+    filters=(0, 0, 0),
+    *,
+    before=BLOCK * 2 + ROW,
+    behind=b"",
+    last=b"\x01" + BLOCK[1:],
+    wrong_adler=False,
+    wrong_crc=False,
+    zlib_header=b"\x78\x01",
+    private=b"pxVMmappable1",
+    cut=0,
+    interlace=0,
+) -> bytes:
+    """A 4 x 3 image in the mappable layout whose rows have these filter bytes.
+
+    ``before`` and ``behind`` stand around the 17 bytes of row 1; ``cut`` divides IDAT there.
+    """
+    rows, raw = b"", b""
     for y, kind in enumerate(filters):
         row = bytes([kind]) + bytes(range(16 * y, 16 * y + 16))
         raw += row
-        empty = b"\x00\x00\x00\xff\xff" * 2
-        rows += empty + struct.pack("<BHH", 0, 4 * width + 1, (4 * width + 1) ^ 0xFFFF) + row
-    last = b"\x01\x00\x00\xff\xff" if layout_ok else b"\x00\x00\x00\xff\xff"
-    stream = b"\x78\x01" + rows + last + struct.pack(">I", zlib.adler32(raw) ^ (not fix_sums))
-    private = chunk(b"pxVM", b"mappable1")
-    return png(header(width, len(filters)), private, chunk(b"IDAT", stream))
+        rows += before + row + behind if y == 1 else BLOCK * 2 + ROW + row
+    stream = zlib_header + rows + last + struct.pack(">I", zlib.adler32(raw) ^ wrong_adler)
+    data = chunk(b"IDAT", stream)
+    if cut:
+        data = chunk(b"IDAT", stream[:cut]) + chunk(b"IDAT", stream[cut:])
+    if wrong_crc:
+        data = data[:-1] + bytes([data[-1] ^ 1])
+    size = header(4, len(filters), interlace=interlace)
+    return png(size, chunk(private[:4], private[4:]), data)
 
 
 def files() -> dict[str, bytes]:
@@ -89,7 +111,8 @@ def files() -> dict[str, bytes]:
         "too_many_pixels": png(header(2**16, 2**16), data()),
         "most_pixels_possible": png(header(2**31 - 1, 2**31 - 1), data()),
         "too_wide": png(header(2_000_000, 1), data()),
-        "bomb_declared": png(header(16_384, 16_384), data(bytes(4 << 20))),
+        "bomb_declared": png(header(8_192, 8_192), data(bytes(4 << 20))),
+        "bomb_of_one_bit": png(header(8_193, 8_192, 1, 0), data(bytes(8_192 * 1_026))),
         "bomb_undeclared": png(header(), data(PIXEL + bytes(8 << 20))),
         "bomb_in_text": png(
             header(), chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(8 << 20), 9)), data()
@@ -148,8 +171,23 @@ def files() -> dict[str, bytes]:
         # the mappable layout: what is mapped must be what is decoded
         "mappable_row_filtered": mappable((0, 2, 0)),
         "mappable_last_row_filtered": mappable((0, 0, 2)),
-        "mappable_wrong_adler": mappable(fix_sums=False),
-        "mappable_never_ends": mappable(layout_ok=False),
+        "mappable_all_rows_filtered": mappable((1, 2, 4)),
+        "mappable_row_filter_5": mappable((0, 5, 0)),
+        "mappable_row_behind_its_pixels": mappable(before=ROW, behind=BLOCK * 2),
+        "mappable_row_lengths_disagree": mappable(before=BLOCK * 2 + b"\x00\x11\x00\xef\xff"),
+        "mappable_row_too_long": mappable(before=BLOCK * 2 + b"\x00\x21\x00\xde\xff"),
+        "mappable_row_reserved_block": mappable(before=BLOCK + b"\x06" + BLOCK[1:] + ROW),
+        "mappable_ends_in_row_1": mappable(before=b"\x01" + BLOCK[1:] + BLOCK + ROW),
+        "mappable_row_by_other_bits": mappable(before=b"\xf8" + BLOCK[1:] + BLOCK + ROW),
+        "mappable_other_private_data": mappable(private=b"pxVMmappable2"),
+        "mappable_text_for_private_data": mappable(private=b"tEXta\0bcdefgh"),
+        "mappable_other_zlib_header": mappable(zlib_header=b"\x78\x9c"),
+        "mappable_small_window": mappable(zlib_header=b"\x08\x1d"),
+        "mappable_in_two_chunks": mappable(cut=50),
+        "mappable_interlaced": mappable(interlace=1),
+        "mappable_wrong_adler": mappable(wrong_adler=True),
+        "mappable_wrong_crc": mappable(wrong_crc=True),
+        "mappable_never_ends": mappable(last=BLOCK),
         "mappable_cut": mappable()[:-30],
         "mappable_one_byte_more": mappable() + b"\x00",
     }

@@ -11,9 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from pxvm.core.container import check_file, decode_image, inspect_file, open_image, read_image
+from pxvm.core import mappable
+from pxvm.core.container import (
+    check_file,
+    decode_image,
+    inspect_file,
+    open_image,
+    pack,
+    read_image,
+    unpack,
+)
 from pxvm.core.errors import FormatError, LimitError
+from pxvm.core.interpreter import execute_pxi
 
 FOLDER = Path(__file__).parent / "png"
 LIMIT, FORMAT = LimitError, FormatError
@@ -81,14 +92,37 @@ REFUSED = {
     "interlaced_short": (FORMAT, "more bytes of pixels"),
     "row_filter_5": (FORMAT, "expected row filters 0 to 4 in rows 0 to 0, found 5"),
     "row_filter_255": (FORMAT, "expected row filters 0 to 4 in rows 0 to 0, found 255"),
+    "bomb_of_one_bit": (LIMIT, "at most 67108864 pixels; found 8193 x 8192 = 67117056"),
     "mappable_wrong_adler": (FORMAT, "byte 62: expected a valid zlib stream"),
+    "mappable_wrong_crc": (FORMAT, "byte 169: expected CRC"),
+    "mappable_row_filter_5": (FORMAT, "expected row filters 0 to 4 in rows 0 to 2, found 5"),
+    "mappable_row_lengths_disagree": (FORMAT, "invalid stored block lengths"),
+    "mappable_row_too_long": (FORMAT, "invalid stored block lengths"),
+    "mappable_row_reserved_block": (FORMAT, "invalid block type"),
+    "mappable_ends_in_row_1": (FORMAT, "incorrect data check"),
+    "mappable_interlaced": (FORMAT, "expected row filters 0 to 4 in rows 0 to 0, found 9"),
     "mappable_never_ends": (FORMAT, "byte 62: expected"),
     "mappable_cut": (FORMAT, "byte 54: expected at most"),
     "mappable_one_byte_more": (FORMAT, "expected the end of the file after IEND, found 1 more"),
 }
 
+# Checksums over the pixels of a mappable file: of a large one only verifying compares them.
+UNSUMMED = {"mappable_wrong_adler", "mappable_wrong_crc"}
+
 # Valid pixels all the same: a reader must not be led astray.
-ACCEPTED = {"bomb_in_text", "mappable_last_row_filtered", "mappable_row_filtered"}
+ACCEPTED = {
+    "bomb_in_text",
+    "mappable_all_rows_filtered",
+    "mappable_in_two_chunks",
+    "mappable_last_row_filtered",
+    "mappable_other_private_data",
+    "mappable_other_zlib_header",
+    "mappable_row_behind_its_pixels",
+    "mappable_row_by_other_bits",
+    "mappable_row_filtered",
+    "mappable_small_window",
+    "mappable_text_for_private_data",
+}
 
 
 def path(name: str) -> Path:
@@ -124,13 +158,33 @@ def test_refused_without_memory(name):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("name", sorted(REFUSED.keys() - {"mappable_wrong_adler"}))
-def test_refused_to_run(name):
-    """Opening refuses them too; only checksums of a mappable file are left to check_file."""
-    with pytest.raises(FormatError):
-        open_image(path(name))
-    with pytest.raises(FormatError):
-        open_image(path(name), extra_rows=3)
+@pytest.fixture(params=[0, 1 << 24], ids=["mapped", "whole"])
+def size(request, monkeypatch) -> int:
+    """As a large file is read, and as a small one."""
+    monkeypatch.setattr(mappable, "READ_WHOLE_BYTES", request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_in_the_same_words_by_every_way_in(name, size, tmp_path):
+    if not size and name in UNSUMMED:
+        return
+    file = path(name)
+    words = set()
+    for way in (
+        read_image,
+        open_image,
+        check_file,
+        execute_pxi,
+        lambda file: open_image(file, extra_rows=3),
+        lambda file: decode_image(file.read_bytes()),
+        lambda file: pack(file, tmp_path / "packed.png"),
+    ):
+        with pytest.raises(FormatError) as caught:
+            way(file)
+        words.add(str(caught.value).replace(str(file), "image"))
+    assert len(words) == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -143,22 +197,40 @@ def test_text_is_never_inflated():
     assert read_image(path("bomb_in_text")).tolist() == [[[10, 20, 30, 40]]]
 
 
-def test_mappable_rows_that_decode_to_something_else():
-    """Only checking every row tells; a file that hides it in its last row is not mapped."""
+@pytest.mark.usefixtures("size")
+@pytest.mark.parametrize("name", sorted(ACCEPTED - {"bomb_in_text"}))  # Pillow refuses the text
+def test_accepted_as_one_picture(name):
+    """What is mapped is what is decoded, and what Pillow shows."""
+    file = path(name)
+    check_file(file)
+    with Image.open(file) as seen:
+        expected = np.asarray(seen)
+    for image in (
+        read_image(file),
+        open_image(file),
+        open_image(file, extra_rows=2)[:-2],
+        decode_image(file.read_bytes()),
+    ):
+        assert (image == expected).all()
+    assert inspect_file(file).layout == "compressed"
+
+
+def test_a_filter_changes_the_picture():
     stored = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
     decoded = stored.copy()
     decoded[1] += stored[0]
-    file = path("mappable_row_filtered")
-    assert (read_image(file) == decoded).all()
-    assert (open_image(file) == stored).all()
-    with pytest.raises(FormatError, match="byte 96: expected the mappable header of row 1"):
-        check_file(file)
-
-    file = path("mappable_last_row_filtered")
-    assert inspect_file(file).layout == "compressed"
-    assert (open_image(file) == read_image(file)).all()
-    assert (open_image(file)[2] == stored[1] + stored[2]).all()
+    assert (open_image(path("mappable_row_filtered")) == decoded).all()
+    assert (open_image(path("mappable_last_row_filtered"))[2] == stored[1] + stored[2]).all()
 
 
-def test_mappable_with_a_wrong_checksum_opens_but_does_not_verify():
-    assert open_image(path("mappable_wrong_adler")).shape == (3, 4, 4)
+@pytest.mark.parametrize("name", sorted(UNSUMMED))
+def test_sums_of_a_large_mappable_file_are_left_to_verifying(name, monkeypatch, tmp_path):
+    monkeypatch.setattr(mappable, "READ_WHOLE_BYTES", 0)
+    file = path(name)
+    for image in (read_image(file), open_image(file), decode_image(file.read_bytes())):
+        assert (image == np.arange(48, dtype=np.uint8).reshape(3, 4, 4)).all()
+    target = tmp_path / "rewritten.png"
+    for way in (check_file, lambda file: pack(file, target), lambda file: unpack(file, target)):
+        with pytest.raises(FormatError):
+            way(file)
+    assert not target.exists()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pxvm.core.isa import OPCODES
+from pxvm.core.isa import OPCODES, Flow, Mode, Names
 from tests.core.big_integer import Scale, clamp, next_random
 
 I8, I16, I32, SCALE, ACT1, ACT2, RGBA, PARAMS = range(1, 9)
@@ -203,10 +203,10 @@ class Machine:
         operands = [word >> shift & 255 for shift in (8, 16, 24)]
         self.set(3, (self.state(3) + 1) % 2**31)
         self.set(0, counter + 1)
-        if op.operations == "0" and hasattr(self, "do_" + op.name.lower()):
-            getattr(self, "do_" + op.name.lower())(counter, *operands)
-        else:
+        if op.flow is Flow.NEXT:
             self._compute(op, operands)
+        else:
+            getattr(self, "do_" + op.name.lower())(counter, *operands)
 
     def _named(self, operand: int) -> Tensor:
         return self.tensor(operand if operand < 128 else self.state(1) + operand - 128)
@@ -216,13 +216,12 @@ class Machine:
 
         tensors, named = [], {}
         for mode, operand in zip(op.operands, operands, strict=True):
-            if mode.name == "PARAMETERS":
+            if mode.names is Names.BLOCK:
                 words = self._named(operand).words[1:]
-                for (name, kind), word in zip(op.parameters, words, strict=False):
-                    named[name] = {"number": lambda w: w, "scale": as_scale}.get(kind, self.tensor)(
-                        word
-                    )
-            elif mode.name != "NONE":
+                for parameter, word in zip(op.parameters, words, strict=False):
+                    meaning = {Mode.WORD: int, Mode.SCALE: as_scale}
+                    named[parameter.name] = meaning.get(parameter.mode, self.tensor)(word)
+            elif mode.names is Names.TENSOR:
                 tensors.append(self._named(operand))
         if all(tensor.used for tensor in tensors):
             OPS[op.name](*tensors, **named)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pxvm.core import container, mappable, png
+from pxvm.core import container, mappable, mapping, png, saving, scanlines
 from pxvm.core.container import (
     check_file,
     decode_image,
@@ -43,9 +43,17 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "image.pxi"
 
 
+@pytest.fixture
+def all_mapped(monkeypatch) -> None:
+    """Small files are mapped as large ones are."""
+    monkeypatch.setattr(mappable, "READ_WHOLE_BYTES", 0)
+
+
+@pytest.mark.parametrize("whole", [0, 1 << 24])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_round_trip(file, layout, shape):
+def test_round_trip(file, layout, shape, whole, monkeypatch):
+    monkeypatch.setattr(mappable, "READ_WHOLE_BYTES", whole)
     image = noise(*shape)
     save_image(image, file, layout=layout)
     for read in (read_image, open_image, lambda path: decode_image(path.read_bytes())):
@@ -72,8 +80,7 @@ def test_round_trip(file, layout, shape):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_bands_join(file, layout, monkeypatch):
     """Files of many bands, pieces and IDAT chunks."""
-    monkeypatch.setattr(png, "BAND_BYTES", 500)
-    monkeypatch.setattr(mappable, "BAND_BYTES", 500)
+    monkeypatch.setattr(scanlines, "BAND_BYTES", 500)
     monkeypatch.setattr(container, "IDAT_BYTES", 300)
     image = noise(400, 123)
     save_image(image, file, layout=layout)
@@ -163,8 +170,9 @@ def test_limits_are_stated(file, monkeypatch):
         read_image(file, max_pixels=99)
     with pytest.raises(LimitError):
         decode_image(file.read_bytes(), max_pixels=99)
-    with pytest.raises(LimitError):
-        check_file(file, max_pixels=99)
+    for way in (check_file, open_image, lambda *a, **k: pack(file, *a, **k)):
+        with pytest.raises(LimitError, match="at most 99 pixels; found 10 x 10 = 100"):
+            way(file, max_pixels=99)
     monkeypatch.setattr(png, "MAX_CHUNKS", 1)
     with pytest.raises(LimitError, match="over 1 chunks"):
         read_image(file)
@@ -219,6 +227,7 @@ def test_widest_mappable(file):
 # Mapping
 
 
+@pytest.mark.usefixtures("all_mapped")
 @pytest.mark.parametrize("extra_rows", [0, 1, 2, 63, 64, 5000])
 def test_mapped_memory(file, extra_rows):
     """At sizes around a page, the extension reads zero and the file stays as it was."""
@@ -237,6 +246,7 @@ def test_mapped_memory(file, extra_rows):
         assert (open_image(file, extra_rows=extra_rows)[:height] == image).all()
 
 
+@pytest.mark.usefixtures("all_mapped")
 @pytest.mark.parametrize("extra_rows", [0, 100])
 def test_mapping_lives_as_long_as_a_view(file, extra_rows):
     image = noise(50, 20)
@@ -250,10 +260,13 @@ def test_mapping_lives_as_long_as_a_view(file, extra_rows):
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+@pytest.mark.usefixtures("all_mapped")
 @pytest.mark.parametrize("extra_rows", [0, 100])
 def test_mapping_ends_with_the_last_view(file, extra_rows):
     def mappings() -> int:
         return Path("/proc/self/maps").read_text().count(str(file))
+
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
 
     save_image(noise(50, 20), file, layout="mappable")
     image = open_image(file, extra_rows=extra_rows)
@@ -261,8 +274,10 @@ def test_mapping_ends_with_the_last_view(file, extra_rows):
     del image
     gc.collect()
     assert mappings() == 0
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
+@pytest.mark.usefixtures("all_mapped")
 def test_mapping_survives_replacement_of_its_file(file):
     image = noise(8, 8)
     save_image(image, file, layout="mappable")
@@ -271,13 +286,16 @@ def test_mapping_survives_replacement_of_its_file(file):
     save_image(mapped, file, layout="mappable")
     assert (mapped[:8] == image).all()
     assert (open_image(file) == mapped).all()
+    mapping.check_unchanged(mapped)
+    save_image(mapped, file)
 
 
+@pytest.mark.usefixtures("all_mapped")
 @pytest.mark.parametrize("extra_rows", [0, 3])
 def test_systems_that_cannot_map_behind_a_file_copy(file, extra_rows, monkeypatch):
     image = noise(8, 8)
     save_image(image, file, layout="mappable")
-    monkeypatch.setattr(mappable.ctypes, "sizeof", lambda kind: 4)
+    monkeypatch.setattr(mapping.ctypes, "sizeof", lambda kind: 4)
     copied = open_image(file, extra_rows=extra_rows)
     assert (copied[:8] == image).all() and not copied[8:].any()
     assert copied.flags.writeable
@@ -331,6 +349,7 @@ def test_pack_and_unpack(file, tmp_path):
     assert large.read_bytes() == file.read_bytes()
 
 
+@pytest.mark.usefixtures("all_mapped")
 def test_pack_does_not_hide_damage(file, tmp_path):
     """A rewrite computes new checksums, so the old ones are verified first."""
     save_image(noise(8, 8), file, layout="mappable")
@@ -425,7 +444,7 @@ def test_a_failure_while_the_image_is_read_leaves_the_old_file(file, monkeypatch
 def test_a_failure_to_sync_the_folder_leaves_the_new_file_whole(file, monkeypatch):
     save_image(noise(3, 3), file)
     new = noise(9, 9)
-    monkeypatch.setattr(container, "_sync_folder", cut)
+    monkeypatch.setattr(saving, "_sync_folder", cut)
     with pytest.raises(Cut):
         save_image(new, file)
     assert (read_image(file) == new).all()

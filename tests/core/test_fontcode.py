@@ -11,6 +11,8 @@ from pxvm.core import isa
 from pxvm.core.container import read_image
 from pxvm.core.errors import AssemblyError, ProgramError
 from pxvm.core.fontcode import assemble, disassemble
+from pxvm.core.layout import NetworkBuilder
+from pxvm.core.tensor import DType, Role
 from tests.conformance.test_conformance import HERE
 from tests.differential.generator import generate
 
@@ -62,6 +64,25 @@ def test_any_dialect_1_program_comes_back(seed):
     assert disassemble(again) == text
 
 
+NAMES = ["plain", "é", "a b", "a;b", "a=b", "@x", ".x", "a\x1b]0;b\x07", "a\u202eb", "a\x9bb",
+         "a\x00b", "a\x85b", "a\u2028b", "\u200bx", "x\u00a0y"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("data", [True, False])
+def test_any_name_comes_back_and_none_acts_on_a_terminal(name, data):
+    b = NetworkBuilder(64)
+    b.tensor(name, DType.I32, (1, 1), Role.STATE, data=[[1]])
+    b.emit("Add", name, name, name)
+    image = b.build()
+    text = disassemble(image, data=data)
+    assert text.replace("\n", "").isprintable()
+    if data:
+        assert np.array_equal(assemble(text), image)
+    else:
+        assert assemble(text).shape == image.shape
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -100,13 +121,27 @@ def test_bad_text_names_the_line(text, message):
     assert message in str(caught.value)
 
 
-@given(st.text(max_size=80))
-@settings(max_examples=200, deadline=None)
+WORDS = [
+    ".matrix", ".result", ".vector", ".text", ".canvas", ".pixels", ".bitmap", ".network",
+    ".tensor", "A@1", "@2", "@300", "2x2", "1x3", "0", "1", "255", "256", "=", "M@1@2@3", "A@A@A@2",
+    "R@1", "H", "Y", "[@0", "]", ";", "#", "00ff00ff", "7", "I32", "state", "at=0", "per=1", "\n",
+]  # fmt: skip
+
+
+@given(st.text(max_size=80) | st.lists(st.sampled_from(WORDS), max_size=16).map(" ".join))
+@settings(max_examples=300, deadline=None)
 def test_any_text_is_assembled_or_refused(text):
     try:
-        assemble(".image 8x8\n" + text)
-    except AssemblyError:
+        image = assemble(".image 8x8\n" + text)
+    except AssemblyError as error:
+        assert str(error) and "\n" not in str(error)
         return
+    assert image.shape == (8, 8, 4) and image.dtype == np.uint8
+    try:
+        again = disassemble(image)
+    except ProgramError:
+        return  # pixels that spell no program
+    assert (assemble(again) == image).all()
 
 
 def test_no_program_no_text():

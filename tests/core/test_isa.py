@@ -8,8 +8,10 @@ from collections import Counter
 
 import pytest
 
-from pxvm.core import isa, opcodes, reference
-from pxvm.core.isa import OPCODES, Mode, Opcode
+from pxvm.core import isa, opcodes, ops, reference, rules
+from pxvm.core.isa import OPCODES, Flow, Mode, Names, Opcode
+from pxvm.core.reference1 import Runner
+from pxvm.core.tensor import PARAMETERS, DType
 
 EVERY = pytest.mark.parametrize("op", OPCODES, ids=lambda op: f"{op.dialect}-{op.name}")
 DIALECTS = sorted({op.dialect for op in OPCODES})
@@ -87,7 +89,55 @@ def test_every_row_of_dialect_0_has_a_reference_function_and_no_function_lacks_a
 def test_modes_read_and_write_as_their_words_say(mode: Mode):
     assert mode.reads == bool(re.search(r"\bread\b", mode.value))
     assert mode.writes == bool(re.search(r"\bwritten\b", mode.value))
-    assert any(mode in op.operands for op in OPCODES), "a mode that no opcode uses"
+    used = any(mode in op.operands or mode in (p.mode for p in op.parameters) for op in OPCODES)
+    assert used, "a mode that no opcode uses"
+
+
+def test_what_modes_name_fits_the_dialect():
+    for op in OPCODES:
+        rows, tensors = {Names.ROW}, {Names.TENSOR, Names.BLOCK, Names.NUMBER}
+        assert {mode.names for mode in op.operands} <= {
+            Names.NOTHING,
+            *(tensors if op.dialect else rows),
+        }
+        assert all((mode.access is isa.Access.NONE) == (mode.names not in (Names.ROW, Names.TENSOR))
+                   for mode in op.operands)  # fmt: skip
+
+
+@EVERY
+def test_tensors_have_dtypes_and_nothing_else_has(op: Opcode):
+    named = [*zip(op.operands, op.types, strict=True), *((p.mode, p.types) for p in op.parameters)]
+    for mode, types in named:
+        assert bool(types) == (mode.names is Names.TENSOR)
+        assert set(types) <= DType.__members__.keys() - {"PARAMS"}
+
+
+@EVERY
+def test_parameters_fit_a_block(op: Opcode):
+    assert bool(op.parameters) == (Mode.PARAMETERS in op.operands)
+    assert len(op.parameters) <= PARAMETERS
+    assert len({parameter.name for parameter in op.parameters}) == len(op.parameters)
+    assert {p.mode.names for p in op.parameters} <= {Names.TENSOR, Names.NUMBER}
+
+
+@pytest.mark.parametrize("op", [op for op in OPCODES if op.dialect == 1], ids=lambda op: op.name)
+def test_an_opcode_either_computes_or_controls(op: Opcode):
+    computes = op.flow is Flow.NEXT
+    assert (op.name in ops.FUNCTIONS) == (op.name in rules.RULES) == computes
+    assert computes or callable(getattr(Runner, f"_{op.name.lower()}"))
+    assert computes == any(mode.writes for mode in op.operands)
+
+
+def test_every_flow_but_the_next_has_one_opcode():
+    for dialect, expected in ((0, {Flow.HALT}), (1, set(Flow) - {Flow.NEXT})):
+        flows = [op.flow for op in OPCODES if op.dialect == dialect and op.flow is not Flow.NEXT]
+        assert Counter(flows) == Counter(expected)
+
+
+def test_a_bias_is_that_of_a_weight():
+    for op in (op for op in OPCODES if op.adds_bias):
+        weight = [p.types for p in op.parameters if p.name == "weight"] or [op.types[2]]
+        assert weight[0] in (("I8",), ("I16",)), "only these link to a bias"
 
 
 def test_opcodes_are_constants_by_name():

@@ -508,8 +508,22 @@ def test_quantise_agrees_with_the_plain_model(values):
     assert data.ravel().tolist() == [pixel[0] for pixel in image[0][3:]]
 
 
-@pytest.mark.parametrize("view", [np.s_[:, :, ::-1], np.s_[:, ::2], np.s_[:, ::-1]])
+@pytest.mark.parametrize("view", [np.s_[:, :, ::-1], np.s_[:, ::2], np.s_[:, ::-1], np.s_[::-1]])
 def test_a_view_whose_pixels_are_apart_is_refused(view):
     image = np.zeros((4, 8, 4), np.uint8)
     with pytest.raises(ProgramError, match="strides"):
         run_program(image[view])
+
+
+def test_a_view_whose_rows_overlap_is_refused():
+    image = np.lib.stride_tricks.as_strided(np.zeros(64, np.uint8), (4, 8, 4), (8, 4, 1))
+    with pytest.raises(ProgramError, match="strides"):
+        run_program(image)
+
+
+def test_an_image_between_two_words_is_refused():
+    memory = np.zeros(4 * 8 * 4 + 4, np.uint8)
+    first = 1 + -memory.ctypes.data % 4
+    image = memory[first : first + 4 * 8 * 4].reshape(4, 8, 4)
+    with pytest.raises(ProgramError, match="an address that 4 divides"):
+        run_program(image)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import hashlib
 import re
+import symtable
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from pxvm.core import integer, ops, reference_page, rules
@@ -33,7 +38,7 @@ def test_every_opcode_has_its_entry(op: Opcode):
     assert op.semantics in text and op.shape in text
     assert f"operations: `{op.operations}`; bytes: `{op.bytes}`" in text
     assert sum(f"- {letter}: " in text for letter in "GBA") == 3 - op.operands.count(Mode.NONE)
-    assert all(f"`{name}` (" in text for name, _ in op.parameters)
+    assert all(f"`{parameter.name}` (" in text for parameter in op.parameters)
     assert "```python\ndef " in text, "no specification"
 
 
@@ -58,6 +63,50 @@ def test_quotes_are_whole_functions():
         assert "@defines" not in block and "@rule" not in block
 
 
+def free_names(table: symtable.SymbolTable) -> Iterator[str]:
+    """Names that a quote uses and does not define."""
+    for symbol in table.get_symbols():
+        inside = table.get_type() == "module" and not symbol.is_assigned()
+        if symbol.is_referenced() and (symbol.is_global() or inside):
+            yield symbol.get_name()
+    for child in table.get_children():
+        yield from free_names(child)
+
+
+def part(heading: str) -> str:
+    """The text under a heading of the second level."""
+    return TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def test_every_name_of_a_quote_is_defined_or_explained():
+    defined = set(dir(builtins))
+    for block in BLOCKS:
+        for node in ast.parse(block).body:
+            if isinstance(node, ast.Assign):
+                defined |= {target.id for target in node.targets}
+            elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                defined.add(node.name)
+    used = {name for block in BLOCKS for name in free_names(symtable.symtable(block, "", "exec"))}
+    named = re.findall(r"^- (.*?):", part("Names from elsewhere"), re.MULTILINE)
+    explained = set(re.findall(r"`(\w+)[`(]", "".join(named)))
+    assert used - defined == explained
+
+
+def test_everything_of_numpy_that_a_quote_uses_is_explained():
+    used = set(re.findall(r"\bnp\.(?:lib\.stride_tricks\.)?(\w+)", "".join(BLOCKS)))
+    assert used <= set(re.findall(r"\w+", part("What NumPy does")))
+
+
+def test_the_powers_of_two_are_printed_and_rounded_once():
+    text = part("Exact integer arithmetic")
+    (numbers,) = re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    values = [int(n) for n in numbers.split()]
+    assert values == integer.EXP2.tolist() and len(values) == 257
+    for i, value in enumerate(values):  # 65536 * 2^(-i / 256) lies within a half of it
+        assert (2 * value - 1) ** 256 <= 2 ** (256 * 17 - i) < (2 * value + 1) ** 256
+    assert hashlib.sha256(np.array(values, "<u4").tobytes()).hexdigest() in text
+
+
 def test_links_inside_the_page_arrive():
     headings = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
@@ -65,7 +114,9 @@ def test_links_inside_the_page_arrive():
 
 
 def test_a_table_has_as_many_cells_in_every_row():
-    for table in re.findall(r"(?:^\|.*\|$\n)+", TEXT, re.MULTILINE):
+    tables = re.findall(r"(?:^\|.*\|$\n)+", TEXT, re.MULTILINE)
+    assert tables
+    for table in tables:
         assert len({len(re.split(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
 
 

@@ -265,6 +265,20 @@ def test_a_table_and_weights_need_scales() -> None:
             assert "scale" in refused(image)
 
 
+@pytest.mark.parametrize("op", ["Table", "Gate"])
+def test_a_table_is_no_result_of_its_own_lookup(op: str) -> None:
+    """Each element needs two entries, so that executors would differ; x may be the result."""
+    built = {}
+    for result in ("x", "table"):
+        b = NetworkBuilder()
+        for name in ("x", "table"):
+            b.tensor(name, DType.I32, (5,), Role.STATE, data=[9, -5, 3, 4, 2], frac=12)
+        b.emit(op, result, "x", "table")
+        built[result] = b.build()
+    assert check(built["x"])
+    assert "not the table" in refused(built["table"])
+
+
 def test_padding_beyond_the_window_is_refused() -> None:
     """One small picture with a padding of 255 would be a picture of 511 x 511."""
     b = NetworkBuilder()
@@ -356,3 +370,11 @@ def test_constants_over_the_whole_picture_again_and_again_are_refused() -> None:
     row[5] = 2100 * width
     write_words(image, 128, np.tile(row, (size, 1)).reshape(-1))
     assert "image rows" in refused(image)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "columns"), [(DType.I8, 66), (DType.ACT1, 2), (DType.ACT2, 7), (DType.I16, 3)]
+)
+def test_rows_that_end_inside_a_pixel_are_refused_when_they_are_declared(dtype, columns):
+    with pytest.raises(ProgramError, match=rf"'w': {dtype.name} rows fill .* found {columns}"):
+        NetworkBuilder().tensor("w", dtype, (3, columns))

@@ -2,7 +2,8 @@
 
 Every opcode of the table has one function here that adds an instruction with fitting operands;
 control opcodes have theirs in ``_Writer``. ``generate(seed)`` gives an image that the verifier
-admits; the same seed gives the same image.
+admits; the same seed gives the same image. ``generate_large(seed)`` gives a program of few
+instructions whose extents lie near the limits of the rules.
 """
 
 from __future__ import annotations
@@ -10,24 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from pxvm.core.isa import OPCODES
+from pxvm.core import isa
+from pxvm.core.isa import OPCODES, Flow
 from pxvm.core.program import Image
-from pxvm.core.rules import IN_PLACE
+from pxvm.core.rules import MAX_CONTEXT, MAX_INNER
 from tests.differential.maker import (
     ACT1,
     ACT2,
     CONSTANT,
     EDGES,
+    ELEMENTS,
     I16,
     I32,
     RGBA,
     STATE,
+    WORDS,
     Made,
     Maker,
 )
 
 CASES: dict[str, Callable[[Maker], None]] = {}
-CONTROL = ("Halt", "Yield", "Loop", "EndLoop", "Call", "Return", "SkipIfZero")
 
 
 def case(*names: str) -> Callable[[Callable[[Maker, str], None]], Callable[[Maker, str], None]]:
@@ -48,18 +51,23 @@ def _act(m: Maker) -> object:
 @case("Embed")
 def _embed(m: Maker, op: str) -> None:
     cols, rows = m.size(4), m.rng.randint(1, 12)
+    if m.large:
+        rows = m.near(70000, each=cols)
     ids = m.take(I32, None, 1) if m.rng.random() < 0.5 else _indexes(m, rows)
     table = m.weight(rows, cols)
     m.emit(op, m.give(I32, None, cols, [ids]), ids, table)
 
 
 def _indexes(m: Maker, count: int) -> Made:
-    values = (*range(count), -1, count, 2**31 - 1, -(2**31))
+    values = (*range(min(count, 1000)), -1, count - 1, count, 2**31 - 1, -(2**31))
     return m.new("ids", I32, (m.rows, 1), STATE, length=m.length, values=values)
 
 
 def _weight_size(m: Maker) -> tuple[int, int]:
     """(rows, cols), now and then more than an executor takes at a time."""
+    if m.large:
+        cols = m.size(4, MAX_INNER)
+        return m.near(70000, each=cols + m.rows), cols
     kind = m.rng.random()
     if kind < 0.05:
         return m.rng.randint(500, 1100), 4 * m.rng.randint(1, 4)
@@ -82,6 +90,26 @@ def _matmul(m: Maker, op: str) -> None:
     m.emit(op, m.give(I32, None, rows, []), a, b)
 
 
+def _window(m: Maker, limit: int) -> tuple[int, int, int, int, int]:
+    """(window, height, width, channels, padding) of a large picture: one of them near its limit.
+
+    A window has at most ``limit`` elements, and fills whole pixels of four.
+    """
+    m.rows, kind = m.rng.choice((1, 1, 2)), m.rng.randint(0, 2)
+    if kind == 0:  # a large window
+        size = 2 * m.rng.randint(8, 127)
+        height, width, channels = size + m.rng.randint(0, 2), size + 2 * m.rng.randint(0, 1), 1
+        height += height % 2
+    elif kind == 1:  # a long picture
+        size, height, width = 2, m.rng.choice((2, 3)), 2 * m.rng.randint(1, 32767)
+        height, width = m.rng.choice(((height, width), (width, height)))
+        channels = m.rng.choice((2, 4))
+    else:  # many channels
+        size, height, width = m.rng.randint(1, 3), m.rng.randint(3, 5), m.rng.randint(3, 5)
+        channels = m.near(limit // (size * size), 4, height * width)
+    return size, height, width, channels, m.rng.choice((0, size // 2, size - 1))
+
+
 @case("Conv2D")
 def _conv(m: Maker, op: str) -> None:
     size = m.rng.randint(1, 3)
@@ -89,6 +117,10 @@ def _conv(m: Maker, op: str) -> None:
     channels = 4 if size % 2 else m.rng.choice((1, 2, 4))
     channels = 4 if height * width * channels % 4 else channels
     stride, kernels, frac = m.rng.randint(1, 3), m.rng.randint(1, 3), m.frac()
+    if m.large:
+        size, height, width, channels, pad = _window(m, MAX_INNER)
+        stride = m.rng.choice((1, 2, 7, 254, 255))
+        kernels = m.rng.choice((1, 2, 17, 65))
     x = m.take(_act(m), None, height * width * channels)
     weight = m.weight(kernels, size * size * channels, frac)
     rows, columns = ((n + 2 * pad - size) // stride + 1 for n in (height, width))
@@ -119,22 +151,24 @@ def _binary(m: Maker, op: str) -> None:
 
 @case("Dot")
 def _dot(m: Maker, op: str) -> None:
-    cols = m.size()
+    cols = m.size(limit=MAX_INNER)
     a, b = m.take(I32, None, cols), m.take(I32, None, cols)
     m.emit(op, m.give(I32, None, 1, [a, b]), a, b)
 
 
 @case("ReLU", "Softmax", "L2Norm")
 def _unary(m: Maker, op: str) -> None:
-    cols = m.size()
+    cols = m.size(limit=MAX_INNER) if op == "L2Norm" else m.size()
     x = m.take(I32, None, cols)
     frac = x.frac if op == "ReLU" else None
-    m.emit(op, m.give(I32, None, cols, [x], frac=frac, in_place=op in IN_PLACE), x)
+    m.emit(op, m.give(I32, None, cols, [x], frac=frac, in_place=isa.by_name(op, 1).in_place), x)
 
 
 @case("Table", "Gate")
 def _table(m: Maker, op: str) -> None:
     cols, steps = m.size(), m.rng.choice((1, 2, 4, 64, 512))
+    if m.large:
+        steps = 1 << m.rng.randint(0, 20)
     x, table = m.take(I32, None, cols), m.take(I32, 1, steps + 1, length=False, rank=1)
     out = m.give(I32, None, cols, [x, table], in_place=table.cols != cols)
     m.emit(op, out, x, table)
@@ -149,7 +183,7 @@ def _select(m: Maker, op: str) -> None:
 
 @case("RMSNorm", "LayerNorm")
 def _norm(m: Maker, op: str) -> None:
-    cols, frac = m.size(4), m.frac()
+    cols, frac = m.size(4, MAX_INNER), m.frac()
     x, weight = m.take(I32, None, cols), m.norm_weight(cols, frac)
     if op == "RMSNorm" and m.rng.random() < 0.5:
         bias = weight.bias
@@ -181,12 +215,17 @@ def _top_k(m: Maker, op: str) -> None:
 
 
 def _position(m: Maker, context: int) -> Made:
+    if m.large:
+        return m.scalar(context - 1, context - 1, context, context // 2)
     return m.scalar(*(0, 1, context - 1, context, context // 2, -1, 2**31 - 1, -(2**31)))
 
 
 @case("RoPEPairs", "RoPEHalves")
 def _rope(m: Maker, op: str) -> None:
     width, heads, positions = m.rng.choice((2, 4, 8, 18)), m.rng.randint(1, 3), m.rng.randint(1, 9)
+    if m.large:
+        width = m.size(2)
+        positions = m.near(ELEMENTS, each=width)
     table = m.new("angles", I16, (positions, width), CONSTANT)
     position = _position(m, positions)
     m.emit(op, m.give(I32, None, width * heads, [position]), table, position)
@@ -201,6 +240,17 @@ def _cache(m: Maker, heads: int, context: int, width: int) -> Made:
 
 
 def _context(m: Maker) -> tuple[int, int, int]:
+    """(heads, context, width) of a cache."""
+    if m.large:
+        m.rows = m.rng.choice((1, 2, 4, 5, 9, 35))
+        known = [t.extents for t in m.tensors if t.dtype == ACT1 and len(t.extents) == 3]
+        if known and m.rng.random() < 0.8:
+            return m.rng.choice(known)  # type: ignore[return-value]
+        heads = m.rng.choice((1, 1, 2, 5))
+        if m.rng.random() < 0.5:  # heads of many elements
+            return heads, m.rng.choice((1, 3, 17, 40)), m.near(MAX_INNER, 4, 8 * heads)
+        width = 4 * m.rng.choice((1, 1, 2, 5, 16, 20))
+        return heads, m.near(MAX_CONTEXT, 1, heads * (width // 4 + 1)), width
     long = m.rng.random() < 0.05
     return (
         m.rng.choice((1, 1, 2, 3)),
@@ -226,6 +276,8 @@ def _attention(m: Maker, op: str) -> None:
         named = {"position": _position(m, context)}
     else:
         named = {"span": m.scalar(1, 2, 3, context, 2**31 - 1), "lengths": _lengths(m)}
+        if m.large:
+            named = {"span": m.scalar(context, context, 70000, 2**31 - 1), "lengths": _lengths(m)}
     out = m.give(I32, None, q.cols, [q, k, v, *named.values()])
     m.emit(op, out, q, m.parameters(op, k=k, v=v, scale=scale, **named))
 
@@ -240,7 +292,7 @@ def _lengths(m: Maker) -> Made:
 def _mean_pool(m: Maker, op: str) -> None:
     x = m.take(I32, None, m.size())
     span, lengths = m.scalar(1, 2, 3, x.rows, 2**31 - 1), _lengths(m)
-    m.set_rows()
+    m.set_rows(x.cols)
     out = m.give(I32, None, x.cols, [x, span, lengths], frac=x.frac)
     m.emit(op, out, x, m.parameters(op, span=span, lengths=lengths))
 
@@ -250,6 +302,8 @@ def _pool(m: Maker, op: str) -> None:
     size = m.rng.randint(1, 3)
     height, width, channels = m.rng.randint(size, 6), m.rng.randint(size, 6), m.rng.randint(1, 3)
     stride = m.rng.choice((1, 2, 3, 255))
+    if m.large:
+        size, height, width, channels, _ = _window(m, MAX_INNER)
     x = m.take(I32, None, height * width * channels)
     rows, columns = ((n - size) // stride + 1 for n in (height, width))
     out = m.give(I32, None, rows * columns * channels, [x], frac=x.frac)
@@ -259,9 +313,14 @@ def _pool(m: Maker, op: str) -> None:
 @case("Blit")
 def _blit(m: Maker, op: str) -> None:
     height, width, glyphs = m.rng.randint(1, 3), m.rng.randint(1, 5), m.rng.randint(1, 4)
+    if m.large:
+        height, width = m.rng.randint(1, 100), m.near(5000, each=200)
     font = m.new("font", RGBA, (glyphs, height, width), CONSTANT)
     text = m.new("text", I32, (m.rng.randint(1, 9),), values=(*range(31, 37), -(2**31), 2**31 - 1))
-    extents = (m.rng.randint(1, 9), m.rng.randint(width, 20))
+    extents = (
+        m.rng.randint(1, 9),
+        width + m.rng.randint(0, 200) if m.large else m.rng.randint(width, 20),
+    )
     m.emit(op, m.new("canvas", RGBA, extents, STATE), text, font)
 
 
@@ -279,6 +338,10 @@ def _copy(m: Maker, op: str) -> None:
 @case("Transpose")
 def _transpose(m: Maker, op: str) -> None:
     extents = tuple(m.rng.randint(1, 5) for _ in range(m.rng.randint(1, 4)))
+    if m.large:
+        axis = m.rng.randrange(len(extents))
+        others = [e for number, e in enumerate(extents) if number != axis]
+        extents = (*others[:axis], m.near(ELEMENTS, each=125), *others[axis:])
     x = m.new("t", I32, extents)
     axes = m.rng.sample(range(4), 4)
     turned = tuple((*extents, 1, 1, 1)[axis] for axis in axes)
@@ -309,7 +372,7 @@ def _concat(m: Maker, op: str) -> None:
 @case("Tail")
 def _tail(m: Maker, op: str) -> None:
     x = m.take(I32, None, m.size())
-    m.set_rows()
+    m.set_rows(x.cols)
     m.emit(op, m.give(I32, None, x.cols, [x], frac=x.frac), x)
 
 
@@ -317,6 +380,7 @@ def _tail(m: Maker, op: str) -> None:
 def _push(m: Maker, op: str) -> None:
     x = m.take(I32, None, m.size())
     rows, avoided = m.rng.randint(1, 9), m.length
+    rows = min(rows, max(ELEMENTS // x.cols, 1))
     known = [t for t in m.tensors if t.name.startswith("length") and t not in (avoided, x)]
     length = m.scalar(0, 1, rows - 1, rows, -1, 2**31 - 1, -(2**31), role=STATE)
     if known and m.rng.random() < 0.5:
@@ -340,8 +404,9 @@ def _fill(m: Maker, op: str) -> None:
 def _sample(m: Maker, op: str) -> None:
     one = 65536
     logits = m.take(
-        I32, 1, m.rng.choice((1, 2, 5, 33, 1100)), length=False, rank=m.rng.choice((1, 2))
-    )
+        I32, 1, m.near(ELEMENTS) if m.large else m.rng.choice((1, 2, 5, 33, 1100)),
+        length=False, rank=m.rng.choice((1, 2)),
+    )  # fmt: skip
     history = m.take(I32, None, 1) if m.rng.random() < 0.5 else _indexes(m, logits.cols)
     random = m.new("random", I32, (2,), STATE)
     p = m.parameters(
@@ -439,6 +504,27 @@ def generate(seed: int) -> Image:
     return m.build()
 
 
+OFTEN = 4 * ["AttentionCausal", "AttentionFull", "Linear"]
+
+
+def generate_large(seed: int) -> Image:
+    """A program of up to three instructions with large extents; the verifier admits it."""
+    return write_large(seed).build()
+
+
+def write_large(seed: int) -> Maker:
+    """What ``generate_large`` lays out."""
+    rng = Random(f"large {seed}")
+    m = Maker(rng, large=True)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        m.set_rows()
+        CASES[rng.choice(sorted(CASES) + OFTEN)](m)
+        if m.room < WORDS // 2:
+            break
+    m.emit("Halt")
+    return m
+
+
 def generate_one(rng: Random, op: str) -> Image:
     """A program of one tensor instruction and a Halt, or of its control opcode in few lines."""
     m = Maker(rng)
@@ -451,4 +537,5 @@ def generate_one(rng: Random, op: str) -> Image:
 
 def missing() -> set[str]:
     """Opcodes of the table that nothing here generates."""
-    return {op.name for op in OPCODES if op.dialect == 1} - set(CASES) - set(CONTROL)
+    computing = {op.name for op in OPCODES if op.dialect == 1 and op.flow is Flow.NEXT}
+    return computing - set(CASES)

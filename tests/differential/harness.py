@@ -15,9 +15,9 @@ from random import Random
 
 import numpy as np
 
-from pxvm.core import executors
+from pxvm.core import executors, isa
 from pxvm.core.container import save_image
-from pxvm.core.dialect1 import Network
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import ProgramError
 from pxvm.core.program import Image
 from pxvm.core.tensor import (
@@ -36,7 +36,7 @@ REGRESSIONS = Path(__file__).parents[1] / "regressions"
 MAX_STEPS = 400
 GUARD = 3
 SENTINEL = 0xA5
-CONTROL_SKIP, CONTROL_CALL = ord("?"), ord("C")
+SKIP, CALL = (isa.by_name(name, 1).code for name in ("SkipIfZero", "Call"))
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class Difference:
         return f"{self.devices[0]} and {self.devices[1]} differ: {self.message}"
 
 
-def admitted(image: Image) -> Network:
+def admitted(image: Image) -> TensorProgram:
     """The verified program of a dialect 1 image."""
     program = verify(image)
-    assert isinstance(program, Network)
+    assert isinstance(program, TensorProgram)
     return program
 
 
@@ -168,12 +168,12 @@ def without(image: Image, first: int, last: int) -> Image | None:
     place[count] = len(kept)
     rows = code[kept].copy()
     for row, old in zip(rows, kept, strict=True):
-        if row[0] == CONTROL_CALL:
+        if row[0] == CALL:
             target = int(row[1]) | int(row[2]) << 8
             if target not in place:
                 return None
             row[1:3] = place[target] & 255, place[target] >> 8
-        elif row[0] == CONTROL_SKIP:
+        elif row[0] == SKIP:
             skipped = range(old + 1, old + 1 + int(row[3]))
             row[3] = sum(i in place for i in skipped)
     smaller = image.copy()
@@ -208,9 +208,9 @@ def _unlooped(image: Image) -> list[Image]:
 def _loops(image: Image) -> list[tuple[int, int]]:
     pairs, stack = [], []
     for i in admitted(image).instructions:
-        if i.op.name == "Loop":
+        if i.op.flow is isa.Flow.LOOP:
             stack.append(i.index)
-        elif i.op.name == "EndLoop":
+        elif i.op.flow is isa.Flow.END_LOOP:
             pairs.append((stack.pop(), i.index))
     return pairs
 
@@ -310,5 +310,5 @@ def listing(image: Image) -> str:
     return "\n".join(lines)
 
 
-def _base(image: Image, network: Network) -> int:
+def _base(image: Image, network: TensorProgram) -> int:
     return int(read_words(image, network.state_start + State.BASE, 1)[0])

@@ -3,6 +3,9 @@
 A ``Maker`` collects tensors and instructions and writes them with ``NetworkBuilder``. Tensors that
 are *layered* exist once in every layer; what a generated instruction needs is asked for with
 ``take`` (read) and ``give`` (written), which keep to the verifier's rules by construction.
+
+A *large* program is short, and its extents go up to the limits of the rules and just beyond powers
+of two, as far as its words and its work allow.
 """
 
 from __future__ import annotations
@@ -39,6 +42,20 @@ EDGES = (0, 1, -1, 2, 127, -128, 255, 16384, -32768, 32767, 65535, 65536, 2**30,
 FRACS = (0, 0, 4, 8, 12, 12, 14, 16, 16, -3, 31, 127, -128)
 WIDTHS = (16, 16, 20, 32, 64, 128)
 MOST_TENSORS = 110
+LARGE_WIDTHS = (16, 17, 33, 64, 255, 1001, 4096, 16380, 16383, 32801, 65540)
+LARGE_ROWS = (1, 1, 2, 3, 4, 5, 31, 33, 63, 65, 66, 130, 257, 1025)
+WORDS = 1 << 22  # that the tensors of a large program take together, roughly
+ELEMENTS = 1 << 20  # of one operand whose extent no rule bounds
+LINES = 1 << 12  # image rows that its tensors take, roughly: a picture of many is slow to verify
+
+
+EXTREMES = {
+    **dict.fromkeys((I8, ACT1, ACT2), (0, 0xFFFFFFFF, 0xE8E8E8E8)),
+    I16: (0x80008000, 0x7FFF7FFF),
+    I32: (0x7FFFFFFF, 0x80000000, 1 << 16),
+    SCALE: (0xFFF0FFFF, 0xFFF08000, 0xFFEF8000),
+    RGBA: (0xFFFFFFFF,),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +85,8 @@ class Made:
 class Maker:
     """Collects a program; every choice comes from ``rng``."""
 
-    def __init__(self, rng: Random, layers: int = 1) -> None:
-        self.rng, self.layers = rng, layers
+    def __init__(self, rng: Random, layers: int = 1, large: bool = False) -> None:
+        self.rng, self.layers, self.large, self.room = rng, layers, large, WORDS
         self.tensors: list[Made] = []
         self.blocks: list[tuple[str, str, dict[str, Any], bool]] = []
         self.code: list[tuple[str, tuple[Any, ...]]] = []
@@ -80,9 +97,12 @@ class Maker:
 
     # Sizes
 
-    def set_rows(self) -> None:
+    def set_rows(self, cols: int = 1) -> None:
         """Choose how many rows the next instruction works on, and whether a length limits them."""
-        self.rows = self.rng.choice((1, 1, 2, 3, 4, 5, 6, 9, 18))
+        if self.large:
+            self.rows = self.rng.choice([n for n in LARGE_ROWS if n * cols <= ELEMENTS] or [1])
+        else:
+            self.rows = self.rng.choice((1, 1, 2, 3, 4, 5, 6, 9, 18))
         self.length = None
         if self.rng.random() < 0.4:
             edges = (0, 1, self.rows, self.rows - 1, self.rows + 1, -1, 2**31 - 1, -(2**31))
@@ -92,8 +112,23 @@ class Maker:
             else:
                 self.length = self.new("length", I32, (1,), STATE, values=edges)
 
-    def size(self, multiple: int = 1) -> int:
+    def near(self, limit: int, multiple: int = 1, each: int = 1) -> int:
+        """A large extent: up to a limit, on either side of a power of two, or anything between.
+
+        ``each`` is how many words one unit of it takes.
+        """
+        most = max(min(limit, self.room // (4 * each)), multiple)
+        powers = [1 << bit for bit in range(2, 21) if 1 << bit < most]
+        drawn = self.rng.choice(
+            (most, most - multiple, self.rng.choice([*powers, 1]) + self.rng.choice((-1, 0, 1, 4)),
+             int(most ** self.rng.random()))
+        )  # fmt: skip
+        return max(min(drawn, most) // multiple, 1) * multiple
+
+    def size(self, multiple: int = 1, limit: int = ELEMENTS) -> int:
         """An extent: one-element rows, odd ones, rows wider than the image."""
+        if self.large and self.rng.random() < 0.6:
+            return self.near(limit, multiple, self.rows)
         most = self.rng.choice((1, 4, 9, 20, 80))
         return multiple * self.rng.randint(1, max(1, most // multiple))
 
@@ -105,6 +140,8 @@ class Maker:
         divisors = [n for n in range(2, rows) if rows % n == 0]
         if divisors and self.rng.random() < 0.3:
             first = self.rng.choice(divisors)
+            if self.large and self.rng.random() < 0.5:
+                return (first, 1, rows // first, cols)
             return (first, rows // first, cols)
         return (1, rows, cols) if self.rng.random() < 0.1 else (rows, cols)
 
@@ -126,6 +163,7 @@ class Maker:
         layered = any(link is not None and link.layered for link in links)
         layered |= self.layered and self.rng.random() < 0.5
         fields.setdefault("frac", self.frac())
+        self.room -= int(np.prod(extents, dtype=np.int64)) // (1 if dtype == I32 else 2)
         made = Made(f"{stem}{len(self.tensors)}", dtype, extents, role, layered=layered, **fields)
         self.tensors.append(made)
         return made
@@ -213,7 +251,7 @@ class Maker:
 
     def build(self) -> Image:
         """The program's image, its values hostile, its state's unused words too."""
-        b = NetworkBuilder(self.rng.choice(WIDTHS))
+        b = NetworkBuilder(1024 if self.large else self.rng.choice(WIDTHS))
         for t in self.tensors:
             links = {key: getattr(t, key).name if getattr(t, key) else None
                      for key in ("length", "scale", "bias")}  # fmt: skip
@@ -237,26 +275,41 @@ class Maker:
         return image
 
     def _scatter(self, image: Image) -> Image:
-        """Move some tensors to places that the builder would not choose."""
+        """Move some tensors to places that the builder would not choose, all where it is large."""
         network, width = parse(image), image.shape[1]
         table = int(read_words(image, 0, HEADER_WORDS)[4])
+        reserved = max(start + count for _, start, count in network.reserved)
         moved: list[tuple[Descriptor, Descriptor]] = []
         height = image.shape[0]
+        if self.large:
+            words = sum(d.rows * d.row_words for d in network.descriptors)
+            width = self.rng.choice([w for w in LARGE_WIDTHS if words <= LINES * w])
+            height = -(-reserved // width)
         for d in network.descriptors:
-            if d.dtype == DType.PARAMS or self.rng.random() < 0.6 or d.rows * d.row_words > 2000:
+            if d.dtype == DType.PARAMS:
+                continue
+            if not self.large and (self.rng.random() < 0.6 or d.rows * d.row_words > 2000):
                 continue
             most = width // d.row_words
             per = self.rng.randint(1, min(most, d.rows)) if most else 0
+            if per and d.rows // per * width > ELEMENTS:
+                per = min(most, d.rows)
             x = self.rng.randint(0, width - per * d.row_words) if per else 0
             if per and self.rng.random() < 0.1 and per == d.rows:
                 per = self.rng.choice((per, per + 1, 2**32 - 1))
+            if self.large and self.rng.random() < 0.2 and d.rows * width < ELEMENTS:
+                x = per = 0  # a row takes whole image rows, also where it is shorter
             after = replace(d, start=height * width + x, per=per)
             height += after.image_rows(width)
             moved.append((d, after))
         larger = np.zeros((height, width, 4), np.uint8)
-        larger[: image.shape[0]] = image
+        if width == image.shape[1]:
+            larger[: image.shape[0]] = image
+        else:
+            write_words(larger, 0, read_words(image, 0, reserved))
         for before, after in moved:
-            store_words(larger, after, 0, tensor_words(image, before, 0, before.rows))
+            if width == image.shape[1]:
+                store_words(larger, after, 0, tensor_words(image, before, 0, before.rows))
             write_words(larger, table + after.index * DESCRIPTOR_WORDS, encode_descriptor(after))
         return larger
 
@@ -273,6 +326,8 @@ class Maker:
                 words = (values & 0xFFFFFFFF).astype(np.uint32)
             else:
                 words = hostile_words(bulk, d)
+                if self.large and self.rng.random() < 0.25:  # what makes sums as large as they get
+                    words[:] = self.rng.choice(EXTREMES[d.dtype])
             store_words(image, d, 0, words)
         if self.rng.random() < 0.5:
             unused = network.state_start + State.LOOP_STACK

@@ -16,17 +16,26 @@ from random import Random
 import numpy as np
 import pytest
 
-from pxvm.core import executors
+from pxvm.core import executors, mappable
 from pxvm.core.container import open_image, read_image, save_image
 from pxvm.core.isa import OPCODES
 from pxvm.core.program import Image
+from pxvm.core.rules import MAX_INNER
 from pxvm.core.tensor import Role
 from tests.differential import harness
-from tests.differential.generator import CASES, generate, generate_one, missing
+from tests.differential.generator import (
+    CASES,
+    generate,
+    generate_large,
+    generate_one,
+    missing,
+    write_large,
+)
 from tests.differential.harness import admitted, compare, guarded, listing, minimal, shrink
 
 KEPT = sorted(harness.REGRESSIONS.glob("differential-*.png"))
 FIXED, FRESH = range(1000, 1060), 25
+LARGE = range(1000, 1012)
 SECONDS = 10.0
 
 
@@ -93,6 +102,30 @@ def test_fresh_seeds(pair: tuple[str, str]) -> None:
         check(generate(seed), pair, seed)
 
 
+def test_large_programs_come_near_the_limits() -> None:
+    makers = [write_large(seed) for seed in range(400)]
+    weights = [t.extents for m in makers for t in m.tensors if t.name.startswith("weight")]
+    assert max(cols for _, cols in weights) == MAX_INNER
+    assert max(rows for rows, _ in weights) > 1 << 16
+    caches = [t.extents for m in makers for t in m.tensors if t.name.startswith("cache")]
+    assert max(width for _, _, width in caches) == MAX_INNER
+    assert max(context for _, context, _ in caches) > 1 << 18
+    assert {len(t.extents) for m in makers for t in m.tensors} == {1, 2, 3, 4}
+    seen = {op for m in makers for op, _ in m.code}
+    assert seen == set(CASES) | {"Halt"}
+
+
+@pytest.mark.parametrize("pair", pairs(), ids="-".join)
+def test_large_seeds(pair: tuple[str, str]) -> None:
+    first = secrets.randbits(32)
+    print(f"large seeds from {first} on")
+    end = time.monotonic() + SECONDS / 2
+    for seed in [*LARGE, *range(first, first + FRESH)]:
+        if time.monotonic() > end:
+            break
+        check(generate_large(seed), pair, seed)
+
+
 @pytest.mark.parametrize("pair", pairs(), ids="-".join)
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_kept_programs(path: Path, pair: tuple[str, str]) -> None:
@@ -105,7 +138,10 @@ def test_kept_programs(path: Path, pair: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     "device", sorted({name for pair in pairs() for name in pair if ":" not in name})
 )
-def test_a_mapped_file_ends_like_an_array(device: str, tmp_path: Path) -> None:
+def test_a_mapped_file_ends_like_an_array(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mappable, "READ_WHOLE_BYTES", 0)  # small files are mapped as large ones are
     for seed in range(2000, 2008):
         image = generate(seed)
         save_image(image, tmp_path / f"{seed}.pxi", layout="mappable")

@@ -1,7 +1,9 @@
-"""Every example of dialect 0 as a reader runs it: a copy of the tree, a new process, no install."""
+"""Every example of dialect 0 as a reader runs it, from a checkout and from an installed package."""
 
 from __future__ import annotations
 
+import fnmatch
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from pxvm.examples import demo
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("dot", "matmul", "add_relu", "font_code")
@@ -30,10 +34,16 @@ PRINTS = {
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of the package, so that nothing is written into this one."""
-    leave = shutil.ignore_patterns("__pycache__", "networks", "data", "models", "cpu", "gpu")
-    shutil.copytree(ROOT / "pxvm", tmp_path / "pxvm", ignore=leave)
+    """A copy of the checkout, so that nothing is written into this one."""
+    copy_package(tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
+
+
+def copy_package(folder: Path) -> None:
+    """The package without what the examples of dialect 0 do not need."""
+    leave = shutil.ignore_patterns("__pycache__", "networks", "models", "learning", "cpu")
+    shutil.copytree(ROOT / "pxvm", folder / "pxvm", ignore=leave)
 
 
 def example(tree: Path, name: str) -> subprocess.CompletedProcess[str]:
@@ -65,6 +75,54 @@ def test_make_then_run(tree: Path, name: str):
     assert (done.returncode, done.stderr) == (0, "")
     assert ".pxi: a program of" not in done.stdout, "what is there is not made again"
     assert all(path.read_bytes() == data for path, data in files.items())
+
+
+def listing(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_installed_package_is_not_written_to(tmp_path: Path):
+    """It may belong to the system; what examples make goes to demo/ where one stands."""
+    site, here = tmp_path / "site-packages", tmp_path / "here"
+    site.mkdir(), here.mkdir()
+    copy_package(site)
+    before = listing(site)
+    environment = os.environ | {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    code = "from pxvm.examples.pixellm import WEIGHTS; print(WEIGHTS)"
+    for command in (*(["-m", f"pxvm.examples.run_{name}_test"] for name in NAMES), ["-c", code]):
+        done = subprocess.run([sys.executable, *command], cwd=here, env=environment,
+                              capture_output=True, text=True)  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == str(here / "demo" / "pixellm.npz")
+    assert listing(site) == before
+    made = {path.name.split(".")[0] for path in (here / "demo").iterdir()}
+    assert made == {picture for pictures in PICTURES.values() for picture in pictures}
+
+
+def test_the_wheel_holds_every_file_that_is_no_code():
+    """As ``package-data`` says, and nothing that an example left in the checkout."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    section = project.split("[tool.setuptools.package-data]\n")[1].split("\n\n")[0]
+    lines = re.findall(r'^"([^"]+)" = (\[.*\])$', section, re.MULTILINE)
+    patterns = [
+        f"{package.replace('.', '/')}/{pattern}"
+        for package, listed in lines
+        for pattern in re.findall(r'"([^"]+)"', listed)
+    ]
+    left_out = {"pxvm/requirements.txt", "pxvm/networks/.gitkeep"}
+    for path in (ROOT / "pxvm").rglob("*"):
+        name = path.relative_to(ROOT).as_posix()
+        if path.is_dir() or path.suffix in (".py", ".pyc") or name in left_out:
+            continue
+        packed = any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+        assert packed == (path.parent.name != "networks"), name
+
+
+def test_the_tour_runs_examples_that_there_are():
+    scripts = [command[0] for _, command in demo.STOPS]
+    assert all((demo.HERE / script).is_file() for script in scripts)
+    runnable = {path.name for path in demo.HERE.glob("run_*.py")}
+    assert runnable < set(scripts) and len(set(scripts)) == len(scripts)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,9 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_documentation_is_learned_once_asked_and_framed(tmp_path):
-    leave = shutil.ignore_patterns("__pycache__", "networks", "data", "cpu", "gpu")
+def test_a_novel_is_learned_once_asked_and_framed(tmp_path):
+    leave = shutil.ignore_patterns("__pycache__", "networks", "cpu")
     shutil.copytree(ROOT / "pxvm", tmp_path / "pxvm", ignore=leave)
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
     def run():
@@ -28,10 +27,12 @@ def test_the_documentation_is_learned_once_asked_and_framed(tmp_path):
         )
 
     first, second = run(), run()
-    assert (first.returncode, first.stderr) == (0, "")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     stored = re.search(r"(\d+) passages stored without vectors, 0 known already", first.stdout)
-    assert stored is not None and int(stored[1]) > 50
+    assert stored is not None and int(stored[1]) > 40
     assert f"0 passages stored without vectors, {stored[1]} known already" in second.stdout
+    assert "of his having ten thousand a year" in first.stdout
+    assert "She is tolerable, but not handsome enough to tempt me" in first.stdout
     for name in ("knowledge", "recall"):
         with Image.open(tmp_path / f"demo/{name}.png") as picture:
             picture.load()

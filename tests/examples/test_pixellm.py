@@ -18,7 +18,7 @@ from pxvm.core.container import read_image, save_image
 from pxvm.core.errors import ProgramError
 from pxvm.examples import pixellm, pixellm_text
 from pxvm.examples.generate_text import choose, continue_text
-from pxvm.examples.pixellm import RECIPE, Network
+from pxvm.examples.pixellm import RECIPE, Weights
 from pxvm.examples.pixellm_picture import PixelLLM, encode
 from pxvm.examples.pixellm_text import WORDS, Spelling, Vocabulary, corpus, learn_vocabulary
 from pxvm.examples.validate_pixellm_accuracy import compare
@@ -28,7 +28,7 @@ TRAINING, HELD_OUT = corpus()
 EXCERPT = TRAINING[:60_000]
 TINY = replace(RECIPE, vocabulary=200, window=3, width=16, hidden=24, epochs=12.0, batch=128)
 
-Trained = tuple[Network, Vocabulary]
+Trained = tuple[Weights, Vocabulary]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_vocabulary_that_cannot_work_is_refused(pieces: list[str]):
 
 def test_gradients_agree_with_differences():
     recipe = replace(TINY, vocabulary=7, window=2, width=3, hidden=4, floor_weight=0.0)
-    network = Network(*(p.astype(np.float64) for p in pixellm.initial(recipe).parameters()))
+    network = Weights(*(p.astype(np.float64) for p in pixellm.initial(recipe).parameters()))
     rng = np.random.default_rng(3)
     windows, targets = rng.integers(0, 7, (5, 2)), rng.integers(0, 7, 5)
     _, gradients = pixellm._gradients(network, windows, targets, recipe)
@@ -148,7 +148,7 @@ def test_the_picture_holds_everything_and_agrees_with_float32(tiny: Trained, tmp
 def test_another_program_or_network_is_told_apart(tiny: Trained):
     network, vocabulary = tiny
     image = encode(network, vocabulary)
-    changed = Network(*network.parameters())
+    changed = Weights(*network.parameters())
     changed.embedding = network.embedding + 0.1
     assert not PixelLLM(image).holds(changed, vocabulary)
     image[0, 1] = 0
@@ -204,6 +204,7 @@ def test_slow_the_four_scripts_with_the_fully_trained_network(tmp_path: Path):
     """Half a minute to a minute on two cores where no trained weights are kept yet."""
     leave = shutil.ignore_patterns("__pycache__", "networks", "models", "cpu", "gpu")
     shutil.copytree(ROOT / "pxvm", tmp_path / "pxvm", ignore=leave)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     if pixellm.WEIGHTS.exists():
         (tmp_path / "pxvm/networks").mkdir()
         shutil.copy(pixellm.WEIGHTS, tmp_path / "pxvm/networks")

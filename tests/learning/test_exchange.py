@@ -224,8 +224,15 @@ BAD = {
             "record_time": "2026-01-01T00:00:00+00:00",
         }
     ),
-    "'query'": '{"id": "a", "record_time": "", "kind": "note"}',
-}
+    "'query' is missing": '{"id": "a", "record_time": "", "kind": "note"}',
+    "a time with its zone": json.dumps(
+        {
+            "id": "a", "kind": "note", "query": "q", "answer": "a", "tags": [], "source": "",
+            "model": "", "sequence": 1, "record_time": "2026-01-01T00:00:00", "stored_again": [],
+            "links": [], "vectors": [],
+        }
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("reason", BAD)
@@ -234,6 +241,58 @@ def test_bad_rows_are_refused_with_their_line(reason, tmp_path):
     path.write_text(BAD[reason])
     with pytest.raises(FormatError, match=rf"bad\.jsonl, line \d: .*{reason}"):
         list(read_records(path))
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".md"])
+def test_what_is_no_text_is_refused_with_its_file(suffix, tmp_path):
+    path = tmp_path / f"latin{suffix}"
+    path.write_bytes(b'<!-- pxvm {"query": "\xff"} -->\n')
+    with pytest.raises(FormatError, match=rf"latin\{suffix}: expected text in UTF-8"):
+        list(read_records(path))
+
+
+def test_a_long_line_of_comments_that_are_none_is_read_at_once(tmp_path):
+    path = tmp_path / "long.md"
+    path.write_text("<!-- pxvm {" * 500_000)
+    with pytest.raises(FormatError, match="no exported record"):  # minutes, were it quadratic
+        list(read_records(path))
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_of_any_unit(unit, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    (record,) = read_back([Draft("q", "a")], tmp_path, ".parquet")
+    table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    place = table.column_names.index("record_time")
+    per = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    finer = 999 if unit == "ns" else 0  # what a microsecond does not hold is cut
+    times = pa.array([1_700_000_000 * per + finer], pa.timestamp(unit, "UTC"))
+    table = table.set_column(place, "record_time", times)
+    pyarrow.parquet.write_table(table, tmp_path / "other.parquet")
+    (found,) = read_records(tmp_path / "other.parquet")
+    assert found.record_time == datetime.fromtimestamp(1_700_000_000, timezone.utc)
+    assert found.id == record.id
+
+
+def read_back(drafts, folder, suffix):
+    with Network.open(folder / "n.png") as network:
+        network.append_many(drafts)
+        export(network, folder / f"out{suffix}")
+    return list(read_records(folder / f"out{suffix}"))
+
+
+def test_a_time_out_of_range_is_refused(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    far = pa.array([2**62], pa.timestamp("ms"))
+    pyarrow.parquet.write_table(
+        pa.table({"query": ["q"], "answer": ["a"], "event_time": far}), tmp_path / "far.parquet"
+    )
+    with pytest.raises(FormatError, match="a time is out of range"):
+        list(read_records(tmp_path / "far.parquet"))
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
@@ -248,5 +307,5 @@ def test_unknown_ends_and_missing_libraries_say_what_to_do(tmp_path, monkeypatch
     with pytest.raises(PxvmError, match=r"expected a name that ends in \.jsonl"):
         write_records([], tmp_path / "a.doc")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(PxvmError, match=r"pxvm\[arrow\]"):
+    with pytest.raises(PxvmError, match=r"pyarrow is not installed .*: pip install pyarrow"):
         write_records([], tmp_path / "a.parquet")

@@ -1,6 +1,10 @@
 """Learning again: nothing twice, nothing out of date, nothing that was forgotten."""
 
+import os
+import random
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +12,8 @@ import pytest
 from pxvm.learning import Network
 from pxvm.learning.search.embedding import EmbeddingError
 from pxvm.learning.sources.documents import Skipped, read_documents
-from pxvm.learning.sources.learn import BATCH, EMBEDDED, Learned, learn
+from pxvm.learning.sources.known import Known
+from pxvm.learning.sources.learn import BATCH, EMBEDDED, Gone, Learned, learn
 from pxvm.learning.store.record import Vector
 
 PAGE = "# Boats\n\n## Keels\n\nA keel is {keel}.\n\n## Sails\n\nA sail is white.\n"
@@ -175,3 +180,106 @@ def test_vectors_are_stored_and_two_models_never_mixed(folder):
     assert len(answers(folder)) == 40
     again(folder, embedder=embedder)
     assert answers(folder) == {"text"}
+
+
+def tree(folder, rng):
+    """A random tree: the same text in several places, two names of one file, links, odd names."""
+    texts = [PAGE.format(keel=wood) for wood in ("oak", "pine")] + ["# Notes\n\nSome text.\n"]
+    files = []
+    for number in range(rng.randint(2, 6)):
+        name = rng.choice(["a.md", "A.md", "ä.md", "b/a.md", "b/c d.md", "b/c/x.txt", "z"])
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() or path.is_symlink():
+            continue
+        if files and rng.random() < 0.5:
+            if rng.random() < 0.5:
+                path.symlink_to(rng.choice(files))
+            else:
+                path.hardlink_to(rng.choice(files))
+        else:
+            path.write_text(rng.choice(texts) + f"\nNumber {number % 2}.\n")
+            files.append(path)
+    return files
+
+
+def learned(folder, **options):
+    home = folder / "knowledge.png"
+    with Network.open(home) as network:
+        found = read_documents([folder], home, (), Known(network).stamped)
+        events = list(learn(network, found, folders=["."], **options))
+        return events, {
+            (record.source, record.query, record.answer) for record in network.records()
+        }
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_learning_a_tree_again_never_changes_what_counts(tmp_path, seed):
+    rng = random.Random(seed)
+    files = tree(tmp_path, rng)
+    _, first = learned(tmp_path)
+    assert {source for source, _, _ in first} == {p.relative_to(tmp_path).as_posix() for p in
+                                                  tmp_path.rglob("*") if p.is_file()
+                                                  and not p.is_symlink() and p.suffix != ".png"
+                                                  and ".png." not in str(p)}  # fmt: skip
+    for turn in range(3):
+        if turn == 1:
+            shutil.rmtree(tmp_path / "knowledge.png.cache")
+        if turn == 2:
+            for path in files:
+                os.utime(path, (1, 1))
+        events, again = learned(tmp_path)
+        assert again == first
+        assert all(e.added == e.replaced == 0 for e in events if isinstance(e, Learned))
+
+
+def test_a_file_that_did_not_change_is_not_read(folder, monkeypatch):
+    os.utime(folder / "boats.md", (1, 1))
+    monkeypatch.setattr("pxvm.learning.sources.documents.SETTLED", 0.0)
+    learned(folder)
+    monkeypatch.setattr(Path, "read_bytes", None)
+    (event,) = (e for e in learned(folder)[0] if isinstance(e, Learned))
+    assert (event.known, event.added) == (2, 0)
+    monkeypatch.undo()
+    monkeypatch.setattr("pxvm.learning.sources.documents.SETTLED", 0.0)
+    (folder / "boats.md").write_text(PAGE.format(keel="steel"))
+    os.utime(folder / "boats.md", (1, 1))  # as some tools leave it: the time of change tells
+    assert {answer for _, _, answer in learned(folder)[1]} == {
+        "A keel is steel.",
+        "A sail is white.",
+    }
+
+
+def test_a_renamed_file_takes_its_passages_along(folder):
+    learned(folder)
+    (folder / "boats.md").rename(folder / "ships.md")
+    (folder / "ships.md").write_text(PAGE.format(keel="steel"))
+    events, now = learned(folder)
+    (event,) = events
+    assert event.moved == "boats.md" and event.replaced == 2
+    assert {source for source, _, _ in now} == {"ships.md"} and len(now) == 2
+
+
+def test_what_is_gone_is_named_and_forgotten_only_when_asked(folder):
+    (folder / "other.md").write_text("# Harbours\n\nThe office opens at eight.\n")
+    _, before = learned(folder)
+    (folder / "boats.md").unlink()
+    events, now = learned(folder)
+    assert [e for e in events if isinstance(e, Gone)] == [Gone("boats.md", 2, False)]
+    assert now == before
+    events, now = learned(folder, prune=True)
+    assert Gone("boats.md", 2, True) in events and {s for s, _, _ in now} == {"other.md"}
+    assert not any(isinstance(e, Gone) for e in learned(folder)[0])
+
+
+def test_a_correction_ends_when_its_document_says_otherwise(folder):
+    again(folder)
+    with Network.open(folder / "knowledge.png") as network:
+        oak = next(r.id for r in network.records() if "oak" in r.answer)
+        network.correct(oak, answer="A keel is pine.")
+    again(folder)
+    assert "A keel is oak." not in answers(folder)
+    (folder / "boats.md").write_text(PAGE.format(keel="steel"))
+    again(folder)
+    with Network.open(folder / "knowledge.png", read_only=True) as network:
+        assert {r.answer for r in network.records()} == {"A keel is steel.", "A sail is white."}

@@ -145,7 +145,8 @@ def test_context_is_short_enough_and_cites(home):
 def test_standard_input(home):
     pxvm("learn", "-", "--name", "boats.md", "--tag", "sea", input="# Boats\n\nThe keel is oak.")
     hit = data("recall", "keel")["hits"][0]
-    assert (hit["query"], hit["source"], hit["tags"]) == ("boats.md > Boats", "boats.md", ["sea"])
+    assert (hit["query"], hit["tags"]) == ("boats.md > Boats", ["sea"])
+    assert hit["source"] == "stdin: boats.md"
     pxvm("learn", "-", input="The sail is white.")
     pxvm("learn", "-", input="The mast is tall.")
     assert data("network", "info")["records"] == 3
@@ -198,7 +199,49 @@ def test_folders_that_are_or_are_not_there(home):
     add("one")
     assert "a folder; name the file" in pxvm("network", "info", "-n", ".", status=2)
     said = pxvm("network", "export", "nowhere/a.jsonl", status=2)
-    assert said == "pxvm: nowhere: no such folder\n"
+    assert said == "pxvm: nowhere/a.jsonl: there is no folder nowhere\n"
+
+
+def test_what_is_not_there_makes_no_network(home):
+    assert "nothere.md: No such file" in pxvm("learn", "nothere.md", status=2)
+    assert list(home.iterdir()) == []
+
+
+def test_the_first_and_the_last_day(home):
+    add("one")
+    assert len(data("recall", "one", "--since", "0001-01-01", "--until", "9999-12-31")["hits"]) == 1
+    pxvm("recall", "one", "--since", "9999-12-31", status=1)
+
+
+@pytest.mark.parametrize("output", ["knowledge.png", "./link.png", "hard.png"])
+def test_a_picture_never_goes_over_the_network(home, output):
+    add("one")
+    Path("link.png").symlink_to("knowledge.png")
+    os.link("knowledge.png", "hard.png")
+    before = Path("knowledge.png").read_bytes()
+    for command in (
+        ["recall", "one", "--picture", output],
+        ["network", "view", "-o", output],
+        ["network", "growth", "-o", output],
+        ["network", "import", output],
+    ):
+        assert "the output is the same file as the input" in pxvm(*command, status=2)
+    for command in (
+        ["network", "export", "--single", output],
+        ["network", "merge", output, "link.png", "-o", output],
+        ["network", "repair", "-o", output],
+        ["network", "compact", "-o", output],
+    ):
+        assert "exists" in pxvm(*command, status=2)
+    assert Path("knowledge.png").read_bytes() == before
+
+
+def test_a_picture_is_a_png_whatever_it_is_called(home):
+    add("one")
+    pxvm("recall", "one", "--picture", "hits.unknown")
+    pxvm("network", "view", "-o", "view.jpg")
+    for name in ("hits.unknown", "view.jpg"):
+        assert Path(name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_forget_shows_what_it_will_forget_and_asks(home):
@@ -237,7 +280,7 @@ def test_forget_by(home, arguments, gone):
 
 def test_forgetting_many_and_learning_without_many(home):
     add(*(f"note {n}" for n in range(600)), tags=("a",))
-    pxvm("network", "forget", "--tag", "a", "--yes")
+    pxvm("network", "forget", "--tag", "a", "--yes", "--yes")
     Path("many.md").write_text("".join(f"# {n}\n\ntext {n}\n\n" for n in range(600)))
     pxvm("learn", "many.md")
     Path("many.md").write_text("# 0\n\ntext 0")

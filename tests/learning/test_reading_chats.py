@@ -92,7 +92,7 @@ def test_chatgpt_takes_the_branch_that_was_seen_last():
             "chat: Boats (2023-11-14 22:13)",
             "gpt-4",
             time,
-        )  # fmt: skip
+        )
     ]
 
 
@@ -127,7 +127,8 @@ def test_openai_messages_and_pairs():
 @pytest.mark.parametrize(
     "text",
     [
-        "{", "[]", "3", '{"name": "pxvm"}', '[{"mapping": 3}]', '[{"messages": [1]}]', "[" * 100_000,
+        "{", "[]", "3", '{"name": "pxvm"}', '[{"mapping": 3}]', '[{"messages": [1]}]',
+        "[" * 100_000,
         '{"input": "src/index.js", "output": "dist/x.js", "owner": "team kestrel"}',
         '[{"author": "Jane", "title": "Emma", "text": "A novel."}]',
         '{"messages": {"greeting": "Hello there"}}',
@@ -147,7 +148,10 @@ def test_half_characters_become_a_stated_substitute():
 
 
 def asked(*turns):
-    return [{"role": role, "content": said} for role, said in zip(("user", "assistant") * 9, turns)]
+    return [
+        {"role": "assistant" if number % 2 else "user", "content": said}
+        for number, said in enumerate(turns)
+    ]
 
 
 def test_what_goes_with_a_question_is_kept():
@@ -265,7 +269,8 @@ def test_open_webui_with_its_tree():
     turns = {"1": {"id": "1", "parentId": None, "role": "user", "content": "Where is the paddle?"},
              "2": {"id": "2", "parentId": "1", "role": "assistant", "content": "In the attic.",
                    "model": "llama"},
-             "3": {"id": "3", "parentId": "1", "role": "assistant", "content": "No idea."}}  # fmt: skip
+             "3": {"id": "3", "parentId": "1", "role": "assistant", "content": "No idea."},
+    }  # fmt: skip
     for history in ({}, {"history": {"messages": turns, "currentId": "2"}}):
         inner = {"title": "Kayak", **history, "messages": [turns["1"], turns["2"]]}
         export = [{"id": "abc", "title": "Kayak", "chat": inner}]
@@ -276,8 +281,8 @@ def test_open_webui_with_its_tree():
 
 
 def test_llm_logs():
-    logged = {"id": "01h", "prompt": "Best bait?", "response": "Worms.", "model": "m", "system": None,
-              "datetime_utc": "2024-03-05T10:11:12", "conversation_name": "Fishing",
+    logged = {"id": "01h", "prompt": "Best bait?", "response": "Worms.", "model": "m",
+              "system": None, "datetime_utc": "2024-03-05T10:11:12", "conversation_name": "Fishing",
               "conversation_id": "01hxyz", "duration_ms": 12}  # fmt: skip
     time = datetime(2024, 3, 5, 10, 11, 12, tzinfo=timezone.utc)
     assert chat([logged]) == [
@@ -316,7 +321,8 @@ def test_a_tool_is_part_of_the_answer_and_a_system_prompt_is_counted():
 
 EXPORTS = [
     SHAREGPT, CHATGPT, MESSAGES,
-    [{"prompt": "a b", "response": "c d", "extra": {"deep": ["e f", 5, None]}, "title": "t"}, {"n": 1}],
+    [{"prompt": "a b", "response": "c d", "extra": {"deep": ["e f", 5, None]}, "title": "t"},
+     {"n": 1}],
     {"chats": {"list": [{"name": "x", "messages": asked("hello there", "hi you")}]}, "about": "me"},
     [{"messages": asked("a", "b"), "other": [{"note": "kept as well"}]}, ["c"], "d"],
 ]  # fmt: skip

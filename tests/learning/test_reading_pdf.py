@@ -1,5 +1,10 @@
 """PDF to blocks."""
 
+import pytest
+
+from pxvm.learning.errors import UnreadableError
+from pxvm.learning.sources.documents import read_document
+
 
 def pdf(*pages: str) -> bytes:
     """A PDF that shows one line a page."""

@@ -253,13 +253,20 @@ def test_questions_for_several_things_look_into_several_conversations(
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", " ", "?!", '"', "the", 'NEAR("a" AND', "ferry*", "a:b", "-x", "東京", "\0", "x" * 9999],
-)
-def test_any_question_is_answered(network: Network, text: str) -> None:
+    ("text", "by_words", "by_meaning"),
+    [("", False, False), (" ", False, False), ("ferry*", True, True), ("the", True, True),
+     ('"ferry', True, True), ("-ferry", True, True), ("source:ferry", True, True),
+     ('NEAR("a" AND', False, True), ("?!", False, True), ('"', False, True), ("a:b", False, True),
+     ("-x", False, True), ("東京", False, True), ("\0", False, True), ("x" * 9999, False, True)],
+)  # fmt: skip
+def test_any_question_is_answered(
+    network: Network, text: str, by_words: bool, by_meaning: bool
+) -> None:
+    """Signs of the index's own language are signs, and meaning finds the nearest there is."""
     told(network, Draft("", "the ferry leaves the harbour"))
-    ask(network, text)
-    ask(network, text, embedder=None)
+    found = ["the ferry leaves the harbour"]
+    assert ask(network, text, embedder=None) == found * by_words
+    assert ask(network, text) == found * by_meaning
 
 
 def test_an_empty_network_and_no_hits_wanted(network: Network) -> None:

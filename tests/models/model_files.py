@@ -55,12 +55,18 @@ def names(table: dict[str, str], layer: str, weights: dict[str, Any]) -> dict[st
 
 def write_gguf(
     path: Path, architecture: str, settings: dict[str, Any], tensors: dict[str, Any],
-    kind: GGMLQuantizationType = GGMLQuantizationType.F32,
+    kind: GGMLQuantizationType = GGMLQuantizationType.F32, *, most: int = 0,
 ) -> Path:  # fmt: skip
-    """A GGUF file; matrices in one format, vectors in float32. Returns the path."""
-    writer = GGUFWriter(path, architecture)
+    """A GGUF file; matrices in one format, vectors in float32. Returns the path.
+
+    Args:
+        most: tensors in a file, of which there are several then.
+    """
+    writer = GGUFWriter(path, architecture, split_max_tensors=most)
     for key, value in settings.items():
-        if isinstance(value, float):
+        if isinstance(value, bool):
+            writer.add_bool(f"{architecture}.{key}", value)
+        elif isinstance(value, float):
             writer.add_float32(f"{architecture}.{key}", value)
         elif isinstance(value, str):
             writer.add_string(f"{architecture}.{key}", value)
@@ -82,7 +88,7 @@ def write_gguf(
 def gguf_llama(
     path: Path, config: LlamaConfig = TINY, weights: dict[str, Any] | None = None,
     kind: GGMLQuantizationType = GGMLQuantizationType.F32, *, extra: dict[str, Any] | None = None,
-    factors: Any = None,
+    factors: Any = None, most: int = 0,
 ) -> Path:  # fmt: skip
     """A Llama, or a Qwen2 where there are biases; ``factors`` are those of ``rope_freqs``."""
     weights = weights or llama_weights(config)
@@ -98,7 +104,13 @@ def gguf_llama(
     if factors is not None:
         tensors["rope_freqs.weight"] = np.asarray(factors, np.float32)
     architecture = "qwen2" if config.qkv_bias else "llama"
-    return write_gguf(path, architecture, settings, tensors, kind)
+    return write_gguf(path, architecture, settings, tensors, kind, most=most)
+
+
+def gguf_parts(path: Path, most: int) -> list[Path]:
+    """A Llama in several files of so many tensors at most."""
+    gguf_llama(path, most=most)
+    return sorted(path.parent.glob(f"{path.stem}-*-of-*.gguf"))
 
 
 def gguf_bert(path: Path, config: BertConfig = TINY_BERT, **extra: Any) -> Path:

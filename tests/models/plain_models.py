@@ -67,7 +67,7 @@ def llama_logits(c: LlamaConfig, w, ids):
 
 
 def bert_vectors(c, w, sentences):
-    """Unit vectors [sentences, width]."""
+    """Vectors [sentences, width]: of all rows or the first, of length 1 or as they are."""
 
     def norm(v, name):
         v = v - v.mean(-1, keepdims=True)
@@ -89,6 +89,6 @@ def bert_vectors(c, w, sentences):
             h = x @ w[p + "up"].T + w[p + "up_bias"]
             h = h * (1 + ERF(h / math.sqrt(2))) / 2
             x = norm(x + h @ w[p + "down"].T + w[p + "down_bias"], p + "ff_norm")
-        mean = x.mean(0)
-        rows.append(mean / np.linalg.norm(mean))
+        pooled = x[0] if c.pooling == "cls" else x.mean(0)
+        rows.append(pooled / np.linalg.norm(pooled) if c.unit else pooled)
     return np.array(rows)

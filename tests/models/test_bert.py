@@ -1,5 +1,7 @@
 """Small random BERTs as programs, against a float64 model in plain NumPy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,22 @@ def test_vectors_are_those_of_the_float_model(planes, limit):
     found = vectors(image, 4)
     assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(4), abs=1e-4)
     assert np.linalg.norm(found - bert_vectors(CONFIG, WEIGHTS, SENTENCES), axis=1).max() < limit
+
+
+@pytest.mark.parametrize(("pooling", "unit"), [("cls", True), ("cls", False), ("mean", False)])
+def test_other_poolings_and_lengths(pooling, unit):
+    """The bound above, less what averaging spares; of vectors that are about 8 long where they are
+    left as they are."""
+    config = replace(CONFIG, pooling=pooling, unit=unit)
+    image = build_bert(config, WEIGHTS, batch=4, tokens=16)
+    set_sentences(image, SENTENCES)
+    run_program(image, device="reference")
+    found, wanted = vectors(image, 4), bert_vectors(config, WEIGHTS, SENTENCES)
+    lengths = np.linalg.norm(wanted, axis=1)
+    assert unit == (lengths == pytest.approx(np.ones(4)))
+    assert (np.linalg.norm(found - wanted, axis=1) / lengths).max() < 0.03
+    plain = bert_vectors(CONFIG, WEIGHTS, SENTENCES)
+    assert np.linalg.norm(wanted - plain, axis=1).max() > 0.1  # another thing altogether
 
 
 def test_a_sentence_does_not_depend_on_its_batch():

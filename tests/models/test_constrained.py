@@ -106,11 +106,14 @@ def test_a_regular_expression_matches_all_of_the_answer(model, pattern):
 
 def test_a_context_free_grammar_is_followed(model):
     grammar = 'start: "(" start ")" | LETTER\nLETTER: /[xyz]/\n'
+    ended = 0
     for seed in range(10):
         text = model.chat(ASK, grammar=grammar, temperature=1.0, seed=seed, max_tokens=60)
         if model.finish == "stop":
+            ended += 1
             depth = text.count("(")
             assert re.fullmatch(rf"\({{{depth}}}[xyz]\){{{depth}}}", text), text
+    assert ended
 
 
 def test_a_schema_may_be_text_and_pieces_stream(model):
@@ -155,6 +158,56 @@ def test_forms_that_cannot_be_followed_are_refused_in_one_line(model, form):
     with pytest.raises(GrammarError) as caught:
         model.chat(ASK, max_tokens=2, **form)
     assert "\n" not in str(caught.value)
+
+
+def ring(count: int) -> str:
+    """Rules each of which leads to the next."""
+    rules = (f'r{i}: "a" r{(i + 1) % count} "b" | "c"' for i in range(count))
+    return "start: r0\n" + "\n".join(rules)
+
+
+def nested(depth: int) -> dict:
+    schema: dict = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+def chained(count: int) -> dict:
+    """Definitions each of which leads to the next."""
+    found = {f"d{i}": {"items": {"$ref": f"#/$defs/d{i + 1}"}} for i in range(count)}
+    return {"$ref": "#/$defs/d0", "$defs": found | {f"d{count}": {"type": "string"}}}
+
+
+HUGE = {
+    "rules in a ring": {"grammar": ring(5000)},
+    "rules without end": {"grammar": "start: " + " ".join('"a"?' for _ in range(40_000))},
+    "deep parentheses": {"grammar": "start: " + "(" * 5000 + '"a"' + ")" * 5000},
+    "a deep schema": {"schema": nested(50_000)},
+    "a deep schema as text": {"schema": '{"items":' * 50_000 + "{}" + "}" * 50_000},
+    "definitions in a chain": {"schema": chained(5000)},
+    "a long schema": {"schema": {"enum": ["x" * (1 << 20)]}},
+    "a schema of objects": {"schema": object()},
+    "a deep expression": {"regex": "(" * 3000 + "a" + ")" * 3000},
+    "a long expression": {"regex": "a?" * 10_000},
+    "a repeated expression": {"regex": "(a{1000}){1000}"},
+    "terminals doubled": {"grammar": "start: T0\n" + "\n".join(
+        f"T{i}: T{i + 1} T{i + 1}" for i in range(40)) + '\nT40: "b"'},
+    "a number": {"regex": 5}, "a list": {"grammar": ["start"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_forms_that_are_too_large_are_refused_before_they_do_harm(model, name):
+    with pytest.raises(GrammarError) as caught:
+        model.chat(ASK, max_tokens=4, **HUGE[name])
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_forms_that_are_as_large_as_allowed_are_followed(model):
+    """The library calls itself 1,990 times for each: its stack must hold them."""
+    for form in ({"grammar": ring(1990)}, {"schema": chained(660)}):
+        assert model.chat(ASK, max_tokens=4, **form)
 
 
 def test_a_model_without_a_last_token_cannot_be_constrained(tmp_path):

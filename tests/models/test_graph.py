@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pxvm import run_program
-from pxvm.core.errors import ProgramError
+from pxvm.core.errors import LimitError, ProgramError
 from pxvm.models.families.small import Conv, Pool, build_cnn, build_mlp, cnn_graph, mlp_graph
 from pxvm.models.graph import floats
 from pxvm.models.graph.fields import Fields
@@ -88,6 +88,100 @@ def test_operations_with_tables_and_activations(name):
     close(*one(make), limit)
 
 
+WIDE = RNG.normal(0, 0.3, (6, 7))
+ODD = {  # extents that instructions want in whole pixels or pairs
+    "embed 6": (lambda x: x.graph.embed(x.argmax(), RNG.normal(size=(12, 6))), 0.01),
+    "embed 1": (lambda x: x.graph.embed(x.argmax(), RNG.normal(size=(12, 1))), 0.01),
+    "linear 7": (lambda x: x.linear(WIDE), 0.01),
+    "matmul 7": (lambda x: x.matmul(x), 1e-3),
+    "layer 7": (lambda x: x.layer_norm(np.arange(1, 8), np.arange(7) / 6), 2e-4),
+    "layer 1": (lambda x: x.slice(3, 1).layer_norm([2.0], [0.5], 0.1), 2e-4),
+    "rms 7": (lambda x: x.rms_norm(np.linspace(0.5, 2, 7)), 2e-4),
+    "attention 7": (lambda x: x.attention(x, x.relu(), 1), 0.03),
+    "attention 6 in 2": (lambda x: x.slice(0, 6).attention(x.slice(1, 6), x.slice(0, 6), 2), 0.03),
+    "pool 7": (lambda x: x.as_picture(7, 1, 1).max_pool(1, 3), 1e-5),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_extents_of_any_number(name):
+    make, limit = ODD[name]
+    close(*one(make, (5, 7)), limit)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 12), (2, 3, 2, 12)])
+def test_products_of_higher_rank(shape):
+    close(*one(lambda x: x.linear(W, np.arange(7)), shape), 0.01)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-4, 1.0, 1e6, 1e12])
+@pytest.mark.parametrize("name", ["relu", "mul row", "mean", "linear", "l2", "sigmoid"])
+def test_numbers_of_any_size(name, size):
+    """What counts is how large they are beside the largest."""
+    makers = EXACT | {n: make for n, (make, _) in CLOSE.items()}
+    graph, values = Graph(), RNG.normal(0, size, (5, 12))
+    graph.output("y", makers[name](graph.input("x", (5, 12))))
+    close(*run(graph, {"x": values}), 0.01)
+
+
+@pytest.mark.parametrize("size", [1e-5, 1e-3, 1.0, 1e3])
+def test_a_norm_of_numbers_as_small_as_its_epsilon(size):
+    """Epsilon has 33 bits in the unit of squares: steps are 2^-16 of its root, times sqrt(64)."""
+    graph, values = Graph(), RNG.normal(0, size, (4, 64))
+    graph.output("y", graph.input("x", (4, 64)).layer_norm(np.ones(64)))
+    found, wanted = run(graph, {"x": values})
+    assert found["y"] == pytest.approx(wanted["y"], abs=2e-4)
+
+
+def test_whole_numbers_stay_whole_until_they_meet_real_ones():
+    graph = Graph()
+    ids = graph.input("ids", (1, 6), frac=0)
+    graph.output("sum", ids.add(ids).relu().sum())
+    graph.output("less", ids.less(3))
+    graph.output("half", ids.add(0.5))
+    graph.output("third", ids.real().mul(1 / 3))
+    graph.output("mean", ids.mean())
+    values = np.array([[1, -2, 3, 400, 5, 6]])
+    found, wanted = run(graph, {"ids": values})
+    assert {n for n, v in graph.outputs.items() if v.frac == 0} == {"sum", "less"}
+    close(found, wanted, 1e-6)
+
+
+def test_numbers_are_cut_towards_zero():
+    graph = Graph()
+    graph.output("y", graph.input("x", (1, 8)).trunc())
+    values = np.array([[1.7, -1.7, 0.3, -0.3, 2.0, -2.0, 0.999999, -0.999999]])
+    found, wanted = run(graph, {"x": values})
+    assert np.array_equal(found["y"], wanted["y"])
+    with pytest.raises(ProgramError, match="need more than 32 bits"):
+        lower(graph, {"x": values * 1e12})
+
+
+def test_what_is_bounded_keeps_its_range_whatever_was_measured():
+    graph = Graph()
+    graph.output("y", graph.input("x", (1, 4)).sigmoid())
+    image = lower(graph, {"x": np.full((1, 4), -14.0)})
+    f = Fields(image)
+    f.set_real("x", [[14.0, 0.0, -1.0, 2.0]])
+    run_program(image, device="reference")
+    assert f.real("y") == pytest.approx(1 / (1 + np.exp(-f.real("x"))), abs=1e-4)
+    assert f.saturations == 0
+
+
+def test_memory_is_known_before_it_is_taken():
+    graph = Graph()
+    x = graph.input("x", (1, 1 << 12))
+    with pytest.raises(LimitError, match="at most 33554432 elements"):
+        x.reshape(1 << 12, 1).matmul(x.reshape(1 << 12, 1)).reshape(1, 1 << 24).concat(
+            *[graph.input(f"x{i}", (1, 1 << 24)) for i in range(2)]
+        )
+    graph = Graph()
+    parts = [graph.input(f"x{i}", (1, 1 << 24)) for i in range(5)]
+    graph.output("y", parts[0].add(parts[1]).add(parts[2]).add(parts[3]).add(parts[4]))
+    with pytest.raises(LimitError, match="at most 67108864 numbers at one time"):
+        floats.outputs(graph, {})
+
+
 def test_embedding_and_mean_pool():
     graph = Graph()
     ids = graph.input("ids", (6, 1), frac=0)
@@ -157,3 +251,35 @@ def test_shapes_that_do_not_fit_are_refused():
         x.attention(x, x, 3)
     with pytest.raises(ProgramError, match="does not fit"):
         x.as_picture(2, 4, 1).max_pool(3)
+
+
+REFUSED = {
+    "elements of": lambda x: x.reshape(3, 5),
+    "each axis": lambda x: x.transpose(0, 0),
+    "columns of": lambda x: x.slice(4, 5),
+    "rows of": lambda x: x.concat(x.transpose(1, 0)),
+    r"\[n, 8\] to multiply": lambda x: x.matmul(x.transpose(1, 0)),
+    "a row or a column": lambda x: x.add(np.ones((3, 8))),
+    "1 to 4 extents": lambda x: x.reshape(1, 1, 1, 2, 8),
+    "whole ids": lambda x: x.graph.embed(x, W),
+    "groups of 3": lambda x: x.mean_pool(3, x),
+    "an epsilon": lambda x: x.rms_norm(np.ones(8), float("nan")),
+    "less than the window": lambda x: x.as_picture(2, 4, 1).conv2d(np.ones((1, 2, 2, 1)), pad=2),
+    "a stride of 1": lambda x: x.as_picture(2, 4, 1).max_pool(1, 256),
+    "pictures of 9": lambda x: x.as_picture(3, 3, 1),
+    "one output called": lambda x: [x.graph.output("y", x) for _ in range(2)],
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_graphs_are_checked_as_they_are_made(message):
+    with pytest.raises(ProgramError, match=message):
+        REFUSED[message](Graph().input("x", (2, 8)))
+
+
+@pytest.mark.parametrize("values", [np.inf, np.nan, 1e30])
+def test_what_no_fraction_bits_hold_is_refused(values):
+    graph = Graph()
+    graph.output("y", graph.input("x", (1, 4)).relu())
+    with pytest.raises(ProgramError, match=r"finite numbers|need more than 32 bits"):
+        lower(graph, {"x": np.full((1, 4), values)})

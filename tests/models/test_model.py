@@ -6,6 +6,9 @@ import hashlib
 import math
 import subprocess
 import sys
+import weakref
+from dataclasses import fields
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -13,9 +16,10 @@ import pytest
 import pxvm
 from pxvm import Model
 from pxvm.core.container import save_image
-from pxvm.core.errors import DeviceError, FormatError
+from pxvm.core.errors import DeviceError
 from pxvm.models.families.bert import BertConfig, build_bert
 from pxvm.models.model import ModelError
+from pxvm.models.options import Keywords, Options
 from tests.models.plain_models import random_weights
 from tests.models.tiny_models import (
     BERT,
@@ -28,6 +32,7 @@ from tests.models.tiny_models import (
     write_llama,
 )
 
+TALK = [{"role": "user", "content": "hello"}]
 SENTENCES = [
     "One pixel.", "A program is a picture, and a picture is a program.", "", "x", corpus()[:2000],
     "Integers only: the same bytes everywhere.", "Another sentence of middling length, like this.",
@@ -160,7 +165,7 @@ def test_files_that_are_no_models_are_refused(tmp_path, writer):
         Model.open(tmp_path / "zero.pxi")
     assert "\n" not in str(caught.value)
     (tmp_path / "text.pxi").write_text("no picture")
-    with pytest.raises(FormatError):
+    with pytest.raises(ModelError, match="found another file"):
         Model.open(tmp_path / "text.pxi")
     with pytest.raises(FileNotFoundError):
         Model.open(tmp_path / "nothing.pxi")
@@ -211,3 +216,22 @@ def test_the_real_embedder_ranks_sentences():
     likeness = vectors @ vectors.T
     assert likeness[0, 1] > 0.5 > likeness[0, 2]
     assert model.embed(TEXTS).shape == (len(TEXTS), 384)
+
+
+def test_a_model_closes_itself(writer, encoder):
+    with Model.open(writer, device="reference") as model:
+        assert model.generate("hello", max_tokens=2)
+    for ask in (lambda: model.generate("a"), lambda: model.chat(TALK), lambda: model.proceed(),
+                lambda: model.logits([1]), lambda: model.save_state("x"),
+                lambda: model.embed(["a"]), lambda: model.tokenizer):  # fmt: skip
+        with pytest.raises(ModelError, match="this model is closed"):
+            ask()
+    with Model.open(encoder, device="reference") as model:
+        image = weakref.ref(model.image)
+    assert image() is None  # and with it the mapping of the file
+    model.close()
+
+
+def test_keywords_of_an_answer_are_those_of_its_options():
+    hints = get_type_hints(Options)
+    assert get_type_hints(Keywords) == {field.name: hints[field.name] for field in fields(Options)}

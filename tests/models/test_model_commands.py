@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from pxvm import Model
+from pxvm.terminal.escaping import visible_lines
 from tests.models.tiny_models import compiled, write_bert, write_llama
+from tests.terminal.screen import typed
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 
@@ -22,7 +24,11 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required"
 def files(tmp_path_factory):
     compiled()
     folder = tmp_path_factory.mktemp("models")
-    return write_llama(folder / "tiny.pxi", stops=()), write_bert(folder / "bert.pxi")
+    return (
+        write_llama(folder / "tiny.pxi", stops=()),
+        write_bert(folder / "bert.pxi"),
+        write_llama(folder / "stop.pxi"),
+    )
 
 
 def pxvm(*arguments, given="", **environment):
@@ -44,7 +50,7 @@ def test_chat_prints_the_answer_of_the_library(files):
         max_tokens=9, temperature=0.5, seed=3,
     )  # fmt: skip
     options = ("--system", "s", "--max-tokens", 9, "--temperature", 0.5, "--seed", 3)
-    assert pxvm("chat", files[0], "hi", *options)[:2] == (0, expected + "\n")
+    assert pxvm("chat", files[0], "hi", *options)[:2] == (0, visible_lines(expected) + "\n")
     found = pxvm("chat", files[0], *options, "--json", given="hi\n")[1]
     assert json.loads(found) == {"text": expected, "finish": "length"}
 
@@ -57,9 +63,8 @@ def test_an_answer_can_be_saved_and_gone_on_with(files, tmp_path):
 
 def test_generate_follows_a_schema(files, tmp_path):
     (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
-    stop = write_llama(tmp_path / "stop.pxi")
     options = ("--schema", tmp_path / "schema.json", "--max-tokens", 8)
-    status, out, _ = pxvm("generate", stop, "-", *options, given="once ")
+    status, out, _ = pxvm("generate", files[2], "-", *options, given="once ")
     assert status == 0 and isinstance(json.loads(out)["a"], int)
 
 
@@ -96,19 +101,68 @@ def test_models_lists_what_there_is(tmp_path):
     [
         (("models", "get", "gpt-17"), "no model is called 'gpt-17'"),
         (("models", "get", "hf:../x"), "expected hf:OWNER/NAME"),
-        (("chat", "missing.pxi", "hi"), "missing.pxi: No such file"),
+        (("chat", "missing.pxi", "hi"), "missing.pxi: no such file, and no model of this name"),
+        (("chat", "{readme}", "hi"), "README.md: expected a model's picture, a .pxi"),
+        (("chat", "{gguf}", "hi"), "a model that is no picture yet; `pxvm import "),
+        (("chat", "{folder}", "hi"), "a model that is no picture yet; `pxvm import "),
         (("chat", "{bert}", "hi"), "use embed"),
         (("embed", "{llama}", "hi"), "use chat or generate"),
         (("generate", "{llama}", "hi", "--top-p", "7"), "top_p: expected 0 to 1"),
-        (("generate", "{llama}", ""), "expected 1 to 256 tokens"),
+        (("generate", "{llama}", ""), "expected a text to continue; found an empty one"),
+        (("generate", "{stop}", "hi", "--regex", "a("), "the regex cannot be"),
+        (("generate", "{stop}", "hi", "--grammar", "{readme}"), "the grammar cannot be followed"),
+        (("generate", "{stop}", "hi", "--schema", "{readme}"), "the schema cannot be followed"),
+        (("generate", "{llama}", "hi", "--save-state", "no/s.pxi"), "there is no folder no"),
+        (("chat", "{llama}", "hi", "--save-state", "{llama}"), "the output is the same file as"),
+        (("embed", "{bert}", "hi", "-o", "{bert}"), "the output is the same file as"),
+        (("embed", "{bert}", "--file", "{readme}", "-o", "{readme}"), "the output is the same"),
         (("chat", "{llama}", "hi", "--device", "abacus"), "no executor for device"),
     ],
 )
 def test_bad_input_is_one_line(files, arguments, message):
-    names = {"{llama}": files[0], "{bert}": files[1]}
+    folder = files[0].parent
+    names = {"{llama}": files[0], "{bert}": files[1], "{stop}": files[2],
+             "{folder}": folder, "{gguf}": folder / "x.gguf",
+             "{readme}": folder / "README.md"}  # fmt: skip
+    names["{gguf}"].write_bytes(b"GGUF")
+    names["{readme}"].write_text("# A text\n")
+    before = [path.read_bytes() for path in files]
     status, out, err = pxvm(*(names.get(a, a) for a in arguments))
     assert status == 2 and out.strip() == ""
     assert message in err and err.count("\n") == 1
+    assert [path.read_bytes() for path in files] == before
+
+
+@pytest.mark.parametrize(
+    "arguments", [("chat", "{llama}"), ("embed", "{bert}")], ids=["message", "texts"]
+)
+def test_nothing_to_say_is_said(files, arguments):
+    names = {"{llama}": files[0], "{bert}": files[1]}
+    status, out, err = pxvm(*(names.get(a, a) for a in arguments), given="  \n")
+    assert status == 2 and out == "" and "expected" in err.splitlines()[-1]
+
+
+def test_an_answer_that_was_cut_says_so(files):
+    done = pxvm("generate", files[0], "hi", "--max-tokens", 3, "--device", "reference")
+    assert done[::2] == (0, "(cut after 3 tokens; --max-tokens takes more)\n")
+    context = ("--context", 4, "--device", "reference")
+    assert pxvm("generate", files[0], "hi", *context)[2] == (
+        "(cut where the context of 4 tokens is full)\n"
+    )
+    done = json.loads(pxvm("generate", files[0], "hi", "--max-tokens", 3, "--json")[1])
+    assert done["finish"] == "length"
+
+
+def test_a_conversation_goes_on_after_a_message_that_is_too_long(files):
+    code = f"""
+import sys
+sys.argv = ["pxvm", "chat", {str(files[0])!r}, "--max-tokens", "3", "--device", "reference"]
+from pxvm.cli import main
+main()
+"""
+    shown = typed(code, b"x" * 2000 + b"\r", b"\r", b"hi\r", b"\x04", prompt=b"> ", columns=4000)
+    assert "the last message takes" in shown
+    assert shown.count("(cut after 3 tokens") == 1
 
 
 def test_ctrl_c_ends_an_answer_and_not_the_state(files, tmp_path, interruptible):

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import save, save_file
 
 from pxvm.core.errors import FormatError, PxvmError
+from pxvm.models.families.checkpoint import open_checkpoint
 from pxvm.models.files.safetensors import open_safetensors
+from tests.models.model_files import hf_bert, hf_llama
 
 RNG = np.random.default_rng(4)
 
@@ -62,9 +64,17 @@ REFUSED = {
     "dtype": (write({"a": entry("F4")}, bytes(8)), "expected one of F64, F32, F16, BF16"),
     "negative": (write({"a": entry(shape=[-2, -1])}, bytes(8)), "extents of at least 1"),
     "fraction": (write({"a": entry(shape=[1.5])}, bytes(8)), "whole extents"),
-    "huge": (write({"a": entry(shape=[1 << 40, 1 << 40])}, bytes(8)), "inside the 8 of data"),
-    "short": (write({"a": entry()}, bytes(7)), "inside the 7 of data"),
-    "before": (write({"a": entry(offsets=[-8, 0])}, bytes(8)), "found offsets -8 to 0"),
+    "huge": (write({"a": entry(shape=[1 << 40, 1 << 40])}, bytes(8)), "8 whole extents of a file"),
+    "digits": (write({"a": entry(shape=[10**4000] * 8)}, bytes(8)), "8 whole extents of a file"),
+    "truth": (write({"a": entry(shape=[True, 2])}, bytes(8)), "at most 8 whole extents"),
+    "short": (write({"a": entry()}, bytes(7)), "two offsets inside the 7 bytes of data"),
+    "before": (write({"a": entry(offsets=[-8, 0])}, bytes(8)), "found -8 and 0"),
+    "backwards": (write({"a": entry(offsets=[8, 0])}, bytes(8)), "found 8 and 0"),
+    "real offsets": (write({"a": entry(offsets=[0.0, 8.0])}, bytes(8)), "found 0.0 and 8.0"),
+    "false offsets": (write({"a": entry(offsets=[False, 8])}, bytes(8)), "found False and 8"),
+    "far offsets": (write({"a": entry(offsets=[0, 1 << 64])}, bytes(8)), "inside the 8 bytes"),
+    "integers": (write({"a": entry("I64", offsets=[0, 9])}, bytes(8)), "inside the 8 bytes"),
+    "integers of no shape": (write({"a": entry("I64", [[]])}, bytes(8)), "whole extents"),
     "size": (write({"a": entry(offsets=[0, 4])}, bytes(8)), "expected 8 bytes"),
     "shared": (write({"a": entry(), "b": entry()}, bytes(8)), "bytes of their own"),
 }
@@ -78,6 +88,40 @@ def test_abuse_is_refused_in_one_line(tmp_path, name):
     with pytest.raises(FormatError) as caught:
         open_safetensors(path)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+ODD = [None, True, 0, -1, 1.5, float("nan"), float("inf"), 10**400, 2**63, "", "4", "\x1b[31m", [],
+       [1], {}, {"a": 1}, [[]], {"type": {}}, {"rope_type": []},
+       {"rope_type": "linear", "factor": []}, {"rope_theta": {}}]  # fmt: skip
+MORE = ["rope_scaling", "rope_parameters", "head_dim", "sliding_window", "use_sliding_window",
+        "attention_bias", "mlp_bias", "hidden_act", "position_embedding_type"]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [hf_llama, hf_bert])
+def test_settings_of_any_type_are_used_or_refused_in_one_line(tmp_path, make):
+    make(tmp_path)
+    path = tmp_path / "config.json"
+    right, refused = json.loads(path.read_text()), 0
+    for key in dict.fromkeys([*right, *MORE]):
+        for value in ODD:
+            path.write_text(json.dumps(right | {key: value}))
+            try:
+                open_checkpoint(tmp_path)
+            except PxvmError as error:
+                refused += 1
+                assert str(error).isprintable() and str(tmp_path) in str(error)
+    assert refused > 150
+
+
+@pytest.mark.parametrize("text", [b"", b"null", b"[]", b"3", b"{" * 100_000, b"[" * 100_000,
+                                  b'{"a":' + b"9" * 5000 + b"}", b"\xff\xfe", b"\xef\xbb\xbf{}",
+                                  b'{"model_type":"llama"}'])  # fmt: skip
+def test_settings_that_are_none(tmp_path, text):
+    hf_llama(tmp_path)
+    (tmp_path / "config.json").write_bytes(text)
+    with pytest.raises(FormatError) as caught:
+        open_checkpoint(tmp_path)
+    assert str(tmp_path / "config.json") in str(caught.value)
 
 
 @settings(max_examples=300, deadline=2000)

@@ -14,7 +14,6 @@ from pxvm.core.tensor import DType, Role
 from pxvm.models.text import tokenizer as module
 from pxvm.models.text.folder import from_folder
 from pxvm.models.text.gguf_vocabulary import PREFIX, from_gguf
-from pxvm.models.text.template import MessageError, render
 from pxvm.models.text.tokenizer import Settings, Tokenizer, load_tokenizer, store_tokenizer
 from tests.models.tiny_models import (
     CHATML,
@@ -187,13 +186,98 @@ def test_scored_pieces_are_those_of_llama_cpp(tmp_path):
         ({PREFIX + "merges": ["a"]}, "merge 0: expected two pieces"),
         ({PREFIX + "merges": ["qq zz"]}, "do not fit the vocabulary"),
         ({PREFIX + "merges": 7}, "expected an array of strings"),
-        ({PREFIX + "token_type": [1]}, "token types; found 1"),
+        ({PREFIX + "token_type": [1]}, "token_type: expected 600 finite numbers"),
     ],
 )
 def test_damaged_vocabularies_are_refused_in_one_line(change, message):
     with pytest.raises(FormatError, match=message) as caught:
         converted(pieces(bytes_bpe()) | change)
     assert "\n" not in str(caught.value)
+
+
+TOKENS = [chr(0x100 + i) for i in range(256)]
+BYTES = {PREFIX + "model": "gpt2", PREFIX + "tokens": [*TOKENS, "Āā"], PREFIX + "merges": ["Ā ā"]}
+PIECES = {PREFIX + "model": "llama", PREFIX + "tokens": ["a", "b", "ab"]}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "change", "message"),
+    [
+        (BYTES, {"model": 5}, "model: expected a string; found 5"),
+        (BYTES, {"model": ["gpt2"]}, "model: expected a string"),
+        (BYTES, {"tokens": "abc"}, "tokens: expected an array of strings"),
+        (BYTES, {"tokens": [*TOKENS, "Ā"]}, "tokens: expected tokens that differ"),
+        (BYTES, {"tokens": np.arange(257)}, "tokens: expected an array of strings"),
+        (BYTES, {"merges": "a b"}, "merges: expected an array of strings"),
+        (BYTES, {"token_type": 3}, "token_type: expected 257 finite numbers"),
+        (BYTES, {"token_type": "x" * 257}, "token_type: expected 257 finite numbers"),
+        (BYTES, {"token_type": ["x"] * 257}, "token_type: expected 257 finite numbers"),
+        (BYTES, {"token_type": [float("nan")] * 257}, "token_type: expected 257 finite numbers"),
+        (BYTES, {"token_type": [[1], [1, 2]]}, "token_type: expected 257 finite numbers"),
+        (BYTES, {"pre": 3}, "pre: expected a string; found 3"),
+        (BYTES, {"pre": np.arange(3)}, "pre: expected a string"),
+        (BYTES, {"eos_token_id": "x"}, "eos_token_id: expected the number of a token"),
+        (BYTES, {"eos_token_id": np.arange(2)}, "eos_token_id: expected the number of a token"),
+        (BYTES, {"eos_token_id": float("nan")}, "eos_token_id: expected the number of a token"),
+        (BYTES, {"bos_token_id": True}, "bos_token_id: expected the number of a token"),
+        (BYTES, {"add_bos_token": np.arange(2)}, "add_bos_token: expected true or false"),
+        (PIECES, {}, "scores: expected 3 finite numbers; found None"),
+        (PIECES, {"scores": 1.0}, "scores: expected 3 finite numbers"),
+        (PIECES, {"scores": ["x"] * 3}, "scores: expected 3 finite numbers"),
+        (PIECES, {"scores": [float("nan")] * 3}, "scores: expected 3 finite numbers"),
+        (PIECES, {"scores": [0.0] * 3, "unknown_token_id": [0.0]}, "unknown_token_id: expected"),
+        (PIECES, {"scores": [0.0] * 3, "add_space_prefix": 1}, "add_space_prefix: expected true"),
+        (PIECES, {"tokens": ["a", "b", "a" * 100_000], "scores": [0.0] * 3}, "at most 4096"),
+        (PIECES, {"tokens": [f"{i:4000}" for i in range(40)], "scores": [0.0] * 40}, "shorter"),
+        (BYTES, {"../chat_template": ["a"]}, "tokenizer.chat_template: expected a text"),
+        (BYTES, {"../chat_template": "x" * 70_000}, "tokenizer.chat_template: expected a text"),
+    ],
+)  # fmt: skip
+def test_pairs_of_other_types_are_refused_by_name(pairs, change, message):
+    named = {PREFIX + key: value for key, value in change.items() if key[0] != "."}
+    named |= {"tokenizer." + key[3:]: value for key, value in change.items() if key[0] == "."}
+    with pytest.raises(FormatError) as caught:
+        from_gguf(pairs | named, 300, "some.gguf")
+    found = str(caught.value)
+    assert found.startswith("some.gguf: ") and message in found
+    assert "\n" not in found and len(found) < 300
+
+
+def ending(texts: dict[str, int], **named: int) -> list[str]:
+    """Texts of the tokens that end an answer, in a vocabulary with more tokens of given types."""
+    tokens = [*TOKENS, "Āā", *texts]
+    pairs = BYTES | {
+        PREFIX + "tokens": tokens,
+        PREFIX + "token_type": [1] * 257 + [*texts.values()],
+    }
+    pairs |= {f"{PREFIX}{key}_token_id": number for key, number in named.items()}
+    found = from_gguf(pairs, len(tokens), "some.gguf")
+    assert found is not None
+    assert Tokenizer(*found).decode(found[1].stops) == ""  # what ends an answer is not shown
+    return [tokens[stop] for stop in found[1].stops]
+
+
+def test_an_answer_ends_at_what_is_called_so_and_at_what_looks_so():
+    """Of whatever type: 4 is USER_DEFINED, as converters typed all added tokens."""
+    assert ending({"<|endoftext|>": 3, "<|im_end|>": 4}, eos=257) == ["<|endoftext|>", "<|im_end|>"]
+    assert ending({"<end_of_turn>": 4}) == ["<end_of_turn>"]
+    assert ending({"<|eot_id|>": 1, "<|eom_id|>": 3}) == ["<|eot_id|>", "<|eom_id|>"]
+    assert ending({"<x>": 3, "<y>": 3, "<z>": 3}, eos=257, eot=258, eom=259) == [
+        "<x>",
+        "<y>",
+        "<z>",
+    ]
+    assert ending({"</s>": 4}) == [] and ending({"</s>": 3}) == ["</s>"]  # it may be a word
+    assert ending({"<x>": 3}, eos=4_294_967_295) == []
+    assert ending({"<|end|>": 3, "<|return|>": 3, "<|call|>": 3}) == ["<|return|>", "<|call|>"]
+    assert ending({"<|end|>": 3}) == ["<|end|>"]
+
+
+def test_the_default_pre_tokenizer_cuts_in_the_order_of_llama_cpp():
+    """Punctuation, then words as GPT-2 cuts them, then digits from the rest, three at a time."""
+    found = converted(pieces(bytes_bpe()))
+    cut = [piece for piece, _ in found.inner.pre_tokenizer.pre_tokenize_str("x  123 a+b 12345")]
+    assert cut == ["x", "Ġ", "Ġ", "123", "Ġa", "+", "b", "Ġ", "123", "45"]
 
 
 def test_more_tokens_than_embeddings_are_refused():
@@ -295,81 +379,6 @@ def test_a_program_without_a_tokenizer_says_so():
     b.emit("Add", "x", "x", "x")
     with pytest.raises(ProgramError, match="found none"):
         load_tokenizer(b.build())
-
-
-# Templates: each against what Hugging Face's own renderer gives
-
-LLAMA3 = (
-    "{{- bos_token }}{%- for message in messages %}\n"
-    "    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}\n"
-    "    {{- message['content'] | trim + '<|eot_id|>' }}\n"
-    "{%- endfor %}\n"
-    "{%- if add_generation_prompt %}\n"
-    "    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}\n"
-    "{%- endif %}\n"
-)
-ALTERNATE = (
-    "{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('Roles must alternate') }}{% endif %}"
-    "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
-    "{% else %}{{ message['content'] + eos_token }}{% endif %}{% endfor %}"
-)
-TALK = [
-    {"role": "user", "content": " Hé "},
-    {"role": "assistant", "content": "ja"},
-    {"role": "user", "content": "<b>"},
-]
-
-
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        (CHATML, "<|im_start|>user\n Hé <|im_end|>\n<|im_start|>assistant\nja<|im_end|>\n"
-                 "<|im_start|>user\n<b><|im_end|>\n<|im_start|>assistant\n"),
-        (LLAMA3, "<s><|start_header_id|>user<|end_header_id|>\n\nHé<|eot_id|>"
-                 "<|start_header_id|>assistant<|end_header_id|>\n\nja<|eot_id|>"
-                 "<|start_header_id|>user<|end_header_id|>\n\n<b><|eot_id|>"
-                 "<|start_header_id|>assistant<|end_header_id|>\n\n"),
-        (ALTERNATE, "[INST]  Hé  [/INST]ja</s>[INST] <b> [/INST]"),
-        ("{{ messages | tojson }}", '[{"role": "user", "content": " Hé "}, {"role": "assistant",'
-                                    ' "content": "ja"}, {"role": "user", "content": "<b>"}]'),
-        ("{% for m in messages %}{% if loop.index0 == 1 %}{% break %}{% endif %}{{ m.role }}"
-         "{% endfor %}", "user"),
-    ],
-)  # fmt: skip
-def test_templates_render_as_their_authors_meant(source, expected):
-    assert render(source, TALK, bos_token="<s>", eos_token="</s>") == expected
-
-
-def test_a_template_may_refuse():
-    with pytest.raises(MessageError, match="Roles must alternate"):
-        render(ALTERNATE, TALK[1:], bos_token="", eos_token="")
-    with pytest.raises(MessageError, match="message 1: expected a mapping with role"):
-        render(CHATML, [TALK[0], {"role": "user"}])
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
-        "{{ messages.append(1) }}",
-        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
-        "{% for i in range(10 ** 9) %}x{% endfor %}",
-        "{{ 1 // 0 }}",
-        "{{ messages[99].role.x }}",
-        "{% if %}",
-        "{{ nothing() }}",
-    ],
-)
-def test_a_template_reaches_nothing_outside(source):
-    with pytest.raises(FormatError, match="chat template"):
-        render(source, TALK)
-
-
-def test_a_template_cannot_write_without_end(monkeypatch):
-    monkeypatch.setattr("pxvm.models.text.template.MAX_TEXT", 1000)
-    with pytest.raises(FormatError, match="more than 1000 characters"):
-        render("{% for i in range(2000) %}xx{% endfor %}", TALK)
 
 
 def test_settings_stand_in_the_picture_as_readable_bytes():

@@ -84,6 +84,20 @@ def network(count: int = 4, size: int = 16, width: int = 64) -> Image:
     return builder.build()
 
 
+def answering(count: int = 3) -> Image:
+    """Dialect 1: a loop that yields ``count`` times, each time with x larger by one."""
+    builder = NetworkBuilder(32)
+    builder.constant("rounds", count)
+    builder.scalar("x", 0)
+    builder.constant("one", 1)
+    builder.emit("Loop", "rounds", 0)
+    builder.emit("Add", "x", "x", "one")
+    builder.emit("Yield")
+    builder.emit("EndLoop")
+    builder.emit("Halt")
+    return builder.build()
+
+
 SAMPLES: dict[str, Callable[[], Image]] = {
     "product": product,
     "layers": layers,

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from PIL import Image as Pillow
 from pxvm.core.container import save_image
 from pxvm.core.errors import PxvmError
 from pxvm.visual import commands
-from tests.visual.samples import layers, network, product
+from tests.visual.samples import answering, layers, network, product
 
 
 @pytest.fixture
@@ -82,11 +83,71 @@ def test_debug_scripts(files):
     assert json.loads(result.output)[1] == {"command": "where", "output": "step 1, halted"}
 
 
-def test_debug_without_textual_says_what_to_install(files, monkeypatch):
-    monkeypatch.setitem(sys.modules, "textual", None)
-    monkeypatch.delitem(sys.modules, "pxvm.visual.debugger", raising=False)
-    with pytest.raises(PxvmError, match=r"pip install 'pxvm\[debug\]'"):
-        run(commands.debug, files / "product.pxi")
+def test_trace_ends_at_yield_unless_more_runs_are_asked_for(files):
+    save_image(answering(), files / "answers.pxi")
+    once = run(commands.trace, files / "answers.pxi", "--no-picture")
+    assert "yielded after 3 steps; more --runs go on from there" in once.output
+    more = run(commands.trace, files / "answers.pxi", "--no-picture", "--runs", 3, "--json")
+    found = json.loads(more.output)
+    assert found["stopped"] == "yielded" and len(found["steps"]) == 9
+    short = run(commands.trace, files / "answers.pxi", "--no-picture", "--max-steps", 1)
+    assert "stopped after 1 step, the most that --max-steps allows" in short.output
+
+
+def test_one_is_no_plural(files):
+    assert "halted after 1 step\n" in run(commands.trace, files / "product.pxi").output
+    image = product()
+    image[0, 0] = 72, 0, 0, 0
+    save_image(image, files / "halt.pxi")
+    output = run(commands.trace, files / "halt.pxi").output
+    assert "halted after 0 steps" in output and "1 frame\n" in output
+
+
+@pytest.mark.parametrize("command", ["view", "trace", "diff"])
+def test_no_picture_goes_over_what_is_read(files, command):
+    path = files / "product.pxi"
+    before = path.read_bytes()
+    more = [files / "layers.pxi"] * (command == "diff")
+    for target, message in ((path, "same file"), (files / "no" / "where.png", "no folder")):
+        with pytest.raises((PxvmError, OSError), match=message):
+            run(getattr(commands, command), path, *more, "-o", target)
+    assert path.read_bytes() == before
+
+
+def test_a_comparison_of_runs_has_no_picture(files):
+    paths = [files / "product.pxi"] * 2
+    assert run(commands.diff, *paths, "--run", 3, "-o", files / "d.png").exit_code == 2
+
+
+def in_a_process(code, *arguments, terminal=False):
+    """(exit status, output) of Python code, with a terminal or with none."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    if not terminal:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        return done.returncode, (done.stdout + done.stderr).decode()
+    pty = pytest.importorskip("pty", reason="there are terminals to open on Unix only")
+    leader, follower = pty.openpty()
+    done = subprocess.run(
+        command, stdin=follower, stdout=follower, stderr=subprocess.PIPE, timeout=60
+    )
+    os.close(leader), os.close(follower)
+    return done.returncode, done.stderr.decode()
+
+
+MAIN = "import sys; from pxvm.cli import main; sys.argv[0] = 'pxvm'; main()"
+
+
+def test_debug_without_a_terminal_ends_in_one_line(files):
+    status, output = in_a_process(MAIN, "debug", files / "product.pxi")
+    assert status == 2 and output.count("\n") == 1
+    assert "the debugger needs a terminal" in output and "--commands" in output
+
+
+def test_debug_without_textual_says_what_to_install(files):
+    code = "import sys; sys.modules['textual'] = None; " + MAIN
+    status, output = in_a_process(code, "debug", files / "product.pxi", terminal=True)
+    assert status == 2 and output.count("\n") == 1
+    assert "pip install textual" in output and '--commands "step; back" works without' in output
 
 
 def test_help_documents_the_json(files):

@@ -5,7 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pxvm.core.builder import Builder
+from pxvm.core.fontcode import assemble
 from pxvm.core.machine import Machine
+from pxvm.core.program import load_program
+from pxvm.visual import theme
 from pxvm.visual.diff import diff
 from tests.visual.samples import SAMPLES, hello, layers, network, product
 
@@ -44,6 +48,52 @@ def test_a_header_names_the_first_element_that_differs():
     found = diff(image, other)
     assert found.region == "@1" and found.element == (0, 0)
     assert found.values[0] != found.values[1]
+
+
+TWO_WAYS = [
+    ("1x2 = 1 2", "1x3 = 1 2 3", "1 x 2 plain", "1 x 3 plain", 2),
+    ("2x2 = 1 2 3 4", "1x3 = 1 2 3", "2 x 2 plain", "1 x 3 plain", 2),
+    ("1x3 = 1 2 3", "3x1 = 1 2 3", "1 x 3 plain", "3 x 1 plain", 1),
+    ("1x1 = 1", "1x3 = 1 2 5", "one value plain", "1 x 3 plain", 3),
+    ("1x9 = 1 2 3 4 5 6 7 8 9", "1x1 = 1", "1 x 9 plain", "one value plain", 9),
+]
+
+
+@pytest.mark.parametrize(("a", "b", "form", "other", "count"), TWO_WAYS)
+def test_a_region_laid_out_in_two_ways_is_no_pair_of_values(a, b, form, other, count):
+    """Neither a false value of the other image, nor a broadcast, nor a traceback."""
+    images = [assemble(f".image 8x5\n.matrix @1 {text}\nR@1\nH\n") for text in (a, b)]
+    for pair, forms in ((images, (form, other)), (images[::-1], (other, form))):
+        found = diff(*pair)
+        assert found.region == "@1" and found.forms == forms
+        assert found.element is None and found.values is None
+        assert found.regions == {"@1": count} and found.count == count
+        assert f"region @1: {forms[0]} and {forms[1]}" in str(found)
+        assert found.picture().height < 900
+
+
+def test_a_region_that_one_image_lacks():
+    image, other = product(), product()
+    other[3] = 0
+    other[2, 0] = 0  # no header: no shape for B, and none for the product
+    found = diff(image, other)
+    assert found.region == "@2" and found.forms == ("3 x 2 plain", "missing")
+    assert found.values is None
+
+
+def test_values_are_those_of_each_images_own_program():
+    """Bytes that are plain in one image and quantised in the other."""
+    images = []
+    for kind in ("matrix", "quantised"):
+        builder = Builder()
+        getattr(builder, kind)("A", [[3, 2], [1, 200]])
+        builder.emit("ReLU", "A")
+        images.append(builder.build())
+    found = diff(*images)
+    assert found.region == "@1" and found.forms == ("2 x 2 plain", "2 x 2 quantised")
+    own = [load_program(image).region("@1").values(image) for image in images]
+    assert found.values == tuple(values[found.element] for values in own)
+    assert 0 < abs(found.values[0] - found.values[1]) < 0.5
 
 
 def test_four_weights_in_a_pixel():
@@ -96,4 +146,16 @@ def test_the_picture_shows_two_images_and_the_difference(name):
     image, other = SAMPLES[name](), SAMPLES[name]()
     Machine(other).run()
     picture = diff(image, other).picture()
-    assert picture.height > 3 * 60 and max(picture.size) < 4096
+    assert picture.height > 200 and max(picture.size) < 1200
+
+
+@pytest.mark.parametrize("shape", [(4, 16), (16, 16), (300, 40), (40, 700), (2000, 2000)])
+def test_a_small_difference_makes_no_giant_picture_and_is_seen_near(shape):
+    image = np.zeros((*shape, 4), np.uint8)
+    image[0, 0, 0] = 72
+    other = image.copy()
+    other[shape[0] // 2, shape[1] // 2, 0] = 3
+    picture = np.asarray(diff(image, other).picture(("one.png", "two.png")))
+    assert picture.shape[0] < 1100 and picture.shape[1] < 1200
+    marked = (picture == theme.CHANGED).all(axis=2)
+    assert marked.sum() > 2 * 4 * 28, "the pixel is framed at its largest in both"

@@ -41,6 +41,26 @@ def test_a_program_does_not_differ_from_itself(seed):
     assert (image == before).all()
 
 
+def test_a_region_that_has_moved_is_named_in_images_of_any_size():
+    images = []
+    for width, height in ((16, 12), (4, 9)):
+        text = TEXT.replace("16x12", f"{width}x{height}").format(6, "")
+        images.append(assemble(text))
+    wide = ".image 4x9\n.matrix A@1 2x3 = 1 2 3 4 5 6\nA@1@1@5 H"
+    narrow = ".image 5x7\n.matrix A@1 2x3 = 1 2 3 4 5 6\nA@1@1@5 H"
+    found = first_divergence(*map(assemble, (wide, narrow)))
+    assert (found.step, found.region, found.at) == (0, "@5", (0, 5))
+    assert found.pixels == ((3, 0, 2, 0), (3, 0, 2, 0))
+    assert first_divergence(*images, 9) is None, "equal results in images of two sizes"
+
+
+def test_every_step_is_reported():
+    told = []
+    image = assemble(TEXT.format(6, "A@5@3@7"))
+    assert first_divergence(image, image, 9, told.append) is None
+    assert told == [1, 2]
+
+
 def test_command(tmp_path):
     for name, value in (("a.pxi", 6), ("b.pxi", 7)):
         save_image(assemble(TEXT.format(value, "A@5@3@7")), tmp_path / name)

@@ -8,7 +8,7 @@ from pxvm.core.machine import Machine
 from pxvm.visual.breakpoints import CommandError
 from pxvm.visual.session import COMMANDS, Session
 from tests.strategies import programs, to_array
-from tests.visual.samples import SAMPLES, layers, network, product
+from tests.visual.samples import SAMPLES, answering, layers, network, product
 
 
 def states(image):
@@ -124,6 +124,28 @@ def test_breakpoints_on_a_value_stop_when_it_becomes_true():
     assert session.program.region("x").values(session.image)[0, 0] <= 20
     session.goto(here)
     assert session.resume() == "halted"
+
+
+def test_continue_stops_at_yield_and_goes_on_from_there():
+    session = Session(answering(2))
+    outputs = shown(session, "step 3; continue; step; continue; continue; reverse")
+    assert outputs[0].endswith("yielded after 3 steps") and session.ended == ""
+    assert outputs[1].splitlines()[0] == "yielded"
+    assert outputs[3].splitlines()[0] == "halted" and outputs[4].startswith("halted")
+    assert session.position == 0
+
+
+def test_the_file_that_is_debugged_is_not_written(tmp_path):
+    from pxvm.core.container import save_image
+
+    save_image(product(), tmp_path / "p.pxi")
+    before = (tmp_path / "p.pxi").read_bytes()
+    (tmp_path / "link.pxi").symlink_to("p.pxi")
+    session = Session(product(), source=tmp_path / "p.pxi")
+    for name in ("p.pxi", "link.pxi", "missing/q.pxi"):
+        with pytest.raises((PxvmError, OSError), match=r"same file|no folder"):
+            session.execute(f"save {tmp_path / name}")
+    assert (tmp_path / "p.pxi").read_bytes() == before
 
 
 def test_commands_from_the_handbook():

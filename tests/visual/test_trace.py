@@ -1,4 +1,3 @@
-import io
 import json
 
 import numpy as np
@@ -7,13 +6,14 @@ from hypothesis import HealthCheck, given, settings
 from PIL import Image as Pillow
 
 from pxvm.core.errors import ExecutionError
+from pxvm.core.interpreter import run_program
 from pxvm.core.machine import Machine
 from pxvm.visual import theme
 from pxvm.visual.pixelmap import PixelMap
 from pxvm.visual.pixels import Changes, Shadow, merge, no_changes, rectangles, words
 from pxvm.visual.trace import trace
 from tests.strategies import programs, to_array
-from tests.visual.samples import SAMPLES, layers, network, product
+from tests.visual.samples import SAMPLES, answering, layers, network, product
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -46,6 +46,24 @@ def test_instructions_in_a_loop_are_traced_as_often_as_they_run():
 def test_max_steps_is_honoured():
     found = trace(layers(), max_steps=2)
     assert len(found.rows) == 2 and found.stopped == "max_steps" and len(found.frames) == 3
+
+
+def test_a_trace_ends_at_yield_as_a_run_does():
+    ran, traced = answering(), answering()
+    run_program(ran)
+    found = trace(traced)
+    assert [row.name for row in found.rows] == ["Loop", "Add", "Yield"]
+    assert found.stopped == "yielded" and (traced == ran).all()
+    again = trace(traced, frames=False)
+    assert [row.name for row in again.rows] == ["EndLoop", "Add", "Yield"]
+
+
+@pytest.mark.parametrize(("runs", "steps", "stopped"), [(2, 6, "yielded"), (9, 11, "halted")])
+def test_more_runs_go_on_behind_a_yield(runs, steps, stopped):
+    told = []
+    found = trace(answering(), frames=False, runs=runs, report=told.append)
+    assert (len(found.rows), found.stopped) == (steps, stopped)
+    assert told == list(range(1, steps + 1)), "every step is reported"
 
 
 def test_an_instruction_that_fails_ends_the_trace_with_its_reason():
@@ -143,9 +161,28 @@ def test_changes_are_counted_inside_regions():
 
 
 def test_the_table_names_every_step():
-    from rich.console import Console
+    columns, rows = trace(network(count=2), frames=False).table()
+    assert list(columns) == [
+        "step", "instruction", "name", "reads", "writes", "changed", "min", "max"
+    ]  # fmt: skip
+    assert [row[2] for row in rows].count("Linear") == 2
+    assert any("0.w" in row[3] for row in rows) and rows[0][1].startswith("[@0")
 
-    console = Console(width=200, file=io.StringIO())
-    console.print(trace(network(count=2), frames=False).table())
-    text = console.file.getvalue()
-    assert text.count("Linear") == 2 and "0.w" in text and "[@0" in text
+
+def test_small_values_and_their_changes_can_be_read_in_a_frame():
+    frames = [np.asarray(frame) for frame in trace(product()).frames]
+    other = product()
+    other[1, 2, 0] += 1
+    others = [np.asarray(frame) for frame in trace(other).frames]
+    ys, xs = np.nonzero((frames[0] != others[0]).any(axis=2))
+    contrast = np.ptp(frames[0][ys.min() : ys.max() + 1, xs.min() : xs.max() + 1], axis=(0, 1))
+    assert contrast.max() > 120, "2 and 3 differ by more than a shade of black"
+
+
+def test_a_patch_of_changes_is_framed_and_not_hidden():
+    placed = PixelMap((300, 300))
+    dots = np.zeros((placed.height, placed.width, 3), np.uint8)
+    ys, xs = (part.reshape(-1) for part in np.mgrid[50:250, 50:250])
+    placed.mark(dots, xs, ys)
+    marked = (dots == theme.CHANGED).all(axis=2)
+    assert marked.any() and marked.sum() < 0.1 * len(xs) * placed.zoom**2

@@ -14,8 +14,6 @@ import click
 from pxvm.core.errors import PxvmError
 from pxvm.learning.commands.shared import (
     as_data,
-    counted,
-    echo_json,
     is_from,
     json_option,
     line,
@@ -29,6 +27,7 @@ from pxvm.learning.commands.shared import (
 )
 from pxvm.learning.search.words import folded
 from pxvm.learning.store.record import BOOKKEEPING, KINDS, to_microseconds
+from pxvm.terminal import counted, echo, echo_json
 
 if TYPE_CHECKING:
     from pxvm.learning.network import Network
@@ -94,17 +93,17 @@ def forget(
             echo_json({"forgotten": bool(yes), "records": [as_data(record) for record in chosen]})
         elif chosen:
             for record in chosen[:SHOWN]:
-                click.echo(f"{line(record)}{'' if record.id in live else '  (an old version)'}")
+                echo(f"{line(record)}{'' if record.id in live else '  (an old version)'}")
             if len(chosen) > SHOWN:
-                click.echo(f"        and {len(chosen) - SHOWN:,} more")
+                echo(f"        and {len(chosen) - SHOWN:,} more")
             _ask(chosen, len(live), yes)
             _forget(memory, chosen, live)
-            click.echo(
+            echo(
                 f"{path}: {counted(len(chosen), 'record')} forgotten; "
                 "`pxvm network compact` removes the text from the files"
             )
         else:
-            click.echo("no record fits")
+            echo("no record fits")
     if not chosen:
         raise SystemExit(1)
 
@@ -173,7 +172,7 @@ def correct(name: str, answer: str | None, query: str | None, path: Path, as_jso
     if as_json:
         echo_json({"old": old.id, "new": new.id, "sequence": new.sequence})
     else:
-        click.echo(f"{path}: record {new.sequence} ({new.id[:12]}) corrects {old.sequence}")
+        echo(f"{path}: record {new.sequence} ({new.id[:12]}) corrects {old.sequence}")
 
 
 def _vectors(old: Record, answer: str | None, query: str | None) -> tuple[Vector, ...]:
@@ -209,4 +208,4 @@ def tag(
     if as_json:
         echo_json({"id": target.id, "tags": target.tags})
     else:
-        click.echo(f"{target.sequence}: {', '.join(target.tags) or 'no tags'}")
+        echo(f"{target.sequence}: {', '.join(target.tags) or 'no tags'}")

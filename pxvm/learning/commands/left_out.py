@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from pxvm.learning.commands.shared import counted, echo_json
+from pxvm.terminal import counted, echo_json
 
 if TYPE_CHECKING:
     from pxvm.learning.sources.documents import Document, Skipped

@@ -16,18 +16,18 @@ from pxvm.learning.commands.left_out import LeftOut
 from pxvm.learning.commands.shared import (
     FILE,
     as_data,
-    counted,
-    echo_json,
     json_option,
     network_option,
-    progress,
+    picture_target,
     reading,
+    save_picture,
     since_option,
     until_option,
     when,
     writing,
 )
 from pxvm.learning.store.record import KINDS
+from pxvm.terminal import counted, echo, echo_json, echo_text, progress
 
 if TYPE_CHECKING:
     from pxvm.learning.network import Network
@@ -103,7 +103,12 @@ def learn(
         folders = [source_of(folder, home) for folder in paths if folder.is_dir()]
         embedder = Embedder.present(device)
         for event in learn_documents(
-            network, left.noted(found), embedder=embedder, committed=committed, folders=folders, prune=prune
+            network,
+            left.noted(found),
+            embedder=embedder,
+            committed=committed,
+            folders=folders,
+            prune=prune,
         ):
             if isinstance(event, Learned):
                 totals["documents"] += 1
@@ -121,7 +126,7 @@ def learn(
                 if as_json:
                     echo_json({"skipped": asdict(event)}, indent=None)
                 elif event.reason not in EXPECTED:
-                    click.echo(f"skipped {event.path}: {event.reason}", err=True)
+                    echo(f"skipped {event.path}: {event.reason}", err=True)
     if as_json:
         done = {**totals, "gone": len(gone), "skipped": dict(reasons), "left": left.as_data()}
         echo_json({"done": done}, indent=None)
@@ -131,21 +136,21 @@ def learn(
     parts += [f"{totals['replaced']:,} superseded"] if totals["replaced"] else []
     parts += [f"{totals['settled']:,} forgotten or corrected"] if totals["settled"] else []
     parts += [f"{totals['moved']:,} renamed"] if totals["moved"] else []
-    click.echo(f"{path}: {counted(totals['documents'], 'document')}, {', '.join(parts)}")
+    echo(f"{path}: {counted(totals['documents'], 'document')}, {', '.join(parts)}")
     for line in left.lines():
-        click.echo(line)
+        echo(line)
     for event in gone[:SHOWN_GONE]:
         what = "forgotten" if event.pruned else "kept"
-        click.echo(f"gone: {event.source} ({counted(event.chunks, 'passage')} {what})")
+        echo(f"gone: {event.source} ({counted(event.chunks, 'passage')} {what})")
     if len(gone) > SHOWN_GONE:
-        click.echo(f"gone: {len(gone) - SHOWN_GONE:,} more")
+        echo(f"gone: {len(gone) - SHOWN_GONE:,} more")
     if gone and not prune:
-        click.echo("`--prune` forgets what was learned from files that are gone")
+        echo("`--prune` forgets what was learned from files that are gone")
     skipped = [f"{count:,} {reason}" for reason, count in reasons.items() if reason in EXPECTED]
     if skipped:
-        click.echo(f"skipped: {', '.join(skipped)}")
+        echo(f"skipped: {', '.join(skipped)}")
     if embedder is None and totals["added"]:
-        click.echo("found by words only: no embedding model is here; `pxvm models get minilm` "
+        echo("found by words only: no embedding model is here; `pxvm models get minilm` "
                    "brings one, then `pxvm network reembed`")  # fmt: skip
 
 
@@ -194,7 +199,7 @@ def recall(
             device=device,
         )  # fmt: skip
         if picture and hits:
-            _draw(network, hits, question, picture)
+            _draw(network, hits, question, picture_target(picture, network))
     if as_json:
         found = [
             {**as_data(hit.record), "score": hit.score, "why": asdict(hit.why)} for hit in hits
@@ -202,17 +207,17 @@ def recall(
         context = {"context": build_context(hits, tokens).text} if tokens else {}
         echo_json({"query": question, "hits": found, **context})
     elif tokens:
-        click.echo(build_context(hits, tokens).text)
+        echo_text(build_context(hits, tokens).text)
     else:
         for rank, hit in enumerate(hits, 1):
             _show(rank, hit, why)
         if hits and hits[0].why.note:
-            click.echo(f"({hits[0].why.note})", err=True)
+            echo(f"({hits[0].why.note})", err=True)
     if picture and hits and not as_json:
-        click.echo(f"wrote {picture}", err=True)
+        echo(f"wrote {picture}", err=True)
     if not hits:
         if not as_json:
-            click.echo(f"{path}: nothing is known of this", err=True)
+            echo(f"{path}: nothing is known of this", err=True)
         raise SystemExit(1)
 
 
@@ -221,28 +226,30 @@ def _show(rank: int, hit: Hit, why: bool) -> None:
     record = hit.record
     date = when(record).astimezone().strftime("%Y-%m-%d")
     about = f"record {record.sequence}, {date}, {record.source or record.kind}"
-    click.secho(f"{rank}. {record.query or record.kind}", bold=True)
-    click.secho(f"   {about}, score {hit.score:.3f}", dim=True)
+    echo(f"{rank}. {' '.join(record.query.split()) or record.kind}", bold=True)
+    echo(f"   {about}, score {hit.score:.3f}", dim=True)
     if why:
-        click.secho(f"   {hit.why}", dim=True)
+        echo(f"   {hit.why}", dim=True)
     rows = record.answer.splitlines()
     for row in rows[:SHOWN_LINES]:
-        click.echo(f"   {row}")
+        echo(f"   {row}")
     if len(rows) > SHOWN_LINES:
         left = len(rows) - SHOWN_LINES
-        click.secho(f"   ({left} more lines: pxvm network history {record.sequence})", dim=True)
-    click.echo()
+        echo(f"   ({left} more lines: pxvm network history {record.sequence})", dim=True)
+    echo()
 
 
 def _draw(network: Network, hits: list[Hit], question: str, target: Path) -> None:
     from pxvm.learning.picture.picture import draw_hits
     from pxvm.learning.search.words import asked
 
-    draw_hits(network, hits, asked(question)).save(target)
+    save_picture(draw_hits(network, hits, asked(question)), target)
 
 
 def _standard_input(name: str, tags: tuple[str, ...]) -> Document:
     from pxvm.learning.sources.documents import read_content
 
-    read = read_content(sys.stdin.buffer.read(), name, f"stdin: {name}", tags)
-    return replace(read, replaces=False)  # another text of this name is no newer version
+    read = read_content(sys.stdin.buffer.read(), name, name, tags)
+    # Another text of this name is no newer version, and no file that might be gone.
+    chunks = tuple(replace(c, source=c.source and f"stdin: {c.source}") for c in read.chunks)
+    return replace(read, source=f"stdin: {name}", chunks=chunks, replaces=False)

@@ -9,26 +9,31 @@ from typing import TYPE_CHECKING
 import click
 
 from pxvm.core.errors import PxvmError
+from pxvm.core.saving import check_output
 from pxvm.learning.commands.changes import correct, forget, tag
 from pxvm.learning.commands.shared import (
     FILE,
     as_data,
-    counted,
-    echo_json,
     json_option,
     line,
     network_option,
-    progress,
+    picture_target,
     reading,
     record_name,
+    save_picture,
     writing,
     yes_option,
 )
+from pxvm.terminal import counted, echo, echo_json, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from PIL.Image import Image
 
     from pxvm.learning.care.maintenance import Outcome
+    from pxvm.learning.store.record import Draft, Record
+    from pxvm.terminal.progress import Update
 
 
 @click.group(short_help="Look after the memory: check, forget, merge, export.")
@@ -47,11 +52,11 @@ def info(path: Path, as_json: bool) -> None:
         echo_json(found)
         return
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in found["kinds"].items())
-    click.echo(f"{path}: {found['records']:,} records count ({kinds or 'none'})")
+    echo(f"{path}: {counted(found['records'], 'record')} in force ({kinds or 'none'})")
     rows, pages = counted(found["rows"], "row"), counted(found["pages"], "page")
-    click.echo(f"{counted(found['stored'], 'record')} stored in {rows} on {pages}")
-    click.echo(f"{found['bytes']:,} bytes, {found['exact_bytes']:,} of them exact data")
-    click.echo(f"stored from {found['first'][:16]} to {found['last'][:16]} UTC")
+    echo(f"{counted(found['stored'], 'record')} stored in {rows} on {pages}")
+    echo(f"{found['bytes']:,} bytes, {found['exact_bytes']:,} of them exact data")
+    echo(f"stored from {found['first'][:16]} to {found['last'][:16]} UTC")
 
 
 @network.command(short_help="Check every byte and every pixel.")
@@ -67,12 +72,12 @@ def verify(path: Path, as_json: bool) -> None:
         echo_json({"sound": report.sound, **asdict(report)})
     else:
         for problem in report.problems:
-            click.echo(str(problem))
+            echo(problem)
         for note in report.notes:
-            click.echo(note)
+            echo(note)
         verdict = "sound" if report.sound else counted(len(report.problems), "problem")
         records, pages = counted(report.records, "record"), counted(report.pages, "page")
-        click.echo(f"{path}: {records} on {pages}, {verdict}")
+        echo(f"{path}: {records} on {pages}, {verdict}")
     if not report.sound:
         raise SystemExit(1)
 
@@ -105,10 +110,10 @@ def history(name: str, path: Path, as_json: bool) -> None:
         echo_json([{**as_data(record), "counts": record.id in live} for record in found])
         return
     for record in found:
-        click.echo(f"{line(record)}{'' if record.id in live else '  (does not count)'}")
+        echo(f"{line(record)}{'' if record.id in live else '  (does not count)'}")
         for text in (record.query, record.answer):
-            if text:
-                click.echo("".join(f"        {row}\n" for row in text.splitlines()), nl=False)
+            for row in text.splitlines():
+                echo(f"        {row}")
 
 
 @network.command(short_help="A map of a page, or of where a record stands.")
@@ -128,8 +133,9 @@ def view(
         found = [memory.record(record_name(name)) for name in names]
         if page is None:
             page = memory.locate(found[0].sequence)[0] if found else len(memory.pages)
+        target = picture_target(output or path.with_name(f"{path.stem}.view.png"), memory)
         image = draw_page(memory, page, [Hit(record, 1.0, Why()) for record in found])
-    _save(image, output or path.with_name(f"{path.stem}.view.png"), as_json)
+    _save(image, target, as_json)
 
 
 @network.command(short_help="A picture of how the network grew.")
@@ -141,16 +147,17 @@ def growth(path: Path, output: Path | None, as_json: bool) -> None:
     from pxvm.learning.picture.picture import draw_growth
 
     with reading(path) as memory:
+        target = picture_target(output or path.with_name(f"{path.stem}.growth.png"), memory)
         image = draw_growth(memory)
-    _save(image, output or path.with_name(f"{path.stem}.growth.png"), as_json)
+    _save(image, target, as_json)
 
 
 def _save(image: Image, target: Path, as_json: bool) -> None:
-    image.save(target)
+    save_picture(image, target)
     if as_json:
         echo_json({"output": target, "width": image.width, "height": image.height})
     else:
-        click.echo(f"wrote {target}: {image.width} x {image.height} pixels")
+        echo(f"wrote {target}: {image.width} x {image.height} pixels")
 
 
 @network.command(short_help="Give every record vectors of the model that is here.")
@@ -229,11 +236,12 @@ def export(output: Path, single: bool, current: bool, path: Path, as_json: bool)
                 outcome = maintenance.export_single(memory, output, update)
             _tell(output, outcome, as_json)
             return
+        check_output(output, *memory.pages)
         count = exchange.export(memory, output, current=current)
     if as_json:
         echo_json({"output": output, "records": count})
     else:
-        click.echo(f"wrote {output}: {counted(count, 'record')}")
+        echo(f"wrote {output}: {counted(count, 'record')}")
 
 
 @network.command("import", short_help="Take records from a file, or the text of an old picture.")
@@ -251,20 +259,27 @@ def import_(file: Path, uncertain: bool, path: Path, as_json: bool) -> None:
     from pxvm.learning.exchange import exchange
 
     notes: list[str] = []
-    with writing(path, make=True) as memory:
+    check_output(path, file)
+    with writing(path, make=True) as memory, progress("importing", not as_json) as update:
         before = memory.stats()["stored"]
         if file.suffix.lower() == ".png":
             records = exchange.read_png(file, uncertain, notes)
         else:
             records = exchange.read_records(file)
-        read = len(memory.append_many(records))
+        read = len(memory.append_many(_told(records, update)))
         added = memory.stats()["stored"] - before
     if as_json:
         echo_json({"network": path, "read": read, "added": added, "notes": notes})
         return
     for note in notes:
-        click.echo(note)
-    click.echo(f"{path}: {counted(read, 'record')} read, {added:,} of them new")
+        echo(note)
+    echo(f"{path}: {counted(read, 'record')} read, {added:,} of them new")
+
+
+def _told(records: Iterable[Record | Draft], update: Update) -> Iterator[Record | Draft]:
+    for number, record in enumerate(records, 1):
+        update(number)
+        yield record
 
 
 def _tell(target: Path, outcome: Outcome, as_json: bool) -> None:
@@ -274,7 +289,7 @@ def _tell(target: Path, outcome: Outcome, as_json: bool) -> None:
     parts = [counted(outcome.records, "record")]
     parts += [f"{outcome.left_out:,} left out"] if outcome.left_out else []
     parts += [f"{outcome.damaged:,} damaged"] if outcome.damaged else []
-    click.echo(f"wrote {target}: {', '.join(parts)}, {outcome.size:,} bytes")
+    echo(f"wrote {target}: {', '.join(parts)}, {outcome.size:,} bytes")
 
 
 for command in (forget, correct, tag):

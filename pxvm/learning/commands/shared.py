@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pxvm.core.errors import PxvmError
+from pxvm.core.saving import check_output, replacing
 from pxvm.learning.search.times import whole_time
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from pxvm.learning.network import Network
     from pxvm.learning.store.record import Record
 
@@ -86,6 +87,18 @@ def _opened(path: Path, *, read_only: bool, make: bool = False) -> Iterator[Netw
         yield network
 
 
+def picture_target(target: Path, network: Network) -> Path:
+    """Where a picture of a network goes: not over one of its pages."""
+    check_output(target, *network.pages)
+    return target
+
+
+def save_picture(picture: Image, target: Path) -> None:
+    """Write a picture as a PNG, whatever its name ends in."""
+    with replacing(target) as stream:
+        picture.save(stream, format="PNG")
+
+
 def record_name(text: str) -> str | int:
     """A record's number if it is one of up to 7 digits, else its id or the beginning of that."""
     return int(text) if text.isdecimal() and len(text) < 8 else text
@@ -95,11 +108,6 @@ def is_from(source: str, wanted: str) -> bool:
     """Is a source this one, or in this folder, however that is written?"""
     folder = posixpath.normpath(wanted)
     return folder == "." or source == folder or source.startswith(f"{folder}/")
-
-
-def counted(count: int, what: str) -> str:
-    """A number of things: "1 record", "2 records"."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def when(record: Record) -> datetime:
@@ -128,36 +136,3 @@ def as_data(record: Record) -> dict[str, Any]:
     del row["counts"]
     row["vectors"] = [vector.model for vector in record.vectors]
     return row
-
-
-def echo_json(value: Any, indent: int | None = 2) -> None:
-    """Print one JSON document; times as ISO 8601, paths as text."""
-    click.echo(json.dumps(value, indent=indent, ensure_ascii=False, default=_plain))
-
-
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-@contextmanager
-def progress(title: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error; yields what is called with (done, total)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not (shown and sys.stderr.isatty()),
-    )
-    with bar:
-        task = bar.add_task(title, total=None)
-
-        def update(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total or None)
-
-        yield update

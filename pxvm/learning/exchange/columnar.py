@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pxvm.core.errors import FormatError
-from pxvm.learning.errors import UnreadableError
+from pxvm.core.installation import library
 from pxvm.learning.store.record import to_microseconds
 
 if TYPE_CHECKING:
@@ -21,13 +21,7 @@ TEXTS = ("id", "kind", "query", "answer", "source", "model")
 
 
 def _arrow() -> Any:
-    try:
-        import pyarrow
-    except ImportError:
-        raise UnreadableError(
-            'Parquet and Arrow need pyarrow: pip install "pxvm[arrow]", or take .jsonl'
-        ) from None
-    return pyarrow
+    return library("pyarrow", "arrow")
 
 
 def schema() -> pyarrow.Schema:
@@ -67,20 +61,20 @@ def _with_numbers(row: Row) -> Row:
     }
 
 
-def write_parquet(rows: Iterable[Row], path: Path) -> None:
+def write_parquet(rows: Iterable[Row], stream: BinaryIO) -> None:
     """Write rows as Parquet, compressed with Zstandard."""
     _arrow()
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetWriter(path, schema(), compression="zstd") as writer:
+    with pyarrow.parquet.ParquetWriter(stream, schema(), compression="zstd") as writer:
         for batch in _batches(rows):
             writer.write_batch(batch)
 
 
-def write_arrow(rows: Iterable[Row], path: Path) -> None:
+def write_arrow(rows: Iterable[Row], stream: BinaryIO) -> None:
     """Write rows as an Arrow file, also known as Feather."""
     pa = _arrow()
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema()) as writer:
+    with pa.ipc.new_file(stream, schema()) as writer:
         for batch in _batches(rows):
             writer.write_batch(batch)
 
@@ -123,9 +117,17 @@ def _with_microseconds(batch: Any) -> Any:
     for place, name in enumerate(table.column_names):
         kind = table.schema.types[place]
         if pa.types.is_timestamp(kind):
-            column = table.column(name).cast(micro).cast(number)
+            column = _cast(table.column(name), micro, kind).cast(number)
             table = table.set_column(place, name, column)
         elif pa.types.is_list(kind) and pa.types.is_timestamp(kind.value_type):
-            column = table.column(name).cast(pa.list_(micro)).cast(pa.list_(number))
-            table = table.set_column(place, name, column)
+            column = _cast(table.column(name), pa.list_(micro), kind.value_type)
+            table = table.set_column(place, name, column.cast(pa.list_(number)))
     return table
+
+
+def _cast(column: Any, micro: Any, timestamp: Any) -> Any:
+    """Times as microseconds, finer ones cut; coarser ones may be too far away."""
+    try:
+        return column.cast(micro, safe=timestamp.unit != "ns")
+    except _arrow().ArrowInvalid as error:
+        raise FormatError(f"a time is out of range: {str(error).splitlines()[0]}") from None

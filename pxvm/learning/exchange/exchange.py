@@ -8,7 +8,6 @@ messages, become interactions.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -17,11 +16,12 @@ from datetime import datetime
 from errno import ENOENT
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from pxvm.core.errors import FormatError, PxvmError
+from pxvm.core.saving import replacing
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.exchange.columnar import read_arrow, read_parquet, write_arrow, write_parquet
 from pxvm.learning.sources.chats import exchanges
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from pxvm.learning.store.store import Store
 
 Rows = Iterable[dict[str, Any]]
-Writer = Callable[[Rows, Path], None]
+Writer = Callable[[Rows, BinaryIO], None]
 Reader = Callable[[Path], "Iterator[Record | Draft]"]
 
-COMMENT = re.compile(r"<!-- pxvm (\{[^\n]*\}) -->\n")
+COMMENT = re.compile(r"^<!-- pxvm (\{[^\n]*\}) -->\n", re.MULTILINE)
 
 
 def export(network: Store, path: Path, *, current: bool = False) -> int:
@@ -89,8 +89,6 @@ def kept(network: Store) -> Iterator[Record]:
 def write_records(records: Iterable[Record], path: Path, live: Container[str] | None = None) -> int:
     """Write records to a file; those whose id is not in ``live`` do not count. Returns how many."""
     write, _ = _format(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(ENOENT, "no such folder", str(path.parent))
     count = 0
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -98,12 +96,8 @@ def write_records(records: Iterable[Record], path: Path, live: Container[str] | 
         for count, record in enumerate(records, 1):  # noqa: B007
             yield to_row(record, live is None or record.id in live)
 
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(rows(), unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as stream:
+        write(rows(), stream)
     return count
 
 
@@ -114,7 +108,14 @@ def read_records(path: Path) -> Iterator[Record | Draft]:
         FormatError: a row is neither, or its content is not what its id names.
         PxvmError: the end of the name is not known, or its library is not installed.
     """
-    return _format(path)[1](path)
+    return _as_text(path, _format(path)[1](path))
+
+
+def _as_text(path: Path, records: Iterator[Record | Draft]) -> Iterator[Record | Draft]:
+    try:
+        yield from records
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: expected text in UTF-8; found {error.reason}") from None
 
 
 def read_png(path: Path, uncertain: bool, notes: list[str]) -> Iterator[Record | Draft]:
@@ -192,7 +193,9 @@ def from_row(row: dict[str, Any], where: str) -> Iterator[Record | Draft]:
                   event_time=turn.time)
             for turn in exchanges([row])
         ]  # fmt: skip
-    except (PxvmError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except KeyError as error:
+        raise FormatError(f"{where}: {error} is missing") from None
+    except (PxvmError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise FormatError(f"{where}: {error}") from None
     if not found:
         raise FormatError(
@@ -239,16 +242,18 @@ def _record(row: dict[str, Any]) -> Record:
 def _time(value: Any) -> datetime:
     if isinstance(value, int):
         return from_microseconds(value)
-    return datetime.fromisoformat(value)
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise FormatError(f"expected a time with its zone, such as +00:00; found {value}")
+    return moment
 
 
 # JSON
 
 
-def _write_jsonl(rows: Rows, path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        for row in rows:
-            file.write(to_json(row) + "\n")
+def _write_jsonl(rows: Rows, stream: BinaryIO) -> None:
+    for row in rows:
+        stream.write(f"{to_json(row)}\n".encode())
 
 
 def _read_jsonl(path: Path) -> Iterator[Record | Draft]:
@@ -283,32 +288,31 @@ def _read_json(path: Path) -> Iterator[Record | Draft]:
         yield from from_row(row, f"{path}, item {number}")
 
 
-def _write_json(rows: Rows, path: Path) -> None:
-    path.write_text(to_json(list(rows), indent=1), encoding="utf-8")
+def _write_json(rows: Rows, stream: BinaryIO) -> None:
+    stream.write(to_json(list(rows), indent=1).encode())
 
 
 # Markdown: what a person reads; the other fields stand in a comment, with the lengths of the texts.
 
 
-def _write_markdown(rows: Rows, path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        for row in rows:
-            query, answer = row["query"], row["answer"]
-            hidden = to_json({**row, "query": len(query), "answer": len(answer)})
-            when = (row["event_time"] or row["record_time"]).strftime("%Y-%m-%d %H:%M")
-            file.write(f"## {row['kind']} {row['sequence']}, {when}\n\n")
-            file.write("<!-- pxvm {} -->\n".format(hidden.replace(">", "\\u003e")))
-            if query:
-                file.write(f"\n**{query}**\n")
-            file.write(f"\n{answer}\n\n")
+def _write_markdown(rows: Rows, stream: BinaryIO) -> None:
+    for row in rows:
+        query, answer = row["query"], row["answer"]
+        hidden = to_json({**row, "query": len(query), "answer": len(answer)})
+        when = (row["event_time"] or row["record_time"]).strftime("%Y-%m-%d %H:%M")
+        parts = [f"## {row['kind']} {row['sequence']}, {when}\n\n"]
+        parts += ["<!-- pxvm {} -->\n".format(hidden.replace(">", "\\u003e"))]
+        parts += [f"\n**{query}**\n"] if query else []
+        stream.write("".join([*parts, f"\n{answer}\n\n"]).encode())
 
 
 def _read_markdown(path: Path) -> Iterator[Record | Draft]:
     with path.open(encoding="utf-8", newline="") as file:
         text = file.read()
-    place, found = 0, False
+    place, found, number, counted = 0, False, 1, 0
     while match := COMMENT.search(text, place):
-        where = f"{path}, line {text.count(chr(10), 0, match.start()) + 1}"
+        number, counted = number + text.count("\n", counted, match.start()), match.start()
+        where = f"{path}, line {number}"
         found = True
         try:
             row = json.loads(match[1])

@@ -38,6 +38,7 @@ from pxvm.learning.search.textindex import SCHEMA, TextIndex
 from pxvm.learning.search.vectors import Vectors, build_vectors, most_rows, save_vectors
 from pxvm.learning.store.pages import CACHE_FILE
 from pxvm.learning.store.record import BOOKKEEPING, Record
+from pxvm.terminal import progress
 
 if TYPE_CHECKING:
     from pxvm.learning.store.store import State, Store
@@ -258,15 +259,8 @@ class Cache:
 
     def _take(self, network: Store, known: int, state: State) -> None:
         """Take in all records after number ``known``, up to the state's last."""
-        from rich.console import Console
-        from rich.progress import Progress
-
-        new = state.sequence - known
-        console = Console(stderr=True)
-        with Progress(
-            console=console, transient=True, disable=new < MANY or not sys.stderr.isatty()
-        ) as progress:
-            task = progress.add_task("indexing", total=new)
+        new, done = state.sequence - known, 0
+        with progress("indexing", new >= MANY and sys.stderr.isatty()) as update:
             records = network.records_from(known + 1)
             while batch := list(islice(records, BATCH)):
                 batch = [record for record in batch if record.sequence <= state.sequence]
@@ -282,7 +276,8 @@ class Cache:
                         "INSERT INTO known VALUES (?, ?, ?, ?)",
                         (token, state.generation, last.sequence, bytes.fromhex(last.id)),
                     )
-                progress.advance(task, len(batch))
+                done += len(batch)
+                update(done, new)
         self._delete_unused()
 
     @contextlib.contextmanager

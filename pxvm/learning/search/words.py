@@ -53,6 +53,7 @@ _UNSPACED = (
     r"\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _RUN = re.compile(rf"[{_UNSPACED}]+")
+_LONG = re.compile(rf"[\w{_MARKS}]{{{LONG},}}")
 _ARTICLE = re.compile("[وفبكل]?ال(?=\\w{2})|لل(?=\\w{2})|[הובלכמש](?=[א-ת]{3})")
 #: A character with the marks that stand on it.
 _UNIT = re.compile(
@@ -83,12 +84,13 @@ def indexed(text: str) -> str:
 
 def ends(text: str) -> str:
     """The ends of a text's long words, for the index: of "boathouses" "athouses", "thouses" ..."""
+    plain = folded(text)
     found: dict[str, None] = {}
-    for word in WORD.findall(folded(text)):
-        if len(word) >= LONG and not _RUN.search(word):
+    for word in _LONG.findall(plain):
+        if not _RUN.search(word):
             found |= dict.fromkeys(word[first:] for first in range(2, len(word) - END + 1))
-        elif bare := without_article(word):
-            found[bare] = None
+    if not plain.isascii():
+        found |= dict.fromkeys(filter(None, map(without_article, WORD.findall(plain))))
     return " ".join(found)
 
 

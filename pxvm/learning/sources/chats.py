@@ -154,7 +154,8 @@ class _Reader:
 
     def is_among_people(self, turn: dict[str, Any]) -> bool:
         """Is this a message of somebody with a name, and no other thing that has an author?"""
-        return KNOWN.issuperset(turn) and bool(self.run or time_of(turn))
+        known = turn.get("type") == "message" or KNOWN.issuperset(turn)
+        return known and bool(self.run or time_of(turn))
 
     def turns(self, item: dict[str, Any]) -> list[dict[str, Any]]:
         """The turns of a conversation, in order; none if this is not one."""

@@ -7,6 +7,7 @@ another place finds its old chunks, and a network that is given away tells littl
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,11 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pxvm.core.errors import PxvmError
+from pxvm.core.errors import MissingPackageError, PxvmError
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.sources.blocks import Block, mended, pack
 from pxvm.learning.sources.chats import Exchange
-from pxvm.learning.sources.encoding import INSTALL
 from pxvm.learning.sources.folders import Skipped as Skipped
 from pxvm.learning.sources.folders import find_files
 from pxvm.learning.sources.kinds import read_kind
@@ -92,7 +92,7 @@ def read_documents(
         if isinstance(found, Skipped):
             yield found
             continue
-        if found.name.startswith(network.name) and found.resolve().parent == home:
+        if _is_beside(found.resolve(), home, network.name):
             continue
         try:
             source = source_of(found, home)
@@ -107,6 +107,16 @@ def read_documents(
             if found in named:
                 raise UnreadableError(f"{found}: {reason}") from error
             yield Skipped(str(found), reason)
+
+
+def _is_beside(path: Path, home: Path, name: str) -> bool:
+    """Is this the network, one of its pages, or what is kept beside it under its name?"""
+    if not path.is_relative_to(home):
+        return False
+    top = path.relative_to(home).parts[0]
+    stem, _, suffix = name.rpartition(".")
+    page = re.fullmatch(rf"{re.escape(stem)}(\.g\d+)?\.p\d+\.{re.escape(suffix)}.*", top)
+    return top.startswith(name) or page is not None
 
 
 def read_document(path: Path, source: str, tags: Iterable[str] = ()) -> Document:
@@ -126,8 +136,8 @@ def read_content(content: bytes, path: str, source: str, tags: Iterable[str] = (
     """
     try:
         contents = read_kind(content, Path(path).name)
-    except ImportError as error:
-        raise UnreadableError(f"reading it needs {error.name}: {INSTALL}") from error
+    except MissingPackageError as error:
+        raise UnreadableError(str(error)) from error
     except RecursionError:
         raise UnreadableError("nested too deeply") from None
     chunks = [

@@ -12,6 +12,8 @@ import re
 from typing import NamedTuple
 from unicodedata import category
 
+from pxvm.core.errors import MissingPackageError
+from pxvm.core.installation import library
 from pxvm.learning.errors import UnreadableError
 
 SNIFFED = 8_192  # bytes looked at to tell text from binary
@@ -19,7 +21,6 @@ GUESSED = 65_536  # bytes of lines that are not ASCII from which the encoding is
 FEW = 4  # so many characters of UTF-8 for each byte that is none: UTF-8 with damage
 #: Below this confidence of chardet's a text that reads well as Windows-1252 is taken for it.
 UNSURE = 0.06
-INSTALL = 'pip install "pxvm[documents]"'
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -159,9 +160,9 @@ def _damaged(content: bytes) -> Decoded | None:
 
 def _guessed(content: bytes) -> Decoded:
     try:
-        import chardet
-    except ImportError:
-        raise UnreadableError(f"not UTF-8, and guessing the encoding needs {INSTALL}") from None
+        chardet = library("chardet", "documents")
+    except MissingPackageError as error:
+        raise MissingPackageError(f"not UTF-8, and to guess its encoding {error}") from None
     sample, size = [], 0
     for line in re.finditer(rb"[^\n]*[\x80-\xff][^\n]*\n?", content):
         sample.append(line[0][: GUESSED - size])

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from pxvm.core.installation import library
 from pxvm.learning.sources.blocks import Outline, Read
 from pxvm.learning.sources.flow import Flow
 
@@ -62,11 +63,9 @@ EMPTY = re.compile(r"<([a-z][\w:-]*)([^<>]*)/>", re.I)
 
 def read_html(text: str) -> Read:
     """Blocks under their headings, as plain text; the page's title stands above all."""
-    from selectolax.lexbor import LexborHTMLParser
-
     if XHTML.search(text, 0, 1_000):
         text = EMPTY.sub(_opened, text)
-    tree = LexborHTMLParser(_shallow(text))
+    tree = library("selectolax.lexbor", "documents").LexborHTMLParser(_shallow(text))
     read, outline = Read(), Outline()
     flow = Flow(read, outline)
     for title in tree.css("head > title")[:1]:

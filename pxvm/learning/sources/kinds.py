@@ -97,7 +97,7 @@ def read_kind(content: bytes, name: str) -> Contents:
 
     Raises:
         UnreadableError: they are binary, damaged, or of a kind that is not read.
-        ImportError: they need a parser that is not installed.
+        MissingPackageError: they need a parser that is not installed.
         RecursionError: they are nested too deeply.
     """
     suffix = kind_of(content, name)

@@ -7,6 +7,7 @@ import re
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from pxvm.core.installation import library
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.sources.blocks import MARKS, Block, Read, mended, weight
 
@@ -23,8 +24,7 @@ def read_pdf(content: bytes) -> Read:
     Raises:
         UnreadableError: it is damaged, wants a password, or holds no text (a scan).
     """
-    import pypdf
-
+    pypdf = library("pypdf", "documents")
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it can mend, it mends in silence
     read = Read()
     try:

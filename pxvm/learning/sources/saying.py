@@ -64,7 +64,8 @@ class Saying:
             for item in turn[key] if isinstance(turn.get(key), list) else ():
                 texts.append(self.attachment(item))
         gone = known.union(CONTENT, ABOUT)
-        self._add(self.of({k: v for k, v in turn.items() if k not in gone}), texts)
+        rest = {k: v for k, v in turn.items() if k not in gone}
+        self._add(self.of(rest, "\n".join(texts)), texts)
         return "\n\n".join(filter(None, texts))
 
     def _add(self, text: str, texts: list[str]) -> None:

@@ -142,20 +142,38 @@ class Catalogue:
     def readable(self, positions: Iterable[int]) -> Iterator[Record]:
         """The records at ``positions``; damaged ones are left out, with a warning in the log."""
         chosen = np.fromiter(positions, np.int64)
-        numbers = self.directory().entries["sequence"][chosen].tolist()
+        entries = self.directory().entries[chosen]
+        known = zip(
+            chosen.tolist(),
+            *(entries[name].tolist() for name in ("sequence", "page", "offset")),
+            (identity.tobytes() for identity in entries["id"]),
+            strict=True,
+        )
         epoch = self._epoch
-        for position, number in zip(chosen.tolist(), numbers, strict=True):
+        for position, number, page, offset, identity in known:
             with self._pages.turn:
                 try:
-                    directory = self.directory()
-                    here = position if self._epoch == epoch else directory.at_sequence(number)
-                    if here is None:
-                        continue
-                    record = self.read(here)
+                    record = self._read_at(page, offset, identity) if self._epoch == epoch else None
+                    if record is None:  # the pages were exchanged meanwhile, or are damaged
+                        directory = self.directory()
+                        here = position if self._epoch == epoch else directory.at_sequence(number)
+                        if here is None:
+                            continue
+                        record = self.read(here)
                 except FormatError as error:
                     _LOG.warning("record %d is left out: %s", number, error)
                     continue
             yield record
+
+    def _read_at(self, number: int, offset: int, identity: bytes) -> Record | None:
+        """The record that stands where the directory says; None where it does not."""
+        if self._epoch != self._pages.epoch:
+            return None
+        page = self._pages.page(number)
+        header = page.header_at(offset)
+        if header is None or header.identity != identity:
+            return None
+        return decoded(page, Place(offset, header))
 
     def time(self, position: int) -> int:
         """When the record at a place was last stored, in microseconds."""

@@ -92,6 +92,9 @@ class Page:
     def _data_rows(self, place: Place) -> bytes:
         where = layout.extent(place.offset, place.header)
         data = self._bytes(place.offset + 8, where.data_end - 4 - place.offset - 8)
+        if place.header.data_rows <= layout.BLOCK_ROWS:
+            flat = np.frombuffer(data, np.uint8, min(len(data), 5 + place.header.data_rows * LINE))
+            return flat[5:][: len(flat[5:]) // LINE * LINE].reshape(-1, LINE)[:, 1:].tobytes()
         block = 5 + layout.BLOCK_ROWS * LINE
         rows = [
             np.frombuffer(data[i + 5 : i + block], np.uint8) for i in range(0, len(data), block)

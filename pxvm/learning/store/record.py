@@ -43,8 +43,6 @@ STORED, DEFLATED = 0, 1
 MAX_TEXT = 16 << 20
 #: Most bytes of a record's JSON, in which a control character takes six and a storing's time 17.
 MAX_RAW = 8 * MAX_TEXT
-#: Largest scale of a vector, so that nothing computed with it is beyond float32.
-MAX_SCALE = 1e30
 #: Most bytes of a record's vectors: a hundred of the largest there may be.
 MAX_VECTORS = 100 * 65_535
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -83,8 +81,8 @@ class Vector:
             _text(getattr(self, name), f"a vector's {name}")
         if isinstance(self.scale, bool) or not isinstance(self.scale, (int, float, np.floating)):
             raise RecordError(f"vector of {self.model!r}: the scale must be a number")
-        if not -MAX_SCALE <= self.scale <= MAX_SCALE:
-            raise RecordError(f"vector of {self.model!r}: the scale is over {MAX_SCALE:g}, or none")
+        if not np.isfinite(self.scale):
+            raise RecordError(f"vector of {self.model!r}: scale {self.scale} is not finite")
 
     def key(self) -> tuple[str, str, float, bytes]:
         return self.model, self.probe, float(self.scale), self.values.tobytes()
@@ -292,7 +290,7 @@ def decode(payload: Payload, *, kind: int, sequence: int, time: int, identity: b
         )
     text = _expand(payload.codec, payload.data[: payload.stored], payload.raw)
     try:
-        described = json.loads(text)
+        described = json.loads(text.decode())
         vectors, position = [], payload.stored
         for model, probe, dimension, scale in described.get("vectors", ()):
             if type(dimension) is not int or dimension <= 0:

@@ -7,11 +7,11 @@ A batch is padded to ``span`` rows a sentence. Tensors of the state, by name:
     n [1]                 rows in use, sentences * span
     span [1]              rows of a sentence, padding included
     lengths [batch, 1]    rows of each sentence in use, at least 1
-    vectors [batch, width] the mean over a sentence's rows in use, of length 1
+    vectors [batch, width] the mean over a sentence's rows in use, or its first row, of length 1
 
-Post-layer-norm as in the original (Devlin et al., 2018), GELU with erf, mean pooling and L2
-normalisation as sentence-transformers do. Caches and row tensors stand at the end of the image;
-``resize_rows`` opens a file with room for more rows.
+Post-layer-norm as in the original (Devlin et al., 2018), GELU with erf, pooling and, unless a model
+does without, L2 normalisation as sentence-transformers do. Caches and row tensors stand at the end
+of the image; ``resize_rows`` opens a file with room for more rows.
 """
 
 from __future__ import annotations
@@ -49,7 +49,12 @@ PLANES = {"qkv": 2, "o": 1, "up": 2, "down": 1}
 
 @dataclass(frozen=True)
 class BertConfig:
-    """Shapes of a model; the defaults are all-MiniLM-L6-v2's."""
+    """Shapes of a model; the defaults are all-MiniLM-L6-v2's.
+
+    Attributes:
+        pooling: "mean" of a sentence's rows, or "cls", its first row.
+        unit: whether vectors are brought to length 1.
+    """
 
     layers: int = 6
     width: int = 384
@@ -58,6 +63,8 @@ class BertConfig:
     vocab: int = 30522
     positions: int = 512
     epsilon: float = 1e-12
+    pooling: str = "mean"
+    unit: bool = True
 
     @property
     def head(self) -> int:
@@ -118,7 +125,7 @@ def build_bert(
     _shared(b, config, weights, choice, frac, batch, batch * tokens, PLANES | dict(planes or {}))
     for layer in range(config.layers):
         _layer(b, config, weights, choice, frac, layer)
-    _program(b)
+    _program(b, config)
     if extend is not None:
         extend(b)
     if width is None:
@@ -138,15 +145,20 @@ def _shared(
     b.scalar("n")
     b.scalar("span", 1)
     b.tensor("lengths", DType.I32, (batch, 1), Role.STATE, data=np.ones(batch))
-    b.tensor("vectors", DType.I32, (batch, c.width), Role.STATE, frac=frac["vectors"])
-    b.tensor("pooled", DType.I32, (batch, c.width), frac=frac["residual"])
+    bits = frac["vectors" if c.unit else "residual"]
+    b.tensor("vectors", DType.I32, (batch, c.width), Role.STATE, frac=bits)
+    if c.unit:
+        b.tensor("pooled", DType.I32, (batch, c.width), frac=frac["residual"])
+    if c.pooling == "cls":  # the mean of one row
+        b.tensor("firsts", DType.I32, (batch, 1), Role.CONSTANT, data=np.ones(batch))
     add_table(b, "normal")
     add_weight(b, "embedding", weights["embedding"], choice)
     places = np.asarray(weights["positions"], np.float64) + np.asarray(weights["type"], np.float64)
     add_weight(b, "positions", places, choice)
     add_norm(b, "norm", weights["norm"], c.epsilon, bias=weights["norm_bias"],
              bias_frac=frac["residual"])  # fmt: skip
-    b.parameters("pool", "MeanPool", span="span", lengths="lengths")
+    pooled_rows = "firsts" if c.pooling == "cls" else "lengths"
+    b.parameters("pool", "MeanPool", span="span", lengths=pooled_rows)
     act = {name: {1: DType.ACT1, 2: DType.ACT2}[number] for name, number in planes.items()}
     tensors = {
         "ids": (DType.I32, 1, 0), "position_ids": (DType.I32, 1, 0),
@@ -182,7 +194,7 @@ def _layer(
                  bias=weights[f"{layer}.{name}_bias"], bias_frac=frac["residual"])  # fmt: skip
 
 
-def _program(b: NetworkBuilder) -> None:
+def _program(b: NetworkBuilder, c: BertConfig) -> None:
     b.emit("Loop", "runs", 0)
     b.emit("Embed", "x", "ids", "embedding")
     b.emit("Embed", "delta", "position_ids", "positions")
@@ -207,8 +219,9 @@ def _program(b: NetworkBuilder) -> None:
     b.emit("Add", "x", "x", "delta")
     b.emit("LayerNorm", "x", "x", "ff_norm")
     b.emit("EndLoop")
-    b.emit("MeanPool", "pooled", "x", "pool")
-    b.emit("L2Norm", "vectors", "pooled")
+    b.emit("MeanPool", "pooled" if c.unit else "vectors", "x", "pool")
+    if c.unit:
+        b.emit("L2Norm", "vectors", "pooled")
     b.emit("Yield")
     b.emit("EndLoop")
     b.emit("Halt")

@@ -14,14 +14,13 @@ from typing import Any
 
 from pxvm.core.errors import FormatError
 from pxvm.models.families import bert, llama
-from pxvm.models.families.architectures import GGUF, HF, Architecture, Settings, Tensors
+from pxvm.models.families.architectures import GGUF, HF, Architecture, Tensors
 from pxvm.models.families.bert import BertConfig
 from pxvm.models.families.llama import LlamaConfig
-from pxvm.models.files.gguf import open_gguf
-from pxvm.models.files.safetensors import open_safetensors, parse_json
+from pxvm.models.families.sentences import read_sentences
+from pxvm.models.families.settings import Settings, read_settings
+from pxvm.models.files.parts import INDEX, open_gguf_parts, open_safetensors_parts, part_paths
 from pxvm.models.files.stored import Stored
-
-MAX_SETTINGS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Checkpoint:
         family: "llama" or "bert".
         weights: by the names that ``build_llama`` and ``build_bert`` want; read when used.
         tokenizer_files: the folder of ``tokenizer.json``, or the pairs of a GGUF.
+        notes: what was assumed or left out.
     """
 
     path: Path
@@ -39,6 +39,7 @@ class Checkpoint:
     config: LlamaConfig | BertConfig
     weights: Mapping[str, Stored]
     tokenizer_files: Path | Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -50,73 +51,56 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Find out what a model is.
 
     Args:
-        path: a ``.gguf``, a ``.safetensors`` with ``config.json`` beside it, or a folder.
+        path: a ``.gguf``, a ``.safetensors`` with ``config.json`` beside it, or a folder; of a
+            model in several files, any of them.
 
     Raises FormatError when it is damaged or would not be built as it was trained; OSError.
     """
     path = Path(path)
     if path.is_dir():
-        files = sorted(path.glob("*.safetensors"))
-        single = path / "model.safetensors"
-        if files:
-            return _from_safetensors(path, [single] if single in files else files)
-        files = sorted(path.glob("*.gguf"))
+        if any(path.glob("*.safetensors")) or (path / INDEX).exists():
+            return _from_safetensors(path)
+        files = {part_paths(file)[0] for file in path.glob("*.gguf")}
         if len(files) != 1:
             raise FormatError(
                 f"{path}: expected .safetensors files or one .gguf; found {len(files)} .gguf"
             )
-        path = files[0]
+        path = files.pop()
     with path.open("rb") as stream:
         magic = stream.read(4)
     if magic != b"GGUF" and path.suffix == ".safetensors":
-        return _from_safetensors(path.parent, [path])
+        return _from_safetensors(path.parent, path)
     return _from_gguf(path)
 
 
 def _from_gguf(path: Path) -> Checkpoint:
-    file = open_gguf(path)
-    kind = file.metadata.get("general.architecture")
+    file = open_gguf_parts(path)
+    settings = Settings(str(path), file.metadata)
+    kind = settings.get("general.architecture")
     if not isinstance(kind, str) or kind not in GGUF:
-        raise FormatError(f"{path}: expected an architecture of {', '.join(GGUF)}; found {kind!r}")
-    found = GGUF[kind](Settings(str(path), file.metadata), file.tensors)
-    return Checkpoint(
-        path, found.family, found.config, _bind(path, found, file.tensors), file.metadata
-    )
+        raise settings.error("general.architecture", f"one of {', '.join(GGUF)}")
+    found = GGUF[kind](settings, file.tensors)
+    weights = _bind(path, found, file.tensors)
+    return Checkpoint(path, found.family, found.config, weights, file.metadata, found.notes)
 
 
-def _from_safetensors(folder: Path, files: list[Path]) -> Checkpoint:
-    settings = _settings(folder / "config.json")
-    kind = settings.values.get("model_type")
+def _from_safetensors(folder: Path, file: Path | None = None) -> Checkpoint:
+    tensors, left = open_safetensors_parts(folder, file)
+    settings = read_settings(folder / "config.json")
+    kind = settings.get("model_type")
     if not isinstance(kind, str) or kind not in HF:
         raise settings.error("model_type", f"one of {', '.join(HF)}")
-    tensors: dict[str, Stored] = {}
-    for file in files:
-        here = open_safetensors(file)
-        if twice := tensors.keys() & here.keys():
-            raise FormatError(f"{file}: tensor {min(twice)} stands in another file of the folder")
-        tensors |= here
     found = HF[kind](settings, tensors)
-    if found.family == "bert":
-        _check_pooling(folder / "1_Pooling" / "config.json")
-    path = files[0] if len(files) == 1 else folder
-    return Checkpoint(path, found.family, found.config, _bind(path, found, tensors), folder)
-
-
-def _settings(path: Path) -> Settings:
-    size = path.stat().st_size
-    if size > MAX_SETTINGS:
-        raise FormatError(f"{path}: expected at most {MAX_SETTINGS} bytes; found {size}")
-    return Settings(str(path), parse_json(path.read_bytes(), str(path)))
-
-
-def _check_pooling(path: Path) -> None:
-    """sentence-transformers' pooling, where a file says it, is the mean."""
-    if path.exists():
-        settings = _settings(path)
-        settings.only("pooling_mode_mean_tokens", None, True)
-        for key in settings.values:
-            if key.startswith("pooling_mode_") and key != "pooling_mode_mean_tokens":
-                settings.only(key, False)
+    notes = [*found.notes]
+    if isinstance(found.config, BertConfig):
+        how = read_sentences(folder, found.config.width)
+        found = replace(found, config=replace(found.config, pooling=how.pooling, unit=how.unit))
+        notes += [how.note] if how.note else []
+    if left:
+        notes.append(f"{folder}: left out {', '.join(other.name for other in left):.200}")
+    path = file or folder
+    weights = _bind(path, found, tensors)
+    return Checkpoint(path, found.family, found.config, weights, folder, tuple(notes))
 
 
 def _bind(path: Path, found: Architecture, tensors: Tensors) -> dict[str, Stored]:

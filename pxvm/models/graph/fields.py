@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core.dialect1 import Network, parse, read_state
+from pxvm.core.dialect1 import TensorProgram, parse, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.integer import Ints, ints
 from pxvm.core.program import Image
@@ -33,7 +33,7 @@ class Fields:
         network: what ``verify`` or ``parse`` said about it; parsed when missing.
     """
 
-    def __init__(self, image: Image, network: Network | None = None) -> None:
+    def __init__(self, image: Image, network: TensorProgram | None = None) -> None:
         self.image = image
         self.network = network or parse(image)
         self.by_name = {d.name: d for d in self.network.descriptors}
@@ -60,6 +60,11 @@ class Fields:
         """All elements of an I32 or I16 tensor as real numbers, float64."""
         return np.ldexp(self[name].astype(np.float64), -self.descriptor(name).frac)
 
+    @property
+    def saturations(self) -> int:
+        """How many numbers did not fit 32 bits so far, and became the largest that do."""
+        return int(read_state(self.image, self.network.state_start)[State.SATURATIONS])
+
     def scalar(self, name: str) -> int:
         """The first element."""
         return int(self.rows(name, 1)[0, 0])
@@ -78,9 +83,18 @@ class Fields:
         store_words(self.image, d, 0, encode(rows, d.dtype))
 
     def set_real(self, name: str, values: Any) -> None:
-        """Write real numbers, rounded to the tensor's fraction bits and saturated."""
-        scaled = np.rint(np.ldexp(np.asarray(values, np.float64), self.descriptor(name).frac))
-        self[name] = ints(np.clip(scaled, -(2**31), 2**31 - 1))
+        """Write real numbers, rounded to the tensor's fraction bits.
+
+        Raises ProgramError when one is outside the range that those leave.
+        """
+        real, frac = np.asarray(values, np.float64), self.descriptor(name).frac
+        scaled = np.rint(np.ldexp(real, frac))
+        if not (np.abs(scaled) < 2.0**31).all():
+            raise ProgramError(
+                f"{name}: expected numbers below {np.ldexp(1.0, 31 - frac):g}, several times the"
+                f" largest of the calibration; found {np.abs(real).max():g}"
+            )
+        self[name] = ints(scaled)
 
     def restart(self) -> None:
         """Put the registers of a program without calls where a fresh one has them."""

@@ -3,37 +3,61 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from pxvm.core.errors import LimitError
 from pxvm.models.graph.graph import Graph, Value
 from pxvm.models.graph.quantise import Floats
 
+MAX_LIVE = 1 << 26
 ERF = np.vectorize(math.erf, otypes=[np.float64])
 
 
-def evaluate(graph: Graph, inputs: Mapping[str, Any]) -> list[Floats]:
-    """Every value of a graph in float64, by index.
+def walk(graph: Graph, inputs: Mapping[str, Any]) -> Iterator[tuple[Value, Floats]]:
+    """Every value of a graph with what it is in float64, in the order of computation.
+
+    What nothing needs any more is let go on the way.
 
     Args:
         inputs: an array of each input's shape, by its name.
+
+    Raises LimitError when what is needed at one time is more than ``MAX_LIVE`` elements.
     """
-    found: list[Floats] = []
+    last_use = {i.index: v.index for v in graph.values for i in v.inputs}
+    _check_live(graph, last_use)
+    found: dict[int, Floats] = {}
     for value in graph.values:
         if value.op == "input":
             result = np.asarray(inputs[value.name], np.float64)
         else:
             result = FUNCTIONS[value.op](value, *(found[i.index] for i in value.inputs))
-        found.append(np.asarray(result, np.float64).reshape(value.shape))
-    return found
+        found[value.index] = np.asarray(result, np.float64).reshape(value.shape)
+        yield value, found[value.index]
+        for index in {value.index, *(i.index for i in value.inputs)}:
+            if last_use.get(index, index) <= value.index:
+                del found[index]
+
+
+def _check_live(graph: Graph, last_use: Mapping[int, int]) -> None:
+    live, ending = 0, Counter[int]()
+    for value in graph.values:
+        live += value.count
+        ending[last_use.get(value.index, value.index)] += value.count
+        if live > MAX_LIVE:
+            raise LimitError(
+                f"expected at most {MAX_LIVE} numbers at one time; found {live} at {value.name}"
+            )
+        live -= ending[value.index]
 
 
 def outputs(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Floats]:
     """The outputs of a graph in float64, by name."""
-    found = evaluate(graph, inputs)
-    return {name: found[value.index] for name, value in graph.outputs.items()}
+    names = {value.index: name for name, value in graph.outputs.items()}
+    return {names[v.index]: array for v, array in walk(graph, inputs) if v.index in names}
 
 
 def sigmoid(x: Floats) -> Floats:
@@ -71,6 +95,11 @@ def attention(q: Floats, k: Floats, v: Floats, mask: Any, heads: int, kv_heads: 
             for a in (k, v))  # fmt: skip
     scores = np.where(mask, q @ k.transpose(0, 2, 1) / math.sqrt(width), -np.inf)
     return np.asarray((softmax(scores) @ v).transpose(1, 0, 2).reshape(-1, heads * width))
+
+
+def _embed(value: Value, ids: Floats) -> Floats:
+    table = value.arrays["weight"]
+    return np.asarray(table[np.clip(ids.reshape(-1), 0, len(table) - 1).astype(int)])
 
 
 def _conv2d(value: Value, x: Floats) -> Floats:
@@ -121,13 +150,16 @@ def _norm(value: Value, x: Floats, function: Callable[..., Floats]) -> Floats:
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "constant": lambda value: value.arrays["data"],
-    "embed": lambda value, ids: value.arrays["weight"][ids.reshape(-1).astype(int)],
+    "embed": _embed,
     "linear": lambda value, x: x @ value.arrays["weight"].T + value.arrays.get("bias", 0),
     "matmul": lambda value, a, b: a @ b.reshape(-1, b.shape[-1]).T,
     "conv2d": _conv2d,
     "attention": _attention,
     "add": lambda value, a, b: a + b,
     "mul": lambda value, a, b: a * b,
+    "less": lambda value, a, b: a < b,
+    "real": lambda value, x: x,
+    "trunc": lambda value, x: np.trunc(x),
     "relu": lambda value, x: np.maximum(x, 0),
     "sigmoid": lambda value, x: sigmoid(x),
     "tanh": lambda value, x: np.tanh(x),

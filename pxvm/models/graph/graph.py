@@ -20,10 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core.errors import ProgramError
+from pxvm.core.errors import LimitError, ProgramError
 from pxvm.models.graph.quantise import Floats
 
 Shape = tuple[int, ...]
+MAX_ELEMENTS = 1 << 25  # of one value
+MAX_WINDOW = 255  # largest side, stride and padding of a window
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,7 @@ class Value:
     """A tensor in a graph: the result of ``op`` on ``inputs``.
 
     Attributes:
-        frac: fraction bits when given; None lets the lowering choose.
+        frac: fraction bits when given, 0 for whole numbers; None lets the lowering choose.
         settings: numbers of the operation (size, stride, heads, ...).
         arrays: its constant arrays (weight, bias, table), float64.
         picture: (height, width, channels) when the columns are a picture.
@@ -58,6 +60,11 @@ class Value:
         """Rows: the product of the other extents."""
         return math.prod(self.shape[:-1])
 
+    @property
+    def count(self) -> int:
+        """Elements in all."""
+        return math.prod(self.shape)
+
     def _then(self, op: str, shape: Shape | None = None, *more: Value, **named: Any) -> Value:
         if shape is None:
             shape = self.shape
@@ -66,6 +73,12 @@ class Value:
 
     def _width(self, cols: int) -> Shape:
         return (*self.shape[:-1], cols)
+
+    def _moved(self, op: str, shape: Shape | None = None, *more: Value, **named: Any) -> Value:
+        """A result that is whole where everything it is made of is."""
+        if all(v.frac == 0 for v in (self, *more)):
+            named.setdefault("frac", 0)
+        return self._then(op, shape, *more, **named)
 
     # Products
 
@@ -87,6 +100,8 @@ class Value:
         if w.ndim != 4 or w.shape[1] != w.shape[2] or w.shape[3] != channels:
             raise ProgramError(f"expected a weight [n, size, size, {channels}]; found {w.shape}")
         size = w.shape[1]
+        if not 0 <= pad < size:
+            raise ProgramError(f"expected padding of less than the window's {size}; found {pad}")
         picture = _windows(height + 2 * pad, width + 2 * pad, size, stride, len(w))
         return self._then(
             "conv2d", self._width(math.prod(picture)), frac=frac, picture=picture,
@@ -96,6 +111,8 @@ class Value:
 
     def matmul(self, other: Value, *, frac: int | None = None) -> Value:
         """x @ other.T of two computed tensors; other [n, k]."""
+        if other.cols != self.cols:
+            raise ProgramError(f"expected [n, {self.cols}] to multiply; found {other.shape}")
         return self._then("matmul", self._width(other.rows), other, frac=frac)
 
     def attention(
@@ -119,30 +136,49 @@ class Value:
     # Element by element
 
     def add(self, other: Any) -> Value:
-        """x + other: a value or an array of x's shape, of one row, or of one element."""
-        return self._then("add", None, self._other(other))
+        """x + other: a value or an array of x's shape, of one row, one column or one element."""
+        return self._moved("add", None, self._other(other))
 
     def mul(self, other: Any, *, frac: int | None = None) -> Value:
         """x * other, likewise."""
-        return self._then("mul", None, self._other(other), frac=frac)
+        named = {} if frac is None else {"frac": frac}
+        return self._moved("mul", None, self._other(other), **named)
+
+    def less(self, other: Any) -> Value:
+        """1 where x < other, else 0; other likewise."""
+        return self._then("less", None, self._other(other), frac=0)
 
     def _other(self, other: Any) -> Value:
-        if isinstance(other, Value):
-            return other
-        array = np.asarray(other, np.float64)
-        return self.graph.constant(array.reshape(-1, array.shape[-1] if array.ndim else 1))
+        value = other if isinstance(other, Value) else self._constant(np.asarray(other, np.float64))
+        row, column = value.rows == 1, value.shape[:-1] == self.shape[:-1]
+        if not ((row or column) and value.cols in (1, self.cols)):
+            raise ProgramError(f"expected {self.shape}, a row or a column; found {value.shape}")
+        return value
+
+    def _constant(self, array: Floats) -> Value:
+        whole = self.frac == 0 and bool((array == np.rint(array)).all())
+        shape = (1,) * (2 - array.ndim) + array.shape
+        return self.graph.constant(array.reshape(shape), frac=0 if whole else None)
 
     def relu(self) -> Value:
         """max(x, 0)."""
-        return self._then("relu")
+        return self._moved("relu")
+
+    def real(self) -> Value:
+        """The same numbers, no longer known to be whole."""
+        return self if self.frac is None else self._then("real")
+
+    def trunc(self) -> Value:
+        """The whole number next to x on the side of 0."""
+        return self if self.frac == 0 else self._then("trunc", frac=0)
 
     def sigmoid(self) -> Value:
         """1 / (1 + e^-x)."""
-        return self._then("sigmoid", frac=16)
+        return self._then("sigmoid")
 
     def tanh(self) -> Value:
         """tanh(x)."""
-        return self._then("tanh", frac=16)
+        return self._then("tanh")
 
     def silu(self, *, frac: int | None = None) -> Value:
         """x * sigmoid(x)."""
@@ -156,6 +192,7 @@ class Value:
 
     def rms_norm(self, weight: Any, epsilon: float = 1e-5, *, frac: int | None = None) -> Value:
         """x * weight / sqrt(mean(x^2) + epsilon)."""
+        _check_epsilon(epsilon)
         arrays = _optional("weight", weight, self.cols)
         return self._then("rms_norm", frac=frac, settings={"epsilon": epsilon}, arrays=arrays)
 
@@ -163,16 +200,17 @@ class Value:
         self, weight: Any, bias: Any = None, epsilon: float = 1e-5, *, frac: int | None = None
     ) -> Value:
         """(x - mean) * weight / sqrt(variance + epsilon) + bias."""
+        _check_epsilon(epsilon)
         arrays = _optional("weight", weight, self.cols) | _optional("bias", bias, self.cols)
         return self._then("layer_norm", frac=frac, settings={"epsilon": epsilon}, arrays=arrays)
 
     def softmax(self) -> Value:
         """exp(x) / sum of exp(x) over the row."""
-        return self._then("softmax", frac=24)
+        return self._then("softmax")
 
     def l2_normalise(self) -> Value:
         """x / sqrt(sum of x^2) over the row."""
-        return self._then("l2_normalise", frac=24)
+        return self._then("l2_normalise")
 
     def mean(self) -> Value:
         """Mean of each row, one column."""
@@ -180,11 +218,11 @@ class Value:
 
     def sum(self) -> Value:
         """Sum of each row, one column."""
-        return self._then("sum", self._width(1))
+        return self._moved("sum", self._width(1))
 
     def max(self) -> Value:
         """Largest of each row, one column."""
-        return self._then("max", self._width(1))
+        return self._moved("max", self._width(1))
 
     def argmax(self) -> Value:
         """Index of the largest of each row, the lowest among equals; one column."""
@@ -192,14 +230,19 @@ class Value:
 
     def mean_pool(self, span: int, lengths: Value) -> Value:
         """Mean over the first lengths[g] (at least 1) rows of each group g of ``span`` rows."""
+        if self.rows % span:
+            raise ProgramError(f"expected groups of {span} rows; found {self.shape}")
         shape = (self.rows // span, self.cols)
         return self._then("mean_pool", shape, lengths, settings={"span": span})
 
     # Pictures
 
     def as_picture(self, height: int, width: int, channels: int) -> Value:
-        """The same columns, seen as a picture."""
-        return self._then("reshape", picture=(height, width, channels))
+        """The same elements, each row a picture."""
+        shape = (self.count // (height * width * channels), height * width * channels)
+        if math.prod(shape) != self.count:
+            raise ProgramError(f"expected pictures of {shape[1]} columns; found {self.shape}")
+        return self._moved("reshape", shape, picture=(height, width, channels))
 
     def max_pool(self, size: int = 2, stride: int | None = None) -> Value:
         """Largest of each window of size x size."""
@@ -224,19 +267,30 @@ class Value:
 
     def reshape(self, *shape: int) -> Value:
         """The same elements in another shape, at most four extents."""
-        return self._then("reshape", shape)
+        if math.prod(shape) != math.prod(self.shape):
+            raise ProgramError(f"expected the elements of {self.shape}; found {shape}")
+        return self._moved("reshape", shape)
 
     def transpose(self, *axes: int) -> Value:
         """Axes in the order given."""
-        return self._then("transpose", tuple(self.shape[a] for a in axes), settings={"axes": axes})
+        if sorted(axes) != list(range(len(self.shape))):
+            raise ProgramError(f"expected each axis of {self.shape} once; found {axes}")
+        shape = tuple(self.shape[a] for a in axes)
+        return self._moved("transpose", shape, settings={"axes": axes})
 
     def slice(self, first: int, cols: int, step: int = 1) -> Value:
         """Columns first, first + step, ..."""
-        return self._then("slice", self._width(cols), settings={"first": first, "step": step})
+        if cols < 1 or step < 1 or first < 0 or first + step * (cols - 1) >= self.cols:
+            raise ProgramError(
+                f"expected columns of {self.shape}; found {cols} from {first} on by {step}"
+            )
+        return self._moved("slice", self._width(cols), settings={"first": first, "step": step})
 
     def concat(self, *others: Value) -> Value:
         """Columns of this value and of the others, side by side."""
-        return self._then("concat", self._width(self.cols + sum(o.cols for o in others)), *others)
+        if any(o.shape[:-1] != self.shape[:-1] for o in others):
+            raise ProgramError(f"expected rows of {self.shape}; found {[o.shape for o in others]}")
+        return self._moved("concat", self._width(self.cols + sum(o.cols for o in others)), *others)
 
 
 class Graph:
@@ -250,6 +304,10 @@ class Graph:
             **named: Any) -> Value:  # fmt: skip
         """Append a value; ``Value``'s methods are the usual way."""
         index = len(self.values)
+        if not 1 <= len(shape) <= 4 or min(shape) < 1:
+            raise ProgramError(f"expected 1 to 4 extents of at least 1; found {list(shape)}")
+        if math.prod(shape) > MAX_ELEMENTS:
+            raise LimitError(f"expected at most {MAX_ELEMENTS} elements; found {list(shape)}")
         value = Value(self, index, name or f"{op}.{index}", op, tuple(shape), inputs, **named)
         self.values.append(value)
         return value
@@ -267,11 +325,19 @@ class Graph:
     def embed(self, ids: Value, table: Any, *, frac: int | None = None) -> Value:
         """Rows of a table [v, d] by index; ids [t, 1]."""
         weight = np.asarray(table, np.float64)
+        if ids.cols != 1 or ids.frac != 0 or weight.ndim != 2:
+            raise ProgramError(
+                f"expected whole ids [t, 1] and a table [v, d]; found {ids.shape}, {weight.shape}"
+            )
         return self.add("embed", (ids.rows, weight.shape[1]), (ids,), frac=frac,
                         arrays={"weight": weight})  # fmt: skip
 
     def output(self, name: str, value: Value) -> Value:
-        """Keep a value for the host under a name; returns it."""
+        """Keep a value for the host under a name; returns what carries it."""
+        if name in self.outputs:
+            raise ProgramError(f"expected one output called {name!r}; found two")
+        if value.op == "input" or value in self.outputs.values():
+            value = value.reshape(*value.shape)  # a tensor has one name
         self.outputs[name] = value
         return value
 
@@ -292,9 +358,18 @@ def _optional(name: str, values: Any, count: int) -> dict[str, Floats]:
     return {name: array}
 
 
+def _check_epsilon(epsilon: float) -> None:
+    if not 0 <= epsilon < math.inf:
+        raise ProgramError(f"expected an epsilon of at least 0; found {epsilon}")
+
+
 def _windows(
     height: int, width: int, size: int, stride: int, channels: int
 ) -> tuple[int, int, int]:
+    if not (1 <= size <= MAX_WINDOW and 1 <= stride <= MAX_WINDOW):
+        raise ProgramError(
+            f"expected a window and a stride of 1 to {MAX_WINDOW}; found {size} and {stride}"
+        )
     if size > height or size > width:
         raise ProgramError(f"a window of {size} does not fit into {height} x {width}")
     return (height - size) // stride + 1, (width - size) // stride + 1, channels

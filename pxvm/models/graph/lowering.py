@@ -1,16 +1,16 @@
-"""A graph becomes a dialect 1 program: fraction bits, activations, scratch, instructions.
+"""A graph becomes a dialect 1 program: activations, scratch, instructions.
 
-Every 32-bit value gets the most fraction bits with which ``headroom`` times its largest magnitude
-in the calibration run still fits; values that an operation wants in one unit (the two sides of an
-Add) share the smallest of theirs. Inputs of products are quantised on the way, to one plane of 7
-bits or two of 14, as the ``Planes`` hook says. Scratch tensors of one kind are used again when
-nobody needs what they hold.
+Inputs of products are quantised on the way, to one plane of 7 bits or two of 14, as the ``Planes``
+hook says. Rows that instructions want wider (four int8 are a pixel) are filled up with zeros.
+Whole numbers get fraction bits where they meet real ones. Scratch tensors of one kind are used
+again when nobody needs what they hold.
 
 The program runs once and yields; the host writes the next inputs and runs it again.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,7 +21,9 @@ from pxvm.core.layout import NetworkBuilder
 from pxvm.core.program import Image
 from pxvm.core.tensor import DType, Role
 from pxvm.models.graph import floats
-from pxvm.models.graph.graph import Graph, Shape, Value
+from pxvm.models.graph.fractions import SAME_FRAC, fractions
+from pxvm.models.graph.graph import Graph, Value
+from pxvm.models.graph.placed import Placed, whole_pixels
 from pxvm.models.graph.quantise import (
     HEADROOM,
     Choice,
@@ -30,17 +32,13 @@ from pxvm.models.graph.quantise import (
     add_table,
     add_weight,
     attention_scale,
-    best_frac,
     fixed,
     largest,
 )
 
 Planes = Callable[[str, Floats], int]
 RUNS = 65535
-SAME_FRAC = {
-    "add", "relu", "mean", "sum", "max", "max_pool", "avg_pool", "reshape", "transpose", "slice",
-    "concat",
-}  # fmt: skip
+PRODUCTS = {"linear", "matmul", "conv2d"}
 NAMES = {
     "add": "Add", "mul": "Mul", "relu": "ReLU", "mean": "Mean", "sum": "Sum", "max": "Max",
     "argmax": "Argmax", "softmax": "Softmax", "l2_normalise": "L2Norm", "reshape": "Copy",
@@ -96,8 +94,15 @@ def lower(
 
     Raises ProgramError when the graph cannot be lowered.
     """
-    lowering = _Lowering(graph, floats.evaluate(graph, calibration), choice, planes, headroom, keep)
-    builder = lowering.program()
+    magnitudes: list[float] = []
+    quantised: dict[int, int] = {}
+    products = {i.index for v in graph.values if v.op in PRODUCTS for i in v.inputs}
+    for value, array in floats.walk(graph, calibration):
+        magnitudes.append(float(np.abs(array).max()))
+        if value.index in products:
+            quantised[value.index] = planes(value.name, array)
+    fracs = fractions(graph, magnitudes, headroom)
+    builder = _Lowering(graph, fracs, choice, quantised, keep).program()
     if width is None:
         builder.fit()
     else:
@@ -105,29 +110,17 @@ def lower(
     return builder.build()
 
 
-class _Lowering:
+class _Lowering(Placed):
     def __init__(
-        self, graph: Graph, found: list[Floats], choice: Choice, planes: Planes, headroom: float,
-        keep: bool,
-    ) -> None:  # fmt: skip
-        self.graph, self.found, self.choice, self.planes = graph, found, choice, planes
-        self.keep = keep
-        self.b = NetworkBuilder()
-        self.fracs = _fractions(graph, found, headroom)
-        self.tensors: dict[int, str] = {}
-        self.activations: dict[tuple[int, int], tuple[str, Any]] = {}
-        self.kinds: dict[int, Any] = {}
-        self.shared: set[str] = set()
-        self.free: dict[Any, list[str]] = {}
-        self.count = 0
-        self.output_names = {v.index: name for name, v in graph.outputs.items()}
-        self.last_use = {i.index: v.index for v in graph.values for i in v.inputs}
+        self, graph: Graph, fracs: list[int], choice: Choice, planes: Mapping[int, int], keep: bool
+    ) -> None:
+        super().__init__(graph, fracs, planes, keep)
+        self.choice = choice
 
     def program(self) -> NetworkBuilder:
         """Emit everything inside a loop that yields once a run."""
         b = self.b
-        b.constant("runs", RUNS)
-        b.emit("Loop", "runs", 0)
+        b.emit("Loop", self._number("runs", RUNS), 0)
         for value in self.graph.values:
             getattr(self, f"_{value.op}", self._plain)(value)
             self._release(value)
@@ -138,80 +131,19 @@ class _Lowering:
 
     # Tensors
 
-    def _scratch(
-        self, dtype: DType, shape: Shape, frac: int = 0, reuse: bool = True
-    ) -> tuple[str, Any]:
-        """A scratch tensor, one that nobody needs any more where there is one, and its kind."""
-        kind = (dtype, shape, frac)
-        if reuse and self.free.get(kind):
-            return self.free[kind].pop(), kind
-        self.count += 1
-        name = self.b.tensor(f"scratch.{self.count}", dtype, shape, frac=frac)
-        return name, kind if reuse else None
-
-    def _result(self, value: Value) -> str:
-        """Where the result of a value goes."""
-        frac, index = self.fracs[value.index], value.index
-        if index in self.output_names or self.keep:
-            name = self.output_names.get(index, value.name)
-            self.b.tensor(name, DType.I32, value.shape, Role.STATE, frac=frac)
-        else:
-            name, self.kinds[index] = self._scratch(DType.I32, value.shape, frac)
-        self.tensors[index] = name
-        return name
-
-    def _release(self, value: Value) -> None:
-        """Give back the scratch of inputs that were used for the last time."""
-        for index in {i.index for i in value.inputs}:
-            if self.last_use[index] == value.index:
-                found = [(self.tensors[index], self.kinds.pop(index, None))]
-                keys = [key for key in self.activations if key[0] == index]
-                found += [self.activations.pop(key) for key in keys]
-                for name, kind in found:
-                    if kind is not None:
-                        self.free.setdefault(kind, []).append(name)
-
-    def _of(self, value: Value) -> str:
-        return self.tensors[value.index]
-
-    def _activation(self, value: Value, padded: str | None = None, cols: int = 0) -> str:
-        """The value as activations; quantised once, however many products use it."""
-        source, width = padded or self._of(value), cols or value.cols
-        key = value.index, width
-        if key not in self.activations:
-            if width % 4:
-                source, width = self._padded(source, value), -(-width // 4) * 4
-            number = self.planes(value.name, self.found[value.index])
-            dtype = {1: DType.ACT1, 2: DType.ACT2}[number]
-            self.activations[key] = self._scratch(dtype, (*value.shape[:-1], width))
-            self.b.emit("Quantise", self.activations[key][0], source)
-        return self.activations[key][0]
-
-    def _padded(self, source: str, value: Value) -> str:
-        """Columns filled up with zeros to a multiple of 4; such scratch is not used again."""
-        shape = (*value.shape[:-1], -(-value.cols // 4) * 4)
-        wide, _ = self._scratch(DType.I32, shape, self.fracs[value.index], reuse=False)
-        self._emit("Concat", wide, source, first=0)
-        return wide
-
-    def _emit(self, op: str, out: str, x: str, **values: Any) -> None:
-        """An instruction with a parameter block of its own."""
-        self.count += 1
-        block = self.b.parameters(f"parameters.{self.count}", op, **values)
-        self.b.emit(op, out, x, block)
-
-    def _table(self, name: str) -> str:
-        if name not in self.shared:
-            self.shared.add(add_table(self.b, name))
-        return name
-
     # Operations
 
     def _plain(self, value: Value) -> None:
         if value.op not in NAMES:
             raise ProgramError(f"{value.name}: no instruction for {value.op}")
-        inputs = [self._of(i) for i in value.inputs]
+        inputs = self._inputs(value)
         self.b.emit(NAMES[value.op], self._result(value), *inputs)
+
+    def _inputs(self, value: Value) -> list[str]:
+        """Operands, with the result's fraction bits where the instruction wants them equal."""
+        if value.op not in SAME_FRAC:
+            return [self._of(i) for i in value.inputs]
+        return [self._at(i, self.fracs[value.index]) for i in value.inputs]
 
     def _input(self, value: Value) -> None:
         frac = self.fracs[value.index]
@@ -220,15 +152,51 @@ class _Lowering:
         )
 
     def _constant(self, value: Value) -> None:
-        frac = self.fracs[value.index]
+        frac, name = self.fracs[value.index], self._own(value.name)
         data = fixed(value.name, value.arrays["data"], frac)
         self.tensors[value.index] = self.b.tensor(
-            value.name, DType.I32, value.shape, Role.CONSTANT, frac=frac, data=data
+            name, DType.I32, value.shape, Role.CONSTANT, frac=frac, data=data
         )
 
+    def _less(self, value: Value) -> None:
+        a, b = value.inputs
+        right = self._at(b, self.fracs[a.index])
+        self.b.emit("Less", self._result(value), self._of(a), right)
+
+    def _real(self, value: Value) -> None:
+        x = self._of(value.inputs[0])
+        self.b.emit("Mul", self._result(value), x, self._number("one", 1))
+
+    def _trunc(self, value: Value) -> None:
+        """floor(x), and floor(x + 1 - the smallest step) where x is below 0."""
+        (x,) = value.inputs
+        frac = self.fracs[x.index]
+        if frac < 1:  # whole as it is
+            self._real(value)
+            return
+        below, below_kind = self._scratch(DType.I32, x.shape)
+        moved, kind = self._scratch(DType.I32, x.shape, frac)
+        self.b.emit("Less", below, self._of(x), self._number(f"zero.{frac}", 0, frac))
+        step = self._number(f"step.{frac}", (1 << min(frac, 30)) - 1, frac)
+        half = self._number(f"half.{frac}", -(1 << (frac - 1)), frac)
+        self.b.emit("Mul", moved, below, step)
+        self.b.emit("Add", moved, moved, self._of(x))
+        self.b.emit("Add", moved, moved, half)
+        self.b.emit("Mul", self._result(value), moved, self._number("one", 1))
+        self.free.setdefault(below_kind, []).append(below)
+        self.free.setdefault(kind, []).append(moved)
+
     def _embed(self, value: Value) -> None:
-        table = add_weight(self.b, f"{value.name}.table", value.arrays["weight"], self.choice)
-        self.b.emit("Embed", self._result(value), self._of(value.inputs[0]), table)
+        table, ids = value.arrays["weight"], self._of(value.inputs[0])
+        full = whole_pixels(table.shape[1])
+        table = np.pad(table, ((0, 0), (0, full - table.shape[1])))
+        name = add_weight(self.b, self._own(f"{value.name}.table"), table, self.choice)
+        if full == value.cols:
+            self.b.emit("Embed", self._result(value), ids, name)
+            return
+        wide, _ = self._scratch(DType.I32, (value.rows, full), self.fracs[value.index], reuse=False)
+        self.b.emit("Embed", wide, ids, name)
+        self._narrower(self._result(value), wide)
 
     def _linear(self, value: Value) -> None:
         weight = value.arrays["weight"]
@@ -239,7 +207,7 @@ class _Lowering:
 
     def _weight(self, value: Value, weight: Floats) -> str:
         bias, frac = value.arrays.get("bias"), self.fracs[value.index]
-        name = f"{value.name}.weight"
+        name = self._own(f"{value.name}.weight")
         return add_weight(self.b, name, weight, self.choice, bias=bias, bias_frac=frac)
 
     def _matmul(self, value: Value) -> None:
@@ -249,121 +217,115 @@ class _Lowering:
     def _conv2d(self, value: Value) -> None:
         weight, source = value.arrays["weight"], value.inputs[0]
         height, width, channels = source.picture or (0, 0, 0)
-        full = -(-channels // 4) * 4
-        weight = np.pad(weight, ((0, 0), (0, 0), (0, 0), (0, full - channels)))
+        weight = np.pad(weight, ((0, 0), (0, 0), (0, 0), (0, -channels % 4)))
         name = self._weight(value, weight.reshape(len(weight), -1))
-        padded = None
-        if full > channels:
-            padded = self._wider(source, height * width, channels, full)
-        x = self._activation(source, padded, height * width * full)
+        x = self._activation(source, channels)
         self._emit("Conv2D", self._result(value), x, weight=name, height=height, width=width,
                    **value.settings)  # fmt: skip
 
-    def _wider(self, source: Value, pixels: int, channels: int, full: int) -> str:
-        """Each pixel's channels filled up with zeros."""
-        frac, count = self.fracs[source.index], source.rows * pixels
-        narrow, _ = self._scratch(DType.I32, (count, channels), frac, reuse=False)
-        wide, _ = self._scratch(DType.I32, (count, full), frac, reuse=False)
-        rows, _ = self._scratch(DType.I32, (*source.shape[:-1], pixels * full), frac, reuse=False)
-        self.b.emit("Copy", narrow, self._of(source))
-        self._emit("Concat", wide, narrow, first=0)
-        self.b.emit("Copy", rows, wide)
-        return rows
-
     def _attention(self, value: Value) -> None:
-        s, (q, k, v) = value.settings, value.inputs
-        width = k.cols // s["kv_heads"]
-        shape = (s["kv_heads"], k.rows, width)
+        s, width = value.settings, value.inputs[1].cols // value.settings["kv_heads"]
+        full = whole_pixels(width)
+        q, k, v = (self._wider(self._of(i), self.fracs[i.index], i, width) for i in value.inputs)
+        shape = (s["kv_heads"], value.inputs[1].rows, full)
         caches = [self._scratch(DType.ACT1, shape) for _ in range(2)]
         zero = self._number("zero", 0)
         for (cache, _), source in zip(caches, (k, v), strict=True):
-            self.b.emit("Append", cache, self._of(source), zero)
+            self.b.emit("Append", cache, source, zero)
         named: dict[str, Any] = {
             "k": caches[0][0],
             "v": caches[1][0],
             "scale": attention_scale(width),
         }
+        out, frac = self._result(value), self.fracs[value.index]
+        wide = out
+        if full > width:
+            wide, _ = self._scratch(DType.I32, (value.rows, s["heads"] * full), frac, reuse=False)
         if s["causal"]:
-            self._emit("AttentionCausal", self._result(value), self._of(q), position=zero, **named)
+            self._emit("AttentionCausal", wide, q, position=zero, **named)
         else:
             span = self._number(f"span.{s['span']}", s["span"])
-            self._emit("AttentionFull", self._result(value), self._of(q), span=span, lengths=span,
-                       **named)  # fmt: skip
+            self._emit("AttentionFull", wide, q, span=span, lengths=span, **named)
+        if full > width:
+            heads, _ = self._scratch(DType.I32, (value.rows * s["heads"], full), frac, reuse=False)
+            narrow, _ = self._scratch(
+                DType.I32, (value.rows * s["heads"], width), frac, reuse=False
+            )
+            self.b.emit("Copy", heads, wide)
+            self._narrower(narrow, heads)
+            self.b.emit("Copy", out, narrow)
         for name, kind in caches:
             self.free.setdefault(kind, []).append(name)
 
-    def _number(self, name: str, number: int) -> str:
-        if name not in self.shared:
-            self.shared.add(self.b.constant(name, number))
-        return name
-
     def _mean_pool(self, value: Value) -> None:
         span = self._number(f"span.{value.settings['span']}", value.settings["span"])
-        x, lengths = value.inputs
-        self._emit("MeanPool", self._result(value), self._of(x), span=span,
-                   lengths=self._of(lengths))  # fmt: skip
+        x, lengths = self._at(value.inputs[0], self.fracs[value.index]), self._of(value.inputs[1])
+        self._emit("MeanPool", self._result(value), x, span=span, lengths=lengths)
 
     def _norm(self, value: Value) -> None:
-        name = add_norm(self.b, f"norm.{value.index}", value.arrays["weight"],
-                        value.settings["epsilon"], bias=value.arrays.get("bias"),
+        weight, bias = value.arrays["weight"], value.arrays.get("bias")
+        epsilon, cols, op = value.settings["epsilon"], value.cols, NAMES[value.op]
+        # cols * epsilon in the unit of squares has 33 bits: finer steps than that are of no use
+        room = math.floor((33 - math.log2(max(cols * epsilon, 1e-30))) / 2)
+        source, frac = value.inputs[0], min(self.fracs[value.inputs[0].index], room)
+        x = self._at(source, frac)
+        if cols % 2:  # over one column more, of zeros, the mean of squares is as much smaller
+            part = cols / (cols + 1)
+            weight, epsilon = np.append(weight * math.sqrt(part), 0.0), epsilon * part
+            bias = None if bias is None else np.append(bias, 0.0)
+            x, op = self._centred(source, x, frac) if op == "LayerNorm" else x, "RMSNorm"
+            x = self._wider(x, frac, source, cols, cols + 1)
+        name = add_norm(self.b, self._own(f"norm.{value.index}"), weight, epsilon, bias=bias,
                         bias_frac=self.fracs[value.index])  # fmt: skip
-        self.b.emit(NAMES[value.op], self._result(value), self._of(value.inputs[0]), name)
+        out = self._result(value)
+        if cols % 2 == 0:
+            self.b.emit(op, out, x, name)
+            return
+        shape = (value.rows, cols + 1)
+        wide, _ = self._scratch(DType.I32, shape, self.fracs[value.index], reuse=False)
+        self.b.emit(op, wide, x, name)
+        self._narrower(out, wide)
 
     _rms_norm = _layer_norm = _norm
 
+    def _centred(self, value: Value, x: str, frac: int) -> str:
+        """A value less the mean of each row."""
+        mean, kind = self._scratch(DType.I32, (value.rows, 1), frac)
+        out, _ = self._scratch(DType.I32, value.shape, frac, reuse=False)
+        self.b.emit("Mean", mean, x)
+        self.b.emit("Mul", mean, mean, self._number("minus one", -1))
+        self.b.emit("Add", out, x, mean)
+        self.free.setdefault(kind, []).append(mean)
+        return out
+
     def _lookup(self, value: Value) -> None:
         op, table = TABLE_OF[value.op]
-        x = self._of(value.inputs[0])
-        self.b.emit(op, self._result(value), x, self._table(table))
+        if table not in self.shared:
+            self.shared[table] = add_table(self.b, table, self._own(table))
+        self.b.emit(op, self._result(value), self._of(value.inputs[0]), self.shared[table])
 
     _sigmoid = _tanh = _silu = _gelu = _gelu_tanh = _lookup
 
     def _pool(self, value: Value) -> None:
         height, width, _ = value.inputs[0].picture or (0, 0, 0)
         op = {"max_pool": "MaxPool", "avg_pool": "AvgPool"}[value.op]
-        self._emit(op, self._result(value), self._of(value.inputs[0]), height=height, width=width,
-                   **value.settings)  # fmt: skip
+        self._moving(op, value, height=height, width=width, **value.settings)
 
     _max_pool = _avg_pool = _pool
 
+    def _moving(self, op: str, value: Value, **settings: Any) -> None:
+        (x,) = self._inputs(value)
+        self._emit(op, self._result(value), x, **settings)
+
     def _transpose(self, value: Value) -> None:
         axes = (*value.settings["axes"], *range(len(value.shape), 4))
-        named = dict(zip("abcd", axes, strict=True))
-        self._emit("Transpose", self._result(value), self._of(value.inputs[0]), **named)
+        self._moving("Transpose", value, **dict(zip("abcd", axes, strict=True)))
 
     def _slice(self, value: Value) -> None:
-        self._emit("Slice", self._result(value), self._of(value.inputs[0]), **value.settings)
+        self._moving("Slice", value, **value.settings)
 
     def _concat(self, value: Value) -> None:
-        out, first = self._result(value), 0
-        for part in value.inputs:
-            self._emit("Concat", out, self._of(part), first=first)
+        parts, out, first = self._inputs(value), self._result(value), 0
+        for part, source in zip(value.inputs, parts, strict=True):
+            self._emit("Concat", out, source, first=first)
             first += part.cols
-
-
-def _fractions(graph: Graph, found: list[Floats], headroom: float) -> list[int]:
-    """Fraction bits of every value: groups that must agree take their smallest."""
-    parent = list(range(len(graph.values)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            i = parent[i]
-        return i
-
-    for value in graph.values:
-        tied = value.inputs if value.op in SAME_FRAC else ()
-        tied = value.inputs[:1] if value.op == "mean_pool" else tied
-        for other in tied:
-            parent[root(other.index)] = root(value.index)
-    chosen: dict[int, int] = {}
-    given: dict[int, int] = {}
-    for value, array in zip(graph.values, found, strict=True):
-        group = root(value.index)
-        if value.frac is not None and given.setdefault(group, value.frac) != value.frac:
-            raise ProgramError(
-                f"{value.name}: {value.frac} fraction bits were asked for, and"
-                f" {given[group]} for a value that must agree with it"
-            )
-        bits = best_frac(float(np.abs(array).max(initial=0)), headroom)
-        chosen[group] = min(bits, chosen.get(group, bits))
-    return [given.get(root(v.index), chosen[root(v.index)]) for v in graph.values]

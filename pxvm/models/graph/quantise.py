@@ -259,10 +259,12 @@ def add_norm(
                     scale=f"{name}.eps", bias=link, layer=layer)  # fmt: skip
 
 
-def add_table(b: NetworkBuilder, name: str) -> str:
-    """Declare one of ``TABLES``."""
-    data = TABLES[name]()
-    return b.tensor(name, DType.I32, (len(data),), Role.CONSTANT, frac=TABLE_FRAC, data=data)
+def add_table(b: NetworkBuilder, kind: str, name: str | None = None) -> str:
+    """Declare one of ``TABLES``, under a name of its own where it gets one."""
+    data = TABLES[kind]()
+    return b.tensor(
+        name or kind, DType.I32, (len(data),), Role.CONSTANT, frac=TABLE_FRAC, data=data
+    )
 
 
 def _words(scale: tuple[Ints, Ints]) -> Ints:

@@ -7,14 +7,16 @@ length is the scalar ``n``. Opening appends rows of zeros and rewrites their des
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from pxvm.core.container import PathLike, open_image
-from pxvm.core.dialect1 import Network, parse, read_state
+from pxvm.core.dialect1 import TensorProgram, parse, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.layout import Shelves
+from pxvm.core.mappable import map_again
 from pxvm.core.program import Image
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
@@ -38,7 +40,9 @@ def resize(
     *,
     context: int | None = None,
     prompt: int | None = None,
-    network: Network | None = None,
+    network: TensorProgram | None = None,
+    fresh: bool = False,
+    more: Sequence[Descriptor] = (),
 ) -> Image:
     """Open a program with other capacities; what its tensors hold is kept.
 
@@ -47,9 +51,14 @@ def resize(
         context: tokens that the caches hold.
         prompt: tokens in one execution. None keeps a capacity.
         network: what ``parse`` said about the source; parsed when missing.
+        fresh: the image is as ``open_image`` gave it: where it is mapped, its file is mapped
+            again and not copied.
+        more: tensors that are to grow as well, with their new extents; with them the program is
+            for another text, and what the caches hold is not kept.
 
     Raises ProgramError when tokens in use would be lost, or when the program cannot grow.
     """
+    fresh = fresh or not isinstance(source, np.ndarray)
     image = source if isinstance(source, np.ndarray) else open_image(source)
     network = network or parse(image)
     wanted = _wanted(network, context, prompt)
@@ -57,21 +66,20 @@ def resize(
         raise ProgramError("expected a program with caches or with tensors of length n; found none")
     old = {d.index: d for d in network.descriptors}
     first = min(old[d.index].start for d in wanted) // network.width
-    if any(d.start >= first * network.width for d in _fixed(network, wanted)):
+    if any(d.start >= first * network.width for d in _fixed(network, [*wanted, *more])):
         raise ProgramError("expected the tensors that grow behind all others; found one before")
     shelves = Shelves(network.width, first * network.width)
     placed = []
-    for d in wanted:
+    for d in [*wanted, *more]:
         start, per = shelves.put(d.rows, d.row_words)
         placed.append(replace(d, start=start, per=per))
     state = read_state(image, network.state_start)
-    begun = bool(state[State.STEPS])
-    kept = {d.index: _kept(image, old[d.index], d) for d in placed
+    begun = bool(state[State.STEPS]) and not more
+    kept = {d.index: _kept(image, old[d.index], d) for d in placed[: len(wanted)]
             if begun or "cache" not in d.name}  # fmt: skip
     if begun:
         _check_fits(image, network, context, prompt)
-    result = _with_height(source, image, shelves.height)
-    words_of(result)[first : len(image)] = 0  # rows beyond are zero, and no pages yet
+    result = _with_height(image, shelves.height, fresh, first)
     table = int(read_words(result, TABLE_WORD, 1)[0])
     for d in placed:
         write_words(result, table + d.index * DESCRIPTOR_WORDS, encode_descriptor(d))
@@ -80,7 +88,7 @@ def resize(
     return result
 
 
-def _wanted(network: Network, context: int | None, prompt: int | None) -> list[Descriptor]:
+def _wanted(network: TensorProgram, context: int | None, prompt: int | None) -> list[Descriptor]:
     """The tensors that grow, with their new extents, in the order of their descriptors."""
     wanted = []
     for d in network.descriptors:
@@ -97,12 +105,14 @@ def _wanted(network: Network, context: int | None, prompt: int | None) -> list[D
     return wanted
 
 
-def _fixed(network: Network, wanted: list[Descriptor]) -> list[Descriptor]:
+def _fixed(network: TensorProgram, wanted: list[Descriptor]) -> list[Descriptor]:
     growing = {d.index for d in wanted}
     return [d for d in network.descriptors if d.index not in growing and d.row_words]
 
 
-def _check_fits(image: Image, network: Network, context: int | None, prompt: int | None) -> None:
+def _check_fits(
+    image: Image, network: TensorProgram, context: int | None, prompt: int | None
+) -> None:
     """Raise ProgramError when a smaller capacity would lose tokens in use."""
     for name, capacity in (("position", context), ("n", prompt)):
         for d in network.descriptors:
@@ -114,14 +124,15 @@ def _check_fits(image: Image, network: Network, context: int | None, prompt: int
                     )
 
 
-def _with_height(source: Image | PathLike, image: Image, height: int) -> Image:
-    if height <= len(image):
-        return np.array(image[:height])
-    if isinstance(source, np.ndarray):
-        grown = np.zeros((height, *image.shape[1:]), np.uint8)
-        grown[: len(image)] = image
-        return grown
-    return open_image(source, extra_rows=height - len(image))
+def _with_height(image: Image, height: int, fresh: bool, first: int) -> Image:
+    """The image with another height, its rows from ``first`` on zero."""
+    again = map_again(image, height - len(image)) if fresh and height > len(image) else None
+    if again is not None:
+        words_of(again)[first : len(image)] = 0
+        return again
+    copy = np.zeros((height, *image.shape[1:]), np.uint8)  # takes pages only where it is used
+    copy[:first] = image[:first]
+    return copy
 
 
 def _kept(image: Image, old: Descriptor, new: Descriptor) -> Words:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pxvm.core.container import PathLike, save_image
-from pxvm.core.errors import LimitError, ProgramError
-from pxvm.core.layout import NetworkBuilder
+from pxvm.core.errors import FormatError, LimitError, OutputError, ProgramError
 from pxvm.core.mappable import MAX_CHUNK_BYTES
+from pxvm.core.png import SIGNATURE
 from pxvm.core.program import Image
+from pxvm.core.saving import check_output
 from pxvm.core.verifier import verify
 from pxvm.models.families.bert import BertConfig, build_bert, resize_rows
 from pxvm.models.families.calibrate import llama_fracs
@@ -33,9 +34,11 @@ from pxvm.models.graph.quantise import (
     scale_value,
 )
 from pxvm.models.text import folder, gguf_vocabulary
-from pxvm.models.text.tokenizer import store_tokenizer
+from pxvm.models.text.template import compiled
+from pxvm.models.text.tokenizer import Settings, store_tokenizer
 
 Progress = Callable[[int, int], None]
+Vocabulary = tuple[str, Settings]  # a tokenizer's JSON, and what that does not say
 BATCH = 64  # sentences that an embedder takes at once; the file ships with room for one token
 
 
@@ -57,7 +60,15 @@ class TensorReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What an import made; ``bytes`` is the file's size, ``fracs`` the measured fraction bits."""
+    """What an import made.
+
+    Attributes:
+        bytes: of the file.
+        fracs: measured fraction bits.
+        errors: of an ONNX graph's outputs on the calibration: relative root mean square, or the
+            share of whole numbers that differ.
+        notes: what was assumed, left out or is missing, and the user must know.
+    """
 
     source: str
     target: str
@@ -69,11 +80,13 @@ class Report:
     height: int
     fracs: dict[str, int]
     tensors: tuple[TensorReport, ...]
+    errors: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def bytes_per_parameter(self) -> float:
         """Everything in the file, tokenizer and state included, over the parameters."""
-        return self.bytes / self.parameters
+        return self.bytes / max(1, self.parameters)
 
 
 class Recorder:
@@ -126,8 +139,10 @@ def import_model(
         FormatError: the model is damaged or of another kind.
         LimitError: it is larger than a picture can be.
         ProgramError: a weight is not finite.
+        OutputError: something that is no picture stands at ``target``.
         OSError: a file cannot be read or written; what stood at ``target`` is untouched.
     """
+    check_target(target, source)
     checkpoint = open_checkpoint(source)
     if checkpoint.parameters > MAX_CHUNK_BYTES:
         raise LimitError(
@@ -137,7 +152,8 @@ def import_model(
     weights = checkpoint.weights.values()
     total = sum(t.count for t in weights if len(t.shape) == 2)
     recorder = Recorder(choice, total, progress)
-    image, fracs = _build(checkpoint, recorder)
+    tokenizer = read_tokenizer(checkpoint)
+    image, fracs = _build(checkpoint, recorder, tokenizer)
     verify(image)
     save_image(image, target, layout="mappable")
     return Report(
@@ -151,13 +167,34 @@ def import_model(
         height=image.shape[0],
         fracs=fracs,
         tensors=recorder.tensors(),
+        notes=(*checkpoint.notes, *_notes(checkpoint, tokenizer)),
     )
 
 
-def _build(checkpoint: Checkpoint, choice: Choice) -> tuple[Image, dict[str, int]]:
+def check_target(target: PathLike, *sources: PathLike) -> None:
+    """Refuse a target before anything is read: a picture, or nothing, may stand there.
+
+    A model is often several files, of which one is named; none of them is a picture.
+
+    Raises OutputError; OSError when nothing can be written there.
+    """
+    check_output(target, *sources)
+    path = Path(target)
+    if path.exists() and path.stat().st_size:
+        with path.open("rb") as stream:
+            if stream.read(len(SIGNATURE)) != SIGNATURE:
+                raise OutputError(
+                    f"{path}: a file that is no picture stands there, and may be part of the"
+                    " model; give another name, or remove it"
+                )
+
+
+def _build(
+    checkpoint: Checkpoint, choice: Choice, tokenizer: Vocabulary | None
+) -> tuple[Image, dict[str, int]]:
     config, weights = checkpoint.config, checkpoint.weights
     common: dict[str, Any] = {
-        "choice": choice, "extend": lambda b: add_tokenizer(b, checkpoint),
+        "choice": choice, "extend": lambda b: store_tokenizer(b, *tokenizer) if tokenizer else None,
     }  # fmt: skip
     if isinstance(config, BertConfig):
         return resize_rows(build_bert(config, weights, batch=BATCH, **common), 1), {}
@@ -185,16 +222,28 @@ def choice_named(text: str) -> Choice:
     )
 
 
-def add_tokenizer(b: NetworkBuilder, checkpoint: Checkpoint) -> None:
-    """Put a checkpoint's tokenizer into the program that is being laid out.
+def read_tokenizer(checkpoint: Checkpoint) -> Vocabulary | None:
+    """A checkpoint's tokenizer; None where there is none, and token numbers only are understood.
 
-    A folder without ``tokenizer.json``, or a GGUF without a vocabulary, adds nothing: its program
-    takes token numbers only. Raises FormatError when the vocabulary cannot be converted.
+    Raises FormatError when it cannot be converted.
     """
     files, vocab = checkpoint.tokenizer_files, checkpoint.config.vocab
     if isinstance(files, Mapping):
-        found = gguf_vocabulary.from_gguf(files, vocab, str(checkpoint.path))
-    else:
-        found = folder.from_folder(Path(files), vocab)
-    if found is not None:
-        store_tokenizer(b, *found)
+        return gguf_vocabulary.from_gguf(files, vocab, str(checkpoint.path))
+    return folder.from_folder(Path(files), vocab)
+
+
+def _notes(checkpoint: Checkpoint, tokenizer: Vocabulary | None) -> list[str]:
+    """What a tokenizer lacks."""
+    if tokenizer is None:
+        wanted = "tokenizer.json" if isinstance(checkpoint.tokenizer_files, Path) else "vocabulary"
+        return [f"{checkpoint.path}: found no {wanted}: this model takes and gives token numbers"]
+    settings = tokenizer[1]
+    try:
+        if settings.template is not None:
+            compiled(settings.template)
+    except FormatError as error:
+        return [f"{checkpoint.path}: {error}: chat will not work"]
+    if checkpoint.family == "llama" and not settings.stops:
+        return [f"{checkpoint.path}: no token ends an answer: each goes on until max_tokens"]
+    return []

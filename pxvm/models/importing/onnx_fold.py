@@ -3,53 +3,90 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from pxvm.core.errors import PxvmError
+from pxvm.models.importing.onnx_files import readable
+from pxvm.models.importing.onnx_tensor import Tensor
 
-# What comes out is no larger than what goes in.
+# What comes out has as many elements as the first input, or fewer.
 KEEPING = {
-    "Cast", "Concat", "DequantizeLinear", "Identity", "Neg", "Reciprocal", "Reshape",
-    "Slice", "Sqrt", "Squeeze", "Transpose", "Unsqueeze",
+    "Cast", "DequantizeLinear", "Identity", "Neg", "Reciprocal", "Reshape", "Slice", "Sqrt",
+    "Squeeze", "Transpose", "Unsqueeze",
 }  # fmt: skip
-# What comes out may be as large as the product of what goes in.
-GROWING = {"Add", "Div", "Equal", "Gather", "Mul", "Pow", "Sub", "Where"}
-MAX_GROWN = 1 << 22
+BROADCASTING = {"Add", "Div", "Equal", "Mul", "Pow", "Sub", "Where"}
+ROOM = 1 << 24  # elements that may be computed in any graph; more where its constants are larger
+TIMES = 4  # as many as its constants have
 
 
-def fold(node: Any, attributes: Any, inputs: list[Any]) -> Any:
-    """The array that a node gives, or None when it cannot be known yet.
+class Folding:
+    """Computes what is known, and no more elements in all than the file warrants.
 
-    Raises PxvmError when it would be larger than its inputs warrant.
+    Args:
+        opset: version of the operator set that the graph names.
+        size: elements of the constants in the file.
     """
-    if node.op_type == "Shape" and inputs[0] is not None:
-        shape = np.array(inputs[0].shape, np.int64)
-        return shape[attributes.get("start", 0) : attributes.get("end")]
-    if any(i is not None and not isinstance(i, np.ndarray) for i in inputs):
+
+    def __init__(self, opset: int, size: int) -> None:
+        self.opset, self.left = opset, max(ROOM, TIMES * size)
+
+    def __call__(self, node: Any, attributes: Mapping[str, Any], inputs: list[Any]) -> Any:
+        """The array that a node gives, or None when it cannot be known yet.
+
+        Raises PxvmError when it would have too many elements, or is nonsense.
+        """
+        if node.op_type == "Shape" and inputs[0] is not None:
+            shape = np.array(inputs[0].shape, np.int64)
+            return shape[attributes.get("start", 0) : attributes.get("end")]
+        if any(isinstance(i, Tensor) for i in inputs):
+            return None
+        size = self._size(node.op_type, attributes, inputs)
+        if size is None:
+            return None
+        if size > self.left:
+            raise PxvmError(f"of constants with {size} elements, where {self.left} are left")
+        self.left -= size
+        return self._computed(node, inputs)
+
+    def _size(self, op: str, attributes: Mapping[str, Any], inputs: list[Any]) -> int | None:
+        """Elements of the result, or a bound; None for what is not computed here."""
+        if op == "Constant":
+            return 0
+        if op == "ConstantOfShape":
+            return math.prod(max(0, int(n)) for n in inputs[0].reshape(-1))
+        if op in KEEPING:
+            return int(inputs[0].size)
+        if op == "Concat":
+            return int(sum(i.size for i in inputs))
+        try:
+            if op in BROADCASTING:
+                return math.prod(np.broadcast_shapes(*(i.shape for i in inputs)))
+            if op == "Gather":
+                extent = inputs[0].shape[attributes.get("axis", 0)]
+                return int(inputs[0].size // max(1, extent) * inputs[1].size)
+        except (ValueError, IndexError) as error:
+            raise PxvmError(f"of constants: {readable(error, 80)}") from None
         return None
-    if node.op_type == "ConstantOfShape":
-        _check(math.prod(max(0, int(n)) for n in inputs[0].reshape(-1)))
-    elif node.op_type in GROWING:
-        sizes = sorted(i.size for i in inputs if i is not None)
-        _check(math.prod(sizes[:-1]) * (sizes[-1] if sizes[-2:-1] != [1] else 1))
-    elif node.op_type != "Constant" and node.op_type not in KEEPING:
-        return None
-    return _computed(node, inputs)
 
+    def _computed(self, node: Any, inputs: list[Any]) -> Any:
+        from onnx import GraphProto, ValueInfoProto
+        from onnx.reference import ReferenceEvaluator
 
-def _check(size: int) -> None:
-    if size > MAX_GROWN:
-        raise PxvmError(f"of constants with {size} elements, at most {MAX_GROWN}")
-
-
-def _computed(node: Any, inputs: list[Any]) -> Any:
-    from onnx.reference import ReferenceEvaluator
-
-    given: Any = {n: i for n, i in zip(node.input, inputs, strict=True) if n}
-    try:
-        evaluator: Any = ReferenceEvaluator(node)
-        return np.asarray(evaluator.run(None, given)[0])
-    except Exception as error:  # whatever a library does with nonsense
-        raise PxvmError(f"of constants: {error!s:.80}") from None
+        given: Any = {n: i for n, i in zip(node.input, inputs, strict=True) if n}
+        graph = GraphProto(
+            name="g",
+            node=[node],
+            input=[ValueInfoProto(name=name) for name in given],
+            output=[ValueInfoProto(name=node.output[0])],
+        )
+        try:
+            evaluator: Any = ReferenceEvaluator(graph, opsets={"": self.opset})
+            found = np.asarray(evaluator.run(None, given)[0])
+        except Exception as error:  # whatever a library does with nonsense
+            raise PxvmError(f"of constants: {readable(error, 80)}") from None
+        if found.dtype.kind not in "biufV":
+            raise PxvmError(f"of constants of {found.dtype}")
+        return found

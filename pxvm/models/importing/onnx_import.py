@@ -1,65 +1,35 @@
-"""ONNX graphs within the op set become a ``Graph``; everything that is not is named at once.
-
-Tensors of rank 4 are pictures, (n, channels, height, width) in ONNX and rows of height * width *
-channels here: they are turned where they come in, where they are flattened, and where they go out,
-so that the host sees ONNX's order on both sides. Nodes whose inputs are all known are computed.
-"""
+"""An ONNX graph becomes a picture: its ranges from a calibration, its answers compared with it."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pxvm.core.container import PathLike, save_image
-from pxvm.core.errors import FormatError, PxvmError
+from pxvm.core.errors import FormatError, LimitError, ProgramError
+from pxvm.core.interpreter import run_program
+from pxvm.core.program import Image
 from pxvm.core.verifier import verify
-from pxvm.models.graph.graph import Graph, Shape
+from pxvm.models.graph import floats
+from pxvm.models.graph.fields import Fields
+from pxvm.models.graph.graph import Graph, Value
 from pxvm.models.graph.lowering import lower
 from pxvm.models.graph.quantise import Choice, least_squares
-from pxvm.models.importing.importer import Progress, Recorder, Report
-from pxvm.models.importing.onnx_fold import fold
-from pxvm.models.importing.onnx_ops import OPS, Attributes, Tensor, UnsupportedError
+from pxvm.models.importing.importer import Progress, Recorder, Report, check_target
+from pxvm.models.importing.onnx_files import read_calibration
+from pxvm.models.importing.onnx_graph import Read, read
+from pxvm.models.importing.onnx_graph import read_graph as read_graph
 
-MAX_ELEMENTS = 1 << 26
-NAME_BYTES = 24
-
-
-def read_graph(path: PathLike, batch: int = 1) -> tuple[Graph, dict[str, Shape]]:
-    """The graph of an ONNX file and the shapes of its inputs.
-
-    Args:
-        batch: the extent that stands for a first one which the file leaves open.
-
-    Raises:
-        FormatError: no ONNX, or damaged.
-        UnsupportedError: naming every operation that cannot be built.
-    """
-    model = _load(Path(path))
-    graph, known = Graph(), dict[str, Any]()
-    shapes: dict[str, Shape] = {}
-    for tensor in model.graph.initializer:
-        known[tensor.name] = _array(path, tensor)
-    for entry in model.graph.input:
-        if entry.name not in known:
-            shape = _input_shape(path, entry, batch)
-            shapes[entry.name] = shape
-            known[entry.name] = _input(graph, entry, shape)
-    with np.errstate(all="ignore"):  # weights that are not finite are refused when quantised
-        _walk(graph, model.graph.node, known)
-    for entry in model.graph.output:
-        found = known.get(entry.name)
-        if not isinstance(found, Tensor):
-            raise FormatError(f"{path}: expected output {entry.name} to be computed; it is not")
-        value = found.plain()
-        if value.op == "input" or value in graph.outputs.values():
-            value = value.reshape(*value.shape)  # a tensor has one name
-        graph.output(_short(entry.name), value)
-    return graph, shapes
+WHOLE = 100  # beyond the whole numbers that are tried where nothing is known of them
+LARGE_ERROR = 0.1  # of outputs, beyond what int8 weights cost
+GUESSED = (
+    "no calibration was given: ranges are guessed from random numbers, and inputs far outside them"
+    " will be refused; give typical ones (--calibration typical.npz)"
+)
 
 
 def import_onnx(
@@ -68,150 +38,118 @@ def import_onnx(
 ) -> Report:  # fmt: skip
     """Convert an ONNX graph to a mappable ``.pxi``; inputs and outputs keep their names.
 
+    The program is run once on the calibration and compared with the graph in float64.
+
     Args:
         calibration: a ``.npz`` with an array for each input, by name, of ``batch`` typical
             samples; random numbers when None, of which fraction bits are a guess.
         batch: see ``read_graph``.
 
-    Raises FormatError, UnsupportedError, ProgramError; OSError.
+    Raises FormatError, UnsupportedError, ProgramError, OutputError; OSError.
     """
-    graph, shapes = read_graph(source, batch)
-    data = _random(graph, shapes) if calibration is None else _read(calibration, shapes)
-    weights = [a for v in graph.values for name, a in v.arrays.items() if name == "weight"]
-    matrices = [w for w in weights if w.ndim > 1]
-    recorder = Recorder(choice, sum(w.size for w in matrices), progress)
-    image = lower(graph, data, choice=recorder)
-    verify(image)
+    check_target(target, source)
+    found = read(source, batch)
+    data = _random(found.graph) if calibration is None else _read(calibration, found)
+    weights = [a for v in found.graph.values for name, a in v.arrays.items() if name == "weight"]
+    recorder = Recorder(choice, sum(w.size for w in weights if w.ndim > 1), progress)
+    try:
+        image = lower(found.graph, data, choice=recorder)
+        verify(image)
+    except (LimitError, ProgramError) as error:
+        raise type(error)(f"{source}: {error}") from None
+    errors, saturations = _compared(found.graph, image, data)
     save_image(image, target, layout="mappable")
-    size = Path(target).stat().st_size
-    count = sum(a.size for v in graph.values for a in v.arrays.values())
     return Report(
-        source=os.fspath(source), target=os.fspath(target), family="onnx", parameters=count,
-        source_bytes=Path(source).stat().st_size, bytes=size, width=image.shape[1],
-        height=image.shape[0], fracs={}, tensors=recorder.tensors(),
-    )  # fmt: skip
+        source=os.fspath(source),
+        target=os.fspath(target),
+        family="onnx",
+        parameters=sum(a.size for v in found.graph.values for a in v.arrays.values()),
+        source_bytes=Path(source).stat().st_size,
+        bytes=Path(target).stat().st_size,
+        width=image.shape[1],
+        height=image.shape[0],
+        fracs={},
+        tensors=recorder.tensors(),
+        errors=errors,
+        notes=_notes(found, calibration is None, errors, saturations),
+    )
 
 
-def _load(path: Path) -> Any:
-    try:
-        import onnx
-    except ImportError:
-        raise PxvmError(f"{path}: ONNX needs the extra: pip install 'pxvm[onnx]'") from None
-    data = path.read_bytes()
-    try:
-        model = onnx.load_from_string(data)
-        onnx.checker.check_model(model)
-        onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
-    except Exception as error:  # of protobuf and of the library, which share no base
-        reason = str(error).strip().split("\n")[0]
-        raise FormatError(f"{path}: expected an ONNX model; {reason:.150}") from None
-    return model
+def _notes(
+    found: Read, guessed: bool, errors: Mapping[str, float], saturations: int
+) -> tuple[str, ...]:
+    notes = [GUESSED] if guessed and any(v.op == "input" for v in found.graph.values) else []
+    notes += [
+        f"{name!r} is called {short!r} in the picture, which holds 24 bytes of a name"
+        for name, short in found.names.items()
+        if name != short
+    ]
+    notes += [
+        f"output {name!r} differs from float64 by {error:.0%} on the calibration"
+        for name, error in errors.items()
+        if error > LARGE_ERROR
+    ]
+    if saturations:
+        notes.append(f"{saturations} numbers did not fit 32 bits on the calibration")
+    return tuple(notes)
 
 
-def _array(path: PathLike, tensor: Any) -> Any:
-    from onnx import numpy_helper
+def _compared(graph: Graph, image: Image, data: Mapping[str, Any]) -> tuple[dict[str, float], int]:
+    """What each output lost on the calibration, and how many numbers were saturated.
 
-    try:
-        return numpy_helper.to_array(tensor)
-    except (ValueError, TypeError, KeyError) as error:
-        raise FormatError(f"{path}: constant {tensor.name}: {error!s:.100}") from None
-
-
-def _input_shape(path: PathLike, entry: Any, batch: int) -> Shape:
-    shape = []
-    for place, dim in enumerate(entry.type.tensor_type.shape.dim):
-        if not dim.HasField("dim_value") and place:
-            raise FormatError(
-                f"{path}: input {entry.name}: expected whole extents after the first; found"
-                f" {dim.dim_param or '?'!r}; export it with fixed shapes"
-            )
-        shape.append(dim.dim_value if dim.HasField("dim_value") else batch)
-    if not 1 <= len(shape) <= 4 or min(shape) < 1 or math.prod(shape) > MAX_ELEMENTS:
-        raise FormatError(
-            f"{path}: input {entry.name}: expected 1 to 4 extents of at least 1, {MAX_ELEMENTS}"
-            f" elements at most; found {shape}"
-        )
-    return tuple(shape)
-
-
-def _input(graph: Graph, entry: Any, shape: Shape) -> Tensor:
-    from onnx import TensorProto
-
-    whole = entry.type.tensor_type.elem_type in (TensorProto.INT64, TensorProto.INT32)
-    name = _short(entry.name)
-    if len(shape) < 4:
-        return Tensor(graph.input(name, _rows(shape, whole), frac=0 if whole else None), shape)
-    n, c, h, w = shape
-    value = graph.input(name, (n, c * h * w))
-    if c > 1:
-        value = value.reshape(n, c, h * w).transpose(0, 2, 1).reshape(n, c * h * w)
-    return Tensor(value.as_picture(h, w, c), shape, picture=True)
-
-
-def _rows(shape: Shape, whole: bool) -> Shape:
-    """Indices stand one a row; a vector is a row."""
-    return (math.prod(shape), 1) if whole else (1, *shape) if len(shape) == 1 else shape
-
-
-def _short(name: str) -> str:
-    """As much of a name as a descriptor holds."""
-    return name.encode()[:NAME_BYTES].decode(errors="ignore")
-
-
-def _walk(graph: Graph, nodes: Sequence[Any], known: dict[str, Any]) -> None:
-    """Compute or build every node; raise UnsupportedError with all that cannot be."""
-    from onnx import helper
-
-    refused: dict[str, None] = {}
-    for node in nodes:
-        inputs = [known.get(name) for name in node.input]
-        if any(name and name not in known for name in node.input):
-            # A name is missing behind a refused node only: the checker wants them in order.
-            if node.op_type not in OPS:
-                refused[node.op_type] = None
-            continue
-        attributes = Attributes({a.name: helper.get_attribute_value(a) for a in node.attribute})
-        try:
-            found = fold(node, attributes, inputs)
-            if found is None:
-                if node.op_type not in OPS or node.domain not in ("", "ai.onnx"):
-                    raise UnsupportedError("")
-                found = OPS[node.op_type](graph, attributes, *inputs)
-        except PxvmError as error:
-            refused[f"{node.op_type} {error}".strip()] = None
-            continue
-        except (ArithmeticError, LookupError, TypeError, ValueError):
-            refused[f"{node.op_type} whose attributes or inputs contradict each other"] = None
-            continue
-        known[node.output[0]] = found
-    if refused:
-        raise UnsupportedError(f"expected operations of the op set; found {'; '.join(refused)}")
-
-
-def _random(graph: Graph, shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    """A normal distribution; for indices, places of the smallest table that they look up."""
-    rng = np.random.default_rng(0)
-    found: dict[str, Any] = {}
-    for value in graph.values:
-        if value.op != "input":
-            continue
-        if value.frac == 0:
-            tables = [len(v.arrays["weight"]) for v in graph.values
-                      if v.op == "embed" and v.inputs[0] is value]  # fmt: skip
-            found[value.name] = rng.integers(0, min(tables, default=2), value.shape)
+    Of real numbers the root mean square, relative; of whole numbers the share that differs.
+    """
+    tried = Fields(image.copy())
+    for name, values in data.items():
+        tried.set_real(name, values)
+    run_program(tried.image, device="reference")
+    errors = {}
+    for name, wanted in floats.outputs(graph, data).items():
+        found = tried.real(name)
+        if graph.outputs[name].frac == 0:
+            errors[name] = float((found != wanted).mean())
         else:
-            found[value.name] = rng.normal(size=value.shape)
+            lost, power = float(((found - wanted) ** 2).mean()), float((wanted**2).mean())
+            errors[name] = float(np.sqrt(lost / (power or 1.0)))
+    return errors, tried.saturations
+
+
+def _random(graph: Graph) -> dict[str, Any]:
+    """A normal distribution; of whole numbers, places in the smallest table that they look up."""
+    rng = np.random.default_rng(0)
+    tables: dict[int, int] = {}
+    for value in graph.values:
+        if value.op == "embed":
+            for index in _sources(value.inputs[0]):
+                size = len(value.arrays["weight"])
+                tables[index] = min(size, tables.get(index, size))
+    return {
+        v.name: rng.normal(size=v.shape)
+        if v.frac is None
+        else rng.integers(0, tables.get(v.index, WHOLE), v.shape)
+        for v in graph.values
+        if v.op == "input"
+    }
+
+
+def _sources(value: Value) -> set[int]:
+    """Inputs that a value is made of."""
+    found, left = set[int](), [value]
+    while left:
+        value = left.pop()
+        if value.index not in found:
+            found.add(value.index)
+            left += value.inputs
     return found
 
 
-def _read(path: PathLike, shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: np.asarray(file[name], np.float64) for name in file.files}
-    except (ValueError, EOFError, OSError, KeyError) as error:
-        raise FormatError(f"{path}: expected arrays in a .npz; {error!s:.100}") from None
-    for name, shape in shapes.items():
-        if name not in found or found[name].shape != shape:
-            shown = found[name].shape if name in found else "none"
-            raise FormatError(f"{path}: expected an array {name} of {shape}; found {shown}")
-    return {_short(name): found[name] for name in shapes}
+def _read(path: PathLike, found: Read) -> dict[str, Any]:
+    """The calibration by the graph's names."""
+    whole = {v.name for v in found.graph.values if v.op == "input" and v.frac == 0}
+    data = {}
+    for name, array in read_calibration(path, found.shapes).items():
+        if found.names[name] in whole and (array != np.rint(array)).any():
+            raise FormatError(f"{path}: expected an array {name} of whole numbers")
+        data[found.names[name]] = array
+    values = {v.name: v.shape for v in found.graph.values if v.op == "input"}
+    return {name: array.reshape(values[name]) for name, array in data.items()}

@@ -1,339 +1,345 @@
 """What each operation of ONNX is in a ``Graph``: one function an operation.
 
-A function gets the graph, the node's attributes and its inputs: ``Tensor`` for what is computed,
-an array for what is known, None for what is left out.
+A function gets the node and its inputs: ``Tensor`` for what is computed, an array for what is
+known, None for what is left out. Where operator sets differ, the node's decides.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pxvm.core.errors import PxvmError
-from pxvm.models.graph.graph import Graph, Shape, Value
+from pxvm.models.graph.graph import Shape, Value
+from pxvm.models.importing.onnx_tensor import (
+    REAL,
+    WHOLE,
+    Node,
+    Tensor,
+    UnsupportedError,
+    as_shape,
+    axes_of,
+    axis_of,
+    computed,
+    constant_for,
+    kind_of,
+    known,
+    merged,
+    spread,
+    weights,
+)
+from pxvm.models.importing.onnx_windows import average_pool, conv, global_average, max_pool
 
 
-class UnsupportedError(PxvmError, ValueError):
-    """A graph asks for what no instruction does."""
+def _same(change: Callable[[Value], Value], *kinds: str) -> Callable[..., Tensor]:
+    """An operation on each element, of all kinds where none are given."""
+
+    def build(node: Node, given: Any) -> Tensor:
+        x = computed(given, *kinds)
+        return x.like(change(x.value))
+
+    return build
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """A computed value with the shape that ONNX gives it; ``picture``: columns are h * w * c."""
-
-    value: Value
-    shape: Shape
-    picture: bool = False
-
-    def plain(self) -> Value:
-        """The value in ONNX's order of elements."""
-        if not self.picture:
-            return self.value
-        n, c, h, w = self.shape
-        if c == 1 or h * w == 1:
-            return self.value
-        return self.value.reshape(n, h * w, c).transpose(0, 2, 1).reshape(n, c * h * w)
+# Element by element
 
 
-class Attributes(dict[str, Any]):
-    """A node's attributes; what must have one value is checked with ``only``."""
-
-    def only(self, **wanted: Any) -> None:
-        """Raise UnsupportedError unless each attribute is missing or as wanted."""
-        for name, value in wanted.items():
-            found = self.get(name, value)
-            if found != value:
-                raise UnsupportedError(f"with {name} {found}")
+def _add(node: Node, a: Any, b: Any) -> Tensor:
+    return _pair(a, b, "add")
 
 
-def _known(name: str, array: Any) -> Any:
-    if array is not None and not isinstance(array, np.ndarray):
-        raise UnsupportedError(f"with a computed {name}")
-    return array
+def _mul(node: Node, a: Any, b: Any) -> Tensor:
+    return _pair(a, b, "mul")
 
 
-def _computed(x: Any) -> Tensor:
-    if not isinstance(x, Tensor):
-        raise UnsupportedError("of constants")
-    return x
-
-
-def _same(change: Callable[[Value], Value]) -> Callable[..., Tensor]:
-    """An operation on each element."""
-    return lambda graph, attributes, x, *_: Tensor(
-        change(_computed(x).value), x.shape, picture=x.picture
-    )
-
-
-def _last(attributes: Attributes, x: Tensor, default: int = -1) -> None:
-    """Raise UnsupportedError unless the axis is the last of a tensor that is no picture."""
-    axis = attributes.get("axis", default)
-    if x.picture or axis not in (-1, len(x.shape) - 1):
-        raise UnsupportedError(f"along axis {axis} of {len(x.shape)}")
-
-
-def _row(x: Tensor, array: Any) -> Any:
-    """A constant as one row of x's columns; UnsupportedError when its rows differ."""
-    shape = np.shape(array)
-    if math.prod(shape) == 1:
-        return np.reshape(array, (1, 1))
-    wanted = (1, *x.shape[1:]) if x.picture else (*[1] * (len(x.shape) - 1), x.shape[-1])
-    try:
-        full = np.broadcast_to(array, wanted)
-    except ValueError:
-        raise UnsupportedError(f"of {list(x.shape)} and constants {list(shape)}") from None
-    return (full.transpose(0, 2, 3, 1) if x.picture else full).reshape(1, -1)
-
-
-def _pair(graph: Graph, attributes: Attributes, a: Any, b: Any, op: str) -> Tensor:
-    """Add or Mul of two tensors of one shape, or of a tensor and a row of constants."""
+def _pair(a: Any, b: Any, op: str) -> Tensor:
+    """Add or Mul of two tensors, or of a tensor and constants."""
     if isinstance(a, np.ndarray):
         a, b = b, a
-    if isinstance(b, np.ndarray):
-        return Tensor(getattr(a.value, op)(_row(a, b)), a.shape, picture=a.picture)
-    if a.shape != b.shape or a.picture != b.picture:
-        raise UnsupportedError(f"of {list(a.shape)} and {list(b.shape)}")
-    return Tensor(getattr(a.value, op)(b.value), a.shape, picture=a.picture)
+    x = computed(a, *REAL, *WHOLE)
+    if kind_of(b) != x.kind:
+        raise UnsupportedError(f"of {x.kind} and {kind_of(b)}")
+    shape = _common(x, b)
+    if isinstance(b, Tensor):
+        if b.value.count > x.value.count:
+            x, b = b, x
+        return _pair_of(x.shaped(shape), b, op)
+    return _with(x, op, b)
 
 
-def _add(graph: Graph, attributes: Attributes, a: Any, b: Any) -> Tensor:
-    return _pair(graph, attributes, a, b, "add")
+def _common(x: Tensor, other: Any) -> Shape:
+    try:
+        return np.broadcast_shapes(x.shape, other.shape)
+    except ValueError:
+        raise UnsupportedError(f"of {list(x.shape)} and {list(other.shape)}") from None
 
 
-def _mul(graph: Graph, attributes: Attributes, a: Any, b: Any) -> Tensor:
-    return _pair(graph, attributes, a, b, "mul")
+def _with(x: Tensor, op: str, array: Any) -> Tensor:
+    """Add or Mul of a tensor and constants that do not make it larger."""
+    x = x.shaped(_common(x, array))
+    return x.like(getattr(x.value, op)(constant_for(x, array)))
+
+
+def _pair_of(x: Tensor, y: Tensor, op: str) -> Tensor:
+    """x and a y that has x's extents before or behind some axis, and 1 elsewhere."""
+    if y.shape == x.shape:
+        y = y.pixels() if x.picture else y.plain()
+        return x.like(getattr(x.value, op)(y.value))
+    small = (1,) * (len(x.shape) - len(y.shape)) + y.shape
+    x, y = x.plain(), y.plain()
+    for cut in range(len(small) + 1):
+        rows, cols = math.prod(x.shape[:cut]), math.prod(x.shape[cut:])
+        column = small[:cut] == x.shape[:cut] and math.prod(small[cut:]) == 1
+        if column or (small[cut:] == x.shape[cut:] and math.prod(small[:cut]) == 1):
+            left = as_shape(x.value, (rows, cols))
+            right = as_shape(y.value, (rows, 1) if column else (1, cols))
+            return x.like(as_shape(getattr(left, op)(right), x.value.shape))
+    raise UnsupportedError(f"of {list(x.shape)} and {list(y.shape)}")
 
 
 def _negative(x: Any) -> Any:
-    if isinstance(x, np.ndarray):
-        return np.asarray(-x)
-    return Tensor(x.value.mul(-1.0), x.shape, picture=x.picture)
+    return np.asarray(-x) if isinstance(x, np.ndarray) else x.like(x.value.mul(-1.0))
 
 
-def _sub(graph: Graph, attributes: Attributes, a: Any, b: Any) -> Tensor:
-    return _add(graph, attributes, a, _negative(b))
+def _sub(node: Node, a: Any, b: Any) -> Tensor:
+    if isinstance(b, Tensor):
+        computed(b, *REAL, *WHOLE)
+    return _pair(a, _negative(b), "add")
 
 
-def _div(graph: Graph, attributes: Attributes, a: Any, b: Any) -> Tensor:
-    divisor = _known("divisor", b)
-    if not np.all(divisor):
+def _div(node: Node, a: Any, b: Any) -> Tensor:
+    x, divisor = computed(a, *REAL), weights("divisor", b)
+    if not divisor.all():
         raise UnsupportedError("by zero")
-    return _mul(graph, attributes, a, np.asarray(1.0 / divisor))
+    return _with(x, "mul", 1.0 / divisor)
+
+
+def _cast(node: Node, x: Any) -> Tensor:
+    from onnx import helper
+
+    x = computed(x)
+    kind = str(helper.tensor_dtype_to_np_dtype(node["to"]))
+    if x.kind in REAL:
+        if kind in REAL - {"bfloat16"}:
+            return Tensor(x.value, x.shape, kind, x.picture)
+        if kind in WHOLE:
+            return Tensor(x.value.trunc(), x.shape, kind, x.picture)
+    elif kind in REAL - {"bfloat16"}:
+        return Tensor(x.value.real(), x.shape, kind, x.picture)
+    elif kind in WHOLE or kind == x.kind:
+        return Tensor(x.value, x.shape, kind, x.picture)
+    raise UnsupportedError(f"of {x.kind} to {kind}")
+
+
+def _dropout(node: Node, x: Any, ratio: Any = None, training: Any = None) -> Tensor:
+    training = known("training mode", training)
+    if training is not None and training.any():
+        ratio = known("ratio", ratio)
+        if ratio is None or ratio.any():
+            raise UnsupportedError("in training mode")
+    return computed(x)
+
+
+def _gelu(node: Node, given: Any) -> Tensor:
+    x = computed(given, *REAL)
+    approximate = node.get("approximate", b"none")
+    if approximate not in (b"none", b"tanh"):
+        raise UnsupportedError(f"with approximate {approximate!r:.40}")
+    return x.like(x.value.gelu(tanh=approximate == b"tanh"))
+
+
+def _batch_norm(node: Node, x: Any, scale: Any, bias: Any, mean: Any, variance: Any) -> Tensor:
+    node.only(training_mode=0, spatial=1)
+    x = computed(x, *REAL)
+    if len(x.shape) < 2:
+        raise UnsupportedError(f"of {list(x.shape)}")
+    scale, bias, mean, variance = (weights("scale", a) for a in (scale, bias, mean, variance))
+    factor = scale / np.sqrt(variance + node.get("epsilon", 1e-5))
+    shape = (-1, *[1] * (len(x.shape) - 2))
+    scaled = _with(x, "mul", factor.reshape(shape))
+    return _with(scaled, "add", (bias - mean * factor).reshape(shape))
+
+
+# Products
 
 
 def _linear(x: Tensor, weight: Any, bias: Any = None) -> Tensor:
-    """x @ weight.T + bias of weight [n, k]."""
-    if x.picture or weight.ndim != 2:
+    """x @ weight + bias of weight [k, n]."""
+    if weight.ndim != 2 or not x.shape or weight.shape[0] != x.shape[-1]:
         raise UnsupportedError(f"of {list(x.shape)} and {list(weight.shape)}")
-    if bias is not None:
-        bias = np.broadcast_to(np.asarray(bias, np.float64).reshape(-1), (len(weight),))
-    return Tensor(x.value.linear(weight, bias), (*x.shape[:-1], len(weight)))
+    value = x.plain().value.linear(weight.T, bias)
+    return Tensor(value, (*x.shape[:-1], weight.shape[1]), x.kind)
 
 
-def _gemm(graph: Graph, attributes: Attributes, a: Any, b: Any, c: Any = None) -> Tensor:
-    attributes.only(transA=0)
-    weight = np.asarray(_known("weight", b), np.float64) * attributes.get("alpha", 1.0)
-    bias = _known("bias", c)
-    if bias is not None:
-        if bias.size not in (1, bias.shape[-1]):
-            raise UnsupportedError(f"with a bias {list(bias.shape)}")
-        bias = bias * attributes.get("beta", 1.0)
-    return _linear(_computed(a), weight if attributes.get("transB") else weight.T, bias)
+def _gemm(node: Node, a: Any, b: Any, c: Any = None) -> Tensor:
+    node.only(transA=0)
+    x, weight, bias = computed(a, *REAL), weights("weight", b), weights("bias", c)
+    if len(x.shape) != 2 or weight.ndim != 2:
+        raise UnsupportedError(f"of {list(x.shape)} and {list(weight.shape)}")
+    weight = (weight.T if node.flag("transB") else weight) * node.get("alpha", 1.0)
+    if bias is None:
+        return _linear(x, weight)
+    bias, row = bias * node.get("beta", 1.0), (1, weight.shape[1])
+    try:
+        return _linear(x, weight, np.broadcast_to(bias, row))
+    except ValueError:
+        return _with(_linear(x, weight), "add", bias)
 
 
-def _matmul(graph: Graph, attributes: Attributes, a: Any, b: Any) -> Tensor:
-    a = _computed(a)
-    if isinstance(b, np.ndarray):
-        return _linear(a, b.T)
-    if len(a.shape) != 2 or len(b.shape) != 2:
-        raise UnsupportedError(f"of computed {list(a.shape)} and {list(b.shape)}")
-    return Tensor(a.value.matmul(b.value.transpose(1, 0)), (a.shape[0], b.shape[1]))
+def _matmul(node: Node, a: Any, b: Any) -> Tensor:
+    x = computed(a, *REAL)
+    if not isinstance(b, Tensor):
+        return _linear(x, weights("weight", b))
+    if len(x.shape) != 2 or len(b.shape) != 2:
+        raise UnsupportedError(f"of computed {list(x.shape)} and {list(b.shape)}")
+    return Tensor(x.value.matmul(b.value.transpose(1, 0)), (x.shape[0], b.shape[1]), x.kind)
 
 
-def _square(attributes: Attributes, name: str, default: int) -> int:
-    values = attributes.get(name) or [default]
-    if len(set(values)) != 1:
-        raise UnsupportedError(f"with {name} {list(values)}")
-    return int(values[0])
+def _gather(node: Node, table: Any, ids: Any) -> Tensor:
+    node.only(axis=0)
+    table, ids = known("table", table), computed(ids, *WHOLE)
+    if table.ndim != 2:
+        raise UnsupportedError(f"of a table {list(table.shape)} by computed places")
+    places = ids.plain().value.reshape(ids.value.count, 1)
+    wrapped = places.add(places.less(0).mul(float(len(table))))
+    rows = node.graph.embed(wrapped, weights("table", table))
+    return Tensor(rows, (ids.value.count, table.shape[1]), kind_of(table)).shaped(
+        (*ids.shape, table.shape[1])
+    )
 
 
-def _window(attributes: Attributes, x: Any) -> tuple[int, int]:
-    """(stride, pad) of a square window on a picture."""
-    if not _computed(x).picture:
-        raise UnsupportedError(f"of {list(x.shape)}")
-    attributes.only(auto_pad=b"NOTSET", ceil_mode=0)
-    if _square(attributes, "dilations", 1) != 1:
-        raise UnsupportedError("with dilations")
-    return _square(attributes, "strides", 1), _square(attributes, "pads", 0)
+# Along axes
 
 
-def _picture(x: Tensor, value: Value) -> Tensor:
-    assert value.picture is not None
-    height, width, channels = value.picture
-    return Tensor(value, (x.shape[0], channels, height, width), picture=True)
-
-
-def _conv(graph: Graph, attributes: Attributes, x: Any, w: Any, b: Any = None) -> Tensor:
-    attributes.only(group=1)
-    stride, pad = _window(attributes, x)
-    weight = np.asarray(_known("weight", w), np.float64).transpose(0, 2, 3, 1)
-    return _picture(x, x.value.conv2d(weight, _known("bias", b), stride=stride, pad=pad))
-
-
-def _pool(name: str) -> Callable[..., Tensor]:
-    def build(graph: Graph, attributes: Attributes, x: Any) -> Tensor:
-        stride, pad = _window(attributes, x)
-        if pad:
-            raise UnsupportedError("with pads")
-        size = _square(attributes, "kernel_shape", 1)
-        return _picture(x, getattr(x.value, name)(size, stride))
-
-    return build
-
-
-def _global_average(graph: Graph, attributes: Attributes, x: Any) -> Tensor:
-    if not _computed(x).picture:
-        raise UnsupportedError(f"of {list(x.shape)}")
-    n, c, h, w = x.shape
-    mean = x.value.reshape(n, h * w, c).transpose(0, 2, 1).mean().reshape(n, c)
-    return Tensor(mean.as_picture(1, 1, c), (n, c, 1, 1), picture=True)
-
-
-def _batch_norm(
-    graph: Graph, attributes: Attributes, x: Any, scale: Any, bias: Any, mean: Any, variance: Any
-) -> Tensor:
-    attributes.only(training_mode=0)
-    for array in (scale, bias, mean, variance):
-        _known("scale", array)
-    factor = scale / np.sqrt(variance + attributes.get("epsilon", 1e-5))
-    shape = (-1, *[1] * (len(_computed(x).shape) - 2))
-    scaled = _mul(graph, attributes, x, factor.reshape(shape))
-    return _add(graph, attributes, scaled, (bias - mean * factor).reshape(shape))
-
-
-def _softmax(graph: Graph, attributes: Attributes, x: Any) -> Tensor:
-    _last(attributes, _computed(x))
-    return Tensor(x.value.softmax(), x.shape)
+def _softmax(node: Node, x: Any) -> Tensor:
+    x = computed(x, *REAL)
+    first = axis_of(x.shape, node.get("axis", -1 if node.opset >= 13 else 1))
+    axes = [first] if node.opset >= 13 else range(first, len(x.shape))
+    return spread(x, merged(x, axes).softmax(), axes)
 
 
 def _norm(name: str) -> Callable[..., Tensor]:
-    def build(graph: Graph, attributes: Attributes, x: Any, w: Any, *bias: Any) -> Tensor:
-        _last(attributes, _computed(x))
-        arrays = [_known("weight", a) for a in (w, *bias)]
-        epsilon = attributes.get("epsilon", 1e-5)
-        return Tensor(getattr(x.value, name)(*arrays, epsilon=epsilon), x.shape)
+    def build(node: Node, x: Any, weight: Any, *bias: Any) -> Tensor:
+        x = computed(x, *REAL)
+        axes = range(axis_of(x.shape, node.get("axis", -1)), len(x.shape))
+        shape = x.shape[axes[0] :]
+        arrays = [weights("weight", a) for a in (weight, *bias)]
+        try:
+            arrays = [None if a is None else np.broadcast_to(a, shape) for a in arrays]
+        except ValueError:
+            raise UnsupportedError(f"of {list(shape)} with other weights") from None
+        epsilon = node.get("epsilon", 1e-5)
+        return spread(x, getattr(merged(x, axes), name)(*arrays, epsilon=epsilon), axes)
 
     return build
 
 
-def _gelu(graph: Graph, attributes: Attributes, x: Any) -> Tensor:
-    tanh = attributes.get("approximate", b"none") == b"tanh"
-    return Tensor(_computed(x).value.gelu(tanh=tanh), x.shape, picture=x.picture)
+def _given_axes(node: Node, x: Tensor, axes: Any) -> list[int] | None:
+    """Axes of an attribute in older operator sets, of an input in newer ones; None where none."""
+    given = node.get("axes") if axes is None else known("axes", axes).reshape(-1).tolist()
+    return axes_of(x.shape, given) if given else None
 
 
-def _gather(graph: Graph, attributes: Attributes, table: Any, ids: Any) -> Tensor:
-    attributes.only(axis=0)
-    table, ids = _known("table", table), _computed(ids)
-    if table.ndim != 2 or ids.value.op != "input":
-        raise UnsupportedError(f"of a table {list(table.shape)} by computed places")
-    return _shaped(graph.embed(ids.value, table), (*ids.shape, table.shape[1]))
+def _reduce(name: str, *kinds: str) -> Callable[..., Tensor]:
+    def build(node: Node, given: Any, axes: Any = None) -> Tensor:
+        x = computed(given, *kinds)
+        along = _given_axes(node, x, axes)
+        if along is None:
+            if node.flag("noop_with_empty_axes"):
+                return x
+            along = list(range(len(x.shape)))
+        return _left(node, x, along, getattr(merged(x, along), name)(), x.kind)
+
+    return build
 
 
-def _shaped(value: Value, shape: Shape) -> Tensor:
-    """The same elements under another shape of at most four extents, none a picture."""
-    if not 1 <= len(shape) <= 4 or min(shape) < 1:
-        raise UnsupportedError(f"to {list(shape)}")
-    rows = shape if len(shape) > 1 else (1, *shape)
-    return Tensor(value if value.shape == rows else value.reshape(*rows), shape)
+def _argmax(node: Node, x: Any) -> Tensor:
+    node.only(select_last_index=0)
+    x = computed(x, *REAL, *WHOLE)
+    axes = [axis_of(x.shape, node.get("axis", 0))]
+    return _left(node, x, axes, merged(x, axes).argmax(), "int64")
 
 
-def _reshape(graph: Graph, attributes: Attributes, x: Any, shape: Any) -> Tensor:
-    attributes.only(allowzero=0)
-    wanted = [int(n) for n in _known("shape", shape).reshape(-1)]
-    old = _computed(x).shape
+def _left(node: Node, x: Tensor, axes: list[int], value: Value, kind: str) -> Tensor:
+    """One number for each row along axes, which are kept with extent 1 or not."""
+    rest = tuple(n for i, n in enumerate(x.shape) if i not in axes)
+    keep = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    whole = Tensor(value, (value.rows, 1), kind)
+    return whole.shaped(keep if node.flag("keepdims", 1) else rest)
+
+
+# Shapes
+
+
+def _reshape(node: Node, x: Any, shape: Any) -> Tensor:
+    node.only(allowzero=0)
+    wanted = [int(n) for n in known("shape", shape).reshape(-1)]
+    old = computed(x).shape
     full = [old[i] if n == 0 and i < len(old) else n for i, n in enumerate(wanted)]
     if full.count(-1) == 1:
         full[full.index(-1)] = math.prod(old) // max(1, -math.prod(full))
-    if math.prod(full) != math.prod(old):
-        raise UnsupportedError(f"of {list(old)} to {wanted}")
-    return x if tuple(full) == old else _shaped(x.plain(), tuple(full))
+    return computed(x).shaped(tuple(full))
 
 
-def _flatten(graph: Graph, attributes: Attributes, x: Any) -> Tensor:
-    axis, shape = attributes.get("axis", 1), _computed(x).shape
-    return _shaped(x.plain(), (math.prod(shape[:axis]), math.prod(shape[axis:])))
+def _flatten(node: Node, x: Any) -> Tensor:
+    shape = computed(x).shape
+    axis = axis_of(shape, node.get("axis", 1), beyond=1)
+    return computed(x).shaped((math.prod(shape[:axis]), math.prod(shape[axis:])))
 
 
-def _squeeze(graph: Graph, attributes: Attributes, x: Any, axes: Any = None) -> Tensor:
-    shape = _computed(x).shape
-    if axes is None:
-        axes = attributes.get("axes") or [i for i, n in enumerate(shape) if n == 1]
-    gone = {int(a) % len(shape) for a in _known("axes", np.asarray(axes)).reshape(-1)}
-    return _shaped(x.plain(), tuple(n for i, n in enumerate(shape) if i not in gone))
+def _squeeze(node: Node, given: Any, axes: Any = None) -> Tensor:
+    x = computed(given)
+    gone = _given_axes(node, x, axes)
+    if gone is None:
+        gone = [i for i, n in enumerate(x.shape) if n == 1]
+    if any(x.shape[a] != 1 for a in gone):
+        raise UnsupportedError(f"of axes {gone} of {list(x.shape)}")
+    return x.shaped(tuple(n for i, n in enumerate(x.shape) if i not in gone))
 
 
-def _unsqueeze(graph: Graph, attributes: Attributes, x: Any, axes: Any = None) -> Tensor:
-    given = _known("axes", np.asarray(attributes.get("axes", axes))).reshape(-1)
-    rank = len(_computed(x).shape) + len(given)
-    new, old = {int(a) % rank for a in given}, iter(x.shape)
-    return _shaped(x.plain(), tuple(1 if i in new else next(old) for i in range(rank)))
+def _unsqueeze(node: Node, given: Any, axes: Any = None) -> Tensor:
+    x = computed(given)
+    wanted = node["axes"] if axes is None else known("axes", axes).reshape(-1).tolist()
+    new = axes_of((1,) * (len(x.shape) + len(wanted)), wanted)
+    old = iter(x.shape)
+    return x.shaped(tuple(1 if i in new else next(old) for i in range(len(x.shape) + len(new))))
 
 
-def _transpose(graph: Graph, attributes: Attributes, x: Any) -> Tensor:
-    if _computed(x).picture or len(x.shape) < 2:
-        raise UnsupportedError(f"of {list(x.shape)}")
-    axes = attributes.get("perm") or list(reversed(range(len(x.shape))))
+def _transpose(node: Node, given: Any) -> Tensor:
+    x = computed(given)
+    axes = tuple(node.get("perm") or reversed(range(len(x.shape))))
     if sorted(axes) != list(range(len(x.shape))):
         raise UnsupportedError(f"with perm {list(axes)}")
-    return Tensor(x.value.transpose(*axes), tuple(x.shape[a] for a in axes))
+    if axes == tuple(range(len(axes))):
+        return x
+    return Tensor(x.plain().value.transpose(*axes), tuple(x.shape[a] for a in axes), x.kind)
 
 
-def _concat(graph: Graph, attributes: Attributes, *parts: Any) -> Tensor:
-    tensors = [_computed(part) for part in parts]
-    _last(attributes, tensors[0])
-    if len({t.shape[:-1] for t in tensors}) != 1:
-        raise UnsupportedError("of different rows")
-    value = tensors[0].value.concat(*(t.value for t in tensors[1:]))
-    return Tensor(value, (*tensors[0].shape[:-1], value.cols))
-
-
-def _reduce(name: str) -> Callable[..., Tensor]:
-    def build(graph: Graph, attributes: Attributes, x: Any, axes: Any = None) -> Tensor:
-        given = attributes.get("axes") if axes is None else _known("axes", axes).tolist()
-        if given is None or len(given) != 1:
-            raise UnsupportedError(f"along axes {given}")
-        _last(Attributes(axis=given[0]), _computed(x))
-        return _kept(attributes, x, getattr(x.value, name)())
-
-    return build
-
-
-def _argmax(graph: Graph, attributes: Attributes, x: Any) -> Tensor:
-    attributes.only(select_last_index=0)
-    _last(attributes, _computed(x), 0)
-    return _kept(attributes, x, x.value.argmax())
-
-
-def _kept(attributes: Attributes, x: Tensor, value: Value) -> Tensor:
-    """One column left of the last axis, or none."""
-    shape = (*x.shape[:-1], 1)
-    return Tensor(value, shape) if attributes.get("keepdims", 1) else _shaped(value, shape[:-1])
+def _concat(node: Node, *parts: Any) -> Tensor:
+    tensors = [computed(part) for part in parts]
+    first = tensors[0]
+    axis = axis_of(first.shape, node["axis"])
+    if len({(t.shape[:axis], t.shape[axis + 1 :], t.kind) for t in tensors}) != 1:
+        raise UnsupportedError("of different shapes or types")
+    value, *others = (merged(t, range(axis, len(t.shape))) for t in tensors)
+    shape = (*first.shape[:axis], sum(t.shape[axis] for t in tensors), *first.shape[axis + 1 :])
+    joined = value.concat(*others) if others else value
+    return Tensor(joined, joined.shape, first.kind).shaped(shape)
 
 
 OPS: dict[str, Callable[..., Tensor]] = {
-    "Add": _add, "ArgMax": _argmax, "AveragePool": _pool("avg_pool"),
-    "BatchNormalization": _batch_norm, "Cast": _same(lambda v: v), "Concat": _concat,
-    "Conv": _conv, "Div": _div, "Dropout": _same(lambda v: v), "Flatten": _flatten,
-    "Gather": _gather, "Gelu": _gelu, "Gemm": _gemm, "GlobalAveragePool": _global_average,
+    "Add": _add, "ArgMax": _argmax, "AveragePool": average_pool,
+    "BatchNormalization": _batch_norm, "Cast": _cast, "Concat": _concat,
+    "Conv": conv, "Div": _div, "Dropout": _dropout, "Flatten": _flatten,
+    "Gather": _gather, "Gelu": _gelu, "Gemm": _gemm, "GlobalAveragePool": global_average,
     "Identity": _same(lambda v: v), "LayerNormalization": _norm("layer_norm"), "MatMul": _matmul,
-    "MaxPool": _pool("max_pool"), "Mul": _mul, "Neg": _same(lambda v: v.mul(-1.0)),
-    "RMSNormalization": _norm("rms_norm"), "ReduceMax": _reduce("max"),
-    "ReduceMean": _reduce("mean"), "ReduceSum": _reduce("sum"), "Relu": _same(Value.relu),
-    "Reshape": _reshape, "Sigmoid": _same(Value.sigmoid), "Softmax": _softmax,
-    "Squeeze": _squeeze, "Sub": _sub, "Tanh": _same(Value.tanh), "Transpose": _transpose,
+    "MaxPool": max_pool, "Mul": _mul, "Neg": _same(lambda v: v.mul(-1.0), *REAL, *WHOLE),
+    "RMSNormalization": _norm("rms_norm"), "ReduceMax": _reduce("max", *REAL, *WHOLE),
+    "ReduceMean": _reduce("mean", *REAL), "ReduceSum": _reduce("sum", *REAL, *WHOLE),
+    "Relu": _same(Value.relu, *REAL, *WHOLE), "Reshape": _reshape,
+    "Sigmoid": _same(Value.sigmoid, *REAL), "Softmax": _softmax, "Squeeze": _squeeze,
+    "Sub": _sub, "Tanh": _same(Value.tanh, *REAL), "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }  # fmt: skip

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 from pxvm.core.errors import FormatError
+from pxvm.models.files.safetensors import parse_json
+from pxvm.models.text.stops import stop_tokens
+from pxvm.models.text.template import MAX_SOURCE
 from pxvm.models.text.tokenizer import MAX_JSON, Settings, Tokenizer
 
-STOP_TEXTS = (
-    "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|end|>",
-    "<end_of_turn>", "</s>",
-)  # fmt: skip
+MAX_COMPANION = 1 << 22  # bytes of every file but the vocabulary
 
 
 def from_folder(folder: Path, vocab: int) -> tuple[str, Settings] | None:
@@ -26,77 +28,114 @@ def from_folder(folder: Path, vocab: int) -> tuple[str, Settings] | None:
     path = folder / "tokenizer.json"
     if not path.exists():
         return None
-    raw = _json(path)
+    raw = _json(path, MAX_JSON)
     raw |= {"padding": None, "truncation": None}
+    if isinstance(raw.get("model"), dict):
+        raw["model"].pop("dropout", None)  # of the training: one text has one answer
+    sentences = Companion(folder / "sentence_bert_config.json")
+    if sentences.kind("do_lower_case", bool):
+        steps = [{"type": "Lowercase"}, *([raw["normalizer"]] if raw.get("normalizer") else [])]
+        raw["normalizer"] = {"type": "Sequence", "normalizers": steps}
     text = json.dumps(raw, ensure_ascii=False)
-    config = _json(folder / "tokenizer_config.json")
-    inner = Tokenizer(text, Settings()).inner
-    check_vocabulary(inner, vocab, str(path))
-    bos = _token(inner, config.get("bos_token"))
-    stops = _stops(inner, folder, config)
-    own = inner.encode("a").ids[:1] == [bos]  # the JSON's own processor puts it there
+    tokenizer = Tokenizer(text, Settings(), str(path), vocab)
+    config = Companion(folder / "tokenizer_config.json")
+    bos = config.token("bos_token", tokenizer)
+    own = tokenizer.encode("a")[:1] == [bos]  # the JSON's own processor puts it there
     return text, Settings(
         bos=bos,
-        add_bos=bool(config.get("add_bos_token", False)) and not own,
-        stops=stops,
+        add_bos=bool(config.kind("add_bos_token", bool)) and not own,
+        stops=_stops(tokenizer, folder, config, vocab),
         template=_template(folder, config),
-        limit=_limit(folder),
+        limit=_limit(sentences, config),
     )
 
 
-def check_vocabulary(inner: Any, vocab: int, where: str) -> None:
-    """Raise FormatError when a token's number is beyond the embedding."""
-    highest = max(inner.get_vocab(with_added_tokens=True).values(), default=-1)
-    if highest >= vocab:
-        raise FormatError(
-            f"{where}: expected tokens below {vocab}, the rows of the embedding; found {highest}"
+class Companion:
+    """A JSON file beside the vocabulary; empty where there is none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.values: Mapping[str, Any] = _json(path, MAX_COMPANION)
+
+    def error(self, key: str, expected: str) -> FormatError:
+        return FormatError(
+            f"{self.path}: {key}: expected {expected}; found {brief(self.values.get(key))}"
         )
 
+    def kind(self, key: str, kind: type) -> Any:
+        """A value of a type, or None. Raises FormatError for another."""
+        value = self.values.get(key)
+        if value is not None and type(value) is not kind:
+            raise self.error(key, f"{kind.__name__} or null")
+        return value
 
-def _json(path: Path) -> dict[str, Any]:
+    def token(self, key: str, tokenizer: Tokenizer) -> int | None:
+        """The number of a token that is given as text or as {"content": text}."""
+        value = self.values.get(key)
+        text = value.get("content") if isinstance(value, Mapping) else value
+        if text is not None and not isinstance(text, str):
+            raise self.error(key, "the text of a token")
+        found: int | None = None if text is None else tokenizer.inner.token_to_id(text)
+        return found
+
+    def numbers(self, key: str) -> list[int]:
+        """The whole numbers of a value that is one, or a list of them."""
+        value = self.values.get(key)
+        found = [] if value is None else value if isinstance(value, list) else [value]
+        if not all(type(number) is int for number in found):
+            raise self.error(key, "a whole number or a list of them")
+        return found
+
+
+def _json(path: Path, most: int) -> dict[str, Any]:
     """A JSON object; empty where there is no file."""
     if not path.exists():
         return {}
-    if path.stat().st_size > MAX_JSON:
-        raise FormatError(f"{path}: expected at most {MAX_JSON} bytes")
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise FormatError(f"{path}: no JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise FormatError(f"{path}: expected a JSON object; found {type(found).__name__}")
-    return found
+    size = path.stat().st_size
+    if size > most:
+        raise FormatError(f"{path}: expected at most {most} bytes; found {size}")
+    return parse_json(path.read_bytes(), str(path))
 
 
-def _token(inner: Any, value: Any) -> int | None:
-    """The number of a token that is given as text or as {"content": text}."""
-    text = value.get("content") if isinstance(value, dict) else value
-    found: int | None = inner.token_to_id(text) if isinstance(text, str) else None
-    return found
-
-
-def _stops(inner: Any, folder: Path, config: dict[str, Any]) -> tuple[int, ...]:
-    found = [_token(inner, config.get("eos_token"))]
+def _stops(
+    tokenizer: Tokenizer, folder: Path, config: Companion, vocab: int
+) -> tuple[int, ...]:  # fmt: skip
+    end = config.token("eos_token", tokenizer)
+    named = [] if end is None else [end]
     for name in ("generation_config.json", "config.json"):
-        value = _json(folder / name).get("eos_token_id")
-        found += value if isinstance(value, list) else [value]
-    added = inner.get_added_tokens_decoder()
-    found += [number for number, token in added.items() if token.content in STOP_TEXTS]
-    return tuple(dict.fromkeys(token for token in found if type(token) is int and token >= 0))
+        named += Companion(folder / name).numbers("eos_token_id")
+    added = tokenizer.inner.get_added_tokens_decoder().items()
+    return stop_tokens(named, ((n, t.content, t.special) for n, t in added), vocab)
 
 
-def _template(folder: Path, config: dict[str, Any]) -> str | None:
-    path = folder / "chat_template.jinja"
+def _template(folder: Path, config: Companion) -> str | None:
+    path, found = folder / "chat_template.jinja", config.values.get("chat_template")
     if path.exists():
-        return path.read_text(encoding="utf-8")
-    found = config.get("chat_template")
-    if isinstance(found, list):  # several by name
-        named = {t.get("name"): t.get("template") for t in found if isinstance(t, dict)}
-        found = named.get("default")
-    return found if isinstance(found, str) else None
+        if path.stat().st_size > MAX_COMPANION:
+            raise FormatError(f"{path}: expected at most {MAX_SOURCE} characters")
+        try:
+            found = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise FormatError(f"{path}: expected UTF-8; {error!s:.100}") from None
+    else:
+        path = config.path
+        if isinstance(found, list):  # several by name
+            named = (t for t in found if isinstance(t, Mapping) and t.get("name") == "default")
+            found = next((t.get("template") for t in named), None)
+    if found is not None and not isinstance(found, str):
+        raise config.error("chat_template", "a text, or several by name")
+    if found is not None and len(found) > MAX_SOURCE:
+        raise FormatError(
+            f"{path}: expected a chat template of at most {MAX_SOURCE} characters; found"
+            f" {len(found)}"
+        )
+    return found
 
 
-def _limit(folder: Path) -> int | None:
+def _limit(sentences: Companion, config: Companion) -> int | None:
     """Tokens of a sentence, as sentence-transformers cut it."""
-    found = _json(folder / "sentence_bert_config.json").get("max_seq_length")
-    return found if type(found) is int and found > 0 else None
+    found = sentences.kind("max_seq_length", int)
+    if found is None:
+        most = config.values.get("model_max_length")
+        found = most if type(most) is int and most < 1 << 20 else None  # else "no limit"
+    return found if found is not None and found > 0 else None

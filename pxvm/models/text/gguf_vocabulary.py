@@ -7,22 +7,30 @@ BPE with a score for each piece, whose merges are found again from the scores.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from reprlib import repr as brief
 from typing import Any
 
+import numpy as np
+
 from pxvm.core.errors import FormatError
-from pxvm.models.text.folder import STOP_TEXTS
-from pxvm.models.text.tokenizer import Settings, library
+from pxvm.models.text.bounds import MAX_PIECE
+from pxvm.models.text.guard import guarded
+from pxvm.models.text.stops import is_stop, stop_tokens
+from pxvm.models.text.template import MAX_SOURCE
+from pxvm.models.text.tokenizer import Settings, Tokenizer, library
 
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)
 PREFIX = "tokenizer.ggml."
 BEGIN = "▁"
+MAX_SPLITS = 1 << 28  # characters copied to find merges again
 
 WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}"
     r"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 LLAMA3, QWEN2 = WORDS.format(digits="{1,3}"), WORDS.format(digits="")
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
 MARKS = r"[\p{P}\$\+<=>\^~\|]+"
 THREE_DIGITS = r"[0-9][0-9][0-9]"
 # Pre-tokenizers by GGUF's names: those of one line split alike.
@@ -41,88 +49,137 @@ def from_gguf(metadata: Mapping[str, Any], vocab: int, where: str) -> tuple[str,
 
     Raises FormatError for a kind or pre-tokenizer that is unknown, or a damaged vocabulary.
     """
-    kind = metadata.get(PREFIX + "model")
+    pairs = Pairs(metadata, where)
+    kind = pairs.text("model")
     if kind in (None, "none", "no_vocab"):
         return None
     makers = {"gpt2": _bytes_bpe, "bert": _wordpiece, "llama": _sentencepiece}
     if kind not in makers:
-        raise FormatError(
-            f"{where}: expected a tokenizer of {', '.join(makers)}; found {kind!r:.40}"
-        )
-    tokens = _strings(metadata, "tokens", where)
+        raise pairs.error("model", f"a tokenizer of {', '.join(makers)}")
+    tokens = pairs.strings("tokens")
     if not 1 <= len(tokens) <= vocab:
         raise FormatError(
             f"{where}: expected 1 to {vocab} tokens, the rows of the embedding; found {len(tokens)}"
         )
-    types = [int(t) for t in metadata.get(PREFIX + "token_type", [NORMAL] * len(tokens))]
-    if len(types) != len(tokens):
-        raise FormatError(f"{where}: expected {len(tokens)} token types; found {len(types)}")
-    inner = makers[kind](tokens, types, metadata, where)
-    tokenizers = library("tokenizers")
-    for special, wanted in ((True, (CONTROL, UNKNOWN)), (False, (USER,))):
-        added = [
-            tokenizers.AddedToken(token, normalized=False, special=special)
-            for token, found in zip(tokens, types, strict=True)
-            if found in wanted
-        ]
-        (inner.add_special_tokens if special else inner.add_tokens)(added)
-    return inner.to_str(), _settings(metadata, tokens, types, kind)
+    if len(set(tokens)) < len(tokens):
+        raise FormatError(f"{where}: {PREFIX}tokens: expected tokens that differ; found one twice")
+    if max(map(len, tokens)) > MAX_PIECE:
+        raise FormatError(f"{where}: {PREFIX}tokens: expected at most {MAX_PIECE} characters each")
+    types = pairs.numbers("token_type", len(tokens))
+    types = [NORMAL] * len(tokens) if types is None else [int(t) for t in types]
+    stops = {n for n, t in enumerate(tokens) if is_stop(t, types[n] == CONTROL)}
+    types = [CONTROL if n in stops else found for n, found in enumerate(types)]
+    with guarded(f"{where}: the vocabulary cannot be used"):
+        inner = makers[kind](tokens, types, pairs)
+        tokenizers = library("tokenizers")
+        for special, wanted in ((True, (CONTROL, UNKNOWN)), (False, (USER,))):
+            added = [
+                tokenizers.AddedToken(token, normalized=False, special=special)
+                for token, found in zip(tokens, types, strict=True)
+                if found in wanted
+            ]
+            (inner.add_special_tokens if special else inner.add_tokens)(added)
+        text = str(inner.to_str())
+    Tokenizer(text, Settings(), where, vocab).encode("a")
+    return text, _settings(pairs, tokens, types, kind)
 
 
-def _strings(metadata: Mapping[str, Any], key: str, where: str) -> list[str]:
-    found = metadata.get(PREFIX + key)
-    if not isinstance(found, Sequence) or not all(isinstance(t, str) for t in found):
-        raise FormatError(f"{where}: {PREFIX}{key}: expected an array of strings")
-    return list(found)
+class Pairs:
+    """The pairs of a vocabulary, each checked for its type when it is read."""
+
+    def __init__(self, metadata: Mapping[str, Any], where: str) -> None:
+        self.metadata, self.where = metadata, where
+
+    def get(self, key: str) -> Any:
+        return self.metadata.get(PREFIX + key)
+
+    def error(self, key: str, expected: str) -> FormatError:
+        found = self.get(key)
+        return FormatError(
+            f"{self.where}: {PREFIX}{key}: expected {expected}; found {brief(found)}"
+        )
+
+    def text(self, key: str) -> str | None:
+        """A string, or None where there is none."""
+        found = self.get(key)
+        if found is not None and not isinstance(found, str):
+            raise self.error(key, "a string")
+        return found
+
+    def flag(self, key: str, default: bool) -> bool:
+        """True or False."""
+        found = self.get(key)
+        if found is not None and type(found) is not bool:
+            raise self.error(key, "true or false")
+        return default if found is None else found
+
+    def token(self, key: str, count: int) -> int | None:
+        """The number of a token; None where none is named, or one that the vocabulary lacks."""
+        found = self.get(f"{key}_token_id")
+        if found is not None and type(found) is not int:
+            raise self.error(f"{key}_token_id", "the number of a token")
+        return found if found is not None and 0 <= found < count else None
+
+    def strings(self, key: str) -> list[str]:
+        """An array of strings."""
+        found = self.get(key)
+        if not isinstance(found, list) or not all(isinstance(t, str) for t in found):
+            raise self.error(key, "an array of strings")
+        return list(found)
+
+    def numbers(self, key: str, count: int) -> Any:
+        """``count`` finite numbers, or None where there is no array."""
+        found = self.get(key)
+        if found is None:
+            return None
+        try:
+            array = np.asarray(found)
+        except ValueError:
+            array = np.empty(0)
+        if array.shape != (count,) or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            raise self.error(key, f"{count} finite numbers")
+        return array
 
 
-def _number(metadata: Mapping[str, Any], key: str, tokens: Sequence[str]) -> int | None:
-    found = metadata.get(f"{PREFIX}{key}_token_id")
-    return int(found) if found is not None and 0 <= int(found) < len(tokens) else None
-
-
-def _settings(
-    metadata: Mapping[str, Any], tokens: list[str], types: list[int], kind: str
-) -> Settings:
-    stops = [_number(metadata, key, tokens) for key in ("eos", "eot", "eom")]
-    stops += [
-        number
-        for number, (token, found) in enumerate(zip(tokens, types, strict=True))
-        if found == CONTROL and token in STOP_TEXTS
-    ]
-    template = metadata.get("tokenizer.chat_template")
-    bos = _number(metadata, "bos", tokens)
-    ours = kind == "llama" or metadata.get(PREFIX + "pre") in LLAMA  # llama.cpp's default
-    add_bos = metadata.get(PREFIX + "add_bos_token", ours)
+def _settings(pairs: Pairs, tokens: list[str], types: list[int], kind: str) -> Settings:
+    named = [pairs.token(key, len(tokens)) for key in ("eos", "eot", "eom")]
+    each = ((n, text, types[n] == CONTROL) for n, text in enumerate(tokens))
+    template = pairs.metadata.get("tokenizer.chat_template")
+    if template is not None and (not isinstance(template, str) or len(template) > MAX_SOURCE):
+        raise FormatError(
+            f"{pairs.where}: tokenizer.chat_template: expected a text of at most {MAX_SOURCE}"
+            f" characters; found {template!r:.40}"
+        )
+    ours = kind == "llama" or pairs.text("pre") in LLAMA  # llama.cpp's default
     return Settings(
-        bos=bos,
-        add_bos=bool(add_bos) and kind != "bert",
-        stops=tuple(dict.fromkeys(stop for stop in stops if stop is not None)),
-        template=template if isinstance(template, str) else None,
+        bos=pairs.token("bos", len(tokens)),
+        add_bos=pairs.flag("add_bos_token", ours) and kind != "bert",
+        stops=stop_tokens([stop for stop in named if stop is not None], each, len(tokens)),
+        template=template,
     )
 
 
-def _bytes_bpe(tokens: list[str], types: list[int], metadata: Mapping[str, Any], where: str) -> Any:
+def _bytes_bpe(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
     models = library("tokenizers.models")
     merges = []
-    for number, merge in enumerate(_strings(metadata, "merges", where)):
+    for number, merge in enumerate(pairs.strings("merges")):
         left, space, right = merge.partition(" ")
         if not (left and space and right):
-            raise FormatError(f"{where}: merge {number}: expected two pieces; found {merge!r:.40}")
+            raise FormatError(
+                f"{pairs.where}: merge {number}: expected two pieces; found {merge!r:.40}"
+            )
         merges.append((left, right))
-    pre = metadata.get(PREFIX + "pre", "default")
+    pre = pairs.text("pre") or "default"
     vocabulary = {token: number for number, token in enumerate(tokens)}
-    try:
+    with guarded(f"{pairs.where}: the merges do not fit the vocabulary"):
         model = models.BPE(vocabulary, merges, ignore_merges=pre in LLAMA)
-    except Exception as error:  # the library raises nothing narrower
-        raise FormatError(f"{where}: the merges do not fit the vocabulary: {error}") from None
     inner = library("tokenizers").Tokenizer(model)
-    inner.pre_tokenizer = _pre_tokenizer(pre, where)
+    inner.pre_tokenizer = _pre_tokenizer(pre, pairs)
     inner.decoder = library("tokenizers.decoders").ByteLevel()
     return inner
 
 
-def _pre_tokenizer(name: Any, where: str) -> Any:
+def _pre_tokenizer(name: str, pairs: Pairs) -> Any:
     """How text is cut before pieces are merged, by GGUF's name of it."""
     pre, regex = library("tokenizers.pre_tokenizers"), library("tokenizers").Regex
 
@@ -140,17 +197,20 @@ def _pre_tokenizer(name: Any, where: str) -> Any:
     if name in QWEN:
         return pre.Sequence([split(QWEN2), rest])
     if name == "default":
-        steps = [split(MARKS), split(r"\p{N}+"), split(THREE_DIGITS), plain]
-        return pre.Sequence(steps)
+        steps = [split(p) for p in (MARKS, GPT2, r"\p{N}+", THREE_DIGITS)]  # llama.cpp's order
+        return pre.Sequence([*steps, rest])
     known = ", ".join((*PLAIN, *DIGITS, *LLAMA, *QWEN, "default"))
-    raise FormatError(f"{where}: expected a pre-tokenizer of {known}; found {name!r:.40}")
+    raise pairs.error("pre", f"a pre-tokenizer of {known}")
 
 
-def _wordpiece(tokens: list[str], types: list[int], metadata: Mapping[str, Any], where: str) -> Any:
+def _wordpiece(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
     tokenizers = library("tokenizers")
     spelled = [_spell(token) for token in tokens]
     vocabulary = {token: number for number, token in enumerate(spelled)}
-    unknown = _number(metadata, "unknown", tokens)
+    if len(vocabulary) < len(tokens):
+        raise pairs.error("tokens", "tokens that differ as BERT spells them")
+    count = len(tokens)
+    unknown = pairs.token("unknown", count)
     name = spelled[unknown] if unknown is not None else "[UNK]"
     tokens[:] = spelled  # special tokens are added by these names
     inner = tokenizers.Tokenizer(library("tokenizers.models").WordPiece(vocabulary, unk_token=name))
@@ -159,11 +219,11 @@ def _wordpiece(tokens: list[str], types: list[int], metadata: Mapping[str, Any],
     )
     inner.pre_tokenizer = library("tokenizers.pre_tokenizers").BertPreTokenizer()
     inner.decoder = library("tokenizers.decoders").WordPiece(prefix="##")
-    first, last = _number(metadata, "bos", tokens), _number(metadata, "seperator", tokens)
-    first = _number(metadata, "cls", tokens) if first is None else first
-    last = _number(metadata, "eos", tokens) if last is None else last
+    first, last = pairs.token("bos", count), pairs.token("seperator", count)
+    first = pairs.token("cls", count) if first is None else first
+    last = pairs.token("eos", count) if last is None else last
     if first is None or last is None:
-        raise FormatError(f"{where}: expected the numbers of the first and the separating token")
+        raise pairs.error("seperator_token_id", "the first and the separating token")
     special = [(spelled[first], first), (spelled[last], last)]
     inner.post_processor = library("tokenizers.processors").TemplateProcessing(
         single=f"{spelled[first]} $A {spelled[last]}", special_tokens=special
@@ -178,22 +238,22 @@ def _spell(token: str) -> str:
     return token[len(BEGIN) :] if token.startswith(BEGIN) else "##" + token
 
 
-def _sentencepiece(
-    tokens: list[str], types: list[int], metadata: Mapping[str, Any], where: str
-) -> Any:
-    scores = metadata.get(PREFIX + "scores")
-    if scores is None or len(scores) != len(tokens):
-        raise FormatError(f"{where}: expected {len(tokens)} scores; found none or others")
+def _sentencepiece(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
+    scores = pairs.numbers("scores", len(tokens))
+    if scores is None:
+        raise pairs.error("scores", f"{len(tokens)} finite numbers")
+    if sum(len(token) ** 2 for token in tokens) > MAX_SPLITS:
+        raise FormatError(f"{pairs.where}: {PREFIX}tokens: expected shorter pieces to merge")
     vocabulary = {token: number for number, token in enumerate(tokens)}
     merges = _merges(vocabulary, types, [float(s) for s in scores])
-    unknown = _number(metadata, "unknown", tokens) or 0
+    unknown = pairs.token("unknown", len(tokens)) or 0
     inner = library("tokenizers").Tokenizer(
         library("tokenizers.models").BPE(
             vocabulary, merges, unk_token=tokens[unknown], fuse_unk=True, byte_fallback=True
         )
     )
     normalizers, decoders = library("tokenizers.normalizers"), library("tokenizers.decoders")
-    prefix = bool(metadata.get(PREFIX + "add_space_prefix", True))
+    prefix = pairs.flag("add_space_prefix", True)
     steps = [normalizers.Prepend(BEGIN)] * prefix + [normalizers.Replace(" ", BEGIN)]
     inner.normalizer = normalizers.Sequence(steps)
     unstep = [decoders.Replace(BEGIN, " "), decoders.ByteFallback(), decoders.Fuse()]

@@ -1,23 +1,23 @@
-"""Chat templates: Jinja sources out of a model file, run in a sandbox.
+"""Chat templates: Jinja sources out of a model file, run where they can do no harm.
 
 A template sees what Hugging Face's convention promises: ``messages``, ``add_generation_prompt``,
-``bos_token``, ``eos_token``, ``tools``, and the helpers ``raise_exception``, ``strftime_now`` and
-the filter ``tojson``. The sandbox lets it change nothing, import nothing and read no attributes
-of Python's own.
+``bos_token``, ``eos_token``, ``tools``, and the helpers ``raise_exception``, ``strftime_now``, the
+filter ``tojson``, ``break`` and ``continue``, and ``{% generation %}``. Time, memory and depth are
+bounded, and it reaches nothing outside (``sandbox``).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from pxvm.core.errors import FormatError, PxvmError
+from pxvm.models.text.guard import reason
 
-MAX_SOURCE = 1 << 18
-MAX_TEXT = 1 << 26
+MAX_SOURCE = 1 << 16
+PURSE = 1 << 25  # what a rendering may cost, see ``sandbox``: about a second
+PER_CHARACTER = 64  # and so much more for each character of what it is given
 
 
 class MessageError(PxvmError, ValueError):
@@ -31,54 +31,54 @@ def render(source: str, messages: Sequence[Mapping[str, Any]], **values: Any) ->
         messages: each with "role" and "content".
         values: further variables; ``add_generation_prompt`` is True unless given.
 
-    Raises MessageError when the template refuses the messages, FormatError when it is broken.
+    Raises MessageError when the template refuses the messages, FormatError when it is broken or
+    asks for more than it may.
     """
-    import jinja2
-
     for number, message in enumerate(messages):
         if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
             raise MessageError(
                 f"message {number}: expected a mapping with role and content; found {message!r:.60}"
             )
     known = {"add_generation_prompt": True, "tools": None, "documents": None} | values
+    known["messages"] = [dict(m) for m in messages]
+    code = compiled(source)
+
+    from pxvm.models.text.sandbox import Refusal, Sandbox
+
+    sandbox = Sandbox(PURSE + PER_CHARACTER * _characters(list(known.values())))
     try:
-        parts, length = [], 0
-        for part in _compiled(source).generate(messages=[dict(m) for m in messages], **known):
-            parts.append(part)
-            length += len(part)
-            if length > MAX_TEXT:
-                raise FormatError(f"the chat template writes more than {MAX_TEXT} characters")
-        return "".join(parts)
-    except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        if isinstance(error, PxvmError):
-            raise
-        raise FormatError(f"the model's chat template fails: {error}") from None
+        return str(sandbox.run(code, known))
+    except Refusal as refusal:
+        raise MessageError(f"the model's chat template refuses: {reason(refusal)}") from None
+    except Exception as error:  # of a stranger's program anything may come
+        raise FormatError(f"the model's chat template fails: {reason(error)}") from None
 
 
 @lru_cache(maxsize=8)
-def _compiled(source: str) -> Any:
-    """The template of a source, compiled once."""
-    from jinja2 import TemplateError
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def compiled(source: str) -> Any:
+    """The code of a template, compiled once. Raises FormatError for one that cannot be read."""
+    from pxvm.models.text.sandbox import metered
 
     if len(source) > MAX_SOURCE:
-        raise FormatError(f"expected a chat template of at most {MAX_SOURCE} characters")
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+        raise FormatError(
+            f"the model's chat template: expected at most {MAX_SOURCE} characters; found"
+            f" {len(source)}"
+        )
     try:
-        return environment.from_string(source)
-    except TemplateError as error:
-        raise FormatError(f"the model's chat template cannot be read: {error}") from None
+        return metered(source)
+    except Exception as error:
+        raise FormatError(f"the model's chat template cannot be read: {reason(error)}") from None
 
 
-def _tojson(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _refuse(reason: str) -> None:
-    raise MessageError(f"the model's chat template refuses: {reason}")
+def _characters(values: list[Any]) -> int:
+    """Characters in the data that a template is given."""
+    found, left = 0, values
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            found += len(value)
+        elif isinstance(value, Mapping):
+            left.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            left.extend(value)
+    return found

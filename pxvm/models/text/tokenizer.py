@@ -11,26 +11,30 @@ and the template runs in a sandbox (``template``).
 
 from __future__ import annotations
 
-import importlib
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from pxvm.core.errors import DeviceError, FormatError, ProgramError
+from pxvm.core import installation
+from pxvm.core.errors import FormatError, ProgramError
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.program import Image
 from pxvm.core.tensor import DType, Role, tensor_words
 from pxvm.models.graph.fields import Fields
 from pxvm.models.graph.fields import fields as named
+from pxvm.models.text.bounds import Bounds
+from pxvm.models.text.guard import LateError, guarded, reason, timed
 from pxvm.models.text.template import render
 
 ROW = 64  # words of a tensor row
-MAX_JSON = 1 << 27  # bytes of a vocabulary once unpacked
+MAX_JSON = 1 << 25  # bytes of a vocabulary once unpacked
+MAX_LISTS = 1 << 21  # lists and objects in it: each takes 20 times its bytes
+SECONDS, SPEED = 10, 50_000  # time that cutting a text may take: so much, and characters a second
 MAX_SETTINGS = 1 << 20
 
 
@@ -54,14 +58,8 @@ class Settings:
 
 
 def library(name: str) -> Any:
-    """Import one of the packages of the extra ``models``. Raises DeviceError without it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        package = name.partition(".")[0]
-        raise DeviceError(
-            f"the package {package} is not installed: pip install 'pxvm[models]'"
-        ) from None
+    """A module that comes with the extra ``models``; see ``installation.library``."""
+    return installation.library(name, "models")
 
 
 def store_tokenizer(b: NetworkBuilder, text: str, settings: Settings) -> None:
@@ -87,14 +85,20 @@ def _stored(f: Fields, name: str) -> bytes:
     return tensor_words(f.image, d, 0, d.rows).tobytes()
 
 
-def load_tokenizer(image: Image | Fields) -> Tokenizer:
+def load_tokenizer(image: Image | Fields, where: str = "the image") -> Tokenizer:
     """The tokenizer that a program carries.
+
+    Args:
+        where: the file, for messages.
 
     Raises ProgramError when it carries none, FormatError when it is damaged.
     """
     f = named(image)
     if "tokenizer" not in f:
-        raise ProgramError("expected a tokenizer in the image; found none: it takes tokens only")
+        raise ProgramError(
+            f"{where}: expected a tokenizer in the image; found none: it takes tokens only"
+        )
+    vocab = f.descriptor("embedding").rows if "embedding" in f else None
     unpack = zlib.decompressobj()
     try:
         text = unpack.decompress(_stored(f, "tokenizer"), MAX_JSON)
@@ -103,21 +107,24 @@ def load_tokenizer(image: Image | Fields) -> Tokenizer:
         raw = json.loads(_stored(f, "settings")[:MAX_SETTINGS].rstrip(b"\0"))
         settings = Settings(**raw)
         settings = Settings(**(raw | {"stops": tuple(settings.stops)}))
-        _check(settings)
-    except (zlib.error, ValueError, TypeError) as error:
-        raise FormatError(f"the image's tokenizer is damaged: {error}") from None
-    return Tokenizer(text.decode(), settings)
+        _check(settings, vocab)
+        return Tokenizer(text.decode(), settings, where, vocab)
+    except (zlib.error, ValueError, TypeError, RecursionError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{where}: the tokenizer is damaged: {reason(error)}") from None
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: Settings, vocab: int | None) -> None:
     kinds = {"bos": (int, type(None)), "add_bos": (bool,), "stops": (tuple,),
              "template": (str, type(None)), "limit": (int, type(None))}  # fmt: skip
     for f in fields(settings):
         value = getattr(settings, f.name)
         if not isinstance(value, kinds[f.name]) or (f.name == "limit" and value == 0):
             raise ValueError(f"setting {f.name} is {value!r}")
-    if not all(isinstance(stop, int) for stop in settings.stops):
-        raise ValueError(f"stops are {settings.stops}")
+    tokens = [*settings.stops, *([] if settings.bos is None else [settings.bos])]
+    if not all(type(token) is int and 0 <= token < (vocab or 1 << 31) for token in tokens):
+        raise ValueError(f"bos and stops are {tokens!r:.60}")
 
 
 class Tokenizer:
@@ -125,27 +132,38 @@ class Tokenizer:
 
     Args:
         text: JSON of the `tokenizers` library.
+        where: the file, for messages.
+        vocab: rows of the model's embedding, where they are known.
 
     Raises FormatError when the library cannot read it, DeviceError without the library.
     """
 
-    def __init__(self, text: str, settings: Settings) -> None:
-        self.text, self.settings = text, settings
+    def __init__(
+        self, text: str, settings: Settings, where: str = "the image", vocab: int | None = None
+    ) -> None:
+        self.text, self.settings, self.where = text, settings, where
+        self._late = False
         tokenizers = library("tokenizers")
-        try:
+        with guarded(f"{where}: the tokenizer is damaged"):
+            if text.count("[") + text.count("{") > MAX_LISTS:
+                raise ValueError(f"more than {MAX_LISTS} lists")
+            Bounds(json.loads(text), where, vocab).check()
             self.inner = tokenizers.Tokenizer.from_str(text)
-        except Exception as error:  # the library raises nothing narrower
-            raise FormatError(f"the image's tokenizer is damaged: {error}") from None
-        self.inner.no_padding()
-        self.inner.no_truncation()
+            self.inner.no_padding()
+            self.inner.no_truncation()
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Tokens of a text; special tokens written in it are recognised.
 
         Args:
             special: also add what the model wants around a text, such as a first token.
+
+        Raises FormatError when the tokenizer cannot cut the text, or takes far too long.
         """
-        ids: list[int] = self.inner.encode(text, add_special_tokens=special).ids
+        ids: list[int] = self._cut(
+            len(text),
+            lambda: self.inner.encode_batch_fast([text], add_special_tokens=special)[0].ids,
+        )
         bos = self.settings.bos
         if special and self.settings.add_bos and bos is not None and ids[:1] != [bos]:
             ids.insert(0, bos)
@@ -153,12 +171,33 @@ class Tokenizer:
 
     def encode_all(self, texts: Sequence[str], limit: int) -> list[list[int]]:
         """``encode`` of many texts; a long one loses tokens before its last until ``limit`` fit."""
-        found: list[list[int]] = [e.ids for e in self.inner.encode_batch_fast(list(texts))]
+        found: list[list[int]] = self._cut(
+            sum(map(len, texts)),
+            lambda: [e.ids for e in self.inner.encode_batch_fast(list(texts))],
+        )
         return [ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]] for ids in found]
+
+    def _cut(self, length: int, call: Callable[[], Any]) -> Any:
+        """What the library makes of a text, if it does so in a time that fits its length.
+
+        Its batches let other threads run, its single texts do not: a wait for those never ends.
+        """
+        what = f"{self.where}: the tokenizer cannot cut this text"
+        if '"Regex"' not in self.text:  # nothing that searches
+            with guarded(what):
+                return call()
+        if self._late:
+            raise LateError(f"{what}: it took too long once")
+        try:
+            return timed(SECONDS + length / SPEED, what, call)
+        except LateError:
+            self._late = True
+            raise
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of tokens; special ones are left out."""
-        return str(self.inner.decode(list(ids)))
+        with guarded(f"{self.where}: the tokenizer cannot spell these tokens"):
+            return str(self.inner.decode(list(ids)))
 
     def stream(self) -> TextStream:
         """Turns tokens into text one by one."""
@@ -167,7 +206,7 @@ class Tokenizer:
     def render(self, messages: Sequence[Mapping[str, Any]], **values: Any) -> str:
         """A conversation as the text that the model continues; see ``template.render``."""
         if self.settings.template is None:
-            raise ProgramError("this model carries no chat template: use generate")
+            raise ProgramError(f"{self.where}: this model carries no chat template: use generate")
         return render(self.settings.template, messages, **self.special, **values)
 
     @cached_property
@@ -190,7 +229,8 @@ class TextStream:
     def put(self, token: int) -> str:
         """The text that is certain now, possibly none."""
         self._ids.append(token)
-        piece = self._steps.step(self._tokenizer.inner, token) or ""
+        with guarded(f"{self._tokenizer.where}: the tokenizer cannot spell token {token}"):
+            piece = self._steps.step(self._tokenizer.inner, token) or ""
         self._length += len(piece)
         return str(piece)
 

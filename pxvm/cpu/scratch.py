@@ -1,0 +1,131 @@
+"""How much scratch memory each opcode's kernel takes, by the extents of its operands.
+
+Counted are the instructions that a program can reach; a descriptor that none of them names counts
+for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pxvm.core.dialect1 import TensorProgram
+from pxvm.core.tensor import Descriptor, DType
+from pxvm.cpu.bounds import BATCH, LANES, PACK, REACH, TILE, up
+
+Sizes = dict[str, int]
+Needs = Callable[..., Sizes]
+SCRATCH: dict[str, Needs] = {}
+
+
+def _takes(*names: str) -> Callable[[Needs], Needs]:
+    """Mark a function as what opcodes take: sizes of buffers, from operands and parameters."""
+
+    def mark(function: Needs) -> Needs:
+        SCRATCH.update(dict.fromkeys(names, function))
+        return function
+
+    return mark
+
+
+def _rows(count: int) -> Needs:
+    """So many buffers of int64, each as long as the longest row of an operand."""
+
+    def needs(*tensors: Descriptor, **named: Any) -> Sizes:
+        longest = max(d.cols for d in tensors)
+        return {f"row{number}": longest for number in range(count)}
+
+    return needs
+
+
+for _count, _names in {
+    0: "Copy Blit",
+    1: "ReLU L2Norm Softmax Quantise Sum Max Mean Argmax Append Tail Push Fill",
+    2: "Add Mul Less Equal Dot RoPEPairs RoPEHalves MeanPool MaxPool AvgPool Slice Concat",
+    3: "Select RMSNorm LayerNorm TopK Sample",
+}.items():
+    _takes(*_names.split())(_rows(_count))
+
+
+@_takes("Transpose")
+def _transpose(out: Descriptor, x: Descriptor, **axes: int) -> Sizes:
+    return {"row0": 4}
+
+
+@_takes("Table", "Gate")
+def _table(out: Descriptor, x: Descriptor, table: Descriptor) -> Sizes:
+    return _rows(3)(x) | {"row3": 0 if table.per else (table.cols + 1) // 2}
+
+
+@_takes("Embed")
+def _embed(out: Descriptor, ids: Descriptor, table: Descriptor) -> Sizes:
+    return {"row0": out.cols, "bits": table.cols}
+
+
+@_takes("Linear")
+def _linear(out: Descriptor, x: Descriptor, weight: Descriptor) -> Sizes:
+    padded, few = up(weight.cols, 64), x.rows < BATCH or not weight.per
+    sizes = {"row0": PACK, "bits": 2 * padded}
+    if not few:
+        planes = 2 if x.dtype == DType.ACT2 else 1
+        packed = min(PACK, up(weight.rows, LANES)) * weight.cols
+        sizes |= {
+            "bits": max(2 * padded, packed),
+            "tile": TILE * PACK,
+            "planes": (x.rows * planes + TILE) * padded,
+            "sums": 2 * x.rows,
+        }
+    return sizes
+
+
+@_takes("MatMul")
+def _matmul(out: Descriptor, a: Descriptor, b: Descriptor) -> Sizes:
+    return {"bits": 4 * a.cols}
+
+
+@_takes("Conv2D")
+def _conv2d(out: Descriptor, x: Descriptor, *, weight: Descriptor, **sizes: int) -> Sizes:
+    return {"row0": weight.cols, "bits": 2 * x.cols + weight.cols}
+
+
+@_takes("AttentionCausal", "AttentionFull")
+def _attention(
+    out: Descriptor, q: Descriptor, *, k: Descriptor, v: Descriptor, **named: Any
+) -> Sizes:
+    context, width = k.extents[1], k.cols
+    padded, scales = up(context, LANES), {"key_scales": context, "value_scales": context}
+    sizes = {
+        "row0": context,
+        "row1": width,
+        "bits": up(width, 64),
+        "scores": context,
+        "weights": 2 * padded,
+        "tile": TILE * LANES,
+        **scales,
+    }
+    if q.rows >= BATCH and k.per and v.per and context <= REACH:
+        sizes |= {
+            "row1": TILE // 2 * up(width, LANES),
+            "row2": TILE * TILE,
+            "weights": TILE * padded,
+            "totals": TILE * padded,
+            "queries": TILE * up(width, 64),
+            "keys": padded * width,
+            "values": up(width, LANES) * padded,
+        }
+    return sizes
+
+
+def needed(program: TensorProgram) -> Sizes:
+    """Elements of each buffer of ``context.BUFFERS`` that a program takes, at most.
+
+    Counted is what can be reached: the instructions with every base that the verifier came by.
+    """
+    sizes: Sizes = {}
+    for index, base in program.visits:
+        instruction = program.instructions[index]
+        if needs := SCRATCH.get(instruction.op.name):  # control flow takes none
+            tensors, named = program.operands(instruction, base)
+            for name, size in needs(*tensors, **named).items():
+                sizes[name] = max(sizes.get(name, 0), size)
+    return sizes

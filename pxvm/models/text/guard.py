@@ -1,0 +1,71 @@
+"""Calls into libraries that a stranger's data can break: what comes back is an answer or one error.
+
+The libraries in Rust raise ``PanicException``, which is no ``Exception``, and cannot be stopped:
+a call has a time limit, after which it is left behind in its thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from pxvm.core.errors import FormatError, PxvmError
+
+Result = TypeVar("Result")
+MAX_REASON = 200
+_stacks = threading.Lock()  # the size of the next thread's stack is one for all
+
+
+class LateError(FormatError):
+    """A call that took longer than it may."""
+
+
+def reason(error: object) -> str:
+    """The first line of a message, cut where it is long."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:MAX_REASON] if lines else type(error).__name__
+
+
+@contextmanager
+def guarded(what: str) -> Iterator[None]:
+    """Raises FormatError, ``what`` and the reason, for whatever a library raises inside."""
+    try:
+        yield
+    except (PxvmError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise FormatError(f"{what}: {reason(error)}") from None
+
+
+def timed(seconds: float, what: str, call: Callable[[], Result], *, stack: int = 0) -> Result:
+    """What a call gives within a time; raises FormatError where it raises or takes longer.
+
+    A call that takes longer goes on in its thread, which nobody can end: never call again what
+    did so once.
+
+    Args:
+        stack: bytes of the thread's, for what calls itself deeply; 0 takes the usual ones.
+    """
+    found: list[Result] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            found.append(call())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    with _stacks:
+        usual = threading.stack_size(stack)
+        thread.start()
+        threading.stack_size(usual)
+    thread.join(seconds)
+    if failed:
+        with guarded(what):
+            raise failed[0]
+    if not found:
+        raise LateError(f"{what}: it takes more than {seconds:.0f} seconds")
+    return found[0]

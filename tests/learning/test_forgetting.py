@@ -1,0 +1,146 @@
+"""Forgotten means forgotten: old versions too, by exact days, and never more than was asked for."""
+
+from datetime import datetime, timezone
+
+import pytest
+from click.testing import CliRunner
+
+from pxvm.cli import cli
+from pxvm.learning import Network
+from pxvm.learning.errors import RecordError
+from pxvm.learning.search.times import whole_time
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "k.png"
+
+
+def stored(home):
+    with Network.open(home, read_only=True) as network:
+        return [record.answer for record in network.records(all=True)][1:]
+
+
+def live(home):
+    with Network.open(home, read_only=True) as network:
+        return [record.answer for record in network.records()]
+
+
+def forget(home, *arguments, **options):
+    return CliRunner().invoke(cli, ["network", "forget", "-n", str(home), *arguments], **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("2024-03", "2024-03-01", "2024-04-01"),
+        ("03/2024", "2024-03-01", "2024-04-01"),
+        ("15.03.2024", "2024-03-15", "2024-03-16"),
+        ("2024-03-15", "2024-03-15", "2024-03-16"),
+        ("2024", "2024-01-01", "2025-01-01"),
+        ("März 2024", "2024-03-01", "2024-04-01"),
+        ("last week", "2026-11-16", "2026-11-23"),
+        ("2026年3月", "2026-03-01", "2026-04-01"),
+    ],
+)
+def test_a_time_is_understood_as_a_whole(text, start, end):
+    found = whole_time(text, NOW)
+    assert (f"{found.start:%Y-%m-%d}", f"{found.end:%Y-%m-%d}") == (start, end)
+
+
+@pytest.mark.parametrize(
+    "text", ["3/15/2024", "2024-13", "2024-02-30", "march 2024 or so", "2024-W05", "soon", "", "in"]
+)
+def test_or_refused(text):
+    assert whole_time(text, NOW) is None
+
+
+def test_the_last_day_there_is_does_not_overflow(home):
+    assert whole_time("9999-12-31", NOW).start.year == 9999
+    with Network.open(home) as network:
+        network.append("", "a note")
+    done = CliRunner().invoke(cli, ["recall", "note", "-n", str(home), "--until", "9999-12-31"])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_month_is_forgotten_and_not_its_year(home):
+    with Network.open(home) as network:
+        for month in range(1, 13):
+            moment = datetime(2024, month, 15, tzinfo=timezone.utc)
+            network.append("", f"Note of month {month}.", event_time=moment)
+    done = forget(home, "--since", "2024-03", "--until", "2024-03", "--yes")
+    assert done.exit_code == 0 and "1 record forgotten" in done.output
+    assert len(live(home)) == 11 and "Note of month 3." not in live(home)
+    assert forget(home, "--since", "3/15/2024", "--yes").exit_code == 2
+
+
+def test_what_is_about_to_go_is_shown_by_count_and_span_and_a_large_part_asked_about_twice(home):
+    with Network.open(home) as network:
+        for day in range(1, 31):
+            moment = datetime(2024, 4, day, 12, tzinfo=timezone.utc)
+            network.append("", f"day {day}", event_time=moment, tags=["a"])
+    asked = forget(home, "--tag", "a", input="y\nn\n")
+    assert "30 records, 2024-04-01 to 2024-04-30?" in asked.output
+    assert "30 of the 30 records" in asked.output and len(live(home)) == 30
+    refused = forget(home, "--tag", "a", "--yes")
+    assert refused.exception is not None and "--yes --yes" in str(refused.exception)
+    assert len(live(home)) == 30
+    assert forget(home, "--tag", "a", "--yes", "--yes").exit_code == 0 and live(home) == []
+
+
+def test_the_record_that_explains_the_format_cannot_be_forgotten(home):
+    with Network.open(home) as network, pytest.raises(RecordError, match="explains the format"):
+        network.forget(0)
+
+
+@pytest.mark.parametrize("how", ["corrected", "superseded"])
+def test_a_secret_in_an_old_version_is_found_forgotten_alone_and_erased(home, tmp_path, how):
+    with Network.open(home) as network:
+        if how == "corrected":
+            old = network.append("what is it?", "The word is ZEBRAQUUX.")
+            network.correct(old, answer="It was taken out.")
+        else:
+            page = tmp_path / "s.md"
+            for text in ("The word is ZEBRAQUUX.", "It was taken out."):
+                page.write_text(f"# Notes\n\n{text}\n")
+                done = CliRunner().invoke(cli, ["learn", str(page), "-n", str(home)])
+                assert done.exit_code == 0, done.output
+    done = forget(home, "--text", "zebraquux", "--yes")
+    assert done.exit_code == 0 and "an old version" in done.output
+    assert live(home) == ["It was taken out."]
+    assert forget(home, "--text", "zebraquux", "--yes").exit_code == 1  # there is no more of it
+    with Network.open(home) as network:
+        network.export(tmp_path / "out.jsonl")
+        network.compact()
+    assert "ZEBRAQUUX" not in (tmp_path / "out.jsonl").read_text()
+    assert not any("ZEBRAQUUX" in answer for answer in stored(home))
+
+
+def test_compact_drops_what_was_replaced_unless_history_is_kept(home):
+    with Network.open(home) as network:
+        network.correct(network.append("who?", "Anna"), answer="Berta")
+        network.compact(history=True)
+    assert stored(home) == ["Anna", "Berta"]
+    with Network.open(home) as network:
+        network.compact()
+    assert stored(home) == ["Berta"] and live(home) == ["Berta"]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_corrections_that_a_merge_brings_together_the_newer_counts(tmp_path, turned):
+    one, two = tmp_path / "one.png", tmp_path / "two.png"
+    with Network.open(one) as network:
+        name = network.append("who?", "Anna")
+    two.write_bytes(one.read_bytes())
+    for path, answer in ((one, "Berta"), (two, "Clara")):
+        with Network.open(path) as network:
+            network.correct(name, answer=answer)
+    pair = (two, one) if turned else (one, two)
+    with Network.open(pair[0]) as a, Network.open(pair[1]) as b:
+        Network.merge(a, b, tmp_path / "both.png")
+    assert live(tmp_path / "both.png") == ["Clara"]
+    with Network.open(tmp_path / "both.png") as network:
+        hits = network.search("who", embedder=None)
+        assert [hit.record.answer for hit in hits] == ["Clara"]

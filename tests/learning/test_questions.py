@@ -1,0 +1,95 @@
+"""Questions by time, conflicting facts, the same passage twice, sources as people write them."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from pxvm.learning import Draft, Network
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def network(tmp_path):
+    with Network.open(tmp_path / "k.png") as network:
+        yield network
+
+
+def found(network, question, k=10, **options):
+    return [h.record.answer for h in network.search(question, k, embedder=None, now=NOW, **options)]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "what did we talk about in March 2026",
+        "what happened in march 2026?",
+        "2026-03",
+        "was haben wir im März 2026 besprochen",
+        "de quoi avons-nous parlé en mars 2026",
+        "¿de qué hablamos en marzo de 2026?",
+        "2026年3月我们讨论了什么",
+    ],
+)
+def test_a_question_that_names_only_a_time_finds_what_is_of_it(network, question):
+    for month in range(1, 7):
+        for day in (3, 17):
+            moment = datetime(2026, month, day, tzinfo=timezone.utc)
+            network.append("", f"The boat was painted, {month}/{day}.", event_time=moment)
+    assert sorted(found(network, question)) == [
+        "The boat was painted, 3/17.",
+        "The boat was painted, 3/3.",
+    ]
+
+
+def test_a_time_beside_other_words_prefers_and_hides_nothing(network):
+    for month in (2, 3):
+        moment = datetime(2026, month, 3, tzinfo=timezone.utc)
+        network.append("", f"The mast was oiled in weather {month}.", event_time=moment)
+    answers = found(network, "who oiled the mast in March 2026")
+    assert answers == ["The mast was oiled in weather 3.", "The mast was oiled in weather 2."]
+
+
+def test_the_newest_of_conflicting_facts_comes_first(network):
+    for age, code in ((90, "4711"), (2, "9934"), (400, "1200")):
+        moment = NOW - timedelta(days=age)
+        network.append("", f"The code of the shed behind the house is {code}.", event_time=moment)
+    network.append("", "The code of the boat house is 5555, as everybody knows.")
+    answers = found(network, "what is the code of the shed", 3)
+    assert [a[-5:-1] for a in answers] == ["9934", "4711", "1200"]
+
+
+def test_facts_of_different_things_keep_their_order(network):
+    for age, thing in ((9, "umbrella"), (1, "camera"), (5, "kettle")):
+        moment = NOW - timedelta(days=age)
+        network.append("", f"The {thing} is kept on the shelf in the hall.", event_time=moment)
+    assert "umbrella" in found(network, "where is the umbrella kept")[0]
+
+
+def test_the_same_passage_does_not_fill_the_answer(network):
+    for copy in range(8):
+        network.append_many(
+            [Draft(f"p{copy}.md > Keels", "A keel is made of oak.", kind="document",
+                   source=f"p{copy}.md")]
+        )  # fmt: skip
+    network.append("", "The keel of the Molly is heavy.")
+    assert found(network, "keel", 3) == [
+        "A keel is made of oak.",
+        "The keel of the Molly is heavy.",
+    ]
+
+
+@pytest.mark.parametrize("source", ["notes", "notes/", "./notes", "./notes/", "notes/a.md", "."])
+def test_sources_as_people_write_them(network, source):
+    network.append("", "the sails are white", source="notes/a.md")
+    assert found(network, "sails", source=source) == ["the sails are white"]
+    assert found(network, "sails", source="note") == []
+
+
+def test_what_stands_before_a_colon_is_a_speaker_only_when_it_is_a_name(network):
+    network.append("", "Note to the reader: lunch is at one.")
+    network.append("", "Anna: lunch is at two.")
+    why = {h.record.answer: h.why.boosts for h in network.search("when is the lunch of Anna",
+                                                                 embedder=None)}  # fmt: skip
+    assert not any("named" in name for name in why["Note to the reader: lunch is at one."])
+    assert "named anna" in why["Anna: lunch is at two."]

@@ -1,0 +1,73 @@
+"""Commands and programs on a pseudo-terminal, and what arrives there."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from pxvm.cli import main
+
+COLUMNS = 60
+
+
+def called(words: Sequence[object], given: str = "", columns: int = COLUMNS) -> tuple[int, bytes]:
+    """(exit status, bytes on the terminal) of the command line's entry point, in this process."""
+    master, slave = os.openpty()
+    arrived = bytearray()
+
+    def listen() -> None:
+        while True:
+            try:
+                arrived.extend(os.read(master, 1 << 16))
+            except OSError:  # the other end is closed
+                return
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    with pytest.MonkeyPatch.context() as patch, os.fdopen(slave, "w", encoding="utf-8") as screen:
+        patch.setenv("TERM", "xterm")
+        patch.setenv("COLUMNS", str(columns))
+        patch.setattr(sys, "argv", ["pxvm", *map(str, words)])
+        keyboard = io.BytesIO(given.encode())
+        keyboard.name = "<stdin>"  # type: ignore[attr-defined]
+        patch.setattr(sys, "stdin", io.TextIOWrapper(keyboard, "utf-8"))
+        patch.setattr(sys, "stdout", screen)
+        patch.setattr(sys, "stderr", screen)
+        try:
+            main()
+            status = 0
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+    listener.join()
+    os.close(master)
+    return status, bytes(arrived)
+
+
+def typed(code: str, *keys: bytes, prompt: bytes = b"READY", columns: int = COLUMNS) -> str:
+    """What a Python program shows on a terminal where keys are pressed at each of its prompts."""
+    import pty
+
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.update(TERM="xterm", COLUMNS=str(columns))
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    shown, rest, place = bytearray(), list(keys), 0
+    while True:
+        try:
+            block = os.read(terminal, 1 << 16)
+        except OSError:  # the program has ended
+            break
+        if not block:
+            break
+        shown.extend(block)
+        if rest and (found := shown.find(prompt, place)) >= 0:
+            place = found + len(prompt)
+            os.write(terminal, rest.pop(0))
+    os.close(terminal)
+    os.waitpid(process, 0)
+    return shown.decode()
