@@ -1,10 +1,13 @@
 """Exported conversations to exchanges, with nothing lost in silence."""
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import datetime, timezone
 
 import pytest
 
+from pxvm.learning.errors import UnreadableError
 from pxvm.learning.sources.chats import read_chats
 from pxvm.learning.sources.documents import read_content
 from pxvm.learning.sources.structured import leaves, parse
@@ -290,7 +293,90 @@ def test_llm_logs():
     ]
 
 
+def test_settings_of_programs_are_no_answers():
+    template = {"key": "promptTemplate", "value": "{% if tools %} You are a model {% endif %}"}
+    step = {"type": "contentBlock", "content": [{"type": "text", "text": "Late winter."}],
+            "genInfo": {"predictionConfig": {"fields": [template]}}}  # fmt: skip
+    turns = [{"versions": [{"role": role, "type": "multiStep", "steps": [step]}]} for role in
+             ("user", "assistant")]  # fmt: skip
+    export = {"name": "Garden", "systemPrompt": "Be a gardener.", "messages": turns,
+              "perChatPredictionConfig": {"fields": [template]}}  # fmt: skip
+    assert [found[1:3] for found in chat(export)] == [("Late winter.", "Late winter.")]
+    left = read_chats([export]).left
+    assert left["instructions to the assistant"] == len("Beagardener.")
+    logged = {"prompt": "Bait?", "response": "Worms.", "system": "Be a fisher.",
+              "prompt_json": {"messages": [{"role": "user", "content": "Bait? Bait?"}]}}  # fmt: skip
+    assert chat([logged])[0][1:3] == ("Bait?", "Worms.")
+    assert read_chats([logged]).left["instructions to the assistant"] == len("Beafisher.")
+
+
+def database(tmp_path, script):
+    file = tmp_path / "logs.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(script)
+    return file.read_bytes()
+
+
+def test_the_database_of_llm(tmp_path):
+    content = database(
+        tmp_path,
+        """
+        CREATE TABLE conversations (id TEXT, name TEXT, model TEXT);
+        CREATE TABLE responses (id TEXT, model TEXT, prompt TEXT, system TEXT, response TEXT,
+            conversation_id TEXT, datetime_utc TEXT);
+        CREATE TABLE fragments (id INTEGER, hash TEXT, content TEXT);
+        CREATE TABLE prompt_fragments (response_id TEXT, fragment_id INTEGER);
+        CREATE TABLE attachments (id TEXT, type TEXT, path TEXT, content BLOB);
+        CREATE TABLE prompt_attachments (response_id TEXT, attachment_id TEXT);
+        INSERT INTO conversations VALUES ('01hxyz', 'Fishing', 'm');
+        INSERT INTO responses VALUES
+            ('2', 'm', 'And for pike?', NULL, 'A spoon.', '01hxyz', '2024-03-05T10:12:12'),
+            ('1', 'm', 'Best bait?', NULL, 'Worms.', '01hxyz', '2024-03-05T10:11:12'),
+            ('3', 'n', 'Hello there', NULL, 'Hi.', NULL, '2024-03-06T00:00:00');
+        INSERT INTO fragments VALUES (1, 'h', 'The pond has carp.');
+        INSERT INTO prompt_fragments VALUES ('1', 1);
+        INSERT INTO attachments VALUES ('a', 'image/png', '/pond.png', x'00');
+        INSERT INTO prompt_attachments VALUES ('1', 'a');
+        """,
+    )
+    document = read_content(content, "logs.db", "logs.db")
+    time = datetime(2024, 3, 5, 10, 11, 12, tzinfo=timezone.utc)
+    assert [(c.query, c.answer, c.source, c.model) for c in document.chunks] == [
+        ("Best bait?", "Worms.\n\nThe pond has carp.", "chat: Fishing (01hxyz)", "m"),
+        ("And for pike?", "A spoon.", "chat: Fishing (01hxyz)", "m"),
+        ("Hello there", "Hi.", "chat: logs.db", "n"),
+    ]
+    assert document.chunks[0].event_time == time and not document.replaces
+    assert document.things == {"picture": 1}
+
+
+def test_the_database_of_open_webui_and_other_databases(tmp_path):
+    inner = {"history": {"currentId": "2", "messages": {
+        "1": {"id": "1", "parentId": None, "role": "user", "content": "Where is the paddle?"},
+        "2": {"id": "2", "parentId": "1", "role": "assistant", "content": "In the attic."}}}}  # fmt: skip
+    content = database(
+        tmp_path,
+        "CREATE TABLE chat (id TEXT, title TEXT, chat JSON, created_at BIGINT);"
+        f"INSERT INTO chat VALUES ('abc', 'Kayak', '{json.dumps(inner)}', 1709600000);",
+    )
+    (found,) = read_content(content, "webui.db", "webui.db").chunks
+    assert (found.query, found.answer, found.source) == (
+        "Where is the paddle?", "In the attic.", "chat: Kayak (abc)",
+    )  # fmt: skip
+    for bad, reason in ((content[:3_000], "damaged"), (content[:100], "damaged")):
+        with pytest.raises(UnreadableError, match=reason):
+            read_content(bad, "webui.db", "webui.db")
+    (tmp_path / "logs.db").unlink()
+    other = database(tmp_path, "CREATE TABLE prices (wood TEXT); INSERT INTO prices VALUES ('oak')")
+    with pytest.raises(UnreadableError, match="as CSV or JSON"):
+        read_content(other, "prices.db", "prices.db")
+
+
 def test_conversations_of_one_title_stay_apart():
+    export = [{"title": "New chat", "messages": asked(f"a{n}", "b")} for n in (1, 2, 3)]
+    names = [found[3] for found in chat(export)]
+    assert len(set(names)) == 3 and names[0] == "chat: New chat"
+    assert [found[3] for found in chat([export[0], export[2], export[1]])][1:] == names[:0:-1]
     export = [
         {"title": "New chat", "id": f"id-{n}", "messages": asked(f"a{n}", "b")} for n in (1, 2)
     ]

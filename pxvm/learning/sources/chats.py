@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from pxvm.learning.sources.blocks import TARGET, size, weight
@@ -20,6 +21,7 @@ from pxvm.learning.sources.saying import FIELDS, TWICE, Saying, first
 from pxvm.learning.sources.structured import leaves
 from pxvm.learning.sources.turns import (
     ANSWER,
+    INSTRUCTIONS,
     KNOWN,
     NUMBER,
     PARENT,
@@ -110,6 +112,7 @@ class _Reader:
         self.saying = Saying(found.left, found.things)
         self.run: list[Message] = []  # single messages of one session
         self.session = ""
+        self.sessions: set[str] = set()  # what conversations so far are called
 
     def pick(self, value: Any, depth: int = 0) -> Any:
         """What is over of a value when its conversations are taken out; None if nothing is."""
@@ -202,20 +205,35 @@ class _Reader:
         messages = [self.message(turn, model) for turn in turns]
         began = time_of(about)
         time = began or next((m.time for m in messages if m.time), None)
-        session = label(first(about, TITLE), first(about, NUMBER), time)
+        session = self.apart(label(first(about, TITLE), first(about, NUMBER), time), messages)
         found = list(paired(messages, session, began))
         self.saying.keep(first(about, TITLE))
-        turned = {"mapping", "chat", "history", *TURNS, *KNOWN}
+        self.instructions(about)
+        self.instructions(about["params"] if isinstance(about.get("params"), dict) else {})
+        turned = {"mapping", "chat", "history", *TURNS, *KNOWN, *INSTRUCTIONS}
         if said := self.saying.of({k: v for k, v in about.items() if k not in turned}):
             found.append(Exchange("", said, session, time=time))
         for again in (chat if "history" in chat else {}, item if "history" in item else {}):
             self.saying.leave([again[key] for key in TURNS if key in again], TWICE)
         self.found.exchanges += found
 
+    def apart(self, session: str, messages: list[Message]) -> str:
+        """A name that no other conversation here has: the same each time that this is read."""
+        if session in self.sessions and messages:
+            session = f"{session} ({sha256(messages[0].text.encode()).hexdigest()[:8]})"
+        self.sessions.update(filter(None, [session]))
+        return session
+
+    def instructions(self, item: dict[str, Any]) -> None:
+        """Count what the assistant was told beforehand."""
+        for key in INSTRUCTIONS:
+            self.saying.leave(item.get(key) or "", SYSTEM_PROMPTS)
+
     def pair(self, item: dict[str, Any]) -> None:
         """Take a question with its answer, and whatever else stands with them."""
         question, answer = (next(k for k in keys if item.get(k)) for keys in (QUESTION, ANSWER))
-        used = {question, answer, *KNOWN}
+        used = {question, answer, *KNOWN, *INSTRUCTIONS} - {"attachments"}
+        self.instructions(item)
         asked = [self.saying.of(item[question])]
         if question == "instruction" or (question == "prompt" and item.get("input")):
             asked.append(self.saying.of(item.get("input") or ""))

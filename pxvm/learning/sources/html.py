@@ -45,7 +45,7 @@ DEEPEST = 500  # elements inside each other that are told apart, as browsers do
 TAG = re.compile(
     r"<!--.*?(?:-->|\Z)"
     r"|<(?P<raw>script|style|textarea|title|xmp|iframe|noembed|noframes)\b.*?(?:</(?P=raw)|\Z)"
-    r"|<(?P<end>/?)(?P<name>[a-z][^\s/>]*)[^<>]*>",
+    r"|<(?P<end>/?)(?P<name>[a-z][^\s/<>]*)(?=[\s/>])[^<>]*>",
     re.DOTALL | re.IGNORECASE,
 )
 #: Elements that another of their kind ends, or whatever holds them.
@@ -58,7 +58,7 @@ BLOCKS = {
     "pre", "section", "summary", "ul",
 }  # fmt: skip
 XHTML = re.compile(r"\s*(?:<\?xml|<!DOCTYPE[^>]*XHTML)|<html[^>]*w3\.org/1999/xhtml", re.I)
-EMPTY = re.compile(r"<([a-z][\w:-]*)([^<>]*)/>", re.I)
+EMPTY = re.compile(r"<([a-z][\w:-]*)(?=[\s/])([^<>]*)/>", re.I)
 
 
 def read_html(text: str) -> Read:

@@ -13,6 +13,7 @@ from pxvm.learning.errors import UnreadableError
 from pxvm.learning.sources.blocks import Read
 from pxvm.learning.sources.chats import Exchange, read_chats
 from pxvm.learning.sources.code import DEFINITIONS, NAMES, read_code
+from pxvm.learning.sources.databases import read_database
 from pxvm.learning.sources.encoding import SNIFFED, decoded, spoken
 from pxvm.learning.sources.epub import read_epub
 from pxvm.learning.sources.html import read_html
@@ -54,6 +55,7 @@ BYTES: dict[str, Callable[[bytes], Read]] = {
     **dict.fromkeys((".odt", ".ott", ".odp", ".otp", ".ods", ".ots", ".odg"), read_odt),
 }
 LETTERS = {".eml": read_mail, ".mht": read_mail, ".mhtml": read_mail, ".mbox": read_mailbox}
+ARCHIVE = "an archive: unpack it and learn its folder"
 REFUSED = {
     ".doc": "an old Word file: save it as .docx",
     ".xls": "an old Excel file: save it as .xlsx",
@@ -67,13 +69,18 @@ REFUSED = {
     ".msg": "an Outlook letter: save it as .eml",
     ".pst": "an Outlook mailbox: export it as .mbox",
     ".one": "a OneNote file: export it as Word or PDF",
+    **dict.fromkeys((".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst"), ARCHIVE),
 }
+DATABASE = ".sqlite3"
 #: How files begin whose names do not say what they are.
 BEGINNINGS = (
     (re.compile(rb"%PDF-"), ".pdf"),
+    (re.compile(rb"SQLite format 3\0"), DATABASE),
     (re.compile(rb"\{\\rtf"), ".rtf"),
     (re.compile(rb"(?i)\s*<(?:!doctype html|html)\b"), ".html"),
     (re.compile(rb"#!"), ".sh"),
+    (re.compile(rb"From \S+ [^\n]{10,60}\d{4}\r?\n[\w-]+:"), ".mbox"),
+    (re.compile(rb"(?i)(?:Return-Path|Received|Delivered-To|MIME-Version): "), ".eml"),
 )
 
 
@@ -103,6 +110,8 @@ def read_kind(content: bytes, name: str) -> Contents:
     suffix = kind_of(content, name)
     if suffix in REFUSED and b"\0" in content[:SNIFFED]:
         raise UnreadableError(REFUSED[suffix])
+    if suffix == DATABASE:
+        return _conversations(read_database(content))
     if suffix in BYTES:
         return Contents(BYTES[suffix](content))
     if suffix in LETTERS:
@@ -124,7 +133,7 @@ def read_kind(content: bytes, name: str) -> Contents:
 def kind_of(content: bytes, name: str) -> str:
     """The end of a file's name in small letters, or one that fits how it begins."""
     suffix = PurePath(name).suffix.lower()
-    if suffix in TEXT.keys() - {""} or suffix in {*BYTES, *LETTERS, *JSON, *REFUSED}:
+    if suffix in TEXT.keys() - {""} or suffix in {*BYTES, *LETTERS, *JSON}:
         return suffix
     return next((kind for begins, kind in BEGINNINGS if begins.match(content)), suffix)
 
@@ -134,16 +143,19 @@ def _json(text: str, lines: bool) -> Contents:
     if EXPORTED.search(text, 0, SNIFFED):
         raise UnreadableError("an exported network: pxvm network import takes it")
     try:
-        values = _values(text, lines)
-        chats = read_chats(values)
-        if not chats.exchanges:
-            return Contents(read_values(values))
-        read = read_values(chats.rest)
-        read.left += chats.left
-        read.things += chats.things
-        return Contents(read, chats.exchanges)
+        return _conversations(_values(text, lines))
     except (ValueError, RecursionError):
         return Contents(read_json(text))
+
+
+def _conversations(values: list[Any]) -> Contents:
+    chats = read_chats(values)
+    if not chats.exchanges:
+        return Contents(read_values(values))
+    read = read_values(chats.rest)
+    read.left += chats.left
+    read.things += chats.things
+    return Contents(read, chats.exchanges)
 
 
 def _values(text: str, lines: bool) -> list[Any]:

@@ -24,7 +24,13 @@ TEXTS = (*CONTENT, "thinking", "extracted_content", "input", "arguments", "outpu
          "summary", "title", "steps")  # fmt: skip
 #: Fields of a turn that say nothing in words.
 ABOUT = ("senderInfo", "user_profile", "annotations", "attachments", "files", "steps")
-NAMES = ("file_name", "filename", "fileName", "name", "title", "file", "url")
+NAMES = ("file_name", "filename", "fileName", "fileIdentifier", "name", "title", "file", "url")
+#: Fields whose words say how an answer was made, not what it says.
+SETTINGS = {
+    "metadata", "type", "content_type", "style", "genInfo", "debugInfo", "perChatPredictionConfig",
+    "lastUsedModel", "prompt_json", "options_json", "response_json", "schema_json", "safe_urls",
+    "params", "usage", "mime_type", "fileType", "finish_reason",
+}  # fmt: skip
 WORDS = re.compile(r"\S\s\S|[^\x00-\x7f]")  # more than an id or a flag
 WORD = re.compile(rf"{WORDS.pattern}|^[^\W\d_][^\W\d_'-]+$")
 
@@ -60,9 +66,11 @@ class Saying:
         texts: list[str] = []
         for key in (*CONTENT, "steps"):
             self._add(self.of(turn.get(key) or ""), texts)
-        for key in ("attachments", "files"):
-            for item in turn[key] if isinstance(turn.get(key), list) else ():
-                texts.append(self.attachment(item))
+        about = turn.get("metadata")
+        for place in (turn, about if isinstance(about, dict) else {}):
+            for key in ("attachments", "files"):
+                for item in place[key] if isinstance(place.get(key), list) else ():
+                    self._add(self.attachment(item), texts)
         gone = known.union(CONTENT, ABOUT)
         rest = {k: v for k, v in turn.items() if k not in gone}
         self._add(self.of(rest, "\n".join(texts)), texts)
@@ -79,7 +87,7 @@ class Saying:
         if not isinstance(item, dict):
             return self.of(item)
         name = first(item, NAMES)
-        said = self.of({k: v for k, v in item.items() if k in TEXTS and v != name})
+        said = self.of({k: v for k, v in item.items() if k not in ("id", "meta") and v != name})
         self.keep(name)
         if not said:
             self.things["attachment"] += 1
@@ -109,7 +117,7 @@ class Saying:
             self.things["picture" if "image" in kind else "recording"] += 1
         lines = []
         for key, inner in value.items():
-            if key in ("metadata", "type", "content_type", "style"):
+            if key in SETTINGS:
                 continue
             if not isinstance(inner, str):
                 lines.append(self.of(inner, said, words))
