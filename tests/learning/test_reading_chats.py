@@ -304,8 +304,9 @@ def test_settings_of_programs_are_no_answers():
     assert [found[1:3] for found in chat(export)] == [("Late winter.", "Late winter.")]
     left = read_chats([export]).left
     assert left["instructions to the assistant"] == len("Beagardener.")
-    logged = {"prompt": "Bait?", "response": "Worms.", "system": "Be a fisher.",
-              "prompt_json": {"messages": [{"role": "user", "content": "Bait? Bait?"}]}}  # fmt: skip
+    before = {"messages": [{"role": "user", "content": "Bait? Bait?"}]}
+    logged = {"prompt": "Bait?", "response": "Worms.", "system": "Be a fisher."}
+    logged["prompt_json"] = before
     assert chat([logged])[0][1:3] == ("Bait?", "Worms.")
     assert read_chats([logged]).left["instructions to the assistant"] == len("Beafisher.")
 
@@ -353,7 +354,8 @@ def test_the_database_of_llm(tmp_path):
 def test_the_database_of_open_webui_and_other_databases(tmp_path):
     inner = {"history": {"currentId": "2", "messages": {
         "1": {"id": "1", "parentId": None, "role": "user", "content": "Where is the paddle?"},
-        "2": {"id": "2", "parentId": "1", "role": "assistant", "content": "In the attic."}}}}  # fmt: skip
+        "2": {"id": "2", "parentId": "1", "role": "assistant", "content": "In the attic."},
+    }}}  # fmt: skip
     content = database(
         tmp_path,
         "CREATE TABLE chat (id TEXT, title TEXT, chat JSON, created_at BIGINT);"
