@@ -1,5 +1,7 @@
 """HTML to blocks: as browsers build the tree, with nothing lost that is shown."""
 
+from time import process_time
+
 import pytest
 
 from pxvm.learning.sources.blocks import Block, pack
@@ -107,6 +109,19 @@ def test_what_stands_inside_each_other_without_end_is_read_in_time(part):
     assert said <= 2 * len("<p>kept") + len(part) * 5_000
     if part in ("<div>", "<ul><li>", "<table><tr><td>", "<b>", "<x>", "<x><div></x>", "<form>"):
         assert "kept" in read.blocks[-1].text
+
+
+def test_templates_are_shown_where_browsers_show_them():
+    page = "<p>a</p><template><p>b c</template><my-part><template shadowrootmode=open><p>d"
+    read = read_html(f"{page}</template></my-part>")
+    assert [block.text for block in read.blocks] == ["a", "d"] and read.left == {"templates": 2}
+
+
+@pytest.mark.parametrize("part", ["<a", "<aa", "<a b", "</a", "<!-", "<title>", "&", "<a/>"])
+def test_what_never_ends_is_read_in_time(part):
+    start = process_time()
+    read_html("<?xml?><html xmlns='http://www.w3.org/1999/xhtml'>" + part * 20_000)
+    assert process_time() - start < 5
 
 
 def test_formatting_that_never_ends_does_not_multiply():

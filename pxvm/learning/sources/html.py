@@ -58,6 +58,8 @@ BLOCKS = {
     "pre", "section", "summary", "ul",
 }  # fmt: skip
 XHTML = re.compile(r"\s*(?:<\?xml|<!DOCTYPE[^>]*XHTML)|<html[^>]*w3\.org/1999/xhtml", re.I)
+MARKUP = re.compile(r"<[^<>]*>")
+SHADOW = re.compile(r"<template(?=[^<>]*\sshadowrootmode)", re.I)  # a template that is shown
 EMPTY = re.compile(r"<([a-z][\w:-]*)(?=[\s/])([^<>]*)/>", re.I)
 
 
@@ -65,6 +67,7 @@ def read_html(text: str) -> Read:
     """Blocks under their headings, as plain text; the page's title stands above all."""
     if XHTML.search(text, 0, 1_000):
         text = EMPTY.sub(_opened, text)
+    text = SHADOW.sub("<div", text)
     tree = library("selectolax.lexbor", "documents").LexborHTMLParser(_shallow(text))
     read, outline = Read(), Outline()
     flow = Flow(read, outline)
@@ -118,6 +121,8 @@ def _begin(name: str, node: LexborNode, flow: Flow) -> None:
     if reason := _dropped(name, node):
         flow.block()
         flow.drop(reason)
+        if name == "template":  # what it holds is no part of the tree
+            flow.text(MARKUP.sub(" ", node.html or ""))
     elif name == "br":
         flow.line_end()
     elif name in HEADINGS:

@@ -86,7 +86,7 @@ def _read_part(part: Message, attached: Attached, depth: int) -> Read:
             if depth < DEEPEST:
                 read.take(_read(letter, attached, depth + 1))
             else:
-                read.things["attachment"] += 1
+                read.things["unreadable attachment"] += 1
         return read
     name, content = _filename(part), _bytes(part)
     if kind in ("text/plain", "text/html") and not name:
@@ -98,7 +98,7 @@ def _read_part(part: Message, attached: Attached, depth: int) -> Read:
     try:
         read.take(attached(content, name), (name,))
     except UnreadableError:
-        read.things["attachment"] += 1
+        read.things["unreadable attachment"] += 1
     return read
 
 

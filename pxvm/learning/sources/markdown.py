@@ -46,7 +46,8 @@ def read_markdown(text: str) -> Read:
         elif token.type == "table_open":
             outline.table(piece.strip("\n").split("\n"), head=2)
         else:
-            inside = itertools.takewhile(lambda t: t.level, tokens[number + 1 :])
+            after = (tokens[n] for n in range(number + 1, len(tokens)))
+            inside = itertools.takewhile(lambda t: t.level, after)
             flows = token.type in FLOWING and not any(t.type in WHOLE for t in inside)
             outline.add(unwrapped(piece) if flows else piece, token.type in WHOLE)
     outline.add("\n".join(lines[skipped + done :]), whole=True)
