@@ -64,8 +64,8 @@ def markdown(w: Words) -> str:
     return (
         f"---\ntitle: {w()}\n---\n{w()}\n\n# {w()}\n\n## {w()}\n\n{w(LONG)}\n\n- {w()}\n"
         f"  - {w()}\n\n```sh\n{w()}\n\n{w()}\n```\n\n| {w(1)} | {w(1)} |\n|---|---|\n"
-        f"{rows}\n> {w()}\n\n{w()}\n===\n\n[{w(1)}]: https://{w(1)}.example\n\n<!-- {w()} -->\n\n<div>{w()}</div>\n\n"
-        f"### {w()}\n"
+        f"{rows}\n> {w()}\n\n{w()}\n===\n\n[{w(1)}]: https://{w(1)}.example\n\n"
+        f"<!-- {w()} -->\n\n<div>{w()}</div>\n\n### {w()}\n"
     )
 
 
@@ -77,8 +77,8 @@ def html(w: Words) -> str:
         f"<h2>{w()}</h2><ul><li>{w()}<li>{w()}<ul><li>{w()}</ul></ul><pre>{w()}\n\n{w()}</pre>"
         f"<script>{w.hide('scripts')}</script><table><tr><th>{w(1)}<th>{w(1)}{rows}</table>"
         f"<article>{w()}</article><article><h3>{w()}</h3></article><form><p>{w()}<select><option>"
-        f"{w(1)}<option>{w(1)}</select><textarea>{w()}</textarea><button>{w.hide('buttons')}"
-        f"</button></form><dl><dt>{w()}<dd>{w()}</dl><details><summary>{w()}</summary>{w()}"
+        f"{w(1)}<option>{w(1)}</select><textarea>{w()}</textarea></form>"
+        f"<h4><button>{w()}</button></h4><dl><dt>{w()}<dd>{w()}</dl><details><summary>{w()}</summary>{w()}"
         f"</details><table><tr><td>{w()}<table><tr><td>{w()}</table>{w()}</table>"
         f"<img alt='{w()}' src=a.png><blockquote>{w()}</blockquote>"
         f"<template>{w.hide('templates')}</template>"

@@ -275,6 +275,12 @@ def test_a_missing_parser_names_the_extra(monkeypatch):
         read_content(b"<p>a", "a.html", "a")
 
 
+def test_a_passage_that_stands_there_twice_is_stored_once_and_counted():
+    document = read_content(b"# A\n\none\n\n# B\n\ntwo\n\n# A\n\none\n", "a.md", "a")
+    assert [chunk.answer for chunk in document.chunks] == ["one", "two"]
+    assert document.left["passages that stand there again, under the same headings"] == 3
+
+
 @pytest.fixture
 def folder(tmp_path):
     files = {

@@ -91,6 +91,13 @@ def test_headings_without_text_and_headings_that_do_not_end_are_kept():
     assert read_html("<title>Only a title</title>").blocks == [Block("Only a title")]
 
 
+def test_what_a_button_says_is_kept_and_a_title_is_not_told_twice():
+    page = "<title>Key</title><h1>Key</h1><h3><button>Where is it?</button></h3><p>In the shed."
+    read = read_html(page)
+    assert read.blocks == [Block("In the shed.", ("Key", "Where is it?"))]
+    assert +read.left == {"titles that stand there twice": 3}
+
+
 def test_empty_elements_of_xhtml_hide_nothing():
     page = '<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title/>'
     assert texts(page + '<script src="x"/></head><body><p>kept<br/>too</p></body></html>') == [

@@ -17,13 +17,14 @@ from typing import NamedTuple
 
 from pxvm.core.errors import MissingPackageError, PxvmError
 from pxvm.learning.errors import UnreadableError
-from pxvm.learning.sources.blocks import Block, mended, pack
+from pxvm.learning.sources.blocks import Block, mended, pack, weight
 from pxvm.learning.sources.chats import Exchange
 from pxvm.learning.sources.folders import Skipped as Skipped
 from pxvm.learning.sources.folders import find_files
 from pxvm.learning.sources.kinds import read_kind
 from pxvm.learning.store.record import Draft
 
+AGAIN = "passages that stand there again, under the same headings"
 #: How files are read; another number makes every file be read again.
 READERS = 3
 #: A file that changed so few seconds before it was looked at may change once more unseen.
@@ -144,11 +145,14 @@ def read_content(content: bytes, path: str, source: str, tags: Iterable[str] = (
         *_turns(contents.exchanges, Path(path).name, tuple(tags)),
         *_passages(contents.read.blocks, source, tuple(tags)),
     ]
+    unique = {chunk.id: chunk for chunk in chunks}
+    if again := Counter(chunk.id for chunk in chunks) - Counter(unique.keys()):
+        contents.read.left[AGAIN] += sum(weight(unique[i].answer) * n for i, n in again.items())
     talk = bool(contents.exchanges) and not contents.read.blocks
     return Document(
         path,
         chunks[0].source if talk else source,
-        tuple({chunk.id: chunk for chunk in chunks}.values()),
+        tuple(unique.values()),
         replaces=not talk,
         left=+contents.read.left,
         things=+contents.read.things,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pxvm.learning.sources.blocks import MARKS, Outline, Read, weight
 
+TITLES = "titles that stand there twice"
 LONG_CELL = 2_000  # characters of a cell: such a table lays out a page
 
 
@@ -103,7 +104,7 @@ class Flow:
         self.read.left[MARKS] += weight(said) - weight(title)
         if title and title in self.outline.path:
             self.outline.close(max(depth, 1))
-            self.read.left[MARKS] += weight(title)
+            self.read.left[TITLES] += weight(title)
         else:
             self.outline.heading(depth, title)
 

@@ -19,7 +19,6 @@ DROPPED = {
     "template": "templates",
     "noscript": "text for browsers without scripts",
     "nav": "navigation",
-    "button": "buttons",
     "iframe": "frames",
     "video": "text for browsers without video",
     "audio": "text for browsers without sound",
@@ -30,11 +29,11 @@ THINGS = {"img": "picture", "video": "recording", "audio": "recording", "iframe"
 HEADINGS = {f"h{depth}": depth for depth in range(1, 7)}
 LISTS = {"ul", "ol", "menu", "dir"}
 INLINE = {
-    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em",
-    "font", "i", "img", "input", "ins", "kbd", "label", "mark", "math", "meter", "nobr", "output",
-    "progress", "q", "rp", "rt", "ruby", "s", "samp", "small", "span", "strike", "strong", "sub",
-    "sup", "svg", "text", "time", "tspan", "tt", "u", "var", "wbr", "mi", "mo", "mn", "mrow",
-    "msup", "msub", "mfrac", "mtext", "semantics", "g", "path",
+    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "button", "cite", "code", "data", "del",
+    "dfn", "em", "font", "i", "img", "input", "ins", "kbd", "label", "mark", "math", "meter",
+    "nobr", "output", "progress", "q", "rp", "rt", "ruby", "s", "samp", "small", "span",
+    "strike", "strong", "sub", "sup", "svg", "text", "time", "tspan", "tt", "u", "var", "wbr",
+    "mi", "mo", "mn", "mrow", "msup", "msub", "mfrac", "mtext", "semantics", "g", "path",
 }  # fmt: skip
 VOID = {
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source",

@@ -55,7 +55,7 @@ def read_pptx(content: bytes) -> Read:
     slides = [targets[i] for i in order.ids if i in targets]
     if not slides:
         slides = package.matching(r"ppt/slides/slide\d+\.xml")
-    if not slides:
+    if not slides and "ppt/presentation.xml" not in package.names:
         raise UnreadableError("damaged: no slides in it")
     for number, slide in enumerate(slides, 1):
         read.take(_read(package, slide, {}), (f"slide {number}",))
