@@ -45,13 +45,14 @@ class Count:
 def words(document: Document) -> Counter[str]:
     """The words of a document's passages, each as often as the document has it."""
     found: Counter[str] = Counter()
-    before, paths = ("", ""), {""}
+    before, above = ("", ""), []
     for chunk in document.chunks:
         headings = chunk.query.split(" > ")[1:] if chunk.kind == "document" else [chunk.query]
-        for path in itertools.accumulate(headings, "{} > {}".format):
-            if path not in paths:
-                paths.add(path)
-                found.update(WORD.findall(path.rpartition(" > ")[2]))
+        path = list(itertools.accumulate(headings, "{} > {}".format))
+        for place, heading in enumerate(headings):
+            if path[place : place + 1] != above[place : place + 1]:
+                found.update(WORD.findall(heading))
+        above = path
         repeated, _, rest = chunk.answer.partition("\n\n")
         overlaps = rest and chunk.query == before[0] and before[1].endswith(repeated)
         found.update(WORD.findall(rest if overlaps else chunk.answer))
