@@ -15,6 +15,7 @@ import click
 
 from pxvm import __version__
 from pxvm.terminal import counted, echo, echo_json, echo_text
+from pxvm.terminal.options import FILE, larger_files
 
 if TYPE_CHECKING:
     from pxvm.core.program import Region
@@ -73,10 +74,6 @@ def cli() -> None:
     """
 
 
-FILE = click.Path(path_type=Path)
-larger_files = click.option(
-    "--max-pixels", type=click.IntRange(1), help="Open files of up to so many pixels."
-)
 FAULT, INTERRUPTED = 3, 130
 
 

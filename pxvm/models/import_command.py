@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING
 import click
 
 from pxvm.terminal import echo, echo_json, echo_table, progress
+from pxvm.terminal.options import FILE
 
 if TYPE_CHECKING:
     from pxvm.models.importing.importer import Report
 
-PATH = click.Path(path_type=Path)
-
 
 @click.command("import", short_help="Turn a trained model into a picture.")
-@click.argument("source", type=PATH)
-@click.option("-o", "--output", type=PATH, required=True, help="The .pxi to write.")
+@click.argument("source", type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help="The .pxi to write.")
 @click.option(
     "--quant", default="least-squares", show_default=True,
     help="Steps of the int8 weights: least-squares, largest, or percentile:99.9.",
 )  # fmt: skip
-@click.option("--calibration", type=PATH, help="ONNX: a .npz of typical inputs by name.")
+@click.option("--calibration", type=FILE, help="ONNX: a .npz of typical inputs by name.")
 @click.option(
     "--batch",
     type=click.IntRange(1),

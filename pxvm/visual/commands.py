@@ -9,16 +9,13 @@ import click
 
 from pxvm.core.errors import MissingPackageError, PxvmError
 from pxvm.terminal import counted, echo, echo_json, echo_table, echo_text, progress
+from pxvm.terminal.options import FILE, larger_files
 
-FILE = click.Path(path_type=Path)
 STOPPED = {
     "halted": "halted after {}",
     "yielded": "yielded after {}; more --runs go on from there",
     "max_steps": "stopped after {}, the most that --max-steps allows",
 }
-larger_files = click.option(
-    "--max-pixels", type=click.IntRange(1), help="Open files of up to so many pixels."
-)
 
 
 def _output(given: Path | None, kind: str, file: Path, *others: Path) -> Path:

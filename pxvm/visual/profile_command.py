@@ -10,13 +10,13 @@ import click
 
 from pxvm.core.container import open_image
 from pxvm.terminal import counted, echo, echo_json, echo_table, progress
-from pxvm.visual.commands import larger_files
+from pxvm.terminal.options import FILE, larger_files
 from pxvm.visual.profile import Line, Profile, set_scalar
 from pxvm.visual.profile import profile as measure
 
 
 @click.command(short_help="Time, bytes and operations per opcode.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FILE)
 @click.option("--device", default="auto", show_default=True, help="Executor to run on.")
 @click.option("--threads", type=click.IntRange(1), help="Worker threads (default: all).")
 @click.option("--max-steps", type=click.IntRange(0), help="At most so many instructions.")

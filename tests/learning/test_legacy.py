@@ -102,10 +102,10 @@ def test_blurred_letters_are_not_guessed(tmp_path: Path):
     for number in range(50):
         draw.text((10, 5 + 14 * number), LINES[1], font=ImageFont.load_default(), fill=BLACK)
     image.save(tmp_path / "blurred.png")
-    start = time.perf_counter()
+    start = time.process_time()
     read = read_picture(tmp_path / "blurred.png")
     assert len(read) == 50 and all(line.certain == 0 and line.text == UNKNOWN for line in read)
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
 
 
 def test_noise_is_no_text(tmp_path: Path):

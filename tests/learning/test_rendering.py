@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import unicodedata
 import zlib
 from collections import defaultdict
@@ -347,15 +346,6 @@ def test_a_kilobyte_is_cheap_in_rows_and_bytes(question: int):
     assert np.mean(bytes_) <= 3850
 
 
-def test_drawing_is_quick():
-    records = [Sample(text[100:], text[:100], i) for i, text in enumerate(pieces(1000))]
-    render_record(records[0])
-    start = time.perf_counter()
-    for record in records * 10:
-        render_record(record)
-    assert time.perf_counter() - start < 1.0, "400 records of 1 kB in a second; a tenth is usual"
-
-
 @pytest.mark.parametrize(
     "text",
     ["plain words " * 90_000, "漢字かな交じり文。" * 120_000, "\n" * 1_000_000, "x" * 1_000_000,
@@ -363,10 +353,7 @@ def test_drawing_is_quick():
     ids=["words", "wide", "empty lines", "one word", "marks", "Hebrew", "short lines", "emoji"],
 )  # fmt: skip
 def test_a_megabyte_is_drawn(text: str):
-    start = time.perf_counter()
-    rows = render_record(Sample(text))
-    assert rows.shape[1] == 128
-    assert time.perf_counter() - start < 20
+    assert render_record(Sample(text)).shape[1] == 128
 
 
 ANY = st.text(max_size=300) | st.text(

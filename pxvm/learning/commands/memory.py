@@ -14,7 +14,6 @@ import click
 
 from pxvm.learning.commands.left_out import LeftOut
 from pxvm.learning.commands.shared import (
-    FILE,
     as_data,
     json_option,
     network_option,
@@ -28,6 +27,7 @@ from pxvm.learning.commands.shared import (
 )
 from pxvm.learning.store.record import KINDS
 from pxvm.terminal import counted, echo, echo_json, echo_text, progress
+from pxvm.terminal.options import FILE
 
 if TYPE_CHECKING:
     from pxvm.learning.network import Network

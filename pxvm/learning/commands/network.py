@@ -12,7 +12,6 @@ from pxvm.core.errors import PxvmError
 from pxvm.core.saving import check_output
 from pxvm.learning.commands.changes import correct, forget, tag
 from pxvm.learning.commands.shared import (
-    FILE,
     as_data,
     json_option,
     line,
@@ -25,6 +24,7 @@ from pxvm.learning.commands.shared import (
     yes_option,
 )
 from pxvm.terminal import counted, echo, echo_json, progress
+from pxvm.terminal.options import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -14,14 +14,13 @@ import click
 from pxvm.core.errors import PxvmError
 from pxvm.core.saving import check_output, replacing
 from pxvm.learning.search.times import whole_time
+from pxvm.terminal.options import FILE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pxvm.learning.network import Network
     from pxvm.learning.store.record import Record
-
-FILE = click.Path(path_type=Path)
 
 network_option = click.option(
     "-n",
