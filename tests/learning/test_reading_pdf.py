@@ -3,7 +3,7 @@
 import pytest
 
 from pxvm.learning.errors import UnreadableError
-from pxvm.learning.sources.documents import read_document
+from pxvm.learning.sources.documents import read_content, read_document
 
 
 def pdf(*pages: str) -> bytes:
@@ -58,6 +58,15 @@ def test_a_pdf_outline_gives_headings(tmp_path):
         "boats.pdf > Boats > Sails > page 2",
         "boats.pdf > Boats > Sails > page 3",
     ]
+
+
+def test_ligatures_and_divided_words_are_letters_and_words(monkeypatch):
+    import pypdf
+
+    said = "The \ufb01rst o\ufb03ce is dif-\nferent, the Anglo-\nSaxon one is \ufb02at. co\u00adop"
+    monkeypatch.setattr(pypdf.PageObject, "extract_text", lambda page: said)
+    (chunk,) = read_content(pdf("a"), "a.pdf", "a.pdf").chunks
+    assert chunk.answer == "The first office is different, the Anglo-\nSaxon one is flat. coop"
 
 
 @pytest.mark.parametrize("content", [pdf("boats")[:300], b"%PDF-1.4\nnothing", b"", pdf("")])

@@ -6,6 +6,7 @@ import logging
 import re
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from pxvm.core.installation import library
 from pxvm.learning.errors import UnreadableError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pypdf import PageObject, PdfReader
 
 DIVIDED = re.compile(r"(?<=[^\W\d_])[-\u2010]\n([^\W\d_])|\u00ad\n?")
+#: One character for several letters, as printers set them.
+LIGATURES = {number: normalize("NFKC", chr(number)) for number in range(0xFB00, 0xFB07)}
 SCAN = "scanned page"  # which optical character recognition would read
 
 
@@ -47,7 +50,7 @@ def read_pdf(content: bytes) -> Read:
 
 def _read_page(page: PageObject, where: tuple[str, ...], read: Read) -> None:
     """Take a page's text, and what was written onto it."""
-    text = mended(page.extract_text())
+    text = mended(page.extract_text()).translate(LIGATURES)
     pictures = _pictures(page)
     if not text.strip():
         read.things[SCAN] += bool(pictures)
