@@ -91,6 +91,11 @@ def test_headings_without_text_and_headings_that_do_not_end_are_kept():
     assert read_html("<title>Only a title</title>").blocks == [Block("Only a title")]
 
 
+def test_what_a_form_is_filled_in_with_is_kept():
+    page = "<p>Name:<input value='Anna Moe'> <input type=hidden value=x><input type=checkbox>"
+    assert texts(page) == ["Name: Anna Moe"]
+
+
 def test_what_a_button_says_is_kept_and_a_title_is_not_told_twice():
     page = "<title>Key</title><h1>Key</h1><h3><button>Where is it?</button></h3><p>In the shed."
     read = read_html(page)

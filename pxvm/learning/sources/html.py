@@ -115,6 +115,8 @@ def _begin(name: str, node: LexborNode, flow: Flow) -> None:
         flow.thing(THINGS[name])
     if name == "img" and (said := (node.attributes.get("alt") or "").strip()):
         flow.text(f"[{said}]")
+    if name == "input" and node.attributes.get("type") not in ("hidden", "password"):
+        flow.text(f" {node.attributes.get('value') or ''} ")
     if name == "a" and re.match(r"(?i)(?:https?|ftp|mailto):", node.attributes.get("href") or ""):
         flow.thing("link target")
     if reason := _dropped(name, node):
