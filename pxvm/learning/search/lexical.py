@@ -1,7 +1,8 @@
 """Records by their words: BM25 over the text index, of the words of a question that tell most.
 
-What common words add is little, and scoring every record that has them takes long; so the rarest
-are looked up, and where even those are common, only among the newest records. A word that (almost)
+What common words add is little, and BM25 asks for every record that has them; so the rarest are
+looked up, and where even the rarest is common, the newest records that have it are told apart by
+where it stands and by how long they are. A word that (almost)
 no record has is looked for in other forms: as the beginning or the end of longer words, with
 another ending, in its parts.
 """
@@ -13,12 +14,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from pxvm.learning.search.cache import Cache
+from pxvm.learning.search.textindex import TextIndex
 from pxvm.learning.search.times import Interval
 from pxvm.learning.search.words import END, LONG, asked, terms, without_article
 from pxvm.learning.store.record import to_microseconds
 
 #: Terms of a question at most, and records that their words may stand in, counted for each term.
 MOST_TERMS, MOST_ROWS = 64, 10_000
+#: Where even the rarest is in more, so many of the newest records are looked at.
+NEWEST = 2_000
+#: What a common word counts in a record's own text, and around it or in parts of words.
+OWN, OTHER = 1.0, 0.4
 #: A word that stands in no more records than this is looked for in other forms, too.
 RARE = 2
 #: Letters of a word at least for that; of a word's beginning, and of what it may lack at the end.
@@ -35,18 +41,43 @@ class Filter:
 
 def by_words(cache: Cache, text: str, chosen: Filter | None, count: int) -> dict[int, float]:
     """BM25 of the ``count`` best records by words, best first, by sequence number."""
-    looked_up, among = _telling(cache, list(dict.fromkeys(_expressions(cache, text))))
+    looked_up, is_common = _telling(cache, list(dict.fromkeys(_expressions(cache, text))))
     if not looked_up:
         return {}
     condition = "rowid NOT IN (SELECT sequence FROM records WHERE NOT live)"
     if chosen is not None:
         condition = f"rowid IN (SELECT sequence FROM records WHERE live AND {chosen.condition})"
+    parameters = chosen.parameters if chosen else ()
+    if is_common:
+        return _newest(cache, looked_up[0], condition, parameters, count)
     rows = cache.connection.execute(
-        "SELECT rowid, -rank FROM text WHERE text MATCH ? AND rowid >= ? "
-        f"AND {condition} ORDER BY rank LIMIT ?",
-        (" OR ".join(looked_up), among, *(chosen.parameters if chosen else ()), count),
+        f"SELECT rowid, -rank FROM text WHERE text MATCH ? AND {condition} ORDER BY rank LIMIT ?",
+        (" OR ".join(looked_up), *parameters, count),
     )
     return dict(rows.fetchall())
+
+
+def _newest(
+    cache: Cache, expression: str, condition: str, parameters: Sequence[Any], count: int
+) -> dict[int, float]:
+    """Of the newest records with a common word the best, by where it stands and their length."""
+    asked_for = f"SELECT rowid FROM text WHERE text MATCH ? AND {condition} ORDER BY rowid DESC"
+    found = [n for (n,) in cache.connection.execute(f"{asked_for} LIMIT ?",
+                                                    (expression, *parameters, NEWEST))]  # fmt: skip
+    if not found:
+        return {}
+    own = cache.connection.execute(
+        "SELECT rowid FROM text WHERE text MATCH ? AND rowid >= ?",
+        (f"{{query answer tags}} : {expression}", found[-1]),
+    )
+    itself = {n for (n,) in own}
+    sizes = TextIndex(cache.connection).sizes(found[-1])
+    usual = sum(sizes[n] for n in found) / len(found)
+    scores = {
+        n: (OWN if n in itself else OTHER) / (1 + sizes[n] / max(usual, 1.0)) for n in found
+    }
+    best = sorted(found, key=lambda n: -scores[n])[:count]
+    return {n: scores[n] for n in best}
 
 
 def by_time(
@@ -97,9 +128,9 @@ def _rows(cache: Cache, expression: str, most: int) -> int:
     return int(rows)
 
 
-def _telling(cache: Cache, expressions: Sequence[str]) -> tuple[list[str], int]:
-    """The rarest, so many that no more than about MOST_ROWS places have to be scored, and from
-    which record on."""
+def _telling(cache: Cache, expressions: Sequence[str]) -> tuple[list[str], bool]:
+    """The rarest, so many that no more than about MOST_ROWS places have to be scored; and whether
+    even the rarest is in more records than that."""
     rows = {e: _rows(cache, e, MOST_ROWS) for e in expressions[:MOST_TERMS]}
     kept: list[str] = []
     total = 0
@@ -108,11 +139,4 @@ def _telling(cache: Cache, expressions: Sequence[str]) -> tuple[list[str], int]:
         if kept and total > MOST_ROWS:
             break
         kept.append(expression)
-    if total <= MOST_ROWS or len(kept) > 1:
-        return kept, 0
-    newest = (
-        "SELECT min(rowid) FROM "
-        "(SELECT rowid FROM text WHERE text MATCH ? ORDER BY rowid DESC LIMIT ?)"
-    )
-    (first,) = cache.connection.execute(newest, (kept[0], MOST_ROWS)).fetchone()
-    return kept, int(first or 0)
+    return kept, bool(kept) and rows[kept[0]] > MOST_ROWS

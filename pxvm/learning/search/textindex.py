@@ -92,6 +92,11 @@ class TextIndex:
         for target in tagged:
             self._tag_again(network, target)
 
+    def sizes(self, first: int) -> dict[int, int]:
+        """How many words the records from number ``first`` on have of their own."""
+        rows = self.connection.execute("SELECT id, sz FROM text_docsize WHERE id >= ?", (first,))
+        return {sequence: _own_words(counts) for sequence, counts in rows}
+
     def _place(self, record: Record) -> tuple[int | None, _Member]:
         """Enter a record, at the end of its conversation."""
         db, identity = self.connection, bytes.fromhex(record.id)
@@ -209,6 +214,18 @@ class TextIndex:
         self.connection.executemany(
             "INSERT INTO tags VALUES (?, ?)", [(sequence, tag) for tag in tags]
         )
+
+
+def _own_words(counts: bytes) -> int:
+    """The first two of a row of SQLite's varints: words of the question and of the answer."""
+    total = value = found = 0
+    for byte in counts:
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            total, value, found = total + value, 0, found + 1
+            if found == 2:
+                break
+    return total
 
 
 def _around(members: Sequence[_Member], position: int) -> str:
