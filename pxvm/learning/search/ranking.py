@@ -102,11 +102,20 @@ class _Row(NamedTuple):
 class Similarities:
     """Scores of every vector of the network for one question."""
 
-    def __init__(self, parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int32]]]) -> None:
-        """``parts``: (records [n] ascending, dot products [n] with FRAC fraction bits)."""
-        self._parts = parts
+    def __init__(
+        self, parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int32]]], known: float
+    ) -> None:
+        """``parts``: (records [n] ascending, dot products [n] with FRAC fraction bits); ``known``:
+        how much of the question the model has read, 0..1."""
+        self._parts, self.known = parts, known
         total = sum(int(scores.sum(dtype=np.int64)) for _, scores in parts)
         self.mean = total * 2.0**-FRAC / (sum(len(scores) for _, scores in parts) + FEW)
+
+    @property
+    def stands_out(self) -> float:
+        """By how much the best is better than the average, so far as the question was read."""
+        best = max((int(scores.max(initial=0)) for _, scores in self._parts), default=0)
+        return self.known * (best * 2.0**-FRAC - self.mean)
 
     def of(self, records: NDArray[np.int64]) -> NDArray[np.float64]:
         """The cosines of records; NaN for those without a vector."""
@@ -183,7 +192,8 @@ class Ranking:
         if self.similar is not None:
             meaning = (self.own + self.near) / 2
             share = LEXICAL_SHARE if self.lexical_ranks else 0.0
-            score = share * self.lexical + (1 - share) * meaning
+            by_meaning = (1 - share) * self.similar.known
+            score = (share * self.lexical + by_meaning * meaning) / max(share + by_meaning, 1e-9)
         boosts = self._boosts()
         score = score + np.array([sum(given.values()) for given in boosts])
         order = self._order(score, k)

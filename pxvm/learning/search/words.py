@@ -147,6 +147,11 @@ def terms(word: str) -> Iterator[str]:
         yield rest
 
 
+def units(word: str) -> list[str]:
+    """The characters of a folded word's runs without spaces, each with its marks."""
+    return [unit for run in _RUN.findall(word) for unit in _UNIT.findall(run)]
+
+
 def folded_by_place(text: str) -> str:
     """A text folded character by character, so that each stays in its place."""
     return text.lower() if text.isascii() else "".join(map(_one, text))
