@@ -206,11 +206,21 @@ def decode(content: bytes) -> str:
 
 
 def source_of(path: Path, base: Path) -> str:
-    """A file's name in the records: its path from the folder ``base``."""
+    """A file's name in the records: its path from the folder ``base``.
+
+    Bytes that are no UTF-8 are spelled, ``caf\\xe9.md``: a record holds text.
+    """
     try:
-        return Path(os.path.relpath(path.resolve(), base.resolve())).as_posix()
+        name = Path(os.path.relpath(path.resolve(), base.resolve())).as_posix()
     except ValueError:  # on another drive
-        return path.resolve().as_posix()
+        name = path.resolve().as_posix()
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def is_there(source: str, base: Path) -> bool:
+    """Is there a file that has this source?"""
+    spelled = re.sub(r"\\x([89a-f][0-9a-f])", lambda byte: chr(0xDC00 + int(byte[1], 16)), source)
+    return any(os.path.lexists(base / name) for name in (source, spelled))
 
 
 def stamp_of(path: Path, source: str) -> Stamp | None:
