@@ -35,7 +35,9 @@ from benchmarks._memory_peers import (
     Sqlite,
     Text,
     missing,
+    one_row,
 )
+from benchmarks._memory_questions import tables
 from benchmarks.container_open import shown
 from pxvm.learning import Draft, Network, Vector
 from pxvm.learning.search.cache import ask, cache_folder
@@ -74,11 +76,6 @@ def drafts(count: int, vectors: NDArray[np.int8]) -> Iterator[Draft]:
     """The texts with vectors."""
     for text, values in zip(texts(count), cycle(vectors), strict=False):
         yield Draft(*text, vectors=(Vector("random", "0" * 16, values, 1 / 600),))
-
-
-def one_row(record: object) -> NDArray[np.uint8]:
-    """No picture to speak of, so that large networks are made fast."""
-    return np.full((1, 128), 255, np.uint8)
 
 
 def timed(action: Callable[[], object], repeats: int) -> float:
@@ -127,6 +124,28 @@ def storing(folder: Path, sizes: tuple[int, ...], vectors: NDArray[np.int8]) -> 
         single = timed(lambda s=store, one=one: s.add([next(one)], vectors[:1]), REPEATS)
         table.add_row(f"{peer.name}, 4,096", shown(single), f"{bulk:,.0f}/s", "")
     table.add_row("whole PNG again, 100,000 rows", shown(rewriting(folder)), "", "")
+    return table
+
+
+def beside_sqlite(folder: Path, vectors: NDArray[np.int8]) -> Table:
+    """One durable record after another, here and in SQLite by turns, drawn and with its vector."""
+    place = folder / "by turns"
+    place.mkdir()
+    table = Table(title="A durable append of 1 kB, by turns")
+    for column in ("", "median", "beside SQLite", "wanted"):
+        table.add_column(column, justify="right")
+    peer, times = Sqlite(place), ([], [])  # type: tuple[Any, tuple[list[float], list[float]]]
+    with Network.open(place / "k.png") as network:
+        for text, draft in zip(texts(3 * REPEATS), drafts(3 * REPEATS, vectors), strict=False):
+            actions: tuple[Callable[[], object], ...] = (
+                lambda draft=draft: network.append_many([draft]),
+                lambda text=text: peer.add([text], vectors[:1]),
+            )
+            for found, action in zip(times, actions, strict=True):
+                found.append(timed(action, 1))
+    ours, theirs = (statistics.median(found[3:]) for found in times)
+    table.add_row("pxVM", shown(ours), f"{ours / theirs:.2f}x", "1.2x")
+    table.add_row(Sqlite.name, shown(theirs), "", "")
     return table
 
 
@@ -299,7 +318,10 @@ def main(arguments: list[str] | None = None) -> None:
         console.print(opening(folder / f"store{SIZES[-1]}.png"))
         for count in counts[1:]:
             console.print(scanning(folder, count, values[:count]))
+        console.print(beside_sqlite(folder, values))
         console.print(hybrid(folder))
+        for table in tables(folder):
+            console.print(table)
         if "--locomo" in given:
             console.print(locomo(Path(given[given.index("--locomo") + 1]), folder))
 

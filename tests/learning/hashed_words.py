@@ -26,6 +26,9 @@ class HashedWords(Embedder):
         self.width, self.seed = dimension, seed
         self._model = SimpleNamespace(embed=self._embed, embedder=SimpleNamespace(width=dimension))
 
+    def known(self, text: str) -> float:
+        return 1.0
+
     def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         found = np.zeros((len(texts), self.width), np.float32)
         for row, text in zip(found, texts, strict=True):

@@ -549,3 +549,33 @@ def contains(rows, part):
                 return True
             x = line.find(packed, x + 1)
     return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes there alone")
+def test_names_that_are_no_text_are_learned_and_found_again(home):
+    (home / "notes").mkdir()
+    for byte in (0xE8, 0xE9):
+        name = b"notes/caf" + bytes([byte]) + b".md"
+        Path(os.fsdecode(name)).write_text(f"The tea of shelf {byte} is green.\n")
+    for added in (2, 0):
+        lines = pxvm("learn", "notes", "--prune", "--json").splitlines()
+        done = json.loads(lines[-1])["done"]
+        assert (done["added"], done["gone"]) == (added, 0)
+    hits = json.loads(pxvm("recall", "tea of shelf", "--json"))["hits"]
+    assert {hit["source"] for hit in hits} == {"notes/caf\\xe8.md", "notes/caf\\xe9.md"}
+
+
+def test_json_is_utf_8_whatever_is_asked(home):
+    Path("a.md").write_text("The tea is green.\n")
+    pxvm("learn", "a.md")
+    command = [sys.executable, "-m", "pxvm.cli", "recall", "--json", b"tea caf\xe9"]
+    done = subprocess.run(command, capture_output=True, timeout=300)
+    found = json.loads(done.stdout.decode("utf-8"))
+    assert done.returncode == 0 and len(found["hits"]) == 1
+
+
+def test_nonsense_finds_nothing_and_says_so(home):
+    Path("a.md").write_text("The tea is green. The pot of tea stands on the shelf.\n")
+    pxvm("learn", "a.md")
+    assert pxvm("recall", "zorplenut of brandywhistle", status=1) == ""
+    assert json.loads(pxvm("recall", "xyzzy plugh", "--json", status=1))["hits"] == []

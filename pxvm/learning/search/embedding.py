@@ -26,6 +26,9 @@ PROBE = "The quick brown fox jumps over the lazy dog."
 #: many vectors at most go into the text's.
 WORDS, WINDOWS = 160, 8
 
+#: What tokenizers write for what they do not know.
+UNKNOWN = frozenset({"[UNK]", "<unk>"})
+
 
 class EmbeddingError(PxvmError, ValueError):
     """Vectors that cannot be compared."""
@@ -84,6 +87,12 @@ class Embedder:
         many = np.array([len(parts) > 1 for parts in windows], bool)[:, None]
         mean: NDArray[np.float32] = np.where(many, sums / np.maximum(length, 1e-30), sums)
         return mean.astype(np.float32)
+
+    def known(self, text: str) -> float:
+        """How much of a text the model has read: 0..1, the tokens that its vocabulary has."""
+        tokenizer = self._model.tokenizer
+        names = [tokenizer.inner.id_to_token(i) for i in tokenizer.encode(text, special=False)]
+        return 1 - sum(name in UNKNOWN for name in names) / max(len(names), 1)
 
     def embed(self, texts: Sequence[str]) -> list[Vector]:
         """A vector for each text: int8 values and the scale that makes them real."""

@@ -1,7 +1,8 @@
 """Records by their words: BM25 over the text index, of the words of a question that tell most.
 
-What common words add is little, and scoring every record that has them takes long; so the rarest
-are looked up, and where even those are common, only among the newest records. A word that (almost)
+What common words add is little, and BM25 asks for every record that has them; so the rarest are
+looked up, and where even the rarest is common, the newest records that have it are told apart by
+where it stands and by how long they are. A word that (almost)
 no record has is looked for in other forms: as the beginning or the end of longer words, with
 another ending, in its parts.
 """
@@ -10,15 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import log2
+from typing import Any, NamedTuple
 
+from pxvm.learning.search import words
 from pxvm.learning.search.cache import Cache
+from pxvm.learning.search.textindex import TextIndex
 from pxvm.learning.search.times import Interval
-from pxvm.learning.search.words import END, LONG, asked, terms, without_article
+from pxvm.learning.search.words import END, LONG, asked, without_article
 from pxvm.learning.store.record import to_microseconds
 
+#: Rarity counts as if there were so many records more, since a few say little of what is rare.
+FEW = 10
+#: A word of so many letters tells as much as a longer one.
+TELLING = 8
 #: Terms of a question at most, and records that their words may stand in, counted for each term.
 MOST_TERMS, MOST_ROWS = 64, 10_000
+#: Where even the rarest is in more, so many of the newest records are looked at.
+NEWEST = 2_000
+#: What a common word counts in a record's own text, and around it or in parts of words.
+OWN, OTHER = 1.0, 0.4
 #: A word that stands in no more records than this is looked for in other forms, too.
 RARE = 2
 #: Letters of a word at least for that; of a word's beginning, and of what it may lack at the end.
@@ -33,20 +45,60 @@ class Filter:
     parameters: tuple[Any, ...]
 
 
-def by_words(cache: Cache, text: str, chosen: Filter | None, count: int) -> dict[int, float]:
-    """BM25 of the ``count`` best records by words, best first, by sequence number."""
-    looked_up, among = _telling(cache, list(dict.fromkeys(_expressions(cache, text))))
-    if not looked_up:
-        return {}
+class Words(NamedTuple):
+    """``scores``: BM25 of the best by words, best first, by sequence number; ``found``: 0..1, how
+    much of what the question tells some record has."""
+
+    scores: dict[int, float]
+    found: float
+
+
+def by_words(
+    cache: Cache, text: str, times: Sequence[Interval], chosen: Filter | None, count: int
+) -> Words:
+    """The ``count`` best records by words; ``times`` are those that the question names."""
+    terms, found = _terms(cache, text, {w for time in times for w in words.words(time.text)})
+    if not terms:
+        return Words({}, 0.0)
+    return Words(_scores(cache, terms, chosen, count), found)
+
+
+def _scores(
+    cache: Cache, terms: dict[str, int], chosen: Filter | None, count: int
+) -> dict[int, float]:
+    looked_up, is_common = _telling(terms)
     condition = "rowid NOT IN (SELECT sequence FROM records WHERE NOT live)"
     if chosen is not None:
         condition = f"rowid IN (SELECT sequence FROM records WHERE live AND {chosen.condition})"
+    parameters = chosen.parameters if chosen else ()
+    if is_common:
+        return _newest(cache, looked_up[0], condition, parameters, count)
     rows = cache.connection.execute(
-        "SELECT rowid, -rank FROM text WHERE text MATCH ? AND rowid >= ? "
-        f"AND {condition} ORDER BY rank LIMIT ?",
-        (" OR ".join(looked_up), among, *(chosen.parameters if chosen else ()), count),
+        f"SELECT rowid, -rank FROM text WHERE text MATCH ? AND {condition} ORDER BY rank LIMIT ?",
+        (" OR ".join(looked_up), *parameters, count),
     )
     return dict(rows.fetchall())
+
+
+def _newest(
+    cache: Cache, expression: str, condition: str, parameters: Sequence[Any], count: int
+) -> dict[int, float]:
+    """Of the newest records with a common word the best, by where it stands and their length."""
+    asked_for = f"SELECT rowid FROM text WHERE text MATCH ? AND {condition} ORDER BY rowid DESC"
+    found = [n for (n,) in cache.connection.execute(f"{asked_for} LIMIT ?",
+                                                    (expression, *parameters, NEWEST))]  # fmt: skip
+    if not found:
+        return {}
+    own = cache.connection.execute(
+        "SELECT rowid FROM text WHERE text MATCH ? AND rowid >= ?",
+        (f"{{query answer tags}} : {expression}", found[-1]),
+    )
+    itself = {n for (n,) in own}
+    sizes = TextIndex(cache.connection).sizes(found[-1])
+    usual = sum(sizes[n] for n in found) / len(found)
+    scores = {n: (OWN if n in itself else OTHER) / (1 + sizes[n] / max(usual, 1.0)) for n in found}
+    best = sorted(found, key=lambda n: -scores[n])[:count]
+    return {n: scores[n] for n in best}
 
 
 def by_time(
@@ -63,15 +115,39 @@ def by_time(
     return [sequence for (sequence,) in rows]
 
 
-def _expressions(cache: Cache, text: str) -> Iterator[str]:
-    """What is looked up for the words of a question, as FTS5 writes it."""
+def _terms(cache: Cache, text: str, of_times: set[str]) -> tuple[dict[str, int], float]:
+    """What is looked up for the words of a question, as FTS5 writes it, and how many records have
+    it; and how much of what they tell is found.
+
+    A word tells the more the fewer records have it, most when none has, and the longer it is, for
+    what every sentence has is short in every language; other forms tell half, and words of a time
+    nothing, which need not be written in what is of then.
+    """
+    (last,) = cache.connection.execute("SELECT max(sequence) FROM records").fetchone()
+    terms: dict[str, int] = {}
+    told = found = 0.0
     for word in asked(text)[:MOST_TERMS]:
-        pieces = list(terms(word))
-        yield from (_quoted(piece) for piece in pieces)
-        if bare := without_article(word):
-            yield _quoted(bare)
-        if pieces == [word] and len(word) >= WORD and _rows(cache, _quoted(word), RARE) <= RARE:
-            yield from _other_forms(cache, word)
+        pieces = list(map(_quoted, words.terms(word)))
+        others = [_quoted(bare)] if (bare := without_article(word)) else []
+        rows = {piece: _rows(cache, piece, MOST_ROWS) for piece in pieces}
+        if pieces == [_quoted(word)] and len(word) >= WORD and rows[pieces[0]] <= RARE:
+            others += _other_forms(cache, word)
+        if not any(rows.values()):
+            others += [_quoted(f"{unit}*") for unit in words.units(word)]
+        more = {other: _rows(cache, other, MOST_ROWS) for other in others}
+        letters = 0 if word in of_times else min(len(word), TELLING)
+        worth = [letters * _worth(last, n) / len(pieces) for n in rows.values()]
+        told += sum(worth)
+        there = sum(w for w, n in zip(worth, rows.values(), strict=True) if n)
+        # Between the words of a run without spaces stand as many pairs that are no words.
+        there = min(2 * there, sum(worth)) if len(pieces) > 1 else there
+        found += there or 0.5 * sum(worth) * any(more.values())
+        terms |= {term: n for term, n in (rows | more).items() if n}
+    return terms, found / max(told, 1e-9)
+
+
+def _worth(records: int | None, rows: int) -> float:
+    return log2(1 + (FEW + (records or 0)) / (1 + rows))
 
 
 def _quoted(term: str) -> str:
@@ -97,22 +173,14 @@ def _rows(cache: Cache, expression: str, most: int) -> int:
     return int(rows)
 
 
-def _telling(cache: Cache, expressions: Sequence[str]) -> tuple[list[str], int]:
-    """The rarest, so many that no more than about MOST_ROWS places have to be scored, and from
-    which record on."""
-    rows = {e: _rows(cache, e, MOST_ROWS) for e in expressions[:MOST_TERMS]}
+def _telling(rows: dict[str, int]) -> tuple[list[str], bool]:
+    """The rarest, so many that no more than about MOST_ROWS places have to be scored; and whether
+    even the rarest is in more records than that."""
     kept: list[str] = []
     total = 0
-    for expression in sorted(rows, key=lambda e: rows[e]):
+    for expression in sorted(rows, key=lambda e: rows[e])[:MOST_TERMS]:
         total += rows[expression]
         if kept and total > MOST_ROWS:
             break
         kept.append(expression)
-    if total <= MOST_ROWS or len(kept) > 1:
-        return kept, 0
-    newest = (
-        "SELECT min(rowid) FROM "
-        "(SELECT rowid FROM text WHERE text MATCH ? ORDER BY rowid DESC LIMIT ?)"
-    )
-    (first,) = cache.connection.execute(newest, (kept[0], MOST_ROWS)).fetchone()
-    return kept, int(first or 0)
+    return kept, rows[kept[0]] > MOST_ROWS

@@ -9,7 +9,7 @@ or what it names, for what is new. A boost moves a hit; only a filter removes on
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -102,11 +102,20 @@ class _Row(NamedTuple):
 class Similarities:
     """Scores of every vector of the network for one question."""
 
-    def __init__(self, parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int32]]]) -> None:
-        """``parts``: (records [n] ascending, dot products [n] with FRAC fraction bits)."""
-        self._parts = parts
+    def __init__(
+        self, parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int32]]], known: float
+    ) -> None:
+        """``parts``: (records [n] ascending, dot products [n] with FRAC fraction bits); ``known``:
+        how much of the question the model has read, 0..1."""
+        self._parts, self.known = parts, known
         total = sum(int(scores.sum(dtype=np.int64)) for _, scores in parts)
         self.mean = total * 2.0**-FRAC / (sum(len(scores) for _, scores in parts) + FEW)
+
+    @property
+    def stands_out(self) -> float:
+        """By how much the best is better than the average, so far as the question was read."""
+        best = max((int(scores.max(initial=0)) for _, scores in self._parts), default=0)
+        return self.known * (best * 2.0**-FRAC - self.mean)
 
     def of(self, records: NDArray[np.int64]) -> NDArray[np.float64]:
         """The cosines of records; NaN for those without a vector."""
@@ -152,6 +161,7 @@ class Ranking:
         self.nearest_ranks = {sequence: rank for rank, sequence in enumerate(nearest, 1)}
         if similar is not None:
             self.near, self.own = self._nearness(similar)
+            self.cosines = similar.of(self.sequences)
 
     def _nearness(self, similar: Similarities) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(with the neighbours, alone): similarities of the candidates, 0..1."""
@@ -174,21 +184,22 @@ class Ranking:
         near = total / weights
         return near * (own.max(initial=0.0) / max(near.max(initial=0.0), 1e-9)), own
 
-    def best(self, k: int, note: str) -> list[tuple[int, float, Why]]:
-        """(sequence, score, why) of the k best."""
+    def best(self, k: int, note: str) -> Iterator[tuple[int, float, Why]]:
+        """(sequence, score, why) of the k best; all but the reasons is asked of the cache now."""
         if not self.rows:
-            return []
+            return iter(())
         score = self.lexical.copy()
         if self.similar is not None:
             meaning = (self.own + self.near) / 2
             share = LEXICAL_SHARE if self.lexical_ranks else 0.0
-            score = share * self.lexical + (1 - share) * meaning
+            by_meaning = (1 - share) * self.similar.known
+            score = (share * self.lexical + by_meaning * meaning) / max(share + by_meaning, 1e-9)
         boosts = self._boosts()
         score = score + np.array([sum(given.values()) for given in boosts])
         order = self._order(score, k)
-        return [
+        return (
             (int(self.sequences[i]), float(score[i]), self._why(i, boosts[i], note)) for i in order
-        ]
+        )
 
     def _order(self, score: NDArray[np.float64], k: int) -> list[int]:
         """The k best, best first, of equal ones the newest; spread out where several are asked."""
@@ -248,7 +259,7 @@ class Ranking:
         lexical = float(self.lexical[i]) if lexical_rank else None
         if self.similar is None:
             return Why(lexical, lexical_rank, boosts=given, note=note)
-        cosine = float(self.similar.of(self.sequences[i : i + 1])[0])
+        cosine = float(self.cosines[i])
         return Why(
             lexical,
             lexical_rank,

@@ -7,19 +7,24 @@ either are ranked together, as ``ranking`` says.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pxvm.core.errors import FormatError
 from pxvm.learning.search.cache import Cache, Embedding, ask
 from pxvm.learning.search.embedding import Embedder, EmbeddingError
-from pxvm.learning.search.lexical import Filter, by_time, by_words
-from pxvm.learning.search.ranking import Hit, Ranking, Similarities, Why, newest_first
+from pxvm.learning.search.lexical import Filter, Words, by_time, by_words
+from pxvm.learning.search.ranking import (
+    LEAST_SPREAD,
+    Hit,
+    Ranking,
+    Similarities,
+    Why,
+    newest_first,
+)
 from pxvm.learning.search.times import find_times, names_only_times
 from pxvm.learning.store.record import to_microseconds
 
@@ -30,6 +35,9 @@ if TYPE_CHECKING:
 
 #: So many of the best by words, and of the best by meaning, are ranked together.
 CANDIDATES = 100
+#: A question of whose words less is found, and of whose meaning nothing stands out, is of nothing
+#: that is known.
+LEAST_FOUND = 0.15
 
 
 def search(
@@ -63,31 +71,41 @@ def search(
     times = find_times(text, now)
     count = max(CANDIDATES, 2 * k)
 
-    def question(cache: Cache) -> list[tuple[int, float, Why]]:
+    def question(cache: Cache) -> Iterator[tuple[int, float, Why]]:
         of_then = by_time(cache, times, chosen, count) if names_only_times(text, times) else []
-        lexical = {} if of_then else by_words(cache, text, chosen, count)
+        lexical = Words({}, 0.0) if of_then else by_words(cache, text, times, chosen, count)
         similar, nearest, note = _similar(cache, text, chosen, count, device, embedder)
-        return Ranking(cache, text, times, lexical, similar, of_then or nearest).best(count, note)
+        stands_out = similar.stands_out if similar else 0.0
+        if not of_then and lexical.found < LEAST_FOUND and stands_out < LEAST_SPREAD:
+            return iter(())
+        near = of_then or nearest
+        return Ranking(cache, text, times, lexical.scores, similar, near).best(count, note)
 
-    ranked = ask(network, question) if k > 0 else []
+    ranked = ask(network, question) if k > 0 else iter(())
     hits = _different(network, ranked, k)
     return hits if times else newest_first(hits, text)
 
 
-def _different(network: Store, ranked: Sequence[tuple[int, float, Why]], k: int) -> list[Hit]:
+def _different(network: Store, ranked: Iterator[tuple[int, float, Why]], k: int) -> list[Hit]:
     """The first ``k`` hits that say different things."""
     hits: list[Hit] = []
     said: set[tuple[str, str]] = set()
-    for sequence, score, why in ranked:
-        if len(hits) == k:
-            break
-        with suppress(FormatError):  # a damaged record, which ``verify`` reports, hides no other
-            record = network.record(sequence)
-            # A passage of a document is under headings that may differ where it does not.
-            says = ("" if record.kind == "document" else record.query, record.answer)
-            if says not in said:
-                said.add(says)
-                hits.append(Hit(record, score, why))
+    whys: dict[int, tuple[float, Why]] = {}
+
+    def numbers() -> Iterator[int]:
+        for sequence, score, why in ranked:
+            whys[sequence] = score, why
+            yield sequence
+
+    # A damaged record is left out, which ``verify`` reports: it hides no other.
+    for record in network.numbered(numbers()):
+        # A passage of a document is under headings that may differ where it does not.
+        says = ("" if record.kind == "document" else record.query, record.answer)
+        if says not in said:
+            said.add(says)
+            hits.append(Hit(record, *whys[record.sequence]))
+            if len(hits) == k:
+                break
     return hits
 
 
@@ -156,7 +174,8 @@ def _similar(
         best += zip(
             (-scores[places].astype(np.int64)).tolist(), records[places].tolist(), strict=True
         )
-    return Similarities(parts), [record for _, record in sorted(best)[:count]], ""
+    known = embedder.known(text)
+    return Similarities(parts, known), [record for _, record in sorted(best)[:count]], ""
 
 
 def _allowed(

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pxvm.learning.search.words import ends, folded, indexed, looks_like_name
 from pxvm.learning.store.record import BOOKKEEPING, Record, to_microseconds
@@ -64,6 +66,15 @@ class _Member(NamedTuple):
         return indexed(f"{self.record.query} {self.record.answer}").split()
 
 
+@dataclass
+class _Conversation:
+    """Whose records belong together: how many there are, and of the last one when it was."""
+
+    number: int
+    size: int
+    moment: int = 0
+
+
 class TextIndex:
     """The tables of ``SCHEMA`` in a database. Whoever calls holds a transaction."""
 
@@ -74,17 +85,13 @@ class TextIndex:
         """Take in records that follow those taken before."""
         ended: set[str] = set()
         tagged: set[str] = set()
-        members: dict[int | None, list[_Member]] = defaultdict(list)
         for record in batch:
             for relation, target in record.links:
                 if relation == "tags":
                     tagged.add(target)
                 elif relation in ("corrects", "supersedes", "forgets"):
                     ended.add(target)
-            if not record.flags & BOOKKEEPING:
-                conversation, member = self._place(record)
-                members[conversation].append(member)
-        for conversation, new in members.items():
+        for conversation, new in self._place([r for r in batch if not r.flags & BOOKKEEPING]):
             self._index(network, conversation, new)
         corrections = network.standing().corrections if ended else {}
         for target in ended.union(*(corrections.get(target, ()) for target in ended)):
@@ -92,52 +99,83 @@ class TextIndex:
         for target in tagged:
             self._tag_again(network, target)
 
-    def _place(self, record: Record) -> tuple[int | None, _Member]:
-        """Enter a record, at the end of its conversation."""
-        db, identity = self.connection, bytes.fromhex(record.id)
-        moment = to_microseconds(record.event_time or record.times[-1])
-        db.execute("UPDATE records SET live = 0 WHERE id = ?", (identity,))
-        match = _SPEAKER.match(record.answer) or _SPEAKER.match(record.query)
-        speaker = folded(match[1]) if match and looks_like_name(match[1]) else ""
-        conversation = self._conversation(record, moment, speaker)
-        place = 0
-        if conversation is not None:
-            db.execute(
-                "UPDATE conversations SET size = size + 1 WHERE conversation = ?", (conversation,)
-            )
-            (size,) = db.execute(
-                "SELECT size FROM conversations WHERE conversation = ?", (conversation,)
-            ).fetchone()
-            place = size - 1
-        db.execute(
-            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)",
-            (record.sequence, identity, record.kind, record.source, moment,
-             speaker, conversation, place),
-        )  # fmt: skip
-        db.executemany(
-            "INSERT INTO tags VALUES (?, ?)", [(record.sequence, tag) for tag in record.tags]
-        )
-        return conversation, _Member(record.sequence, place, record, record.tags)
+    def sizes(self, first: int) -> dict[int, int]:
+        """How many words the records from number ``first`` on have of their own."""
+        rows = self.connection.execute("SELECT id, sz FROM text_docsize WHERE id >= ?", (first,))
+        return {sequence: _own_words(counts) for sequence, counts in rows}
 
-    def _conversation(self, record: Record, moment: int, speaker: str) -> int | None:
-        """Records of one source belong together; without one, those that follow each other."""
-        db, source = self.connection, record.source
-        if not source:
-            if record.event_time is None and not speaker:
-                return None
-            row = db.execute(
-                "SELECT conversation, moment, source FROM records ORDER BY sequence DESC LIMIT 1"
-            ).fetchone()
-            if row and row[0] and not row[2] and abs(moment - row[1]) <= TOGETHER:
-                return int(row[0])
-        elif row := db.execute(
-            "SELECT conversation FROM conversations WHERE source = ?", (source,)
-        ).fetchone():
-            return int(row[0])
-        made = db.execute(
-            "INSERT INTO conversations (source, size) VALUES (?, 0)", (source or None,)
+    def _place(self, batch: Sequence[Record]) -> Iterator[tuple[int | None, list[_Member]]]:
+        """Enter records, each at the end of its conversation; yields what is new of each."""
+        db = self.connection
+        by_source: dict[str, _Conversation] = {}
+        grown: dict[int, _Conversation] = {}
+        open_one = self._open_conversation()
+        members: dict[int | None, list[_Member]] = defaultdict(list)
+        rows: dict[bytes, list[tuple[Any, ...]]] = defaultdict(list)
+        for record in batch:
+            moment = to_microseconds(record.event_time or record.times[-1])
+            match = _SPEAKER.match(record.answer) or _SPEAKER.match(record.query)
+            speaker = folded(match[1]) if match and looks_like_name(match[1]) else ""
+            found: _Conversation | None = None
+            if source := record.source:
+                found = by_source.get(source) or self._of_source(source)
+                by_source[source] = found
+            elif record.event_time is not None or speaker:
+                near = open_one and abs(moment - open_one.moment) <= TOGETHER
+                found = open_one if near else self._made(None)
+            open_one = None if source else found
+            number, place = None, 0
+            if found is not None:
+                number, place = found.number, found.size
+                found.size, found.moment = found.size + 1, moment
+                grown[number] = found
+            rows[bytes.fromhex(record.id)].append(
+                (record.sequence, record.kind, record.source, moment, speaker, number, place)
+            )
+            members[number].append(_Member(record.sequence, place, record, record.tags))
+        self._enter(rows)
+        db.executemany(
+            "UPDATE conversations SET size = ? WHERE conversation = ?",
+            [(each.size, each.number) for each in grown.values()],
         )
-        return made.lastrowid
+        db.executemany(
+            "INSERT INTO tags VALUES (?, ?)", [(r.sequence, t) for r in batch for t in r.tags]
+        )
+        yield from members.items()
+
+    def _enter(self, rows: dict[bytes, list[tuple[Any, ...]]]) -> None:
+        """Write records by their ids; of several of one id, the last counts."""
+        identities = [(identity,) for identity in rows]
+        self.connection.executemany("UPDATE records SET live = 0 WHERE id = ?", identities)
+        self.connection.executemany(
+            "INSERT INTO records (id, live, sequence, kind, source, moment, speaker, conversation,"
+            " place) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            sorted(
+                ((identity, row is same[-1], *row) for identity, same in rows.items()
+                 for row in same),
+                key=itemgetter(2),
+            ),
+        )  # fmt: skip
+
+    def _open_conversation(self) -> _Conversation | None:
+        """That of the last record, if it has one and no source."""
+        row = self.connection.execute(
+            "SELECT conversation, size, moment, r.source FROM records r LEFT JOIN conversations"
+            " USING (conversation) ORDER BY sequence DESC LIMIT 1"
+        ).fetchone()
+        return _Conversation(*row[:3]) if row and row[0] and not row[3] else None
+
+    def _of_source(self, source: str) -> _Conversation:
+        row = self.connection.execute(
+            "SELECT conversation, size FROM conversations WHERE source = ?", (source,)
+        ).fetchone()
+        return _Conversation(*row) if row else self._made(source)
+
+    def _made(self, source: str | None) -> _Conversation:
+        made = self.connection.execute(
+            "INSERT INTO conversations (source, size) VALUES (?, 0)", (source,)
+        )
+        return _Conversation(int(made.lastrowid or 0), 0)
 
     def _index(self, network: Store, conversation: int | None, new: list[_Member]) -> None:
         """Index new members of a conversation, and those before them anew: they have neighbours."""
@@ -146,11 +184,10 @@ class TextIndex:
             return
         first = new[0].place
         before = self._members(network, conversation, first - 2 * REACH, first)
-        old = [_around(before, i) for i in range(len(before))]
         again = max(0, len(before) - REACH)
-        self._write(before[again:], old[again:], delete=True)
+        self._write(before[again:], _around(before)[again:], delete=True)
         both = before + new
-        self._write(both[again:], [_around(both, i) for i in range(again, len(both))])
+        self._write(both[again:], _around(both)[again:])
 
     def _members(self, network: Store, conversation: int, start: int, stop: int) -> list[_Member]:
         rows = self.connection.execute(
@@ -201,7 +238,7 @@ class TextIndex:
         around, here = "", _Member(sequence, place, record, old)
         if conversation is not None:
             near = self._members(network, conversation, place - REACH, place + REACH + 1)
-            around = _around(near, [m.place for m in near].index(place))
+            around = _around(near)[[m.place for m in near].index(place)]
         tags = network.record(target).tags
         self._write([here], [around], delete=True)
         self._write([here._replace(tags=tags)], [around])
@@ -211,8 +248,25 @@ class TextIndex:
         )
 
 
-def _around(members: Sequence[_Member], position: int) -> str:
-    """The nearest words of the neighbours before and after a member."""
-    before = [w for m in members[max(0, position - REACH) : position] for w in m.words]
-    after = [w for m in members[position + 1 : position + 1 + REACH] for w in m.words]
-    return " ".join([*before[-WORDS:], *after[:WORDS]])
+def _own_words(counts: bytes) -> int:
+    """The first two of a row of SQLite's varints: words of the question and of the answer."""
+    total = value = found = 0
+    for byte in counts:
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            total, value, found = total + value, 0, found + 1
+            if found == 2:
+                break
+    return total
+
+
+def _around(members: Sequence[_Member]) -> list[str]:
+    """For each member the nearest words of those before and after it."""
+    words = [m.words for m in members]
+    firsts, lasts = [w[:WORDS] for w in words], [w[-WORDS:] for w in words]
+    found = []
+    for i in range(len(members)):
+        before = [w for near in lasts[max(0, i - REACH) : i] for w in near]
+        after = [w for near in firsts[i + 1 : i + 1 + REACH] for w in near]
+        found.append(" ".join([*before[-WORDS:], *after[:WORDS]]))
+    return found

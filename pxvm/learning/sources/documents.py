@@ -88,15 +88,16 @@ def read_documents(
         RecordError: a tag cannot be one.
     """
     named, home = list(paths), network.resolve().parent
+    folders: dict[str, str] = {}
     tags = Draft("", "", tags=tuple(tags)).tags
     for found in find_files(named):
         if isinstance(found, Skipped):
             yield found
             continue
-        if _is_beside(found.resolve(), home, network.name):
-            continue
         try:
-            source = source_of(found, home)
+            source = _source(_real(found, folders), str(home))
+            if _is_beside(source, network.name):
+                continue
             stamp = stamp_of(found, source)
             count = stamped(stamp) if stamp else None
             if count is not None:
@@ -110,11 +111,9 @@ def read_documents(
             yield Skipped(str(found), reason)
 
 
-def _is_beside(path: Path, home: Path, name: str) -> bool:
+def _is_beside(source: str, name: str) -> bool:
     """Is this the network, one of its pages, or what is kept beside it under its name?"""
-    if not path.is_relative_to(home):
-        return False
-    top = path.relative_to(home).parts[0]
+    top = source.partition("/")[0]
     stem, _, suffix = name.rpartition(".")
     page = re.fullmatch(rf"{re.escape(stem)}(\.g\d+)?\.p\d+\.{re.escape(suffix)}.*", top)
     return top.startswith(name) or page is not None
@@ -161,11 +160,40 @@ def read_content(content: bytes, path: str, source: str, tags: Iterable[str] = (
 
 
 def source_of(path: Path, base: Path) -> str:
-    """A file's name in the records: its path from the folder ``base``."""
-    try:
-        return Path(os.path.relpath(path.resolve(), base.resolve())).as_posix()
-    except ValueError:  # on another drive
-        return path.resolve().as_posix()
+    """A file's name in the records: its path from the folder ``base``.
+
+    Bytes that are no UTF-8 are spelled, ``caf\\xe9.md``: a record holds text.
+    """
+    return _source(str(path.resolve()), str(base.resolve()))
+
+
+def _source(real: str, base: str) -> str:
+    """`source_of` what is resolved already."""
+    inside = base if base.endswith(os.sep) else base + os.sep
+    if real.startswith(inside):
+        name = real[len(inside) :]
+    else:
+        try:
+            name = os.path.relpath(real, base)
+        except ValueError:  # on another drive
+            name = real
+    return os.fsencode(Path(name).as_posix()).decode("utf-8", "backslashreplace")
+
+
+def _real(path: Path, folders: dict[str, str]) -> str:
+    """A path resolved; ``folders`` keeps what each folder is resolved to."""
+    folder = str(path.parent)
+    if not path.name or path.is_symlink():
+        return str(path.resolve())
+    if folder not in folders:
+        folders[folder] = str(path.parent.resolve())
+    return f"{folders[folder].rstrip(os.sep)}{os.sep}{path.name}"
+
+
+def is_there(source: str, base: Path) -> bool:
+    """Is there a file that has this source?"""
+    spelled = re.sub(r"\\x([89a-f][0-9a-f])", lambda byte: chr(0xDC00 + int(byte[1], 16)), source)
+    return any(os.path.lexists(base / name) for name in (source, spelled))
 
 
 def stamp_of(path: Path, source: str) -> Stamp | None:

@@ -20,15 +20,19 @@ class Known:
 
     def __init__(self, network: Store) -> None:
         self.network = network
+        self._stamps: dict[str, tuple[str, int]] | None = None
 
     def embeddings(self) -> list[Embedding]:
         """The kinds of vectors there are."""
         return ask(self.network, Cache.embeddings)
 
     def stamped(self, stamp: Stamp) -> int | None:
-        """How many chunks there are of a file, if it was learned in this state."""
-        rows = self._rows("SELECT chunks FROM files WHERE source = ? AND stamp = ?", *stamp)
-        return int(rows[0][0]) if rows else None
+        """How many chunks there are of a file, if it was learned in this state before this run."""
+        if self._stamps is None:
+            rows = self._rows("SELECT source, stamp, chunks FROM files")
+            self._stamps = {source: (state, chunks) for source, state, chunks in rows}
+        state, chunks = self._stamps.get(stamp.source, ("", 0))
+        return chunks if state == stamp.state else None
 
     def stamp(self, files: Iterable[tuple[Stamp, int]]) -> None:
         """Remember in which state files were learned, and how many chunks they have."""

@@ -6,7 +6,6 @@ What the user forgot or corrected stays so when its document is learned again.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from time import monotonic
 
 from pxvm.learning.search.embedding import Embedder, EmbeddingError
 from pxvm.learning.search.words import words
-from pxvm.learning.sources.documents import Document, Skipped, Stamp
+from pxvm.learning.sources.documents import Document, Skipped, Stamp, is_there
 from pxvm.learning.sources.known import Known
 from pxvm.learning.store.record import Draft, Link, Record
 from pxvm.learning.store.store import Store
@@ -186,7 +185,7 @@ class _Plan:
         self._lost: dict[str, list[Record]] = {
             source: known.chunks(source)
             for source in (known.sources(folders) if folders else ())
-            if not os.path.lexists(home / source)
+            if not is_there(source, home)
         }
         self._words = {source: _words(lost) for source, lost in self._lost.items()}
 

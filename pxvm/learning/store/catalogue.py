@@ -101,6 +101,8 @@ class Catalogue:
     def standing(self) -> Standing:
         """What later records say of earlier ones."""
         directory, epoch = self.directory(), -1
+        if self._stood == directory.count:
+            return self._standing
         while epoch != self._epoch:  # reading may find the pages exchanged, and begin anew
             directory, epoch = self.directory(), self._epoch
             flags = directory.entries["flags"][self._stood :]

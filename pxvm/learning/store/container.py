@@ -21,6 +21,9 @@ from pxvm.learning.store.layout import LINE, LINK, ROW, SLOT, Header, Info
 from pxvm.learning.store.pieces import Cursor, Gap, Piece, Place, beginning, lay_out, page_head
 from pxvm.learning.store.record import Payload
 
+#: Bytes read at once, of a record that stands anywhere and at most in a walk.
+NEAR, WIDEST = 1 << 14, 1 << 20
+
 
 class Page:
     """A page file in our own layout.
@@ -61,10 +64,13 @@ class Page:
     # -- reading ---------------------------------------------------------------------------------
 
     def _bytes(self, position: int, size: int) -> bytes:
-        """Bytes through a window that makes a walk over the file cheap."""
+        """Bytes through a window, which makes a walk over the file cheap: it doubles while what is
+        asked for lies ahead, and is small for what lies anywhere."""
         start, window = self._window
         if not start <= position or position + size > start + len(window):
-            start, window = position, self._handle.read(position, max(size, 1 << 20))
+            is_ahead = 0 <= position - start <= 2 * max(len(window), NEAR)
+            wide = min(2 * max(len(window), NEAR), WIDEST) if is_ahead else NEAR
+            start, window = position, self._handle.read(position, max(size, wide))
             self._window = start, window
         return window[position - start : position - start + size]
 

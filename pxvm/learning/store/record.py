@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,7 +72,7 @@ class Vector:
     scale: float
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values)
+        values = self.values if type(self.values) is np.ndarray else np.asarray(self.values)
         if values.dtype != np.int8 or values.ndim != 1 or not 0 < values.size < 65536:
             raise RecordError(
                 f"vector of {self.model!r}: expected int8 values of shape (dimension,), "
@@ -81,7 +82,7 @@ class Vector:
             _text(getattr(self, name), f"a vector's {name}")
         if isinstance(self.scale, bool) or not isinstance(self.scale, (int, float, np.floating)):
             raise RecordError(f"vector of {self.model!r}: the scale must be a number")
-        if not np.isfinite(self.scale):
+        if not isfinite(self.scale):
             raise RecordError(f"vector of {self.model!r}: scale {self.scale} is not finite")
 
     def key(self) -> tuple[str, str, float, bytes]:
@@ -300,7 +301,7 @@ def decode(payload: Payload, *, kind: int, sequence: int, time: int, identity: b
             position += dimension
         event = described.get("event_time")
         times = [from_microseconds(t) for t in (*described.get("stored_before", ()), time)]
-        record = Record(
+        record = _everyday(described, text, kind, sequence, times, vectors) or Record(
             query=described["query"],
             answer=described["answer"],
             tags=tuple(described.get("tags", ())),
@@ -325,6 +326,43 @@ def decode(payload: Payload, *, kind: int, sequence: int, time: int, identity: b
             f"record {sequence}: content hashes to {record.id[:12]}, header says "
             f"{identity.hex()[:12]}"
         )
+    return record
+
+
+def _everyday(
+    described: dict[str, Any],
+    text: bytes,
+    kind: int,
+    sequence: int,
+    times: list[datetime],
+    vectors: list[Vector],
+) -> Record | None:
+    """The record, if it is of the form that most have, of which nothing needs to be sorted, and no
+    more be looked at than here: the others are made, and checked, as drafts are."""
+    texts = [described["query"], described["answer"]]
+    texts += [described.get("source", ""), described.get("model", "")]
+    event = described.get("event_time")
+    usual = described.keys().isdisjoint(("tags", "links", "stored_before")) and len(vectors) <= 1
+    # Without escapes there are no half characters, and no text is longer than all of it.
+    if not (usual and {str} == set(map(type, texts)) and type(event) in (int, type(None))):
+        return None
+    if b"\\u" in text or len(text) > MAX_TEXT:
+        return None
+    record = object.__new__(Record)
+    record.__dict__.update(
+        query=texts[0],
+        answer=texts[1],
+        tags=(),
+        kind=KINDS[kind],
+        source=texts[2],
+        model=texts[3],
+        event_time=None if event is None else from_microseconds(event),
+        links=(),
+        vectors=tuple(vectors),
+        sequence=sequence,
+        record_time=times[0],
+        stored_again=(),
+    )
     return record
 
 

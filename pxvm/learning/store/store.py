@@ -197,6 +197,19 @@ class Store:
             chosen = range(directory.from_sequence(sequence), directory.count)
         yield from self._catalogue.readable(chosen)
 
+    def numbered(self, sequences: Iterable[int]) -> Iterator[Record]:
+        """The records with these numbers, with their tags as of now, each read when it is wanted.
+
+        Damaged ones are left out, with a warning in the log. Raises `UnknownRecordError`.
+        """
+        with self._turn:
+            self.refresh()
+            catalogue = self._catalogue
+            standing = catalogue.standing()
+        for sequence in sequences:
+            for record in catalogue.readable([catalogue.find(sequence)]):
+                yield standing.with_tags(record)
+
     def live_ids(self) -> set[str]:
         """The ids of the records that count."""
         with self._turn:
