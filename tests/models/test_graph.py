@@ -126,7 +126,7 @@ def test_numbers_of_any_size(name, size):
 
 @pytest.mark.parametrize("size", [1e-5, 1e-3, 1.0, 1e3])
 def test_a_norm_of_numbers_as_small_as_its_epsilon(size):
-    """Epsilon has 31 bits in the unit of squares: steps are 2^-14.5 of its root at most, times sqrt(64)."""
+    """Epsilon has 31 bits in the unit of squares: steps of 2^-14.5 of its root, times sqrt(64)."""
     graph, values = Graph(), RNG.normal(0, size, (4, 64))
     graph.output("y", graph.input("x", (4, 64)).layer_norm(np.ones(64)))
     found, wanted = run(graph, {"x": values})
