@@ -126,11 +126,11 @@ def test_numbers_of_any_size(name, size):
 
 @pytest.mark.parametrize("size", [1e-5, 1e-3, 1.0, 1e3])
 def test_a_norm_of_numbers_as_small_as_its_epsilon(size):
-    """Epsilon has 33 bits in the unit of squares: steps are 2^-16 of its root, times sqrt(64)."""
+    """Epsilon has 31 bits in the unit of squares: steps of 2^-14.5 of its root, times sqrt(64)."""
     graph, values = Graph(), RNG.normal(0, size, (4, 64))
     graph.output("y", graph.input("x", (4, 64)).layer_norm(np.ones(64)))
     found, wanted = run(graph, {"x": values})
-    assert found["y"] == pytest.approx(wanted["y"], abs=2e-4)
+    assert found["y"] == pytest.approx(wanted["y"], abs=4e-4)
 
 
 def test_whole_numbers_stay_whole_until_they_meet_real_ones():
@@ -165,7 +165,7 @@ def test_what_is_bounded_keeps_its_range_whatever_was_measured():
     f.set_real("x", [[14.0, 0.0, -1.0, 2.0]])
     run_program(image, device="reference")
     assert f.real("y") == pytest.approx(1 / (1 + np.exp(-f.real("x"))), abs=1e-4)
-    assert f.saturations == 0
+    assert not f.saturated
 
 
 def test_memory_is_known_before_it_is_taken():

@@ -265,8 +265,8 @@ class _Lowering(Placed):
     def _norm(self, value: Value) -> None:
         weight, bias = value.arrays["weight"], value.arrays.get("bias")
         epsilon, cols, op = value.settings["epsilon"], value.cols, NAMES[value.op]
-        # cols * epsilon in the unit of squares has 33 bits: finer steps than that are of no use
-        room = math.floor((33 - math.log2(max(cols * epsilon, 1e-30))) / 2)
+        # cols * epsilon in the unit of squares has 31 bits: finer steps than that are of no use
+        room = math.floor((31 - math.log2(max(cols * epsilon, 1e-30))) / 2)
         source, frac = value.inputs[0], min(self.fracs[value.inputs[0].index], room)
         x = self._at(source, frac)
         if cols % 2:  # over one column more, of zeros, the mean of squares is as much smaller
