@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pxvm.core.errors import MissingPackageError, PxvmError
+from pxvm.core.errors import FormatError, MissingPackageError, PxvmError
 from pxvm.core.installation import library, missing
+from pxvm.core.reading import check_regular, read_bytes
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.sources.blocks import Block, pack
 from pxvm.learning.sources.chats import Exchange, read_chat
@@ -156,6 +157,7 @@ def read_document(path: Path, source: str, tags: Iterable[str] = ()) -> Document
     Raises:
         UnreadableError: it is binary, damaged or needs a parser that is not installed.
     """
+    check_regular(path)
     if path.suffix.lower() == ".pdf":
         return _document(str(path), source, _parsed(read_pdf, path), tags)
     return read_content(path.read_bytes(), str(path), source, tags)
@@ -319,8 +321,8 @@ def _rules(folder: Path) -> list[tuple[Path, pathspec.GitIgnoreSpec]]:
     import pathspec
 
     try:
-        lines = (folder / ".gitignore").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        lines = read_bytes(folder / ".gitignore").decode(errors="replace").splitlines()
+    except (OSError, FormatError):
         return []
     return [(folder.resolve(), pathspec.GitIgnoreSpec.from_lines(lines))]
 

@@ -170,6 +170,8 @@ class Directory:
             handle = files.open(path)
         except OSError:
             return None
+        except FormatError as error:  # no cache that is damaged: something else has its name
+            raise NetworkError(f"{error}; move it away") from None
         try:
             head = handle.read(0, _HEAD.size)
             if len(head) != _HEAD.size:
