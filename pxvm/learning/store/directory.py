@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pxvm.core.errors import FormatError
+from pxvm.learning.errors import NetworkError
 from pxvm.learning.store.files import Files
 from pxvm.learning.store.pieces import Place
 
