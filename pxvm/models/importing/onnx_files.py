@@ -38,6 +38,7 @@ def load(path: Path) -> tuple[Any, int]:
         opset = _opset(path, model)
         if any(isinstance(e.name, bytes) for e in (*model.graph.input, *model.graph.output)):
             raise FormatError(f"{path}: expected names of inputs and outputs in UTF-8")
+        _dense(path, model.graph)
         _external(path, model)
         _complete(model)
         if all(registered(node, opset) for node in model.graph.node):
@@ -86,13 +87,19 @@ def _size(path: Path, file: Path) -> int:
 def _tensors(graph: Any) -> Iterator[Any]:
     """Every tensor of a graph, and of the graphs in its nodes."""
     yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
     for node in graph.node:
         for attribute in node.attribute:
             yield from (attribute.t, *attribute.tensors)
             for inner in (attribute.g, *attribute.graphs):
                 yield from _tensors(inner)
+
+
+def _dense(path: Path, graph: Any) -> None:
+    for sparse in graph.sparse_initializer:
+        raise FormatError(
+            f"{path}: constant {readable(sparse.values.name, 80)!r}: expected all of its numbers;"
+            " found a sparse tensor: store it as an ordinary one"
+        )
 
 
 def _complete(model: Any) -> None:

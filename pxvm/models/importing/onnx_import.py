@@ -79,6 +79,7 @@ def _notes(
     found: Read, guessed: bool, errors: Mapping[str, float], saturations: int
 ) -> tuple[str, ...]:
     notes = [GUESSED] if guessed and any(v.op == "input" for v in found.graph.values) else []
+    notes += found.notes
     notes += [
         f"{name!r} is called {short!r} in the picture, which holds 24 bytes of a name"
         for name, short in found.names.items()
@@ -105,7 +106,7 @@ def _compared(graph: Graph, image: Image, data: Mapping[str, Any]) -> tuple[dict
     run_program(tried.image, device="reference")
     errors = {}
     for name, wanted in floats.outputs(graph, data).items():
-        found = tried.real(name)
+        found = tried.fixed(name)
         if graph.outputs[name].frac == 0:
             errors[name] = float((found != wanted).mean())
         else:

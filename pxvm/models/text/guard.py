@@ -12,7 +12,8 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import cache
+from typing import BinaryIO, TypeVar, cast
 
 from pxvm.core.errors import FormatError, PxvmError
 
@@ -58,22 +59,30 @@ def _without_panics() -> Iterator[None]:
         yield
         return
     try:
-        with tempfile.TemporaryFile() as kept:
-            try:
-                real = os.dup(2)
-            except OSError:  # there is no standard error
-                yield
-                return
-            os.dup2(kept.fileno(), 2)
-            try:
-                yield
-            finally:
-                os.dup2(real, 2)
-                kept.seek(0)
-                os.write(real, PANIC.sub(b"", kept.read()))
-                os.close(real)
+        try:
+            real = os.dup(2)
+        except OSError:  # there is no standard error
+            yield
+            return
+        kept = _kept()
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(real, 2)
+            kept.seek(0)
+            os.write(real, PANIC.sub(b"", kept.read()))
+            kept.truncate(0)
+            kept.seek(0)
+            os.close(real)
     finally:
         _standard_error.release()
+
+
+@cache
+def _kept() -> BinaryIO:
+    """Where standard error goes meanwhile."""
+    return cast("BinaryIO", tempfile.TemporaryFile(buffering=0))
 
 
 def timed(seconds: float, what: str, call: Callable[[], Result], *, stack: int = 0) -> Result:
