@@ -198,6 +198,25 @@ def test_the_command(tmp_path):
     assert isinstance(run.exception, PxvmError)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "model.safetensors", "modules.json", "model.safetensors.index.json",
+     "config_sentence_transformers.json", "x.gguf", "x-00001-of-00002.gguf", "x.bin"],
+)  # fmt: skip
+def test_a_pipe_among_the_files_of_a_model_is_waited_for_no_moment(name, tmp_path):
+    folder = hf_bert(tmp_path / "m")
+    if name.startswith("model.safetensors"):
+        (folder / "model.safetensors").unlink()
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    if "00001" in name:
+        (folder / "x-00002-of-00002.gguf").write_bytes(b"GGUF")
+    source = folder / name if name.startswith("x") else folder
+    with pytest.raises(FormatError, match=f"{name}: expected a regular file"):
+        import_model(source, tmp_path / "m.pxi")
+
+
 def test_choices_by_name():
     weight = np.random.default_rng(0).normal(size=(3, 4000))
     assert choice_named("least-squares") is least_squares

@@ -244,8 +244,8 @@ UNDEFINED = {
     "whole numbers by zero": ("Div", [np.int32([7]), np.int32([0])], {}, "divide by zero"),
     "what is no number": ("Cast", [np.float32([np.nan])], {"to": I64}, "invalid value"),
     "what is too large": ("Cast", [np.float32([1e30])], {"to": I32}, "invalid value"),
-    "complex numbers": ("Cast", [np.complex64([1j])], {"to": F}, "of constants of complex64"),
-    "complex numbers compared": ("Equal", [np.complex64([1j])] * 2, {}, "of complex64"),
+    "complex numbers": ("Cast", [np.complex64([1j])], {"to": F}, "complex64"),
+    "complex numbers compared": ("Equal", [np.complex64([1j])] * 2, {}, "complex64"),
 }
 
 

@@ -163,6 +163,20 @@ def test_a_hostile_companion_is_refused_by_name(name, content, tmp_path):
     assert message.startswith(str(tmp_path / name)) and "\n" not in message and len(message) < 300
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize(
+    "name",
+    ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json",
+     "sentence_bert_config.json", "chat_template.jinja"],
+)  # fmt: skip
+def test_a_pipe_beside_the_vocabulary_is_waited_for_no_moment(name, tmp_path):
+    (tmp_path / "tokenizer.json").write_text(bytes_bpe(), encoding="utf-8")
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(FormatError, match=f"{name}: expected a regular file"):
+        from_folder(tmp_path, VOCAB)
+
+
 def test_numbers_that_are_no_tokens_end_no_answer(tmp_path):
     (tmp_path / "tokenizer.json").write_text(bytes_bpe(), encoding="utf-8")
     stops = {"eos_token_id": [10**30, 2**31, -1, VOCAB, 639]}
