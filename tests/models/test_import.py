@@ -1,6 +1,7 @@
 """Whole imports: logits against llama.cpp, memory, reports, the command, and nonsense."""
 
 import json
+import os
 import tracemalloc
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from pxvm import run_program
 from pxvm.cli import cli
 from pxvm.core.container import check_file, inspect_file, open_image
-from pxvm.core.errors import PxvmError
+from pxvm.core.errors import FormatError, PxvmError
 from pxvm.models.families.bert import resize_rows, set_sentences, vectors
 from pxvm.models.families.calibrate import llama_fracs
 from pxvm.models.families.llama import LlamaConfig
