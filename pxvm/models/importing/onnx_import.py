@@ -47,7 +47,7 @@ def import_onnx(
 
     Raises FormatError, UnsupportedError, ProgramError, OutputError; OSError.
     """
-    check_target(target, *filter(None, (source, calibration)))
+    check_target(target, source, *([] if calibration is None else [calibration]))
     found = read(source, batch)
     data = _random(found.graph) if calibration is None else _read(calibration, found)
     weights = [a for v in found.graph.values for name, a in v.arrays.items() if name == "weight"]
