@@ -276,19 +276,21 @@ def test_nothing_goes_over_what_belongs_to_the_network(home, command):
         ["network", "import", "pipe.png"],
         ["recall", "one", "-n", "index.png"],
         ["network", "info", "-n", "index.png"],
+        ["recall", "one", "-n", "page.png"],
         ["learn", "-n", "lock.png", "-"],
     ],
     ids=" ".join,
 )
 def test_pipes_and_devices_are_waited_for_nowhere(home, command):
-    for name in ("knowledge.png", "index.png", "lock.png"):
+    for name in ("knowledge.png", "index.png", "lock.png", "page.png"):
         add("one", path=name)
     Path("index.png.index").unlink()
     Path("lock.png.lock").unlink(missing_ok=True)
     for name in ("pipe", "pipe.pdf", "pipe.jsonl", "pipe.md", "pipe.parquet", "pipe.png",
-                 "index.png.index", "lock.png.lock"):  # fmt: skip
+                 "index.png.index", "lock.png.lock", "page.p2.png"):  # fmt: skip
         os.mkfifo(name)
-    assert "expected a regular file" in pxvm(*command, status=2)
+    found = pxvm(*command, status=2)
+    assert "expected a regular file" in found and "search cache" not in found
 
 
 def test_rules_of_what_to_ignore_that_are_a_pipe_are_none(home):

@@ -15,8 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pxvm.core.errors import FormatError
-from pxvm.learning.errors import NetworkError
 from pxvm.learning.store.files import Files
 from pxvm.learning.store.pieces import Place
 
@@ -172,8 +170,6 @@ class Directory:
             handle = files.open(path)
         except OSError:
             return None
-        except FormatError as error:  # no cache that is damaged: something else has its name
-            raise NetworkError(f"{error}; move it away") from None
         try:
             head = handle.read(0, _HEAD.size)
             if len(head) != _HEAD.size:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from pxvm.core.errors import FormatError
 from pxvm.core.reading import check_regular, open_regular
+from pxvm.learning.errors import NetworkError
 
 
 class Handle:
@@ -25,7 +27,10 @@ class Handle:
         flags = os.O_RDWR if writable else os.O_RDONLY
         if create:
             flags |= os.O_CREAT | os.O_TRUNC
-        self._descriptor = open_regular(path, flags)
+        try:
+            self._descriptor = open_regular(path, flags)
+        except FormatError as error:  # nothing that is damaged: something else has its name
+            raise NetworkError(f"{error}; move it away") from None
         self._turn = threading.Lock()
 
     def read(self, position: int, size: int) -> bytes:
