@@ -15,7 +15,7 @@ import click
 
 from pxvm import __version__
 from pxvm.terminal import counted, echo, echo_json, echo_text
-from pxvm.terminal.options import FILE, larger_files
+from pxvm.terminal.options import FILE, TEXT, larger_files
 
 if TYPE_CHECKING:
     from pxvm.core.program import Region
@@ -147,7 +147,7 @@ def run(
 
 
 @cli.command(short_help="Assemble font-code text into a program.")
-@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.argument("file", type=TEXT)
 @click.option("-o", "--output", type=FILE, required=True, help="The .pxi to write.")
 @click.option("--layout", type=click.Choice(["compressed", "mappable"]), default="compressed")
 def asm(file: IO[str], output: Path, layout: str) -> None:

@@ -10,11 +10,9 @@ import contextlib
 import errno
 import io
 import os
-import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -40,6 +38,7 @@ from pxvm.core.png import (
     read_header,
     scan,
 )
+from pxvm.core.reading import open_binary
 from pxvm.core.saving import PathLike as PathLike
 from pxvm.core.saving import replacing
 from pxvm.core.scanlines import decode, framed_rows
@@ -182,10 +181,7 @@ def unpack(src: PathLike, dst: PathLike, *, max_pixels: int | None = None) -> No
 
 @contextlib.contextmanager
 def _open(path: PathLike) -> Iterator[Source]:
-    mode = Path(path).stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise FormatError(f"{os.fspath(path)}: expected a regular file, found a device or pipe")
-    with Path(path).open("rb") as stream, _reading(Source(stream, os.fspath(path))) as source:
+    with open_binary(path) as stream, _reading(Source(stream, os.fspath(path))) as source:
         yield source
 
 

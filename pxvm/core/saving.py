@@ -20,7 +20,8 @@ def check_output(output: PathLike, *inputs: PathLike) -> None:
     """Refuse an output before any work is done for it.
 
     Args:
-        inputs: files that are read for it; those that are not there count for nothing.
+        inputs: files that are read for it; those that are not there count for nothing. Standard
+            input is always one of them.
 
     Raises:
         OutputError: it is one of the inputs, by its name, by a link or by another spelling.
@@ -28,12 +29,23 @@ def check_output(output: PathLike, *inputs: PathLike) -> None:
         OSError: it is a folder, its folder is missing, or it may not be written.
     """
     _status(output)
+    if _is_standard_input(output):
+        raise OutputError(
+            f"{os.fspath(output)}: the output is the same file as standard input; give another name"
+        )
     for source in inputs:
         if _same(output, source):
             raise OutputError(
                 f"{os.fspath(output)}: the output is the same file as the input"
                 f" {os.fspath(source)}; give another name"
             )
+
+
+def _is_standard_input(path: PathLike) -> bool:
+    try:
+        return os.path.samestat(Path(path).stat(), os.fstat(0))
+    except OSError:  # nothing stands there, or nothing is open
+        return False
 
 
 def _same(one: PathLike, other: PathLike) -> bool:

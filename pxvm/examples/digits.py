@@ -127,7 +127,9 @@ def recognise(name: str, graph: Graph, train: Any, test: Any, device: str) -> An
     save_program(image, path)
     result = execute_pxi(path, device=device)
     save_result(result, f"digits_{name}")
-    return Fields(result)["class"][:, 0]
+    found = Fields(result)
+    found.check()
+    return found["class"][:, 0]
 
 
 def show(pictures: Any, found: Any, wanted: Any) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pxvm.terminal import Answer, ask, counted, echo, echo_json, progress
+from pxvm.terminal.options import TEXT
 
 if TYPE_CHECKING:
     from pxvm.models.model import Model
@@ -53,9 +54,9 @@ answering = _together(
                      help="Above 1 the text repeats itself less."),
         click.option("--seed", type=int, default=0, show_default=True),
         click.option("--stop", multiple=True, help="Text that ends the answer; may be repeated."),
-        click.option("--schema", type=click.File("r"), help="JSON schema that the answer follows."),
+        click.option("--schema", type=TEXT, help="JSON schema that the answer follows."),
         click.option("--regex", help="Regular expression that the answer matches."),
-        click.option("--grammar", type=click.File("r"), help="Lark grammar that it follows."),
+        click.option("--grammar", type=TEXT, help="Lark grammar that it follows."),
         click.option("--save-state", type=FILE, help="Write the picture with its state here."),
     ]
 )  # fmt: skip
@@ -96,6 +97,11 @@ def options_of(given: dict[str, Any]) -> dict[str, Any]:
     for name in ("schema", "grammar"):
         found[name] = given[name].read() if given[name] else None
     return found
+
+
+def forms(given: dict[str, Any]) -> list[str]:
+    """The files that the command line names for an answer's form, which no output may replace."""
+    return [given[name].name for name in ("schema", "grammar") if given[name]]
 
 
 @click.group(short_help="Models by name: list, get, path.")
@@ -161,7 +167,7 @@ def chat(
         message = sys.stdin.read().strip()
         if not message:
             raise click.UsageError("expected a message; standard input is empty")
-    opened = open_model(model, device, threads, max_pixels, context, save_state)
+    opened = open_model(model, device, threads, max_pixels, context, save_state, *forms(given))
     messages = [{"role": "system", "content": system}] if system else []
     if message is not None:
         messages.append({"role": "user", "content": message})
@@ -224,7 +230,7 @@ def generate(
     """Continue TEXT with MODEL (a .pxi or a name); "-" reads it from standard input."""
     options = options_of(given)
     start = sys.stdin.read() if text == "-" else text
-    opened = open_model(model, device, threads, max_pixels, context, save_state)
+    opened = open_model(model, device, threads, max_pixels, context, save_state, *forms(given))
     _show(opened, opened.generate(start, stream=True, **options), as_json)
     if save_state:
         opened.save_state(save_state)
@@ -233,7 +239,7 @@ def generate(
 @click.command(short_help="Turn sentences into vectors.")
 @opening
 @click.argument("texts", nargs=-1)
-@click.option("--file", "source", type=click.File("r"), help='A sentence a line; "-": input.')
+@click.option("--file", "source", type=TEXT, help='A sentence a line; "-": input.')
 @click.option("-o", "--output", type=FILE, help="Write a .npy instead of JSON.")
 def embed(
     model: str, texts: tuple[str, ...], device: str, threads: int | None,
@@ -260,7 +266,7 @@ def embed(
 
 @click.command("eval", short_help="Perplexity of a text.")
 @opening
-@click.option("--text", type=click.File("r"), required=True, help="The text.")
+@click.option("--text", type=TEXT, required=True, help="The text.")
 @click.option("--context", type=click.IntRange(2), help="Tokens of a window (default: model's).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def eval_command(

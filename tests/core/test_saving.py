@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,15 @@ def folder(tmp_path, monkeypatch):
 def test_an_output_is_never_an_input(folder, output):
     with pytest.raises(OutputError, match="the output is the same file as the input link"):
         check_output(output.format(folder), "other", "missing", "link")
+
+
+def test_an_output_is_never_what_standard_input_comes_from(folder):
+    code = "from pxvm.core.saving import check_output; check_output('input')"
+    with Path("hard").open() as given:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdin=given, capture_output=True, text=True
+        )
+    assert "OutputError: input: the output is the same file as standard input" in done.stderr
 
 
 def test_another_spelling_of_a_name_where_case_does_not_count(folder):

@@ -247,14 +247,86 @@ def test_a_picture_never_goes_over_the_network(home, output):
         ["network", "import", output],
     ):
         assert "the output is the same file as the input" in pxvm(*command, status=2)
-    for command in (
-        ["network", "export", "--single", output],
-        ["network", "merge", output, "link.png", "-o", output],
-        ["network", "repair", "-o", output],
-        ["network", "compact", "-o", output],
-    ):
-        assert "exists" in pxvm(*command, status=2)
+    for command in MADE:
+        found = pxvm(*command, output, status=2)
+        assert "the output is the same file as the input" in found
     assert Path("knowledge.png").read_bytes() == before
+
+
+MADE = [
+    ["recall", "one", "--picture"],
+    ["network", "view", "-o"],
+    ["network", "growth", "-o"],
+    ["network", "export"],
+    ["network", "export", "--single"],
+    ["network", "merge", "other.png", "knowledge.png", "-o"],
+    ["network", "repair", "-o"],
+    ["network", "compact", "-o"],
+    ["network", "reembed", "-o"],
+]
+
+
+@pytest.mark.parametrize("command", MADE, ids=" ".join)
+def test_nothing_goes_over_what_belongs_to_the_network(home, command):
+    add("one")
+    add("two", path="other.png")
+    pxvm("recall", "one")
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    assert Path("knowledge.png.index") in {path.relative_to(home) for path in before}
+    for name in (".index", ".lock", ".cut", ".new", ".cache/text.db", ".cache/new.png"):
+        found = pxvm(*command, f"../work/knowledge.png{name}", status=2)
+        assert "the name of a file that belongs to knowledge.png" in found
+    for name in ("knowledge.p2.png", "knowledge.g1.p3.png", "knowledge.p2.png.index"):
+        assert "belongs to knowledge.png" in pxvm(*command, name, status=2)
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["learn", "pipe"],
+        ["learn", "/dev/zero"],
+        ["learn", "pipe.pdf"],
+        ["recall", "one", "-n", "pipe"],
+        ["network", "info", "-n", "pipe"],
+        ["network", "merge", "pipe", "knowledge.png", "-o", "new.png"],
+        ["network", "import", "pipe.jsonl"],
+        ["network", "import", "pipe.md"],
+        ["network", "import", "pipe.parquet"],
+        ["network", "import", "pipe.png"],
+        ["recall", "one", "-n", "index.png"],
+        ["network", "info", "-n", "index.png"],
+        ["recall", "one", "-n", "page.png"],
+        ["learn", "-n", "lock.png", "-"],
+    ],
+    ids=" ".join,
+)
+def test_pipes_and_devices_are_waited_for_nowhere(home, command):
+    for name in ("knowledge.png", "index.png", "lock.png", "page.png"):
+        add("one", path=name)
+    Path("index.png.index").unlink()
+    Path("lock.png.lock").unlink(missing_ok=True)
+    for name in ("pipe", "pipe.pdf", "pipe.jsonl", "pipe.md", "pipe.parquet", "pipe.png",
+                 "index.png.index", "lock.png.lock", "page.p2.png"):  # fmt: skip
+        os.mkfifo(name)
+    found = pxvm(*command, status=2)
+    assert "expected a regular file" in found and "search cache" not in found
+
+
+def test_rules_of_what_to_ignore_that_are_a_pipe_are_none(home):
+    Path("notes").mkdir()
+    Path("notes/a.md").write_text("Text.")
+    os.mkfifo("notes/.gitignore")
+    pxvm("learn", "notes")
+    assert len(data("recall", "Text")["hits"]) == 1
+
+
+def test_more_hits_than_there_are_numbers(home):
+    add("one")
+    assert len(data("recall", "one", "-k", 10**20)["hits"]) == 1
+    assert len(data("recall", "one", "--context", 10**20)["hits"]) == 1
+    assert len(data("network", "forget", "--query", "one", "-k", 10**20)["records"]) == 1
 
 
 def test_a_picture_is_a_png_whatever_it_is_called(home):

@@ -1,6 +1,7 @@
 """Whole imports: logits against llama.cpp, memory, reports, the command, and nonsense."""
 
 import json
+import os
 import tracemalloc
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from pxvm import run_program
 from pxvm.cli import cli
 from pxvm.core.container import check_file, inspect_file, open_image
-from pxvm.core.errors import PxvmError
+from pxvm.core.errors import FormatError, PxvmError
 from pxvm.models.families.bert import resize_rows, set_sentences, vectors
 from pxvm.models.families.calibrate import llama_fracs
 from pxvm.models.families.llama import LlamaConfig
@@ -196,6 +197,25 @@ def test_the_command(tmp_path):
     assert found["family"] == "llama" and found["bytes"] == (tmp_path / "a.pxi").stat().st_size
     run = CliRunner().invoke(cli, ["import", source, "-o", target, "--quant", "percentile:x"])
     assert isinstance(run.exception, PxvmError)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "model.safetensors", "modules.json", "model.safetensors.index.json",
+     "config_sentence_transformers.json", "x.gguf", "x-00001-of-00002.gguf", "x.bin"],
+)  # fmt: skip
+def test_a_pipe_among_the_files_of_a_model_is_waited_for_no_moment(name, tmp_path):
+    folder = hf_bert(tmp_path / "m")
+    if name.startswith("model.safetensors"):
+        (folder / "model.safetensors").unlink()
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    if "00001" in name:
+        (folder / "x-00002-of-00002.gguf").write_bytes(b"GGUF")
+    source = folder / name if name.startswith("x") else folder
+    with pytest.raises(FormatError, match=f"{name}: expected a regular file"):
+        import_model(source, tmp_path / "m.pxi")
 
 
 def test_choices_by_name():

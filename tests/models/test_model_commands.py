@@ -116,6 +116,18 @@ def test_models_lists_what_there_is(tmp_path):
         (("chat", "{llama}", "hi", "--save-state", "{llama}"), "the output is the same file as"),
         (("embed", "{bert}", "hi", "-o", "{bert}"), "the output is the same file as"),
         (("embed", "{bert}", "--file", "{readme}", "-o", "{readme}"), "the output is the same"),
+        (
+            ("generate", "{llama}", "hi", "--schema", "{readme}", "--save-state", "{readme}"),
+            "README.md: the output is the same file as the input",
+        ),
+        (
+            ("chat", "{llama}", "hi", "--grammar", "{readme}", "--save-state", "{readme}"),
+            "README.md: the output is the same file as the input",
+        ),
+        (("generate", "{llama}", "hi", "--schema", "{pipe}"), "expected a regular file"),
+        (("chat", "{llama}", "hi", "--grammar", "{pipe}"), "expected a regular file"),
+        (("embed", "{bert}", "--file", "{pipe}"), "expected a regular file"),
+        (("eval", "{llama}", "--text", "/dev/zero"), "expected a regular file"),
         (("chat", "{llama}", "hi", "--device", "abacus"), "no executor for device"),
     ],
 )
@@ -124,6 +136,9 @@ def test_bad_input_is_one_line(files, arguments, message):
     names = {"{llama}": files[0], "{bert}": files[1], "{stop}": files[2],
              "{folder}": folder, "{gguf}": folder / "x.gguf",
              "{readme}": folder / "README.md"}  # fmt: skip
+    names["{pipe}"] = folder / "pipe"
+    if not names["{pipe}"].exists():
+        os.mkfifo(names["{pipe}"])
     names["{gguf}"].write_bytes(b"GGUF")
     names["{readme}"].write_text("# A text\n")
     before = [path.read_bytes() for path in files]

@@ -171,6 +171,19 @@ def test_damaged_files(tmp_path, name):
     assert message in refusal(tmp_path / "a.onnx", FormatError)
 
 
+def test_a_sparse_constant_and_an_output_named_twice_are_refused_by_name(tmp_path):
+    path = write(tmp_path / "a.onnx", [node("Relu", ["x"], ["y"])], {"x": [1, 4]}, {"y": [1, 4]})
+    model = onnx.load(path)
+    model.graph.output.append(model.graph.output[0])
+    path.write_bytes(model.SerializeToString())
+    assert "a.onnx: expected one output called 'y'; found two" in refusal(path)
+    values = numpy_helper.from_array(np.float32([1, 2]), "w")
+    places = numpy_helper.from_array(np.array([0, 3]), "places")
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [4]))
+    path.write_bytes(model.SerializeToString())
+    assert "a.onnx: constant 'w': expected all of its numbers" in refusal(path, FormatError)
+
+
 def test_no_regular_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.onnx")
     with pytest.raises(FormatError, match="expected a regular file"):

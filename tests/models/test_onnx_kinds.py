@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto
 
+from pxvm import run_program
 from pxvm.cli import cli
 from pxvm.core.container import open_image, read_image, save_image
 from pxvm.core.errors import ProgramError
@@ -180,7 +181,91 @@ def test_what_does_not_fit_inside_is_counted_and_said(tmp_path):
         ["run", str(tmp_path / "b.pxi"), "-o", str(tmp_path / "c.png"), "--device", "reference"],
     )
     assert "numbers did not fit 32 bits" in result.stderr
-    assert Fields(read_image(tmp_path / "c.png")).saturated
+    with pytest.raises(ProgramError, match="numbers did not fit 32 bits: expected inputs like"):
+        Fields(read_image(tmp_path / "c.png")).real("y")
+    run_program(f.image, device="reference")
+    with pytest.raises(ProgramError, match="numbers did not fit"):
+        f.check()
+    assert f.fixed("y")[0, 0] == 1.0
+    f.set_real("x", [[1, 0.5, -1, 0]])
+    run_program(f.image, device="reference")
+    assert f.real("y") == pytest.approx(np.array([[1, 0.0625, 1, 0]]))
+
+
+FAR = {  # nodes, type of x, what it is calibrated on and run with, constants
+    "whole numbers": ([cast("x", "f", F), node("Mul", ["f", "half"], ["y"])], I64,
+                      [1, 2, 3, 4], [1, 200, 3000, 40000], {"half": [0.5]}),
+    "a product of whole numbers": ([node("Mul", ["x", "k"], ["p"]), cast("p", "y", F)], I64,
+                                   [1, 2, 3, 4], [1, 2, 3000, 40000], {"k": np.array([10**6])}),
+    "a product inside the headroom": ([node("Mul", ["x", "x"], ["y"])], F,
+                                      [1, -1, 0.5, 0.2], [3, -3, 2.9, 3], {}),
+    "what cancels in the calibration": ([node("MatMul", ["x", "w"], ["m"]),
+                                         node("Mul", ["x", "m"], ["y"])], F,
+                                        [1, 1, 1, 1.01], [1, -1, 1, -1],
+                                        {"w": [[1], [-1], [1], [-1]]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_what_is_far_from_the_calibration_is_told(tmp_path, name):
+    nodes, kind, typical, far, constants = FAR[name]
+    constants = {k: np.asarray(v, None if k == "k" else np.float32) for k, v in constants.items()}
+    path = write(tmp_path / "a.onnx", nodes, {"x": (kind, [1, 4])}, {"y": [1, 4]}, constants)
+    np.savez(tmp_path / "typical.npz", x=np.array([typical]))
+    import_onnx(path, tmp_path / "a.pxi", calibration=tmp_path / "typical.npz")
+    f = Fields(open_image(tmp_path / "a.pxi"))
+    f.set_real("x", [far])
+    run_program(f.image, device="reference")
+    with pytest.raises(ProgramError, match="numbers did not fit 32 bits"):
+        f.real("y")
+    f.set_real("x", [typical])
+    run_program(f.image, device="reference")
+    assert f.real("y") == pytest.approx(runtime(path, {"x": np.array([typical], np.int64 if kind
+        == I64 else np.float32)})["y"], rel=0.03, abs=0.03)  # fmt: skip
+
+
+@pytest.mark.parametrize("place", [3, -4])
+def test_places_outside_a_table_are_told(tmp_path, place):
+    table = {"t": np.arange(12, dtype=np.float32).reshape(3, 4)}
+    nodes = [node("Gather", ["t", "x"], ["y"])]
+    path = write(tmp_path / "a.onnx", nodes, {"x": (I64, [2])}, {"y": [2, 4]}, table)
+    import_onnx(path, tmp_path / "a.pxi")
+    f = Fields(open_image(tmp_path / "a.pxi"))
+    f.set_real("x", [[0, place]])
+    run_program(f.image, device="reference")
+    with pytest.raises(ProgramError, match="indexes were outside their table: expected"):
+        f.real("y")
+    f.set_real("x", [[-3, -1]])
+    run_program(f.image, device="reference")
+    assert f.real("y") == pytest.approx(table["t"][[0, 2]], abs=0.1)
+
+
+UNDEFINED = {
+    "whole numbers by zero": ("Div", [np.int32([7]), np.int32([0])], {}, "divide by zero"),
+    "what is no number": ("Cast", [np.float32([np.nan])], {"to": I64}, "invalid value"),
+    "what is too large": ("Cast", [np.float32([1e30])], {"to": I32}, "invalid value"),
+    "complex numbers": ("Cast", [np.complex64([1j])], {"to": F}, "complex64"),
+    "complex numbers compared": ("Equal", [np.complex64([1j])] * 2, {}, "complex64"),
+}
+
+
+@pytest.mark.parametrize("name", UNDEFINED)
+def test_constants_that_mean_nothing_are_refused(tmp_path, name):
+    op, arrays, attributes, message = UNDEFINED[name]
+    known = {f"c{i}": array for i, array in enumerate(arrays)}
+    nodes = [node(op, [*known], ["k"], **attributes), cast("k", "f", F),
+             node("Add", ["x", "f"], ["y"])]  # fmt: skip
+    path = write(tmp_path / "a.onnx", nodes, {"x": [1, 4]}, {"y": [1, 4]}, known, check=False)
+    with pytest.raises(UnsupportedError, match=f"{op} of constants.*{message}"):
+        import_onnx(path, tmp_path / "a.pxi")
+
+
+def test_types_that_round_are_computed_exactly_and_that_is_said(tmp_path):
+    nodes = [cast("x", "h", TensorProto.FLOAT16), cast("h", "y", F)]
+    path = write(tmp_path / "a.onnx", nodes, {"x": [1, 4]}, {"y": [1, 4]})
+    found, report = answers(path, {"x": np.array([[2049, 70000, 4097, 1]], np.float32)})
+    assert found["y"].tolist() == [[2049, 70000, 4097, 1]]
+    assert "float16 is computed in fixed point: nothing is rounded" in report.notes[0]
 
 
 def test_what_fixed_point_cannot_hold_is_said(tmp_path):

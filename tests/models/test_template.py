@@ -98,6 +98,8 @@ ORDINARY = [
     "{% raw %}{{ no }}{% endraw %}{# a note #}  \n  {%- if true %} yes{% endif -%}\n end",
     "{% for m in messages recursive %}{{ m.role }}{% endfor %}{{ messages[9] }}"
     "{{ messages[0].no }}",
+    "{{ 'b--a--'.strip('-') }}{{ 'a,b,c'.rsplit(',', 1)[0] }}{{ 'aXb'.rpartition('X')[2] }}"
+    "{{ '.a.'|trim('.') }}{{ [1, 2, 1].count(1) }}{{ 2 in range(1, 9, 3) }}{{ range(5)|sum }}",
     "{% for m in messages %}{{ loop.previtem is defined }}{{ loop.nextitem }}"
     "{{ loop.cycle('odd', 'even') }}{{ loop.changed(m.role) }}{% continue %}x{% endfor %}",
 ]
@@ -178,6 +180,11 @@ def loops(body: str) -> str:
     return "{% for i in range(99999) %}" + inner + "{% endfor %}"
 
 
+def apart(use: str) -> str:
+    """Two texts that a search compares all of with all of."""
+    return "{% set s = 'b' * 4000 %}{% set c = 'a' * 4000 ~ 'b' %}{{ s" + use + " }}"
+
+
 ATTACKS = {
     "empty loops": loops(""), "loops of text": loops("x" * 60000),
     "loops with a test": loops("").replace("(99999) %}{% e", "(99999) if false %}{% e"),
@@ -218,6 +225,21 @@ ATTACKS = {
     "titles": "{{ ('a b ' * 10**6)|title }}", "lists of lists": "{{ [[1]]|sum(start=[]) }}",
     "JSON indented": "{{ messages|tojson(indent=10**9) }}",
     "the time": "{{ strftime_now('%9999Y') }}",
+    "stripping": apart(".strip(c)"), "stripping by a filter": apart("|trim(c)"),
+    **{f"{name} in vain": apart(f".{name}(c)") for name in (
+        "count", "find", "index", "lstrip", "partition", "replace", "rfind", "rindex", "rpartition",
+        "rsplit", "rstrip", "split",
+    )},
+    **{f"a range, {how}": "{% for i in range(99) %}{{ " + use + " }}{% endfor %}" for how, use in {
+        "looked into": "5.5 in range(99999)", "summed": "range(99999)|sum",
+        "its largest": "range(99999)|max", "sorted": "range(99999)|sort|first",
+        "tested": "5.5 is in range(99999)", "mapped": "range(99999)|map('string')|first",
+        "in a list": "[0].index(range(99999))", "cut": "range(99999)[::2]|length",
+        "written": "range(99999)|tojson|length",
+    }.items()},
+    "numbers of one hash": "{{ range(0, 380 * M, M)|unique|list|length }}".replace(
+        "M", str(2**61 - 1)
+    ),
     "a list in itself": doubled("{{ ns.a }}"), "as JSON": doubled("{{ ns.a|tojson }}"),
     "compared": doubled("{{ ns.a == ns.b }}"), "looked for": doubled("{{ ns.a in [ns.b] }}"),
     "tested": doubled("{{ ns.a is eq(ns.b) }}"), "sorted": doubled("{{ [ns.a, ns.b]|sort }}"),

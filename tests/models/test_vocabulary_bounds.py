@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 
 import pytest
 
@@ -162,6 +163,20 @@ def test_a_hostile_companion_is_refused_by_name(name, content, tmp_path):
     assert message.startswith(str(tmp_path / name)) and "\n" not in message and len(message) < 300
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize(
+    "name",
+    ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json",
+     "sentence_bert_config.json", "chat_template.jinja"],
+)  # fmt: skip
+def test_a_pipe_beside_the_vocabulary_is_waited_for_no_moment(name, tmp_path):
+    (tmp_path / "tokenizer.json").write_text(bytes_bpe(), encoding="utf-8")
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(FormatError, match=f"{name}: expected a regular file"):
+        from_folder(tmp_path, VOCAB)
+
+
 def test_numbers_that_are_no_tokens_end_no_answer(tmp_path):
     (tmp_path / "tokenizer.json").write_text(bytes_bpe(), encoding="utf-8")
     stops = {"eos_token_id": [10**30, 2**31, -1, VOCAB, 639]}
@@ -192,13 +207,14 @@ def test_patterns_that_search_for_ever_are_told_from_those_in_use():
     assert [p for p in HARMFUL if not backtracks(p)] == []
 
 
-def test_a_panic_of_the_library_is_an_error():
+def test_a_panic_of_the_library_is_an_error(capfd):
     """A tree whose root points out of it; nothing but walking it finds that out."""
     tree = b"\0\xfc\xff\xff".ljust(1024, b"\0")
     raw = GOOD | charsmap(b"\0\4\0\0" + tree + b"a\0")
     tokenizer = Tokenizer(json.dumps(raw), Settings(), "some.file")
     with pytest.raises(FormatError, match=r"some\.file: the tokenizer cannot cut this text: index"):
         tokenizer.encode("a")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_text_that_takes_too_long_is_given_up_and_the_tokenizer_with_it(monkeypatch):
@@ -210,6 +226,43 @@ def test_a_text_that_takes_too_long_is_given_up_and_the_tokenizer_with_it(monkey
         tokenizer.encode("a" * 600 + " 1")
     with pytest.raises(LateError, match="took too long once"):
         tokenizer.encode("a")
+
+
+SLOW = {"Regex": "a*a*a*a*a*a*[bc][e-z]"}  # gives up after ten million steps, and panics
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_search_that_gives_up_is_one_error_and_nothing_is_written(escaped, capfd):
+    text = json.dumps(GOOD | {"normalizer": replace(SLOW, "")})
+    text = text.replace('"Regex"', '"\\u0052egex"') if escaped else text
+    tokenizer = Tokenizer(text, Settings(), "some.file")
+    with pytest.raises(
+        FormatError, match=r"^some\.file: the tokenizer cannot cut this text: [^\n]+$"
+    ):
+        tokenizer.encode("a" * 60 + "c")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_spelling_tokens_has_a_limit_too(monkeypatch):
+    monkeypatch.setattr(module, "SECONDS", 0.01)
+    monkeypatch.setattr(module, "SPEED", 1 << 40)
+    words = {"type": "WordLevel", "unk_token": "b", "vocab": {"b": 0, "a" * 60 + "c": 1}}
+    raw = GOOD | {"model": words, "added_tokens": [], "decoder": replace(SLOW, "")}
+    tokenizer = Tokenizer(json.dumps(raw), Settings())
+    with pytest.raises(LateError, match="cannot spell these tokens: it takes more than"):
+        tokenizer.decode([1])
+    with pytest.raises(LateError, match="cannot spell these tokens: it took too long once"):
+        tokenizer.stream().put(1)
+    monkeypatch.undo()
+    raw["decoder"] = replace({"Regex": "[x-z]"}, "")
+    raw["model"]["vocab"] = {"b": 0, "axa": 1}
+    stream = Tokenizer(json.dumps(raw), Settings()).stream()
+    assert [stream.put(1), stream.put(0), stream.finish()] == ["aa", "b", ""]
+
+
+def test_what_others_write_while_a_library_works_is_kept(capfd):
+    timed(5, "work", lambda: os.write(2, b"one\n\nthread 'x' panicked at a.rs:1:1:\nno\ntwo\n"))
+    assert capfd.readouterr().err == "one\ntwo\n"
 
 
 def test_what_a_call_gives_and_raises_comes_out_of_its_thread():

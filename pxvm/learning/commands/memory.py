@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pxvm.core.reading import check_regular
 from pxvm.learning.commands.left_out import LeftOut
 from pxvm.learning.commands.shared import (
     as_data,
     json_option,
     network_option,
-    picture_target,
+    output_target,
     reading,
     save_picture,
     since_option,
@@ -81,8 +82,8 @@ def learn(
     from pxvm.learning.sources.learn import learn as learn_documents
 
     for named in paths:
-        if named != Path("-"):
-            named.stat()  # a name that is mistyped makes no network
+        if named != Path("-") and not named.is_dir():
+            check_regular(named)  # a name that is mistyped makes no network
     reasons: Counter[str] = Counter()
     totals = Counter(documents=0, added=0, known=0, replaced=0, settled=0, moved=0)
     gone = []
@@ -199,7 +200,7 @@ def recall(
             device=device,
         )  # fmt: skip
         if picture and hits:
-            _draw(network, hits, question, picture_target(picture, network))
+            _draw(network, hits, question, output_target(picture, path))
     if as_json:
         found = [
             {**as_data(hit.record), "score": hit.score, "why": asdict(hit.why)} for hit in hits

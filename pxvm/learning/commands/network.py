@@ -16,7 +16,7 @@ from pxvm.learning.commands.shared import (
     json_option,
     line,
     network_option,
-    picture_target,
+    output_target,
     reading,
     record_name,
     save_picture,
@@ -91,6 +91,7 @@ def repair(path: Path, output: Path, as_json: bool) -> None:
     from pxvm.learning import Network
     from pxvm.learning.care import maintenance
 
+    output_target(output, path)
     with progress("repairing", not as_json) as update:
         outcome = maintenance.repair(Network.unopened(path), output, update)
     _tell(output, outcome, as_json)
@@ -133,7 +134,7 @@ def view(
         found = [memory.record(record_name(name)) for name in names]
         if page is None:
             page = memory.locate(found[0].sequence)[0] if found else len(memory.pages)
-        target = picture_target(output or path.with_name(f"{path.stem}.view.png"), memory)
+        target = output_target(output or path.with_name(f"{path.stem}.view.png"), path)
         image = draw_page(memory, page, [Hit(record, 1.0, Why()) for record in found])
     _save(image, target, as_json)
 
@@ -147,7 +148,7 @@ def growth(path: Path, output: Path | None, as_json: bool) -> None:
     from pxvm.learning.picture.picture import draw_growth
 
     with reading(path) as memory:
-        target = picture_target(output or path.with_name(f"{path.stem}.growth.png"), memory)
+        target = output_target(output or path.with_name(f"{path.stem}.growth.png"), path)
         image = draw_growth(memory)
     _save(image, target, as_json)
 
@@ -170,6 +171,8 @@ def reembed(path: Path, output: Path | None, device: str, as_json: bool) -> None
     from pxvm.learning.care import maintenance
     from pxvm.learning.search.embedding import Embedder
 
+    if output:
+        output_target(output, path)
     embedder = Embedder.present(device)
     if embedder is None:
         raise PxvmError("no embedding model here: `pxvm models get minilm` brings one")
@@ -190,6 +193,8 @@ def compact(path: Path, output: Path | None, keep_history: bool, yes: bool, as_j
     replaced: text, pictures, vectors and caches."""
     from pxvm.learning.care import maintenance
 
+    if output:
+        output_target(output, path)
     if as_json and not (yes or output):
         raise PxvmError("compacting cannot be undone: add --yes, or write elsewhere with -o")
     if not (yes or output):
@@ -211,6 +216,7 @@ def merge(first: Path, second: Path, output: Path, as_json: bool) -> None:
     """Write everything that FIRST and SECOND know to OUTPUT; the order does not matter."""
     from pxvm.learning.care import maintenance
 
+    output_target(output, first, second)
     with reading(first) as a, reading(second) as b, progress("merging", not as_json) as update:
         outcome = maintenance.merge(a, b, output, update)
     _tell(output, outcome, as_json)
@@ -230,13 +236,13 @@ def export(output: Path, single: bool, current: bool, path: Path, as_json: bool)
     from pxvm.learning.care import maintenance
     from pxvm.learning.exchange import exchange
 
+    output_target(output, path)
     with reading(path) as memory:
         if single:
             with progress("exporting", not as_json) as update:
                 outcome = maintenance.export_single(memory, output, update)
             _tell(output, outcome, as_json)
             return
-        check_output(output, *memory.pages)
         count = exchange.export(memory, output, current=current)
     if as_json:
         echo_json({"output": output, "records": count})

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pxvm.core.errors import PxvmError
+from pxvm.core.errors import OutputError, PxvmError
 from pxvm.core.saving import check_output, replacing
 from pxvm.learning.search.times import whole_time
+from pxvm.learning.store.pages import belongs
 from pxvm.terminal.options import FILE
 
 if TYPE_CHECKING:
@@ -86,9 +87,15 @@ def _opened(path: Path, *, read_only: bool, make: bool = False) -> Iterator[Netw
         yield network
 
 
-def picture_target(target: Path, network: Network) -> Path:
-    """Where a picture of a network goes: not over one of its pages."""
-    check_output(target, *network.pages)
+def output_target(target: Path, *networks: Path) -> Path:
+    """Where something made of networks goes: over nothing that is one's, nor will be."""
+    check_output(target, *networks)
+    for network in networks:
+        if belongs(target, network):
+            raise OutputError(
+                f"{target}: the output has the name of a file that belongs to {network}; give"
+                " another name"
+            )
     return target
 
 

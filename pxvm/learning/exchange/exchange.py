@@ -13,7 +13,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
-from errno import ENOENT
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from pxvm.core.errors import FormatError, PxvmError
+from pxvm.core.reading import check_regular
 from pxvm.core.saving import replacing
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.exchange.columnar import read_arrow, read_parquet, write_arrow, write_parquet
@@ -108,7 +108,9 @@ def read_records(path: Path) -> Iterator[Record | Draft]:
         FormatError: a row is neither, or its content is not what its id names.
         PxvmError: the end of the name is not known, or its library is not installed.
     """
-    return _as_text(path, _format(path)[1](path))
+    read = _format(path)[1]
+    check_regular(path)
+    return _as_text(path, read(path))
 
 
 def _as_text(path: Path, records: Iterator[Record | Draft]) -> Iterator[Record | Draft]:
@@ -132,8 +134,7 @@ def read_png(path: Path, uncertain: bool, notes: list[str]) -> Iterator[Record |
     from pxvm.learning.exchange.legacy import passages, read_picture
     from pxvm.learning.store.store import Store
 
-    if not path.exists():
-        raise FileNotFoundError(ENOENT, "no such file", str(path))
+    check_regular(path)
     try:
         network = Store.open(path, read_only=True)
     except FormatError:

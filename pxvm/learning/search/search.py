@@ -69,6 +69,7 @@ def search(
     chosen = _filter(kinds, tags, source, since, until)
 
     times = find_times(text, now)
+    k = min(k, 1 << 31)  # more than any network has, and less than SQLite takes
     count = max(CANDIDATES, 2 * k)
 
     def question(cache: Cache) -> Iterator[tuple[int, float, Why]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pxvm.core.errors import MissingPackageError, PxvmError
+from pxvm.core.reading import read_bytes
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.sources.blocks import Block, mended, pack, weight
 from pxvm.learning.sources.chats import Exchange
@@ -125,7 +126,7 @@ def read_document(path: Path, source: str, tags: Iterable[str] = ()) -> Document
     Raises:
         UnreadableError: it is binary, damaged or needs a parser that is not installed.
     """
-    return read_content(path.read_bytes(), str(path), source, tags)
+    return read_content(read_bytes(path), str(path), source, tags)
 
 
 def read_content(content: bytes, path: str, source: str, tags: Iterable[str] = ()) -> Document:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pxvm.core.errors import FormatError
+from pxvm.core.reading import read_bytes
+
 if TYPE_CHECKING:
     import pathspec
 
@@ -76,8 +79,8 @@ def _rules(folder: Path) -> list[tuple[Path, pathspec.GitIgnoreSpec]]:
     import pathspec
 
     try:
-        lines = (folder / ".gitignore").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        lines = read_bytes(folder / ".gitignore").decode(errors="replace").splitlines()
+    except (OSError, FormatError):
         return []
     return [(folder.resolve(), pathspec.GitIgnoreSpec.from_lines(lines))]
 

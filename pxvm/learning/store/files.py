@@ -14,16 +14,23 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from pxvm.core.errors import FormatError
+from pxvm.core.reading import check_regular, open_regular
+from pxvm.learning.errors import NetworkError
+
 
 class Handle:
     """An open file, read and written at positions; safe to share between threads."""
 
     def __init__(self, path: Path, *, writable: bool, create: bool) -> None:
         self._descriptor = -1
-        flags = (os.O_RDWR if writable else os.O_RDONLY) | getattr(os, "O_BINARY", 0)
+        flags = os.O_RDWR if writable else os.O_RDONLY
         if create:
             flags |= os.O_CREAT | os.O_TRUNC
-        self._descriptor = os.open(path, flags, 0o666)
+        try:
+            self._descriptor = open_regular(path, flags)
+        except FormatError as error:  # nothing that is damaged: something else has its name
+            raise NetworkError(f"{error}; move it away") from None
         self._turn = threading.Lock()
 
     def read(self, position: int, size: int) -> bytes:
@@ -122,6 +129,8 @@ class Files:
 
     def lock(self, path: Path) -> FileLock:
         """The lock file at ``path``, to be held against other processes; freed when one dies."""
+        with suppress(FileNotFoundError):
+            check_regular(path)
         return FileLock(path)
 
     def settle(self, directory: Path) -> None:

@@ -27,6 +27,20 @@ CACHE_FILE = re.compile(r"lock|text\.db(-wal|-shm|-journal)?|vectors-[0-9a-f]{8}
 _BESIDE = (".index", ".cache", ".cut", ".new")
 
 
+def belongs(path: Path, network: Path) -> bool:
+    """Whether a name is that of the network at a path, of one of its pages, or of what it keeps
+    beside them, be there such a file or not."""
+    found, endings = path.resolve(), "|".join(map(re.escape, (*_BESIDE, ".lock")))
+    for home in (network.parent.resolve() / network.name, network.resolve()):
+        stem, suffix = re.escape(home.stem), re.escape(home.suffix)
+        if found.is_relative_to(home.parent) and re.fullmatch(
+            rf"{stem}(\.g\d+)?(\.p\d+)?{suffix}({endings})?",
+            found.relative_to(home.parent).parts[0],
+        ):
+            return True
+    return False
+
+
 class Pages:
     """The pages of the network at ``path``.
 

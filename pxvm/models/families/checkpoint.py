@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pxvm.core.errors import FormatError
+from pxvm.core.reading import open_binary
 from pxvm.models.families import bert, llama
 from pxvm.models.families.architectures import GGUF, HF, Architecture, Tensors
 from pxvm.models.families.bert import BertConfig
@@ -66,7 +67,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
                 f"{path}: expected .safetensors files or one .gguf; found {len(files)} .gguf"
             )
         path = files.pop()
-    with path.open("rb") as stream:
+    with open_binary(path) as stream:
         magic = stream.read(4)
     if magic != b"GGUF" and path.suffix == ".safetensors":
         return _from_safetensors(path.parent, path)

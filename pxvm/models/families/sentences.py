@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from pxvm.core.errors import FormatError
+from pxvm.core.reading import read_bytes
 from pxvm.models.families.settings import read_settings
 from pxvm.models.files.safetensors import parse_json
 
 MODULES = ("Transformer", "Pooling", "Normalize")
 FLAG = "pooling_mode_"
+MAX_MODULES = 1 << 16
 FLAGS = {"cls_token": "cls", "mean_tokens": "mean"}
 
 
@@ -63,9 +65,8 @@ def read_sentences(folder: Path, width: int) -> Sentences:
 
 def _modules(path: Path) -> list[tuple[str, str]]:
     """(kind, folder) of each module."""
-    if path.stat().st_size > 1 << 16:
-        raise FormatError(f"{path}: expected at most {1 << 16} bytes")
-    entries: Any = parse_json(b'{"modules":%b}' % path.read_bytes(), str(path))["modules"]
+    data = read_bytes(path, MAX_MODULES)
+    entries: Any = parse_json(b'{"modules":%b}' % data, str(path))["modules"]
     found = []
     for entry in entries if isinstance(entries, list) else [entries]:
         match entry:

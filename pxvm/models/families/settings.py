@@ -9,6 +9,7 @@ from reprlib import repr as brief
 from typing import Any
 
 from pxvm.core.errors import FormatError
+from pxvm.core.reading import read_bytes
 from pxvm.models.files.safetensors import parse_json
 
 MAX_EXTENT = 1 << 24
@@ -89,7 +90,4 @@ def read_settings(path: Path, *, optional: bool = False) -> Settings:
     """
     if optional and not path.exists():
         return Settings(str(path), {})
-    size = path.stat().st_size
-    if size > MAX_FILE:
-        raise FormatError(f"{path}: expected at most {MAX_FILE} bytes; found {size}")
-    return Settings(str(path), parse_json(path.read_bytes(), str(path)))
+    return Settings(str(path), parse_json(read_bytes(path, MAX_FILE), str(path)))

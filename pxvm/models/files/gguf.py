@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pxvm.core.errors import FormatError
+from pxvm.core.reading import open_binary
 from pxvm.models.files.formats import BY_NUMBER, Singles
 from pxvm.models.files.stored import Stored, check_apart, check_extents
 
@@ -57,7 +58,7 @@ def open_gguf(path: str | os.PathLike[str]) -> GgufFile:
     Raises FormatError naming the byte, what was expected and what was found; OSError.
     """
     path = Path(path)
-    with path.open("rb") as stream:
+    with open_binary(path) as stream:
         return _Reader(path, stream, path.stat().st_size).file()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pxvm.core.errors import FormatError
+from pxvm.core.reading import read_bytes
 from pxvm.models.files.gguf import GgufFile, open_gguf
 from pxvm.models.files.safetensors import open_safetensors, parse_json
 from pxvm.models.files.stored import Stored
@@ -89,9 +90,7 @@ def open_safetensors_parts(
 
 
 def _by_index(path: Path) -> Mapping[str, Stored]:
-    if path.stat().st_size > MAX_INDEX:
-        raise FormatError(f"{path}: expected at most {MAX_INDEX} bytes")
-    places = parse_json(path.read_bytes(), str(path)).get("weight_map")
+    places = parse_json(read_bytes(path, MAX_INDEX), str(path)).get("weight_map")
     if not isinstance(places, Mapping) or not all(map(_is_file_name, places.values())):
         raise FormatError(f"{path}: weight_map: expected the names of files by those of tensors")
     files = {name: path.with_name(name) for name in sorted(set(places.values()))}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pxvm.core.errors import FormatError
+from pxvm.core.reading import open_binary
 from pxvm.models.files.formats import BY_NAME
 from pxvm.models.files.stored import Stored, check_apart, check_extents
 
@@ -30,8 +31,8 @@ def open_safetensors(path: str | os.PathLike[str]) -> Mapping[str, Stored]:
     Raises FormatError; OSError.
     """
     path = Path(path)
-    size = path.stat().st_size
-    with path.open("rb") as stream:
+    with open_binary(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
         head = stream.read(8)
         length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
         if not 2 <= length <= min(size - 8, MAX_TABLE):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pxvm.core.errors import FormatError
+from pxvm.core.reading import open_binary
 from pxvm.models.files.formats import Format, Singles, decode
 
 
@@ -48,7 +49,7 @@ class Stored:
         first, stop, _ = rows.indices(len(self))
         row = self.bytes // len(self)
         wanted = max(0, stop - first) * row
-        with self.path.open("rb") as stream:
+        with open_binary(self.path) as stream:
             stream.seek(self.offset + first * row)
             data = stream.read(wanted)
         if len(data) != wanted:

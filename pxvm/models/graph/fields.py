@@ -24,6 +24,11 @@ from pxvm.core.tensor import (
     write_words,
 )
 
+OUTSIDE = {
+    State.SATURATED: "numbers did not fit 32 bits",
+    State.CLAMPED: "indexes were outside their table",
+}  # what a run marks in its state when a result is not what it should be
+
 
 class Fields:
     """The tensors of an image.
@@ -57,7 +62,26 @@ class Fields:
         return decode(tensor_words(self.image, d, 0, count), d.dtype, d.cols)
 
     def real(self, name: str) -> Any:
-        """All elements of an I32 or I16 tensor as real numbers, float64."""
+        """All elements of an I32 or I16 tensor as real numbers, float64.
+
+        Raises ProgramError where ``check`` does: then they are not what they should be.
+        """
+        self.check()
+        return self.fixed(name)
+
+    def check(self) -> None:
+        """Raise ProgramError when, since ``set_real``, numbers did not fit or indexes were outside.
+
+        The program has gone on with the nearest that do. Who reads results as integers asks this.
+        """
+        state = read_state(self.image, self.network.state_start)
+        if said := [what for word, what in OUTSIDE.items() if state[word]]:
+            raise ProgramError(
+                f"{' and '.join(said)}: expected inputs like those that the program was made for"
+            )
+
+    def fixed(self, name: str) -> Any:
+        """``real`` whatever happened in the run."""
         return np.ldexp(self[name].astype(np.float64), -self.descriptor(name).frac)
 
     @property
@@ -85,6 +109,8 @@ class Fields:
     def set_real(self, name: str, values: Any) -> None:
         """Write real numbers, rounded to the tensor's fraction bits.
 
+        What ``check`` looks for counts from here on.
+
         Raises ProgramError when one is outside the range that those leave.
         """
         real, frac = np.asarray(values, np.float64), self.descriptor(name).frac
@@ -95,6 +121,8 @@ class Fields:
                 f" largest of the calibration; found {np.abs(real).max():g}"
             )
         self[name] = ints(scaled)
+        for word in OUTSIDE:
+            write_words(self.image, self.network.state_start + word, np.zeros(1, np.uint32))
 
     def restart(self) -> None:
         """Put the registers of a program without calls where a fresh one has them."""

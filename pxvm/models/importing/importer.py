@@ -18,6 +18,7 @@ from pxvm.core.errors import FormatError, LimitError, OutputError, ProgramError
 from pxvm.core.mappable import MAX_CHUNK_BYTES
 from pxvm.core.png import SIGNATURE
 from pxvm.core.program import Image
+from pxvm.core.reading import open_binary
 from pxvm.core.saving import check_output
 from pxvm.core.verifier import verify
 from pxvm.models.families.bert import BertConfig, build_bert, resize_rows
@@ -181,7 +182,7 @@ def check_target(target: PathLike, *sources: PathLike) -> None:
     check_output(target, *sources)
     path = Path(target)
     if path.exists() and path.stat().st_size:
-        with path.open("rb") as stream:
+        with open_binary(path) as stream:
             if stream.read(len(SIGNATURE)) != SIGNATURE:
                 raise OutputError(
                     f"{path}: a file that is no picture stands there, and may be part of the"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ import numpy as np
 from pxvm.core.container import PathLike
 from pxvm.core.errors import FormatError, LimitError, PxvmError
 from pxvm.core.installation import library
+from pxvm.core.reading import check_regular, open_binary, read_bytes
 from pxvm.models.graph.graph import Shape
 
 OPSETS = range(7, 29)  # before, sums did not broadcast as NumPy's do; later ones are not known
@@ -31,13 +31,14 @@ def load(path: Path) -> tuple[Any, int]:
     Raises FormatError; OSError.
     """
     onnx = library("onnx", "onnx")
-    _regular(path, path)
-    data = path.read_bytes()
+    _size(path, path)
+    data = read_bytes(path)
     try:
         model = onnx.load_from_string(data)
         opset = _opset(path, model)
         if any(isinstance(e.name, bytes) for e in (*model.graph.input, *model.graph.output)):
             raise FormatError(f"{path}: expected names of inputs and outputs in UTF-8")
+        _dense(path, model.graph)
         _external(path, model)
         _complete(model)
         if all(registered(node, opset) for node in model.graph.node):
@@ -73,28 +74,32 @@ def _opset(path: PathLike, model: Any) -> int:
     return int(versions.pop())
 
 
-def _regular(path: Path, file: Path) -> int:
+def _size(path: Path, file: Path) -> int:
     """Bytes of a regular file that is not too large."""
-    found = file.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise FormatError(f"{path}: expected a regular file; {file.name!r:.80} is none")
-    if found.st_size > MAX_BYTES:
+    size = check_regular(file).st_size
+    if size > MAX_BYTES:
         raise LimitError(
-            f"{path}: expected at most {MAX_BYTES} bytes; {file.name!r:.80} has {found.st_size}"
+            f"{path}: expected at most {MAX_BYTES} bytes; {file.name!r:.80} has {size}"
         )
-    return found.st_size
+    return size
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
     """Every tensor of a graph, and of the graphs in its nodes."""
     yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
     for node in graph.node:
         for attribute in node.attribute:
             yield from (attribute.t, *attribute.tensors)
             for inner in (attribute.g, *attribute.graphs):
                 yield from _tensors(inner)
+
+
+def _dense(path: Path, graph: Any) -> None:
+    for sparse in graph.sparse_initializer:
+        raise FormatError(
+            f"{path}: constant {readable(sparse.values.name, 80)!r}: expected all of its numbers;"
+            " found a sparse tensor: store it as an ordinary one"
+        )
 
 
 def _complete(model: Any) -> None:
@@ -122,7 +127,7 @@ def _external(path: Path, model: Any) -> None:
         named = {entry.key: entry.value for entry in tensor.external_data}
         file = _beside(path, where, named.get("location", ""))
         if file not in sizes:
-            sizes[file] = _regular(path, file)
+            sizes[file] = _size(path, file)
         try:
             kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
             offset, length = int(named.get("offset", 0)), named.get("length")
@@ -140,7 +145,7 @@ def _external(path: Path, model: Any) -> None:
         total += size
         if total > min(MAX_BYTES, sum(sizes.values())):
             raise LimitError(f"{where}: expected no bytes of {file.name!r:.80} to be used twice")
-        with file.open("rb") as stream:
+        with open_binary(file) as stream:
             stream.seek(offset)
             tensor.raw_data = stream.read(size)
         tensor.data_location = TensorProto.DEFAULT
@@ -157,6 +162,8 @@ def _beside(path: Path, where: str, location: str) -> Path:
         raise FormatError(f"{where}: expected a file beside the model; found {location!r:.80}")
     if not file.exists():
         raise FormatError(f"{where}: expected the file {location!r:.80}; there is none")
+    if not file.is_file():
+        raise FormatError(f"{where}: expected a regular file; {location!r:.80} is none")
     return file
 
 
@@ -167,7 +174,7 @@ def read_calibration(path: PathLike, shapes: Mapping[str, Shape]) -> dict[str, A
     """
     found = {}
     try:
-        with zipfile.ZipFile(path) as file:
+        with open_binary(path) as stream, zipfile.ZipFile(stream) as file:
             for name, shape in shapes.items():
                 found[name] = _read_array(file, f"{path}: expected an array {name}", name, shape)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:

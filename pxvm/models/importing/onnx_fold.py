@@ -43,6 +43,8 @@ class Folding:
             return shape[attributes.get("start", 0) : attributes.get("end")]
         if any(isinstance(i, Tensor) for i in inputs):
             return None
+        for given in inputs:
+            _check(given)
         size = self._size(node.op_type, attributes, inputs)
         if size is None:
             return None
@@ -82,11 +84,22 @@ class Folding:
             input=[ValueInfoProto(name=name) for name in given],
             output=[ValueInfoProto(name=node.output[0])],
         )
+        undefined: list[str] = []
         try:
             evaluator: Any = ReferenceEvaluator(graph, opsets={"": self.opset})
-            found = np.asarray(evaluator.run(None, given)[0])
+            with np.errstate(
+                divide="call", invalid="call", call=lambda what, _: undefined.append(what)
+            ):
+                found = np.asarray(evaluator.run(None, given)[0])
         except Exception as error:  # whatever a library does with nonsense
             raise PxvmError(f"of constants: {readable(error, 80)}") from None
-        if found.dtype.kind not in "biufV":
-            raise PxvmError(f"of constants of {found.dtype}")
+        _check(found)
+        if undefined and found.dtype.kind in "biu":  # real ones have infinity, and what is none
+            raise PxvmError(f"of constants, whose whole numbers are not defined: {undefined[0]}")
         return found
+
+
+def _check(array: Any) -> None:
+    """Raise PxvmError for what is neither numbers of a line nor truth values."""
+    if array is not None and array.dtype.kind not in "biufV":
+        raise PxvmError(f"of constants of {array.dtype}")

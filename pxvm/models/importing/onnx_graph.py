@@ -25,6 +25,7 @@ from pxvm.models.importing.onnx_tensor import (
 )
 
 NAME_BYTES = 24
+UNROUNDED = "nothing is rounded to its few digits, or becomes infinite where it ends"
 SHOWN = 100  # reasons in one error
 
 
@@ -34,11 +35,13 @@ class Read(NamedTuple):
     Attributes:
         shapes: of the inputs, by ONNX's names.
         names: ONNX's names of inputs and outputs to those in the graph.
+        notes: where the program does more than the file asks for.
     """
 
     graph: Graph
     shapes: dict[str, Shape]
     names: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def read_graph(path: PathLike, batch: int = 1) -> tuple[Graph, dict[str, Shape]]:
@@ -78,9 +81,14 @@ def read(path: PathLike, batch: int) -> Read:
             refused.append(f"output {name[:80]!r}, which is known without a run")
     if strange or refused:
         raise _refusal(path, strange, refused)
-    for name in outputs:
-        graph.output(names[name], known[name].plain().value)
-    return Read(graph, shapes, names)
+    try:
+        for name in outputs:
+            graph.output(names[name], known[name].plain().value)
+    except PxvmError as error:
+        raise type(error)(f"{path}: {error}") from None
+    short = {t.kind for t in known.values() if isinstance(t, Tensor)} & {"float16", "bfloat16"}
+    notes = tuple(f"{kind} is computed in fixed point: {UNROUNDED}" for kind in sorted(short))
+    return Read(graph, shapes, names, notes)
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:

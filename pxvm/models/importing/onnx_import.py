@@ -47,7 +47,7 @@ def import_onnx(
 
     Raises FormatError, UnsupportedError, ProgramError, OutputError; OSError.
     """
-    check_target(target, source)
+    check_target(target, source, *([] if calibration is None else [calibration]))
     found = read(source, batch)
     data = _random(found.graph) if calibration is None else _read(calibration, found)
     weights = [a for v in found.graph.values for name, a in v.arrays.items() if name == "weight"]
@@ -79,6 +79,7 @@ def _notes(
     found: Read, guessed: bool, errors: Mapping[str, float], saturated: bool
 ) -> tuple[str, ...]:
     notes = [GUESSED] if guessed and any(v.op == "input" for v in found.graph.values) else []
+    notes += found.notes
     notes += [
         f"{name!r} is called {short!r} in the picture, which holds 24 bytes of a name"
         for name, short in found.names.items()
@@ -105,7 +106,7 @@ def _compared(graph: Graph, image: Image, data: Mapping[str, Any]) -> tuple[dict
     run_program(tried.image, device="reference")
     errors = {}
     for name, wanted in floats.outputs(graph, data).items():
-        found = tried.real(name)
+        found = tried.fixed(name)
         if graph.outputs[name].frac == 0:
             errors[name] = float((found != wanted).mean())
         else:

@@ -41,11 +41,16 @@ class Bounds:
         raw: its JSON.
         where: the file, for messages.
         vocab: rows of the model's embedding, or None where that is not known.
+
+    Attributes:
+        searching: the stages that look for a regular expression, which may take any time; known
+            when they are checked.
     """
 
     def __init__(self, raw: Mapping[str, Any], where: str, vocab: int | None = None) -> None:
         self.raw, self.where = raw, where
         self.vocab = vocab or 1 << 31
+        self.searching = set[str]()
 
     def error(self, what: str, expected: str, found: Any) -> FormatError:
         return FormatError(f"{self.where}: {what}: expected {expected}; found {brief(found)}")
@@ -163,6 +168,7 @@ class Bounds:
             if not text:
                 raise self.error(f"{what}: pattern", "a text that is not empty", text)
             return -(-max(len(content), len(text)) // len(text))
+        self.searching.add(what)
         text = self._text(f"{what}: pattern", entry.get("Regex"), MAX_PATTERN)
         if backtracks(text):
             raise self.error(

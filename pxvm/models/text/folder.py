@@ -9,6 +9,7 @@ from reprlib import repr as brief
 from typing import Any
 
 from pxvm.core.errors import FormatError
+from pxvm.core.reading import read_bytes
 from pxvm.models.files.safetensors import parse_json
 from pxvm.models.text.stops import stop_tokens
 from pxvm.models.text.template import MAX_SOURCE
@@ -91,10 +92,7 @@ def _json(path: Path, most: int) -> dict[str, Any]:
     """A JSON object; empty where there is no file."""
     if not path.exists():
         return {}
-    size = path.stat().st_size
-    if size > most:
-        raise FormatError(f"{path}: expected at most {most} bytes; found {size}")
-    return parse_json(path.read_bytes(), str(path))
+    return parse_json(read_bytes(path, most), str(path))
 
 
 def _stops(
@@ -111,10 +109,8 @@ def _stops(
 def _template(folder: Path, config: Companion) -> str | None:
     path, found = folder / "chat_template.jinja", config.values.get("chat_template")
     if path.exists():
-        if path.stat().st_size > MAX_COMPANION:
-            raise FormatError(f"{path}: expected at most {MAX_SOURCE} characters")
         try:
-            found = path.read_text(encoding="utf-8")
+            found = read_bytes(path, MAX_COMPANION).decode()
         except UnicodeDecodeError as error:
             raise FormatError(f"{path}: expected UTF-8; {error!s:.100}") from None
     else:

@@ -6,15 +6,24 @@ a call has a time limit, after which it is left behind in its thread.
 
 from __future__ import annotations
 
+import os
+import re
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import cache
+from typing import BinaryIO, TypeVar, cast
 
 from pxvm.core.errors import FormatError, PxvmError
 
 Result = TypeVar("Result")
 MAX_REASON = 200
+PANIC = re.compile(
+    rb"\n?thread '[^\n]*panicked at [^\n]*\n[^\n]*\n"
+    rb"(stack backtrace:\n( +[^\n]*\n)*)?(note: [^\n]*\n)*"
+)
+_standard_error = threading.Lock()
 _stacks = threading.Lock()  # the size of the next thread's stack is one for all
 
 
@@ -32,11 +41,48 @@ def reason(error: object) -> str:
 def guarded(what: str) -> Iterator[None]:
     """Raises FormatError, ``what`` and the reason, for whatever a library raises inside."""
     try:
-        yield
+        with _without_panics():
+            yield
     except (PxvmError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:
         raise FormatError(f"{what}: {reason(error)}") from None
+
+
+@contextmanager
+def _without_panics() -> Iterator[None]:
+    """Keeps from standard error what Rust writes there of a panic before Python hears of it.
+
+    All else that is written meanwhile follows at the end. Of calls at the same time one does this.
+    """
+    if not _standard_error.acquire(blocking=False):
+        yield
+        return
+    try:
+        try:
+            real = os.dup(2)
+        except OSError:  # there is no standard error
+            yield
+            return
+        kept = _kept()
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(real, 2)
+            kept.seek(0)
+            os.write(real, PANIC.sub(b"", kept.read()))
+            kept.truncate(0)
+            kept.seek(0)
+            os.close(real)
+    finally:
+        _standard_error.release()
+
+
+@cache
+def _kept() -> BinaryIO:
+    """Where standard error goes meanwhile."""
+    return cast("BinaryIO", tempfile.TemporaryFile(buffering=0))
 
 
 def timed(seconds: float, what: str, call: Callable[[], Result], *, stack: int = 0) -> Result:
@@ -58,11 +104,12 @@ def timed(seconds: float, what: str, call: Callable[[], Result], *, stack: int =
             failed.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
-    with _stacks:
-        usual = threading.stack_size(stack)
-        thread.start()
-        threading.stack_size(usual)
-    thread.join(seconds)
+    with _without_panics():
+        with _stacks:
+            usual = threading.stack_size(stack)
+            thread.start()
+            threading.stack_size(usual)
+        thread.join(seconds)
     if failed:
         with guarded(what):
             raise failed[0]

@@ -23,13 +23,14 @@ CALL = 8 * STEP  # of a function, a method, a filter, a test
 MAX_FORMAT = 256
 REPR = 10  # characters that Python may write for one
 SORTED = 20  # times that an element is compared
+SEARCH = 8  # comparisons of a character with one of another text that cost as much as one made
 
 
 def size(value: Any) -> int:
     """What the outermost level of a value costs."""
     if isinstance(value, str):
         return len(value)
-    return STEP * (1 + len(value)) if isinstance(value, (list, tuple, dict)) else STEP
+    return STEP * (1 + len(value)) if isinstance(value, (list, tuple, dict, range)) else STEP
 
 
 def _replaced(s: Any, old: Any, new: Any, count: Any = None) -> int:
@@ -44,6 +45,23 @@ def _joined(between: Any, parts: Any) -> int:
     return len(str(between)) * len(parts)
 
 
+def searched(value: int, given: int) -> int:
+    """Comparing all of one with all of another, as a search may have to, of their prices."""
+    return value * given // SEARCH
+
+
+def _trimmed(value: Any, chars: Any = None) -> int:
+    return searched(len(str(value)), len(chars or ""))
+
+
+# Methods that take no more steps than what they belong to and what they are given are long
+# together. All others may compare each part of one with each of the other.
+LINEAR_METHODS = """
+    capitalize casefold endswith isalnum isalpha isascii isdecimal isdigit islower isnumeric isspace
+    istitle isupper join lower removeprefix removesuffix splitlines startswith swapcase title upper
+    copy get items keys values is_integer changed cycle next reset
+"""
+LINEAR = frozenset(LINEAR_METHODS.split())
 METHOD_PRICES: dict[str, Callable[..., int]] = {
     "join": _joined, "replace": _replaced, "rsplit": _pieces, "split": _pieces,
     "splitlines": _pieces,
@@ -66,7 +84,7 @@ def _nothing(*_: Any, **__: Any) -> int:
 
 # Filters of Jinja's that read all they are given, and what they cost besides, by its own names.
 READING: dict[str, Callable[..., int]] = {
-    **dict.fromkeys(("abs", "capitalize", "float", "lower", "trim", "upper"), _nothing),
+    **dict.fromkeys(("abs", "capitalize", "float", "lower", "upper"), _nothing),
     "indent": _indented,
     "int": lambda value, default=0, base=10: len(value) ** 2 if isinstance(value, str) else 0,
     "join": lambda value, d="", attribute=None: _joined(d, value),
@@ -74,9 +92,10 @@ READING: dict[str, Callable[..., int]] = {
     "round": lambda value, precision=0, method="": 1 << min(64, abs(int(precision))),
     "sum": _summed,
     "title": lambda s: STEP * len(str(s)),
+    "trim": _trimmed,
 }
 # Those that compare all they are given; that walk along a list; that look at its ends.
-COMPARING = ("dictsort", "groupby", "max", "min", "sort", "unique")
+COMPARING = ("dictsort", "groupby", "max", "min", "sort")
 WALKING = ("items", "list", "map", "reject", "rejectattr", "reverse", "select", "selectattr")
 LOOKING = ("count", "d", "default", "first", "last", "length")
 # Tests that glance at a value, and those that read all of two.
@@ -123,6 +142,11 @@ def _matching(sandbox: Any, *args: Any, **kwargs: Any) -> int:
 
 def _comparing(sandbox: Any, *args: Any, **kwargs: Any) -> int:
     return SORTED * _matching(sandbox, *args, **kwargs)
+
+
+def _unlike(sandbox: Any, value: Any, *args: Any, **kwargs: Any) -> int:
+    """Every element may meet every other: numbers that share their hash are easily made."""
+    return _comparing(sandbox, value, *args, **kwargs) + len(value) ** 2
 
 
 def _walking(sandbox: Any, value: Any, *args: Any, **kwargs: Any) -> int:
@@ -220,6 +244,7 @@ PRICED_FILTERS: dict[str, Any] = {
     **{name: _priced(FILTERS[name], _reading(more)) for name, more in READING.items()},
     **{name: _priced(FILTERS[name], _comparing) for name in COMPARING},
     **{name: _priced(FILTERS[name], _walking) for name in WALKING},
+    "unique": _priced(FILTERS["unique"], _unlike),
     **{name: _priced(FILTERS[name], _nothing) for name in LOOKING},
     "string": _text, "safe": _text, "tojson": _tojson, "format": _format,
     "(pay)": _pay, "(compare)": _compare, "(concat)": _concat, "(slice)": _slice, "(list)": _list,

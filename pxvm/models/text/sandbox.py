@@ -26,6 +26,7 @@ from jinja2.visitor import NodeTransformer
 from pxvm.core.errors import FormatError
 from pxvm.models.text.prices import (
     CALL,
+    LINEAR,
     MAX_FORMAT,
     METHOD_PRICES,
     PRICED_FILTERS,
@@ -33,6 +34,7 @@ from pxvm.models.text.prices import (
     REPR,
     STEP,
     formatted,
+    searched,
     size,
 )
 
@@ -145,7 +147,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 self.pay(STEP)
                 found.append(part)
             return found
-        else:
+        elif not isinstance(value, range):  # which is paid for by whoever walks along it
             self.pay(size(value))
         return value
 
@@ -206,7 +208,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         __self.pay(CALL + sum(map(size, given)))
         owner, method = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
         if __obj is dict or isinstance(owner, tuple(ATTRIBUTES)):
-            __self.pay(sum(map(__self.price, given)) + (0 if method == "get" else size(owner)))
+            read = sum(map(__self.price, given))
+            __self.pay(read + (0 if method == "get" else size(owner)))
+            if __obj is not dict and method not in LINEAR:
+                __self.pay(searched(__self.price(owner), read))
         if isinstance(owner, str) and method in METHOD_PRICES:
             __self.pay(METHOD_PRICES[method](owner, *args, **named))
         return __self.made(super().call(__context, __obj, *args, **kwargs))

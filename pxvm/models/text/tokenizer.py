@@ -36,6 +36,7 @@ MAX_JSON = 1 << 25  # bytes of a vocabulary once unpacked
 MAX_LISTS = 1 << 21  # lists and objects in it: each takes 20 times its bytes
 SECONDS, SPEED = 10, 50_000  # time that cutting a text may take: so much, and characters a second
 MAX_SETTINGS = 1 << 20
+CUT = "\ufffd"  # what is shown of a character that is cut short
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,9 @@ class Tokenizer:
         with guarded(f"{where}: the tokenizer is damaged"):
             if text.count("[") + text.count("{") > MAX_LISTS:
                 raise ValueError(f"more than {MAX_LISTS} lists")
-            Bounds(json.loads(text), where, vocab).check()
+            bounds = Bounds(json.loads(text), where, vocab)
+            bounds.check()
+            self._searching = bounds.searching
             self.inner = tokenizers.Tokenizer.from_str(text)
             self.inner.no_padding()
             self.inner.no_truncation()
@@ -160,7 +163,8 @@ class Tokenizer:
 
         Raises FormatError when the tokenizer cannot cut the text, or takes far too long.
         """
-        ids: list[int] = self._cut(
+        ids: list[int] = self._bounded(
+            "cut this text",
             len(text),
             lambda: self.inner.encode_batch_fast([text], add_special_tokens=special)[0].ids,
         )
@@ -171,19 +175,20 @@ class Tokenizer:
 
     def encode_all(self, texts: Sequence[str], limit: int) -> list[list[int]]:
         """``encode`` of many texts; a long one loses tokens before its last until ``limit`` fit."""
-        found: list[list[int]] = self._cut(
+        found: list[list[int]] = self._bounded(
+            "cut this text",
             sum(map(len, texts)),
             lambda: [e.ids for e in self.inner.encode_batch_fast(list(texts))],
         )
         return [ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]] for ids in found]
 
-    def _cut(self, length: int, call: Callable[[], Any]) -> Any:
+    def _bounded(self, doing: str, length: int, call: Callable[[], Any]) -> Any:
         """What the library makes of a text, if it does so in a time that fits its length.
 
-        Its batches let other threads run, its single texts do not: a wait for those never ends.
+        What is called lets other threads run: a wait for what does not would never end.
         """
-        what = f"{self.where}: the tokenizer cannot cut this text"
-        if '"Regex"' not in self.text:  # nothing that searches
+        what = f"{self.where}: the tokenizer cannot {doing}"
+        if not self._searching:
             with guarded(what):
                 return call()
         if self._late:
@@ -196,8 +201,16 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of tokens; special ones are left out."""
-        with guarded(f"{self.where}: the tokenizer cannot spell these tokens"):
-            return str(self.inner.decode(list(ids)))
+        return str(
+            self._bounded(
+                "spell these tokens", len(ids), lambda: self.inner.decode_batch([list(ids)])[0]
+            )
+        )
+
+    @property
+    def searches_to_spell(self) -> bool:
+        """Whether turning tokens into text may take any time, and is bounded by ``decode`` only."""
+        return "decoder" in self._searching
 
     def stream(self) -> TextStream:
         """Turns tokens into text one by one."""
@@ -229,8 +242,12 @@ class TextStream:
     def put(self, token: int) -> str:
         """The text that is certain now, possibly none."""
         self._ids.append(token)
-        with guarded(f"{self._tokenizer.where}: the tokenizer cannot spell token {token}"):
-            piece = self._steps.step(self._tokenizer.inner, token) or ""
+        if self._tokenizer.searches_to_spell:
+            piece = self._tokenizer.decode(self._ids)[self._length :]
+            piece = "" if piece.endswith(CUT) else piece
+        else:
+            with guarded(f"{self._tokenizer.where}: the tokenizer cannot spell token {token}"):
+                piece = self._steps.step(self._tokenizer.inner, token) or ""
         self._length += len(piece)
         return str(piece)
 
