@@ -15,7 +15,7 @@ import click
 
 from pxvm import __version__
 from pxvm.terminal import counted, echo, echo_json, echo_text
-from pxvm.terminal.options import FILE, larger_files
+from pxvm.terminal.options import FILE, device_option, larger_files, layout_option, set_option
 
 if TYPE_CHECKING:
     from pxvm.core.program import Region
@@ -88,9 +88,10 @@ def shows_result(region: Region) -> bool:
 @click.argument("file", type=FILE)
 @click.option("-o", "--output", type=FILE, help="Where the result goes (default: FILE.out.png).")
 @click.option("--max-steps", type=click.IntRange(0), help="At most so many instructions.")
-@click.option("--device", default="auto", show_default=True, help="Executor to run on.")
+@device_option("runs it")
 @click.option("--threads", type=click.IntRange(1), help="Worker threads (default: all).")
-@click.option("--layout", type=click.Choice(["compressed", "mappable"]), default="compressed")
+@layout_option
+@set_option
 @larger_files
 @click.option("--json", "as_json", is_flag=True, help="Print output path and regions as JSON.")
 def run(
@@ -100,11 +101,13 @@ def run(
     device: str,
     threads: int | None,
     layout: str,
+    settings: tuple[str, ...],
     max_pixels: int | None,
     as_json: bool,
 ) -> None:
     """Run the program in FILE and write the resulting image. FILE is never changed."""
-    from pxvm.core.interpreter import execute_pxi, save_image
+    from pxvm.core.container import open_image
+    from pxvm.core.interpreter import run_program, save_image
     from pxvm.core.program import load_program
     from pxvm.core.saving import check_output
     from pxvm.core.tensor import State
@@ -112,7 +115,12 @@ def run(
 
     target = output or file.with_name(f"{file.stem}.out.png")
     check_output(target, file)
-    result = execute_pxi(file, max_steps, device=device, threads=threads, max_pixels=max_pixels)
+    result = open_image(file, max_pixels=max_pixels)
+    for setting in settings:
+        from pxvm.visual.profile import set_scalar
+
+        set_scalar(result, setting)
+    run_program(result, max_steps, device=device, threads=threads)
     save_image(result, target, layout=layout)
     program = load_program(result)
     if program.dialect == 1:
@@ -147,18 +155,31 @@ def run(
 
 
 @cli.command(short_help="Assemble font-code text into a program.")
-@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.argument("file", type=click.File("rb"))
 @click.option("-o", "--output", type=FILE, required=True, help="The .pxi to write.")
-@click.option("--layout", type=click.Choice(["compressed", "mappable"]), default="compressed")
-def asm(file: IO[str], output: Path, layout: str) -> None:
-    """Assemble the font-code in FILE ("-" for standard input) into OUTPUT."""
+@layout_option
+def asm(file: IO[bytes], output: Path, layout: str) -> None:
+    """Assemble the font-code in FILE ("-" for standard input) into OUTPUT.
+
+    A program that is assembled but could not run is written all the same, with a note.
+    """
     from pxvm.core.container import save_image
+    from pxvm.core.errors import PxvmError
     from pxvm.core.fontcode import assemble
+    from pxvm.core.png import SIGNATURE
     from pxvm.core.saving import check_output
+    from pxvm.core.verifier import verify as verify_program
 
     check_output(output, file.name)
-    image = assemble(file.read())
+    data = file.read()
+    if data.startswith(SIGNATURE):
+        raise PxvmError(f"{file.name}: this is a PNG, not text; `pxvm dis` shows a program as text")
+    image = assemble(data.decode("utf-8"))
     save_image(image, output, layout=layout)
+    try:
+        verify_program(image)
+    except PxvmError as error:
+        echo(f"note: this program cannot run: {error}", err=True)
     echo(f"wrote {output}: {image.shape[1]}x{image.shape[0]} pixels")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pxvm.examples.common import DEMO
+from pxvm.examples.common import DEMO, command_line
 
 HERE = Path(__file__).resolve().parent
 
@@ -42,4 +42,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     sys.exit(main())

@@ -16,7 +16,7 @@ from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pxvm.examples.common import DEMO, shown
+from pxvm.examples.common import DEMO, command_line, shown
 from pxvm.examples.pixellm_text import CHAPTER, CORPUS
 from pxvm.learning import Network
 from pxvm.learning.picture.picture import draw_hits
@@ -98,4 +98,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     sys.exit(main())

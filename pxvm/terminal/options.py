@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
+Command = Callable[..., Any]
 FILE = click.Path(path_type=Path)
 larger_files = click.option(
     "--max-pixels", type=click.IntRange(1), help="Open files of up to so many pixels."
 )
+layout_option = click.option(
+    "--layout", type=click.Choice(["compressed", "mappable"]), default="compressed",
+    show_default=True,
+    help="compressed: a small file; mappable: larger, opens in no time, read only where used.",
+)  # fmt: skip
+set_option = click.option(
+    "--set", "settings", multiple=True, metavar="NAME=NUMBER",
+    help="Set a scalar of the state first, such as count=1; repeatable.",
+)  # fmt: skip
+
+
+def device_option(what: str) -> Callable[[Command], Command]:
+    """The option --device; ``what`` the executor does, for its help."""
+    choices = "auto (the fastest that can run here), cpu (compiled) or reference (NumPy)"
+    return click.option(
+        "--device", default="auto", show_default=True, help=f"Executor that {what}: {choices}."
+    )

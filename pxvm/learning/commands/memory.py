@@ -26,7 +26,7 @@ from pxvm.learning.commands.shared import (
 )
 from pxvm.learning.store.record import KINDS
 from pxvm.terminal import counted, echo, echo_json, echo_text, progress
-from pxvm.terminal.options import FILE
+from pxvm.terminal.options import FILE, device_option
 
 if TYPE_CHECKING:
     from pxvm.learning.network import Network
@@ -51,7 +51,7 @@ EXPECTED = (
               help="Forget what came from files that are gone from these folders.")  # fmt: skip
 @click.option("--name", default="standard input", show_default=True,
               help="What standard input is called; its end says how to read it.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, help="Executor that embeds.")
+@device_option("embeds")
 @json_option
 def learn(
     paths: tuple[Path, ...],
@@ -158,7 +158,7 @@ def learn(
               help="Print the evidence for a language model, at most so long.")  # fmt: skip
 @click.option("--picture", type=FILE, help="Draw the hits framed in their pages, as a PNG.")
 @click.option("--why", is_flag=True, help="Say where each score comes from.")
-@click.option("--device", default="auto", show_default=True, help="Executor that searches.")
+@device_option("searches")
 @json_option
 def recall(
     query: tuple[str, ...],

@@ -24,7 +24,7 @@ from pxvm.learning.commands.shared import (
     yes_option,
 )
 from pxvm.terminal import counted, echo, echo_json, progress
-from pxvm.terminal.options import FILE
+from pxvm.terminal.options import FILE, device_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -163,7 +163,7 @@ def _save(image: Image, target: Path, as_json: bool) -> None:
 @network.command(short_help="Give every record vectors of the model that is here.")
 @network_option
 @click.option("-o", "--output", type=FILE, help="Write a new network; this one stays as it is.")
-@click.option("--device", default="auto", show_default=True, help="Executor that embeds.")
+@device_option("embeds")
 @json_option
 def reembed(path: Path, output: Path | None, device: str, as_json: bool) -> None:
     """Embed every record anew, so that all vectors are of one model, the one on this machine."""
