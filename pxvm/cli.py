@@ -6,9 +6,12 @@ import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -300,6 +303,7 @@ def main() -> None:
     """Entry point: bad input ends in one line on standard error and exit status 2."""
     from pxvm.core.errors import PxvmError
 
+    _clean_up_when_told_to_end()
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:
@@ -328,6 +332,19 @@ def main() -> None:
         sys.exit(FAULT)
     echo(f"pxvm: {message}", err=True)
     sys.exit(2)
+
+
+def _clean_up_when_told_to_end() -> None:
+    """SIGTERM and a closed terminal unwind what is at hand: nothing half-made stays behind."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # not nohup's
+                signal.signal(number, end)
 
 
 def _let_go_of_output() -> None:

@@ -116,7 +116,9 @@ def list_models(as_json: bool) -> None:
         echo_json(rows)
         return
     for row in rows:
-        where = f"{row['bytes'] / 1e6:.0f} MB at {row['path']}" if row["path"] else "not here"
+        where = f"not here, {(row['download_bytes'] or 0) / 1e6:.0f} MB to fetch"
+        if row["path"]:
+            where = f"{row['bytes'] / 1e6:.0f} MB at {row['path']}"
         echo(f"{row['name']:<10} {row['about']}: {where}")
 
 

@@ -155,6 +155,16 @@ def test_every_example_explains_itself_and_refuses_what_it_does_not_know(
         assert about and about.splitlines()[0] in out
 
 
+def test_the_tour_names_every_picture_that_it_left(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(demo, "DEMO", tmp_path)
+    monkeypatch.setattr(demo, "NETWORK", tmp_path / "knowledge.png")
+    monkeypatch.setattr(demo, "RECALLED", tmp_path / "recall.png")
+    assert demo.pictures() == []
+    for name in ("b.view.png", "a.view.png", "a.result.png", "knowledge.png", "recall.png"):
+        (tmp_path / name).touch()
+    assert demo.pictures() == ["recall.png", "knowledge.png", "a.view.png", "b.view.png"]
+
+
 @pytest.mark.parametrize(
     ("name", "file", "x", "y"),
     [
