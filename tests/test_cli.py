@@ -182,7 +182,7 @@ def test_a_result_has_its_place_before_the_first_run(home):
     assert json.loads(pxvm("info", "done.pxi", "--json"))["regions"] == before
 
 
-@pytest.mark.parametrize("command", ["run", "info", "view", "dis", "trace"])
+@pytest.mark.parametrize("command", ["run", "info", "view", "dis"])
 def test_what_is_no_program_is_told_what_it_is(command, home):
     Picture.new("RGB", (20, 20), (15, 17, 22)).save("plain.png")
     said = pxvm(command, "plain.png", status=2)

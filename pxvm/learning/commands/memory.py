@@ -179,6 +179,8 @@ def recall(
 
     Words and meaning count together; without an embedding model only words do. A time in the
     question, such as "last week", prefers records of that time; only options leave records out.
+
+    A score is at most 1 for words and meaning; boosts, for what is new or named, come on top.
     """
     from pxvm.learning.search.context import build_context
 
@@ -194,10 +196,14 @@ def recall(
         found = [
             {**as_data(hit.record), "score": hit.score, "why": asdict(hit.why)} for hit in hits
         ]
-        context = {"context": build_context(hits, tokens).text} if tokens else {}
-        echo_json({"query": question, "hits": found, **context})
+        evidence = {"context": build_context(hits, tokens).text} if tokens else {}
+        echo_json({"query": question, "hits": found, **evidence})
     elif tokens:
-        echo_text(build_context(hits, tokens).text)
+        context = build_context(hits, tokens)
+        if context.hits or not hits:
+            echo_text(context.text)
+        else:
+            echo(f"nothing that was found fits into {counted(tokens, 'token')}", err=True)
     else:
         for rank, hit in enumerate(hits, 1):
             _show(rank, hit, why)
