@@ -90,7 +90,8 @@ def main() -> int:
             hits, answered = ask(network, question, answer)
             shown_hits += hits[:1]
             missed += [] if answered else [question]
-        draw_hits(network, shown_hits, asked(" ".join(QUESTIONS))).save(PICTURE)
+        telling = [word for question in QUESTIONS for word in asked(question)]
+        draw_hits(network, shown_hits, telling).save(PICTURE)
     print(f"wrote {shown(PICTURE)}, the passages framed where they stand in the network")
     for question in missed:
         print(f"WRONG: no passage that was found answers {question!r}", file=sys.stderr)
