@@ -6,16 +6,26 @@ import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import IO, TYPE_CHECKING
 
 import click
 
 from pxvm import __version__
 from pxvm.terminal import counted, echo, echo_json, echo_text
-from pxvm.terminal.options import FILE, TEXT, larger_files
+from pxvm.terminal.options import (
+    BYTES,
+    FILE,
+    device_option,
+    larger_files,
+    layout_option,
+    set_option,
+)
 
 if TYPE_CHECKING:
     from pxvm.core.program import Region
@@ -88,9 +98,10 @@ def shows_result(region: Region) -> bool:
 @click.argument("file", type=FILE)
 @click.option("-o", "--output", type=FILE, help="Where the result goes (default: FILE.out.png).")
 @click.option("--max-steps", type=click.IntRange(0), help="At most so many instructions.")
-@click.option("--device", default="auto", show_default=True, help="Executor to run on.")
+@device_option("runs it")
 @click.option("--threads", type=click.IntRange(1), help="Worker threads (default: all).")
-@click.option("--layout", type=click.Choice(["compressed", "mappable"]), default="compressed")
+@layout_option
+@set_option
 @larger_files
 @click.option("--json", "as_json", is_flag=True, help="Print output path and regions as JSON.")
 def run(
@@ -100,11 +111,13 @@ def run(
     device: str,
     threads: int | None,
     layout: str,
+    settings: tuple[str, ...],
     max_pixels: int | None,
     as_json: bool,
 ) -> None:
     """Run the program in FILE and write the resulting image. FILE is never changed."""
-    from pxvm.core.interpreter import execute_pxi, save_image
+    from pxvm.core.container import open_image
+    from pxvm.core.interpreter import run_program, save_image
     from pxvm.core.program import load_program
     from pxvm.core.saving import check_output
     from pxvm.core.tensor import State
@@ -112,7 +125,12 @@ def run(
 
     target = output or file.with_name(f"{file.stem}.out.png")
     check_output(target, file)
-    result = execute_pxi(file, max_steps, device=device, threads=threads, max_pixels=max_pixels)
+    result = open_image(file, max_pixels=max_pixels)
+    for setting in settings:
+        from pxvm.visual.profile import set_scalar
+
+        set_scalar(result, setting)
+    run_program(result, max_steps, device=device, threads=threads)
     save_image(result, target, layout=layout)
     program = load_program(result)
     if program.dialect == 1:
@@ -147,18 +165,31 @@ def run(
 
 
 @cli.command(short_help="Assemble font-code text into a program.")
-@click.argument("file", type=TEXT)
+@click.argument("file", type=BYTES)
 @click.option("-o", "--output", type=FILE, required=True, help="The .pxi to write.")
-@click.option("--layout", type=click.Choice(["compressed", "mappable"]), default="compressed")
-def asm(file: IO[str], output: Path, layout: str) -> None:
-    """Assemble the font-code in FILE ("-" for standard input) into OUTPUT."""
+@layout_option
+def asm(file: IO[bytes], output: Path, layout: str) -> None:
+    """Assemble the font-code in FILE ("-" for standard input) into OUTPUT.
+
+    A program that is assembled but could not run is written all the same, with a note.
+    """
     from pxvm.core.container import save_image
+    from pxvm.core.errors import PxvmError
     from pxvm.core.fontcode import assemble
+    from pxvm.core.png import SIGNATURE
     from pxvm.core.saving import check_output
+    from pxvm.core.verifier import verify as verify_program
 
     check_output(output, file.name)
-    image = assemble(file.read())
+    data = file.read()
+    if data.startswith(SIGNATURE):
+        raise PxvmError(f"{file.name}: this is a PNG, not text; `pxvm dis` shows a program as text")
+    image = assemble(data.decode("utf-8"))
     save_image(image, output, layout=layout)
+    try:
+        verify_program(image)
+    except PxvmError as error:
+        echo(f"note: this program cannot run: {error}", err=True)
     echo(f"wrote {output}: {image.shape[1]}x{image.shape[0]} pixels")
 
 
@@ -279,6 +310,7 @@ def main() -> None:
     """Entry point: bad input ends in one line on standard error and exit status 2."""
     from pxvm.core.errors import PxvmError
 
+    _clean_up_when_told_to_end()
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:
@@ -307,6 +339,19 @@ def main() -> None:
         sys.exit(FAULT)
     echo(f"pxvm: {message}", err=True)
     sys.exit(2)
+
+
+def _clean_up_when_told_to_end() -> None:
+    """SIGTERM and a closed terminal unwind what is at hand: nothing half-made stays behind."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # not nohup's
+                signal.signal(number, end)
 
 
 def _let_go_of_output() -> None:

@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image as Picture
 
 from pxvm.cli import cli
+from pxvm.core.builder import Builder
 from pxvm.core.container import inspect_file, open_image, read_image, save_image
 from pxvm.core.layout import NetworkBuilder
+from pxvm.core.matrix import write_matrix
 from pxvm.core.tensor import DType, Role
 from tests.terminal.screen import called
 
@@ -148,6 +151,77 @@ def test_verify_refuses_what_would_not_be_run(home):
     assert "unknown opcode 200" in pxvm("verify", "wild.pxi", status=1)
     assert "unknown opcode 200" in pxvm("run", "wild.pxi", status=2)
     assert not Path("wild.out.png").exists()
+
+
+def test_a_result_has_its_place_before_the_first_run(home):
+    """Its shape is told by what it is added to, and tells what the product before it reads."""
+    b = Builder(20)
+    for name, columns in (("window", 6), ("hidden", 4), ("logits", 5)):
+        b.result(name, 1, columns)
+    b.quantised("bias", [[0.5, -1.0, 2.0, 0.0]])
+    b.quantised("output", np.linspace(-1, 1, 20).reshape(4, 5))
+    b.quantised("weights", np.linspace(-2, 1, 24).reshape(6, 4))
+    b.emit("MatMul", "window", "weights", "hidden")
+    b.emit("Add", "hidden", "bias", "hidden")
+    b.emit("ReLU", "hidden")
+    b.emit("MatMul", "hidden", "output", "logits")
+    image = b.build()
+    save_image(image, "net.pxi")
+    before = json.loads(pxvm("info", "net.pxi", "--json"))["regions"]
+    assert [(r["name"], r["encoding"], r["shape"]) for r in before[1:]] == [
+        ("@1", "quantised", [1, 6]),
+        ("@2", "quantised", [1, 4]),
+        ("@3", "quantised", [1, 5]),
+        ("@4", "quantised", [1, 4]),
+        ("@5", "quantised", [4, 5]),
+        ("@7", "quantised", [6, 4]),
+    ]
+    write_matrix(image, 1, [[1, 2, 3, 4, 5, 6]], encoding="quantised", scale=2.0)
+    save_image(image, "set.pxi")
+    pxvm("run", "set.pxi", "-o", "done.pxi")
+    assert json.loads(pxvm("info", "done.pxi", "--json"))["regions"] == before
+
+
+@pytest.mark.parametrize("command", ["run", "info", "view", "dis"])
+def test_what_is_no_program_is_told_what_it_is(command, home):
+    Picture.new("RGB", (20, 20), (15, 17, 22)).save("plain.png")
+    said = pxvm(command, "plain.png", status=2)
+    assert "this picture is no pxVM program" in said
+    assert said.count("H Halt") == 1 == said.count("D Dot")
+    for name, content, expected in (
+        ("text.txt", PRODUCT.encode(), "found text; `pxvm asm` makes a program"),
+        ("umlaut.txt", ("ä" * 400).encode(), "found text; `pxvm asm` makes a program"),
+        ("model.gguf", b"GGUF\3\0\0\0" + bytes(40), "found a GGUF file; `pxvm import` makes"),
+        ("photo.jpg", b"\xff\xd8\xff\xe0" + bytes(40), "found ff d8 ff e0 00 00 00 00; save it"),
+    ):
+        Path(name).write_bytes(content)
+        assert expected in pxvm(command, name, status=2)
+
+
+def test_asm_tells_a_picture_from_text(home):
+    said = pxvm("asm", "product.pxi", "-o", "x.pxi", status=2)
+    assert (
+        said == "pxvm: product.pxi: this is a PNG, not text; `pxvm dis` shows a program as text\n"
+    )
+    assert not Path("x.pxi").exists()
+
+
+def test_asm_notes_a_program_that_cannot_run(home):
+    Path("bad.txt").write_text(".image 16x4\nM@1@2@9\nH\n")
+    said = pxvm("asm", "bad.txt", "-o", "bad.pxi")
+    assert "note: this program cannot run: instruction 0" in said and "row 9" in said
+    assert Path("bad.pxi").exists()
+
+
+def test_run_sets_a_scalar_of_the_state(home):
+    b = NetworkBuilder()
+    b.tensor("count", DType.I32, (1, 1), Role.STATE, data=[[3]])
+    b.emit("Add", "count", "count", "count")
+    save_image(b.build(), "double.pxi")
+    assert "count  tensor 1x1 I32 state: [[6]]" in pxvm("run", "double.pxi")
+    assert "[[-14]]" in pxvm("run", "double.pxi", "--set", "count=3", "--set", "count=-7")
+    said = pxvm("run", "double.pxi", "--set", "cuont=1", status=2)
+    assert "(count) and 32 bits; found 'cuont=1'" in said
 
 
 def test_info_of_a_network_names_its_tensors(home):

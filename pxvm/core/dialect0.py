@@ -29,11 +29,7 @@ def parse(image: Image) -> Program:
         code, *operands = pixel
         op = TABLE.get(code)
         if op is None:
-            known = ", ".join(f"{o.glyph} {o.name}" for o in TABLE.values() if o.legacy != code)
-            raise ProgramError(
-                f"instruction {x} at x={x}, y=0: unknown opcode {code}"
-                f" ({chr(code)!r}); expected one of {known}"
-            )
+            raise ProgramError(_unknown(x, code))
         instructions.append(Instruction(x, x, 0, code, op, (operands[0], operands[1], operands[2])))
         if op.flow is Flow.HALT:
             break
@@ -44,6 +40,14 @@ def parse(image: Image) -> Program:
     return Program(0, program, (code_region, *_Regions(image).walk(program)))
 
 
+def _unknown(x: int, code: int) -> str:
+    known = ", ".join(dict.fromkeys(f"{op.glyph} {op.name}" for op in TABLE.values()))
+    found = f"instruction {x} at x={x}, y=0: unknown opcode {code} ({chr(code)!r})"
+    if x:
+        return f"{found}; expected one of {known}"
+    return f"this picture is no pxVM program: {found}; a program begins with one of {known}"
+
+
 def _codes(image: Image) -> NDArray[Any]:
     codes = image[0, :, 0]
     halts = np.flatnonzero(np.isin(codes, HALTS))
@@ -51,31 +55,45 @@ def _codes(image: Image) -> NDArray[Any]:
 
 
 class _Regions:
-    """Follows shapes through a program: a result that is not computed yet has a place already."""
+    """Follows shapes through a program: a result that is not computed yet has a place already.
+
+    Attributes:
+        awaited: rows still blank that an instruction writes to, from operands not known then.
+    """
 
     def __init__(self, image: Image) -> None:
         self.image = image
         self.found: dict[int, Region] = {}
+        self.awaited: set[int] = set()
 
     def walk(self, program: tuple[Instruction, ...]) -> list[Region]:
         for instruction in program:
             for mode, row in zip(instruction.op.operands, instruction.operands, strict=True):
                 if mode.names is Names.ROW and not 1 <= row < len(self.image):
                     raise ProgramError(f"{instruction.place}: {_row_message(self.image, row)}")
-            self._visit(instruction)
+        # What is awaited may be told by a later instruction, and then tells what earlier ones read.
+        for order in (program, program[::-1], program):
+            for instruction in order:
+                self._visit(instruction)
+            if not self.awaited:
+                break
         return [self.found[row] for row in sorted(self.found)]
 
     def _visit(self, instruction: Instruction) -> None:
         g, b, a = instruction.operands
         name = instruction.op.name
         if name == "MatMul":
-            left, right = self._matrix(g), self._matrix(b)
+            left, right = self._factors(g, b, a)
             if left and right:
                 self._result(a, (left.shape[0], right.shape[1]), left, right)
+            else:
+                self._await(a)
         elif name == "Add":
             left, right = self._vectors(g, b)
             if left and right:
                 self._result(a, (left.shape[0], left.shape[1]), left, right)
+            else:
+                self._await(a)
         elif name == "Dot":
             self._vectors(g, b)
             self._keep(a, "scalar", "16-bit", (1,), ((a, 0, 1),), partial(_scalar, a))
@@ -117,8 +135,32 @@ class _Regions:
         kept = self._keep(row, role, encoding, shape, spans, decode)
         return kept if kept.role == role else None
 
+    def _await(self, row: int) -> None:
+        if row not in self.found and self._blank(row):
+            self.awaited.add(row)
+
+    def _blank(self, row: int) -> bool:
+        return not self.image[row].any()
+
+    def _factors(self, g: int, b: int, a: int) -> list[Region | None]:
+        """Both operands of a product; one that is blank has its shape from the other two."""
+        left, right = self._matrix(g), self._matrix(b)
+        result = self.found.get(a) if a in self.awaited else None
+        if result and right and not left and self._blank(g):
+            left = self._place(g, (result.shape[0], right.shape[0]), right.encoding)
+        elif result and left and not right and self._blank(b):
+            right = self._place(b, (left.shape[1], result.shape[1]), left.encoding)
+        return [left, right]
+
     def _vectors(self, *rows: int) -> list[Region | None]:
         known = [self.found.get(row) for row in rows]
+        if any(row in self.awaited and row not in self.found for row in rows):
+            known = [self._matrix(row) for row in rows]
+            alike = next((region for region in known if region), None)
+            if alike:  # operands of one shape: what is not computed yet will be like the other
+                shape = (alike.shape[0], alike.shape[1])
+                known = [self._place(row, shape, alike.encoding) for row in rows]
+            return known
         if all(region and region.role == "matrix" for region in known):
             return known
         try:

@@ -9,6 +9,7 @@ import io
 import os
 import struct
 import zlib
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -39,6 +40,7 @@ ADAM7 = (
 ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 DAMAGED = "the file is damaged or cut short: fetch or save it again"
 RESAVE = "save it again as a plain 8-bit PNG"
+SNIFFED = 512  # bytes that tell text from what is none
 
 
 def file_state(descriptor: int) -> tuple[int, int]:
@@ -141,7 +143,7 @@ def read_header(source: Source) -> Header:
     """Check the signature and the IHDR chunk, and say what it declares."""
     start = source.at(0, min(8, source.size))
     if start != SIGNATURE:
-        raise source.error(0, "the signature of a PNG", start.hex(" ") or "nothing", RESAVE)
+        raise source.error(0, "the signature of a PNG", *_other_kind(source, start))
     length, kind = struct.unpack(">I4s", source.at(8, 8))
     if (length, kind) != (13, b"IHDR"):
         raise source.error(8, "chunk IHDR of 13 bytes", f"{_name(kind)} of {length} bytes")
@@ -159,6 +161,19 @@ def read_header(source: Source) -> Header:
         if value > highest:
             raise source.error(offset, f"a method of at most {highest}", str(value))
     return Header(width, height, depth, colour, bool(interlace))
+
+
+def _other_kind(source: Source, start: bytes) -> tuple[str, str]:
+    """(what was found where a PNG should begin, what to do about it)."""
+    if start[:4] == b"GGUF":
+        return "a GGUF file", "`pxvm import` makes a picture of it"
+    try:  # a decoder of pieces: the last character may be cut
+        head = getincrementaldecoder("utf-8")().decode(source.at(0, min(SNIFFED, source.size)))
+    except UnicodeDecodeError:
+        head = ""
+    if head and all(letter.isprintable() or letter in "\t\r\n" for letter in head):
+        return "text", "`pxvm asm` makes a program of font-code text"
+    return start.hex(" ") or "nothing", RESAVE
 
 
 def scan(source: Source, header: Header) -> Picture:

@@ -38,6 +38,7 @@ from pxvm.cpu.scratch import needed
 
 MAX_THREADS = 64
 LARGEST = 2**63 - 1
+SECONDS = 4  # that a kernel takes to compile, about; they differ tenfold
 
 
 def available() -> str:
@@ -73,6 +74,8 @@ def _kernels(program: TensorProgram) -> Any:
     missing = sorted(name for name in used if not _kept().read(name))
     for number, name in enumerate(missing, 1):
         count = f"{number} of {len(missing)}: {name}"
+        if number == 1 < len(missing):
+            count += f" (about {SECONDS * len(missing)} s in all)"
         print(f"pxvm: compiling once for the CPU, {count}", file=sys.stderr, flush=True)
         _address(name)
     addresses = np.zeros(256, np.int64)

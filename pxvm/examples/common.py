@@ -1,4 +1,4 @@
-"""What the examples share: where files go, how a result is shown, and how a wrong one fails.
+"""What the examples share: options, where files go, how results are shown, how wrong ones fail.
 
 In a checkout pictures go to its ``demo/``, trained weights to ``pxvm/networks/``. An installed
 package is not written to: there both go to ``demo/`` in the working directory.
@@ -6,6 +6,7 @@ package is not written to: there both go to ``demo/`` in the working directory.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,16 @@ ROOT = Path(__file__).resolve().parents[2]
 IN_CHECKOUT = (ROOT / "pyproject.toml").is_file()
 DEMO = (ROOT if IN_CHECKOUT else Path.cwd()) / "demo"
 NETWORKS = ROOT / "pxvm" / "networks" if IN_CHECKOUT else DEMO
+
+
+def command_line(about: str | None) -> argparse.ArgumentParser:
+    """What reads an example's options: -h shows ``about``, its docstring; unknown ones are refused.
+
+    The refusal is argparse's: its usage and one line on standard error, exit status 2.
+    """
+    return argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
 
 
 def shown(path: Path) -> str:

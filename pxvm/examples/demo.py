@@ -8,7 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pxvm.examples.common import DEMO
+from pxvm.examples.common import DEMO, command_line
+from pxvm.examples.knowledge_demo import NETWORK
+from pxvm.examples.knowledge_demo import PICTURE as RECALLED
 
 HERE = Path(__file__).resolve().parent
 
@@ -36,10 +38,16 @@ def main() -> int:
         if done.returncode:
             print(f"{script} failed with exit status {done.returncode}", file=sys.stderr)
             return 1
-    pictures = sorted(path.name for path in DEMO.glob("*.view.png"))
-    print(f"\nPictures in {DEMO}: {', '.join(pictures)}")
+    print(f"\nPictures in {DEMO}: {', '.join(pictures())}")
     return 0
 
 
+def pictures() -> list[str]:
+    """Names of what there is to look at: the memory and what was found in it, then the views."""
+    best = [path.name for path in (RECALLED, NETWORK) if path.exists()]
+    return [*best, *sorted(path.name for path in DEMO.glob("*.view.png"))]
+
+
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     sys.exit(main())

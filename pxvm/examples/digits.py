@@ -8,7 +8,6 @@ without scikit-learn this example says so and is skipped.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import numpy as np
 from pxvm.core.errors import MissingPackageError, PxvmError
 from pxvm.core.installation import library
 from pxvm.core.interpreter import execute_pxi
-from pxvm.examples.common import DEMO, save_program, save_result
+from pxvm.examples.common import DEMO, command_line, save_program, save_result
 from pxvm.models.families.small import Conv, Pool, cnn_graph, mlp_graph
 from pxvm.models.graph import floats
 from pxvm.models.graph.fields import Fields
@@ -143,7 +142,7 @@ def show(pictures: Any, found: Any, wanted: Any) -> None:
 
 def main() -> int:
     """Train, write, run, compare; 0 when every network keeps its accuracy."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__)
     parser.add_argument("--device", default="auto", help="executor to run on; default: %(default)s")
     options = parser.parse_args()
     try:

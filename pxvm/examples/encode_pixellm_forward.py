@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pxvm.core.container import read_image, save_image
-from pxvm.examples.common import shown
+from pxvm.examples.common import command_line, shown
 from pxvm.examples.pixellm import WEIGHTS, Weights, trained
 from pxvm.examples.pixellm_picture import PICTURE, PixelLLM, encode, leave_pictures
 from pxvm.examples.run_pixellm_forward import PROMPT
@@ -20,7 +19,7 @@ from pxvm.examples.run_pixellm_forward import PROMPT
 
 def main() -> None:
     """Train if needed, encode, read the file back and check it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__)
     parser.add_argument("--output", type=Path, default=PICTURE, help="default: %(default)s")
     path: Path = parser.parse_args().output
     network, vocabulary = trained()

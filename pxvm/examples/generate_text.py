@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 from numpy.typing import NDArray
 
+from pxvm.examples.common import command_line
 from pxvm.examples.pixellm_picture import (
     PICTURE,
     PixelLLM,
@@ -66,7 +66,7 @@ def continue_text(
 
 def main() -> None:
     """Continue the prompt and print the text as it comes."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__)
     parser.add_argument("prompt", nargs="?", default=PROMPT, help="default: %(default)s")
     parser.add_argument("--length", type=int, default=120, help="pieces to write")
     parser.add_argument("--temperature", type=float, default=0.8, help="0 is greedy")

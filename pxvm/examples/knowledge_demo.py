@@ -16,7 +16,7 @@ from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pxvm.examples.common import DEMO, shown
+from pxvm.examples.common import DEMO, command_line, shown
 from pxvm.examples.pixellm_text import CHAPTER, CORPUS
 from pxvm.learning import Network
 from pxvm.learning.picture.picture import draw_hits
@@ -90,7 +90,8 @@ def main() -> int:
             hits, answered = ask(network, question, answer)
             shown_hits += hits[:1]
             missed += [] if answered else [question]
-        draw_hits(network, shown_hits, asked(" ".join(QUESTIONS))).save(PICTURE)
+        telling = [word for question in QUESTIONS for word in asked(question)]
+        draw_hits(network, shown_hits, telling).save(PICTURE)
     print(f"wrote {shown(PICTURE)}, the passages framed where they stand in the network")
     for question in missed:
         print(f"WRONG: no passage that was found answers {question!r}", file=sys.stderr)
@@ -98,4 +99,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     sys.exit(main())

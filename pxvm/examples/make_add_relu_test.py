@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pxvm.core.builder import Builder
-from pxvm.examples.common import DEMO, save_program
+from pxvm.examples.common import DEMO, command_line, save_program
 
 FILE = DEMO / "add_relu_test.pxi"
 BYTES = ([100, 200, 30, 4], [100, 100, 3, 0])
@@ -41,4 +41,5 @@ def make(path: Path = FILE) -> None:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     make()

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pxvm.core import opcodes
 from pxvm.core.builder import Builder
-from pxvm.examples.common import DEMO, save_program
+from pxvm.examples.common import DEMO, command_line, save_program
 
 FILE = DEMO / "dot_test.pxi"
 LEFT = [1, 2, 3, 4]
@@ -34,4 +34,5 @@ def make(path: Path = FILE) -> None:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     make()

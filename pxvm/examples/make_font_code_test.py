@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pxvm.core.builder import Builder
 from pxvm.core.fontcode import assemble
-from pxvm.examples.common import DEMO, save_program
+from pxvm.examples.common import DEMO, command_line, save_program
 from pxvm.visual.glyphs import FIRST, font
 
 FILE = DEMO / "font_code_test.pxi"
@@ -46,4 +46,5 @@ def make(path: Path = FILE, hello_path: Path = HELLO_FILE) -> None:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     make()

@@ -11,7 +11,7 @@ import numpy as np
 
 from pxvm.core import opcodes
 from pxvm.core.matrix import write_matrix
-from pxvm.examples.common import DEMO, save_program
+from pxvm.examples.common import DEMO, command_line, save_program
 
 FILE = DEMO / "matmul_test.pxi"
 A = [[1, 2, 3], [4, 5, 6]]
@@ -30,4 +30,5 @@ def make(path: Path = FILE) -> None:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     make()

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from pxvm.core.container import open_image
 from pxvm.core.errors import DeviceError, MissingPackageError, PxvmError
 from pxvm.core.installation import library
-from pxvm.examples.common import DEMO, shown
+from pxvm.examples.common import DEMO, command_line, shown
 from pxvm.models.download import DownloadError, get
 from pxvm.models.model import Model
 from pxvm.visual.view import render_view
@@ -96,6 +96,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     try:
         sys.exit(main())
     except PxvmError as error:

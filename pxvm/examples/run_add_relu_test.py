@@ -12,7 +12,7 @@ import numpy as np
 from pxvm.core.container import read_image
 from pxvm.core.interpreter import execute_pxi
 from pxvm.core.matrix import read_matrix
-from pxvm.examples.common import check, save_result, tell_program
+from pxvm.examples.common import check, command_line, save_result, tell_program
 from pxvm.examples.make_add_relu_test import BYTES, FILE, REALS, make, program
 
 
@@ -41,4 +41,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     main()

@@ -13,7 +13,7 @@ from pxvm.core.container import read_image
 from pxvm.core.fontcode import assemble, disassemble
 from pxvm.core.interpreter import execute_pxi
 from pxvm.core.matrix import read_matrix
-from pxvm.examples.common import check, save_result, tell_program
+from pxvm.examples.common import check, command_line, save_result, tell_program
 from pxvm.examples.make_font_code_test import FILE, HELLO, HELLO_FILE, TEXT, hello, make
 from pxvm.visual.glyphs import FIRST, font
 
@@ -67,4 +67,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     main()

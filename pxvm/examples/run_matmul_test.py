@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from pxvm.core.container import read_image
 from pxvm.core.interpreter import execute_pxi
 from pxvm.core.matrix import read_matrix
-from pxvm.examples.common import check, save_result, tell_program
+from pxvm.examples.common import check, command_line, save_result, tell_program
 from pxvm.examples.make_matmul_test import A_ROW, B_ROW, C_ROW, FILE, make
 
 
@@ -27,4 +27,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from pxvm.core.program import load_program
+from pxvm.examples.common import command_line
 from pxvm.examples.pixellm_picture import (
     PICTURE,
     PixelLLM,
@@ -24,7 +24,7 @@ PROMPT = "You will be happy to hear that my dear"
 
 def main() -> None:
     """Predict what follows the prompt."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__)
     parser.add_argument("prompt", nargs="?", default=PROMPT, help="default: %(default)s")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="default: %(default)s")
     parser.add_argument("--top", type=int, default=10, help="predictions to print")

@@ -6,7 +6,6 @@ agrees at fewer than 95% of the positions.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
+from pxvm.examples.common import command_line
 from pxvm.examples.pixellm import PADDING, Numbers, Weights, trained, windows_of
 from pxvm.examples.pixellm_picture import (
     PICTURE,
@@ -79,7 +79,7 @@ def compare(model: PixelLLM, network: Weights, numbers: Numbers, positions: int)
 
 def main() -> None:
     """Print the comparison; exit with status 1 when it falls short."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__)
     parser.add_argument("--positions", type=int, default=2000, help="places in the text")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="default: %(default)s")
     given = parser.parse_args()

@@ -13,6 +13,8 @@ from pxvm.learning.errors import RecordError, UnknownRecordError
 from pxvm.learning.store import layout
 from pxvm.learning.store.pages import page_bytes
 from pxvm.learning.store.record import (
+    ACTS,
+    BOOKKEEPING,
     FORMAT_SOURCE,
     KINDS,
     Draft,
@@ -204,17 +206,28 @@ class Network(Store):
         return maintenance.repair(self, target)
 
     def stats(self) -> dict[str, Any]:
-        """Counts, bytes and times, ready for JSON."""
+        """Counts, bytes and times, ready for JSON.
+
+        Of the ``stored`` records, ``records`` are in force, ``format`` explain the format,
+        ``about_others`` only forget others or change their tags, ``past`` are the rest: replaced,
+        forgotten, or stored again later.
+        """
         with self._turn:
             self.refresh()
             entries, live = self._catalogue.directory().entries, self._catalogue.live()
             size = page_bytes(self._pages)
             kinds = np.bincount(entries["kind"][live], minlength=len(KINDS)).tolist()
+            flags = entries["flags"]
+            explains = int((flags == BOOKKEEPING).sum())
+            others = int((flags == BOOKKEEPING | ACTS).sum())
             exact = int(entries["data_rows"].sum()) * layout.LINE
             return {
                 "path": str(self.path),
                 "records": len(live),
                 "stored": len(entries),
+                "format": explains,
+                "about_others": others,
+                "past": len(entries) - len(live) - explains - others,
                 "kinds": {kind: count for kind, count in zip(KINDS, kinds, strict=True) if count},
                 "pages": self._pages.last,
                 "rows": int((entries["data_rows"] + entries["text_rows"]).sum()),

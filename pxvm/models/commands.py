@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pxvm.terminal import Answer, ask, counted, echo, echo_json, progress
-from pxvm.terminal.options import TEXT
+from pxvm.terminal.options import TEXT, Command, device_option, larger_files
 
 if TYPE_CHECKING:
     from pxvm.models.model import Model
 
-Command = Callable[..., Any]
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -35,24 +34,26 @@ def _together(options: list[Command]) -> Callable[[Command], Command]:
 opening = _together(
     [
         click.argument("model"),
-        click.option("--device", default="auto", show_default=True, help="Executor to run on."),
+        device_option("runs it"),
         click.option("--threads", type=click.IntRange(1), help="Worker threads (default: all)."),
-        click.option(
-            "--max-pixels", type=click.IntRange(1), help="Open files of up to so many pixels."
-        ),
+        larger_files,
     ]
 )
 answering = _together(
     [
         click.option("--context", type=click.IntRange(2), help="Tokens (default: the model's)."),
-        click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True),
+        click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True,
+                     help="The answer is cut after so many tokens."),
         click.option("--temperature", type=float, default=0.0, show_default=True,
                      help="0 takes the most likely token."),
-        click.option("--top-k", type=int, default=40, show_default=True),
-        click.option("--top-p", type=float, default=1.0, show_default=True),
+        click.option("--top-k", type=int, default=40, show_default=True,
+                     help="Draw from so many of the most likely tokens, 1 to 1,024."),
+        click.option("--top-p", type=float, default=1.0, show_default=True,
+                     help="Of those, as few as together reach this share of the probability."),
         click.option("--penalty", type=float, default=1.0, show_default=True,
                      help="Above 1 the text repeats itself less."),
-        click.option("--seed", type=int, default=0, show_default=True),
+        click.option("--seed", type=int, default=0, show_default=True,
+                     help="Above temperature 0: the same seed draws the same answer."),
         click.option("--stop", multiple=True, help="Text that ends the answer; may be repeated."),
         click.option("--schema", type=TEXT, help="JSON schema that the answer follows."),
         click.option("--regex", help="Regular expression that the answer matches."),
@@ -120,14 +121,20 @@ def list_models(as_json: bool) -> None:
         echo_json(rows)
         return
     for row in rows:
-        where = f"{row['bytes'] / 1e6:.0f} MB at {row['path']}" if row["path"] else "not here"
+        where = f"not here, {(row['download_bytes'] or 0) / 1e6:.0f} MB to fetch"
+        if row["path"]:
+            where = f"{row['bytes'] / 1e6:.0f} MB at {row['path']}"
         echo(f"{row['name']:<10} {row['about']}: {where}")
 
 
 @models.command("get", short_help="Fetch a model and make its picture.")
 @click.argument("name")
 def get_model(name: str) -> None:
-    """Fetch the model NAME, or hf:OWNER/NAME, check it, convert it, and print its path."""
+    """Fetch the model NAME, check it, convert it, and print its path.
+
+    NAME is smollm2 (a chat model), minilm (sentences to vectors), as `pxvm models list` shows, or
+    of a hub hf:OWNER/NAME or hf:OWNER/NAME/FILE.gguf.
+    """
     from pxvm.models.download import cached
 
     cached(name)  # the name is known
@@ -160,10 +167,11 @@ def chat(
 ) -> None:  # fmt: skip
     """Answer MESSAGE with MODEL (a .pxi or a name), or talk until the input ends.
 
-    Ctrl-C ends an answer, Ctrl-D the conversation.
+    A MESSAGE of "-" is read from standard input; so is one that is missing, where that is no
+    terminal. Ctrl-C ends an answer, Ctrl-D the conversation.
     """
     options = options_of(given)
-    if message is None and not sys.stdin.isatty():
+    if message == "-" or (message is None and not sys.stdin.isatty()):
         message = sys.stdin.read().strip()
         if not message:
             raise click.UsageError("expected a message; standard input is empty")
@@ -239,7 +247,12 @@ def generate(
 @click.command(short_help="Turn sentences into vectors.")
 @opening
 @click.argument("texts", nargs=-1)
-@click.option("--file", "source", type=TEXT, help='A sentence a line; "-": input.')
+@click.option(
+    "--file",
+    "source",
+    type=TEXT,
+    help='Embed each line of this file; "-" is standard input.',
+)
 @click.option("-o", "--output", type=FILE, help="Write a .npy instead of JSON.")
 def embed(
     model: str, texts: tuple[str, ...], device: str, threads: int | None,

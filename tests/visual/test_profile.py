@@ -24,6 +24,7 @@ from pxvm.core.tensor import DType, Role, State
 from pxvm.core.verifier import verify
 from pxvm.visual.pixels import Shadow
 from pxvm.visual.profile import profile, set_scalar
+from pxvm.visual.profile_command import _rate
 from tests.differential.generator import generate
 
 DEVICES = [name for name in executors.installed() if not executors.load(name).available()]
@@ -187,3 +188,9 @@ def test_the_command_prints_both_tables_and_json(tmp_path: Path):
     linear = next(line for line in data["opcodes"] if line["name"] == "Linear")
     assert linear["operations"] == 3 * 2 * 2 * 12 * 8
     assert path.read_bytes() == before
+
+
+def test_rates_of_a_tiny_program_are_no_zeros():
+    assert [_rate(x) for x in (None, 12.345, 0.5, 0.00028612, 4.92e-05)] == [
+        "", "12.35", "0.50", "0.000286", "4.92e-05"
+    ]  # fmt: skip

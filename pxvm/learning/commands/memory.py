@@ -28,7 +28,7 @@ from pxvm.learning.commands.shared import (
 )
 from pxvm.learning.store.record import KINDS
 from pxvm.terminal import counted, echo, echo_json, echo_text, progress
-from pxvm.terminal.options import FILE
+from pxvm.terminal.options import FILE, device_option
 
 if TYPE_CHECKING:
     from pxvm.learning.network import Network
@@ -53,7 +53,7 @@ EXPECTED = (
               help="Forget what came from files that are gone from these folders.")  # fmt: skip
 @click.option("--name", default="standard input", show_default=True,
               help="What standard input is called; its end says how to read it.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, help="Executor that embeds.")
+@device_option("embeds")
 @json_option
 def learn(
     paths: tuple[Path, ...],
@@ -169,7 +169,7 @@ def learn(
               help="Print the evidence for a language model, at most so long.")  # fmt: skip
 @click.option("--picture", type=FILE, help="Draw the hits framed in their pages, as a PNG.")
 @click.option("--why", is_flag=True, help="Say where each score comes from.")
-@click.option("--device", default="auto", show_default=True, help="Executor that searches.")
+@device_option("searches")
 @json_option
 def recall(
     query: tuple[str, ...],
@@ -190,6 +190,8 @@ def recall(
 
     Words and meaning count together; without an embedding model only words do. A time in the
     question, such as "last week", prefers records of that time; only options leave records out.
+
+    A score is at most 1 for words and meaning; boosts, for what is new or named, come on top.
     """
     from pxvm.learning.search.context import build_context
 
@@ -205,10 +207,14 @@ def recall(
         found = [
             {**as_data(hit.record), "score": hit.score, "why": asdict(hit.why)} for hit in hits
         ]
-        context = {"context": build_context(hits, tokens).text} if tokens else {}
-        echo_json({"query": question, "hits": found, **context})
+        evidence = {"context": build_context(hits, tokens).text} if tokens else {}
+        echo_json({"query": question, "hits": found, **evidence})
     elif tokens:
-        echo_text(build_context(hits, tokens).text)
+        context = build_context(hits, tokens)
+        if context.hits or not hits:
+            echo_text(context.text)
+        else:
+            echo(f"nothing that was found fits into {counted(tokens, 'token')}", err=True)
     else:
         for rank, hit in enumerate(hits, 1):
             _show(rank, hit, why)

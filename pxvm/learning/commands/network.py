@@ -24,7 +24,7 @@ from pxvm.learning.commands.shared import (
     yes_option,
 )
 from pxvm.terminal import counted, echo, echo_json, progress
-from pxvm.terminal.options import FILE
+from pxvm.terminal.options import FILE, device_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,7 +54,11 @@ def info(path: Path, as_json: bool) -> None:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in found["kinds"].items())
     echo(f"{path}: {counted(found['records'], 'record')} in force ({kinds or 'none'})")
     rows, pages = counted(found["rows"], "row"), counted(found["pages"], "page")
-    echo(f"{counted(found['stored'], 'record')} stored in {rows} on {pages}")
+    parts = [f"{found['records']:,} in force", f"{found['format']:,} on the format"]
+    for key, what in (("about_others", "that tag or forget others"),
+                      ("past", "replaced, forgotten or stored again")):  # fmt: skip
+        parts += [f"{found[key]:,} {what}"] if found[key] else []
+    echo(f"{counted(found['stored'], 'record')} stored in {rows} on {pages}: {', '.join(parts)}")
     echo(f"{found['bytes']:,} bytes, {found['exact_bytes']:,} of them exact data")
     echo(f"stored from {found['first'][:16]} to {found['last'][:16]} UTC")
 
@@ -164,7 +168,7 @@ def _save(image: Image, target: Path, as_json: bool) -> None:
 @network.command(short_help="Give every record vectors of the model that is here.")
 @network_option
 @click.option("-o", "--output", type=FILE, help="Write a new network; this one stays as it is.")
-@click.option("--device", default="auto", show_default=True, help="Executor that embeds.")
+@device_option("embeds")
 @json_option
 def reembed(path: Path, output: Path | None, device: str, as_json: bool) -> None:
     """Embed every record anew, so that all vectors are of one model, the one on this machine."""
@@ -190,7 +194,11 @@ def reembed(path: Path, output: Path | None, device: str, as_json: bool) -> None
 @json_option
 def compact(path: Path, output: Path | None, keep_history: bool, yes: bool, as_json: bool) -> None:
     """Write the network anew without what was forgotten, and without what a newer version has
-    replaced: text, pictures, vectors and caches."""
+    replaced: text, pictures, vectors and caches.
+
+    Records that forget others or change their tags stay, however old: they hold in a merge with an
+    older copy as well.
+    """
     from pxvm.learning.care import maintenance
 
     if output:
@@ -203,8 +211,9 @@ def compact(path: Path, output: Path | None, keep_history: bool, yes: bool, as_j
         )
     opened = reading(path) if output else writing(path)
     with opened as memory, progress("compacting", not as_json) as update:
+        before = memory.stats()["bytes"]
         outcome = maintenance.compact(memory, output, update, history=keep_history)
-    _tell(output or path, outcome, as_json)
+    _tell(output or path, outcome, as_json, before)
 
 
 @network.command(short_help="Unite two networks.")
@@ -247,7 +256,8 @@ def export(output: Path, single: bool, current: bool, path: Path, as_json: bool)
     if as_json:
         echo_json({"output": output, "records": count})
     else:
-        echo(f"wrote {output}: {counted(count, 'record')}")
+        what = "in force" if current else "stored, less what is forgotten and the one on the format"
+        echo(f"wrote {output}: {counted(count, 'record')} {what}")
 
 
 @network.command("import", short_help="Take records from a file, or the text of an old picture.")
@@ -288,14 +298,17 @@ def _told(records: Iterable[Record | Draft], update: Update) -> Iterator[Record 
         yield record
 
 
-def _tell(target: Path, outcome: Outcome, as_json: bool) -> None:
+def _tell(target: Path, outcome: Outcome, as_json: bool, before: int | None = None) -> None:
+    """What a rewriting did; ``before`` is the size in bytes of what was rewritten."""
     if as_json:
-        echo_json({"output": target, **asdict(outcome)})
+        was = {} if before is None else {"before": before}
+        echo_json({"output": target, **asdict(outcome), **was})
         return
-    parts = [counted(outcome.records, "record")]
+    parts = [f"{counted(outcome.records, 'record')} stored"]
     parts += [f"{outcome.left_out:,} left out"] if outcome.left_out else []
     parts += [f"{outcome.damaged:,} damaged"] if outcome.damaged else []
-    echo(f"wrote {target}: {', '.join(parts)}, {outcome.size:,} bytes")
+    parts += [f"{outcome.size:,} bytes" + ("" if before is None else f" ({before:,} before)")]
+    echo(f"wrote {target}: {', '.join(parts)}")
 
 
 for command in (forget, correct, tag):

@@ -92,12 +92,16 @@ def find_words(page: Composition, words: Iterable[str]) -> Iterator[tuple[int, i
 
 
 def density(rows: Bits, height: int, width: int) -> NDArray[np.float32]:
-    """How much ink there is in each part of a page: float32 (height, width), 0..1."""
-    ink = _ZEROS[rows]
+    """How much ink there is in each part of a page: float32 (height, width), 0..1.
+
+    ``width`` divides the page's bytes, or its pixels.
+    """
+    fine = width > rows.shape[1]
+    ink, full = (1 - np.unpackbits(rows, axis=1), 1.0) if fine else (_ZEROS[rows], 8.0)
     edges = np.linspace(0, len(rows), height + 1).astype(int)
     starts = np.minimum(edges[:-1], len(rows) - 1)
     counts = np.maximum(np.diff(edges), 1)
-    sums = np.add.reduceat(ink, starts, axis=0, dtype=np.uint32) / (8.0 * counts[:, None])
+    sums = np.add.reduceat(ink, starts, axis=0, dtype=np.uint32) / (full * counts[:, None])
     return np.asarray(sums.reshape(height, width, -1).mean(2), np.float32)
 
 

@@ -37,7 +37,9 @@ _MARGIN = 28
 _ZOOM = 2
 _MOST_ROWS = 240  # rows of one hit that are shown
 _MAP = 128  # pixels of width of a page's map: an eighth
+_LARGEST_MAP = 1 << 20  # pixels up to which a page is drawn larger than that
 _MOST_MAPS = 6
+_NEWEST = 40  # pixels of a chart behind the last record, where what it brought is seen
 _DATA: Color = (196, 164, 104)  # the rows that only the machine reads
 
 
@@ -136,9 +138,9 @@ def _card(
     return image
 
 
-def _map(rows: Bits, height: int, ground: Color) -> Image.Image:
+def _map(rows: Bits, height: int, ground: Color, width: int = _MAP) -> Image.Image:
     """A page made small: the more ink, the brighter."""
-    light = np.clip(density(rows, height, _MAP) * 2.6, 0, 1)[..., None]
+    light = np.clip(density(rows, height, width) * 2.6, 0, 1)[..., None]
     colors = np.array(ground) * (1 - light) + np.array(INK) * light
     return Image.fromarray(np.rint(colors).astype(np.uint8))
 
@@ -154,7 +156,7 @@ def draw_page(
         hits: what to frame.
 
     Returns:
-        An RGB picture, one eighth of the page's size.
+        An RGB picture: a short page as large as it is, a long one down to an eighth.
 
     Raises:
         NetworkError: there is no such page.
@@ -166,24 +168,27 @@ def draw_page(
     rows = decode_rows(paths[page - 1])
     entries = network.entries()
     entries = entries[entries["page"] == page]
-    height = max(1, -(-len(rows) // 8))
-    strips = max(1, round((height / (_MAP * 1.2)) ** 0.5))
+    pixels = 8 * rows.shape[1]
+    part = next((n for n in (1, 2, 4) if len(rows) * pixels <= _LARGEST_MAP * n * n), 8)
+    width, height = pixels // part, max(1, -(-len(rows) // part))
+    strips = max(1, round((height / (width * 1.2)) ** 0.5))
     tall = -(-height // strips)
-    whole = _map(rows, height, PANEL)
+    whole = _map(rows, height, PANEL, width)
     kinds = Image.new("RGB", (8, height), BACKGROUND)
     brush = ImageDraw.Draw(kinds)
     framed = ImageDraw.Draw(whole)
     for entry in entries:
-        top, data = int(entry["row"]) // 8, int(entry["data_rows"])
-        end = int(entry["row"] + entry["data_rows"] + entry["text_rows"]) // 8
+        top, data = int(entry["row"]) // part, int(entry["data_rows"])
+        end = int(entry["row"] + entry["data_rows"] + entry["text_rows"]) // part
         brush.rectangle((0, top, 7, max(top, end - 1)), KIND_COLORS[KINDS[entry["kind"]]])
-        brush.rectangle((4, top, 7, top + data // 8), _DATA)
+        brush.rectangle((4, top, 7, top + data // part), _DATA)
     for rank, hit in enumerate(hits):
         number, first, data, text = network.locate(hit.record.sequence)
         if number == page:
-            box = (2, first // 8 + 2, _MAP - 2, max(first // 8 + 5, (first + data + text) // 8 - 2))
+            top, end = first // part, (first + data + text) // part
+            box = (2, top + 2, width - 2, max(top + 5, end - 2))
             frame(framed, box, RANKS[rank % len(RANKS)], 2)
-    step = _MAP + 8 + 20
+    step = width + 8 + 20
     image = Image.new("RGB", (max(strips * step - 20, 900) + 2 * _MARGIN, tall + 132), BACKGROUND)
     title = f"{paths[page - 1].name}: page {page} of {len(paths)}"
     write(image, _MARGIN, 20, title, INK, "large")
@@ -197,10 +202,10 @@ def draw_page(
         ImageDraw.Draw(image).rectangle((x, 82, x + 11, 93), KIND_COLORS[kind])
         x = write(image, x + 18, 80, kind, MUTED) + 24
     for strip in range(strips):
-        part = (0, strip * tall, _MAP, min((strip + 1) * tall, height))
+        start, stop = strip * tall, min((strip + 1) * tall, height)
         left = _MARGIN + strip * step
-        image.paste(kinds.crop((0, part[1], 8, part[3])), (left, 108))
-        image.paste(whole.crop(part), (left + 8, 108))
+        image.paste(kinds.crop((0, start, 8, stop)), (left, 108))
+        image.paste(whole.crop((0, start, width, stop)), (left + 8, 108))
     return image
 
 
@@ -248,9 +253,10 @@ def _chart(
     x = write(image, left, top - 30, f"{total:,} {title}", INK) + 30
     below = np.zeros(len(order))
     wide = right - left
+    reach = wide - _NEWEST
     for name, color, values in series:
         above = below + np.cumsum(values[order])
-        columns = np.searchsorted(along, first + span * np.arange(wide + 1) / wide, side="right")
+        columns = np.searchsorted(along, first + span * np.arange(wide + 1) / reach, side="right")
         for pixel, count in enumerate(columns):
             low, high = (below[count - 1], above[count - 1]) if count else (0, 0)
             y0, y1 = (bottom - (bottom - top) * value / ceiling for value in (low, high))
@@ -260,7 +266,7 @@ def _chart(
         draw.rectangle((x, top - 26, x + 10, top - 16), color)
         x = write(image, x + 16, top - 30, name, MUTED) + 20
     if by_time:
-        _dates(image, (left, right, bottom), first, span)
+        _dates(image, (left, left + reach, bottom), first, span)
 
 
 def _round_up(value: int) -> int:
