@@ -34,6 +34,8 @@ ELSEWHERE = {
     "chat": ("pxvm.models.commands", "Talk with a model."),
     "generate": ("pxvm.models.commands", "Continue a text."),
     "embed": ("pxvm.models.commands", "Turn sentences into vectors."),
+    "ask": ("pxvm.integration.commands", "Ask a model, with what the memory knows."),
+    "talk": ("pxvm.integration.commands", "Talk with a model that remembers."),
     "eval": ("pxvm.models.commands", "Perplexity of a text."),
 }
 

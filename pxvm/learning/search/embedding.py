@@ -48,7 +48,7 @@ class Embedder:
 
         None as well where the packages that it needs (the extra ``models``) are missing.
         """
-        if any(importlib.util.find_spec(name) is None for name in ("platformdirs", "tokenizers")):
+        if importlib.util.find_spec("tokenizers") is None:
             return None
         from pxvm.models.download import cached
 
