@@ -28,11 +28,10 @@ def basic(bridge: LMStudioPixelBridge) -> None:
     answer = bridge.ask_lm_studio(QUESTION, max_tokens=60)
     echo(f"> {QUESTION}")
     echo_text(answer)
-    before = bridge.memory.network.stats()["rows"]
+    network = bridge.memory.network
+    before = network.stats()["rows"]
     bridge.append_interaction(QUESTION, answer)
-    echo(
-        f"{shown(bridge.memory.path)} grew: {before} to {bridge.memory.network.stats()['rows']} rows"
-    )
+    echo(f"{shown(network.path)} grew: {before} to {network.stats()['rows']} rows")
     echo()
     echo("The next question about pixels is asked together with:")
     echo_text(bridge.read_pixel_context("What did you tell me about a pixel?", 200))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -75,30 +75,60 @@ class Remote:
 
     def stream(self, messages: Messages, **options: Any) -> Iterator[str]:
         """Pieces of the answer; leaving it closes the connection, which stops the server."""
-        model, said, finish = self.model, False, None
+        said = False
+        for piece, _ in self.pieces("chat", list(messages), extra=options):
+            said = said or bool(piece.strip())
+            yield piece
+        if not said:
+            raise BackendError(f"{self._who}: {self.model} gave an empty answer")
+
+    def pieces(
+        self,
+        kind: str,
+        given: Any,
+        *,
+        extra: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[tuple[str, str | None]]:
+        """(text, why the answer ended) piece by piece, of a "chat" or a "completion".
+
+        Args:
+            given: messages, or a prompt.
+            extra: further fields of the request, as the protocol calls them.
+
+        Raises BackendError, also for an answer that ends without saying why.
+        """
+        model, began, finish = self.model, False, None
+        chat = kind == "chat"
         with self._faults():
-            answer = self._client.chat.completions.create(
-                model=model, messages=list(messages), stream=True, **options
+            asked = self._client.chat.completions if chat else self._client.completions
+            answer = asked.create(
+                model=model,
+                stream=True,
+                extra_body=dict(extra),
+                extra_headers=dict(headers or {}),
+                **{"messages" if chat else "prompt": given},
             )
             if not hasattr(answer, "__next__"):
                 raise BackendError(f"{self._who}: expected a stream of pieces; found none")
             try:
                 for chunk in answer:
                     for choice in chunk.choices or ():
-                        finish = choice.finish_reason or finish
-                        if piece := (choice.delta.content if choice.delta else None):
-                            said = said or bool(piece.strip())
-                            yield piece
+                        began, finish = True, choice.finish_reason or finish
+                        text = (
+                            (choice.delta.content if choice.delta else "")
+                            if chat
+                            else (choice.text)
+                        )
+                        yield text or "", choice.finish_reason
             finally:
                 answer.close()
         if finish is None:
             raise BackendError(
                 f"{self._who}: the answer was cut in the middle"
-                if said
+                if began
                 else f"{self._who}: expected an answer; the server sent none that can be read"
             )
-        if not said:
-            raise BackendError(f"{self._who}: {model} gave an empty answer")
 
     def count(self, text: str) -> int:
         """Tokens of a text, estimated; rather more than fewer."""

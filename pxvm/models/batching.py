@@ -111,7 +111,7 @@ class Batcher:
 
     def chat(self, messages: Messages, **options: Unpack[Keywords]) -> Iterator[str]:
         """Pieces of an answer; as ``Model.chat`` with ``stream``."""
-        pieces = self.session().chat(messages, stream=True, **options)
+        pieces: Iterator[str] = self.session().chat(messages, stream=True, **options)
         return pieces
 
     @property
@@ -264,9 +264,7 @@ class Batcher:
 class _Ticket:
     """One answer: what was asked, and the token that is handed over."""
 
-    def __init__(
-        self, ids: list[int], sampling: Sampling, constraint: Constraint | None
-    ) -> None:
+    def __init__(self, ids: list[int], sampling: Sampling, constraint: Constraint | None) -> None:
         self.ids, self.sampling, self.constraint = ids, sampling, constraint
         self.taken: int | None = None  # tokens of the prompt in the caches
         self.token: int | None = None
@@ -275,11 +273,25 @@ class _Ticket:
 
 
 class _Shared:
-    """What an answer's own ``Model`` takes for its generator."""
+    """What an answer's own ``Model`` takes for its generator.
+
+    Attributes:
+        prompt, count: tokens taken in, and drawn so far.
+    """
 
     def __init__(self, batcher: Batcher) -> None:
         self.context, self.vocab = batcher.prefill.context, batcher.prefill.vocab
-        self.answer = batcher.answer
+        self.prompt = self.count = 0
+        self._batcher = batcher
+
+    def answer(
+        self, ids: Sequence[int], sampling: Sampling, constraint: Constraint | None = None
+    ) -> Iterator[int]:
+        """As ``Generator.answer``."""
+        self.prompt = len(ids)
+        for token in self._batcher.answer(ids, sampling, constraint):
+            self.count += 1
+            yield token
 
 
 class _Slot:

@@ -17,7 +17,6 @@ The weights are the source's, in the same pixels; table, code and what grows sta
 
 from __future__ import annotations
 
-
 from dataclasses import replace
 
 import numpy as np
@@ -158,9 +157,7 @@ class _Batched:
         """The source's own instructions, with a loop over slots where attention was."""
         at = {i.op.name: i.index for i in reversed(self.old.instructions)}  # the first of each
         end = next(
-            i.index
-            for i in self.old.instructions[self.loop.index :]
-            if i.op.name == "EndLoop"
+            i.index for i in self.old.instructions[self.loop.index :] if i.op.name == "EndLoop"
         )
         rope = next(i for i in self.old.instructions if i.op.name.startswith("RoPE"))
         norm = self.old.instructions[at["Tail"] + 1]
@@ -305,5 +302,3 @@ def sampler(vocab: int, frac: int, context: int) -> Image:
     b.emit("EndLoop")
     b.emit("Halt")
     return b.build()
-
-
