@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
 PIECES = ["It is ", "made of ", "oak."]
 
 
@@ -41,7 +50,7 @@ class Misbehaving(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append(body)
-        getattr(self, f"do_{body['model']}")(body)
+        getattr(self, f"do_{self.server.fault or body['model']}")(body)
 
     def _json(self, status: int, value: Any) -> None:
         self._raw(status, "application/json", json.dumps(value).encode())
@@ -121,7 +130,7 @@ def misbehaving(models: list[str] | None = None, context: int = 10**9) -> Iterat
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Misbehaving)
     server.daemon_threads = True
     server.models = [{"id": name, "object": "model"} for name in models or []]
-    server.asked, server.context = [], context
+    server.asked, server.context, server.fault = [], context, ""
     server.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -131,3 +140,50 @@ def misbehaving(models: list[str] | None = None, context: int = 10**9) -> Iterat
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def serving(*words: object, cache: Path | None = None, **variables: str) -> Iterator[Any]:
+    """``pxvm serve`` in a process of its own; ``.url`` is its address, ``.process`` the process."""
+    command = [sys.executable, "-m", "pxvm", "serve", "--port", "0", *map(str, words)]
+    environment = {**os.environ, **variables}
+    if cache is not None:
+        environment["XDG_CACHE_HOME"] = str(cache)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+    )
+    assert process.stderr is not None
+    try:
+        said = ""
+        for line in process.stderr:
+            said += line
+            if found := re.search(r"serving (http\S+/v1);", line):
+                break
+        else:
+            raise AssertionError(said)
+        listener = threading.Thread(target=process.stderr.read)
+        listener.start()
+        yield SimpleNamespace(url=found[1], process=process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        listener.join()
+        process.stderr.close()
+
+
+def cache_with_an_embedder(folder: Path) -> Path:
+    """A cache folder with the compiled kernels that are here and a small ``minilm``."""
+    from pxvm.cpu import kept
+    from pxvm.models.download import NAMES
+    from tests.models.tiny_models import write_bert
+
+    models = folder / "pxvm" / "models"
+    models.mkdir(parents=True)
+    write_bert(models / f"minilm-{NAMES['minilm'].version}.pxi")
+    if kept.folder().is_dir():
+        shutil.copytree(kept.folder(), folder / "pxvm" / kept.folder().name)
+    return folder

@@ -26,7 +26,7 @@ FAULTS = {
     "empty": "empty answer",
     "garbled": "an answer that cannot be read",
     "page": "the server sent none that can be read",
-    "other": "the server sent none that can be read",
+    "other": "an answer of an unknown form",
     "broken": "error 500: out of",
     "busy": "too many requests",
     "locked": "the key was refused",
@@ -102,9 +102,9 @@ def test_a_server_that_is_slow_is_not_waited_for(server, monkeypatch, opened):
 
 
 def test_no_model_no_server_and_no_such_name(tmp_path):
-    with misbehaving([]) as empty:
-        with pytest.raises(BackendError, match="no language model is loaded there"):
-            connect(url=empty.url)
+    loaded = pytest.raises(BackendError, match="no language model is loaded there")
+    with misbehaving([]) as empty, loaded:
+        connect(url=empty.url)
     with pytest.raises(BackendError, match="no server answers there"):
         connect(url=empty.url)
     with pytest.raises(BackendError, match="no back end is called 'abacus'"):

@@ -97,6 +97,7 @@ def _bound(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(128)  # who calls from now on waits, and is not refused
     except OSError as error:
         listening.close()
         raise PxvmError(
