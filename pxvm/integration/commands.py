@@ -28,16 +28,18 @@ def _backend_options(command: Callable[..., Any]) -> Callable[..., Any]:
                          help="Which kind of server; or the model in this process."),
             click.option("--url", help="The server's address, such as http://localhost:1234/v1."),
             click.option("--model", help="The model, as the back end calls it."),
+            click.option("--device", default="auto", show_default=True,
+                         help="Executor of the embedded model."),
         ]
     ):  # fmt: skip
         command = option(command)
     return command
 
 
-def _connected(backend: str, url: str | None, model: str | None) -> Backend:
+def _connected(backend: str, url: str | None, model: str | None, device: str) -> Backend:
     from pxvm.integration.connecting import connect
 
-    return connect(backend, url, model, lambda line: echo(line, err=True))
+    return connect(backend, url, model, lambda line: echo(line, err=True), device)
 
 
 @click.command(short_help="Ask a model, with what the memory knows.")
@@ -66,8 +68,8 @@ def _connected(backend: str, url: str | None, model: str | None) -> Backend:
 @json_option
 def ask(
     question: tuple[str, ...], paths: tuple[Path, ...], learn_to: Path | None, backend: str,
-    url: str | None, model: str | None, no_context: bool, no_learn: bool, show_context: bool,
-    system: str, max_tokens: int, temperature: float, as_json: bool,
+    url: str | None, model: str | None, device: str, no_context: bool, no_learn: bool,
+    show_context: bool, system: str, max_tokens: int, temperature: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Answer QUESTION (or standard input) by a language model, from what the memory knows.
 
@@ -82,7 +84,12 @@ def ask(
     chosen = paths or (Path("knowledge.png"),)
     learns = not no_learn and (len(chosen) == 1 or learn_to is not None)
     memory = _memory(chosen, learn_to, learns)
-    answering = _connected(backend, url, model)
+    try:
+        answering = _connected(backend, url, model, device)
+    except BaseException:
+        if memory is not None:
+            memory.close()
+        raise
     conversation = Conversation(answering, memory, learns=learns, system=system)
     try:
         _answer(conversation, said.strip(), not no_context, as_json,
@@ -170,7 +177,9 @@ def _show_evidence(conversation: Conversation, paths: tuple[Path, ...]) -> None:
 @network_option
 @_backend_options
 @click.option("--system", default="", help="What the model is told before the conversation.")
-def talk(path: Path, backend: str, url: str | None, model: str | None, system: str) -> None:
+def talk(
+    path: Path, backend: str, url: str | None, model: str | None, device: str, system: str
+) -> None:
     """Talk until the input ends; each finished exchange is learned. /help lists commands.
 
     Ctrl-C stops an answer, Ctrl-D ends the conversation; a line that ends in a backslash goes on.
@@ -179,10 +188,14 @@ def talk(path: Path, backend: str, url: str | None, model: str | None, system: s
     from pxvm.integration.memory import Memory
     from pxvm.integration.talking import talk as converse
 
-    answering = _connected(backend, url, model)
-    memory = Memory(path)
+    memory = Memory(path)  # before the model, which may have to be fetched
     try:
-        converse(Conversation(answering, memory, system=system), memory)
+        answering = _connected(backend, url, model, device)
+    except BaseException:
+        memory.close()
+        raise
+    try:
+        converse(Conversation(answering, memory, system=system), memory, max_tokens)
     finally:
         memory.close()
         answering.close()

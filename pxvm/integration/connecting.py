@@ -29,12 +29,14 @@ def connect(
     url: str | None = None,
     model: str | None = None,
     tell: Tell = lambda line: None,
+    device: str = "auto",
 ) -> Backend:
     """The back end of a name; an address alone is enough for any server.
 
     Args:
         model: as the back end calls it; None, or "local-model", takes the one that is loaded. For
             ``embedded`` a ``.pxi`` or a name of ``pxvm models list``.
+        device: executor of the embedded model.
         tell: called with a line for the user when another back end is taken than was expected.
 
     Raises BackendError when it cannot be reached, or is not known.
@@ -42,7 +44,7 @@ def connect(
     if name not in NAMES:
         raise BackendError(f"no back end is called {name!r}; there are {', '.join(NAMES)}")
     if name == EMBEDDED:
-        return embedded(model)
+        return embedded(model, device)
     from pxvm.integration.remote import Remote
 
     address = ADDRESSES.get(name, ADDRESSES["lm-studio"])
@@ -59,7 +61,7 @@ def connect(
         if url not in (None, LM_STUDIO):  # an address that was chosen is meant
             raise
         tell(f"{error}; the embedded model {EMBEDDED_MODEL} answers instead")
-        return embedded(None)
+        return embedded(None, device)
 
 
 def kind_of(url: str) -> str:
@@ -67,8 +69,8 @@ def kind_of(url: str) -> str:
     return next((name for name, known in ADDRESSES.items() if known.url == url), "server")
 
 
-def embedded(model: str | None) -> Backend:
+def embedded(model: str | None, device: str) -> Backend:
     """A model in this process; one that is known by name is fetched when it is not here."""
     from pxvm.integration.embedded import Embedded
 
-    return Embedded(EMBEDDED_MODEL if model in (None, ANY_MODEL) else str(model))
+    return Embedded(EMBEDDED_MODEL if model in (None, ANY_MODEL) else str(model), device)

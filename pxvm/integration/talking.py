@@ -28,9 +28,9 @@ COMMANDS: Mapping[str, str] = {
 }
 
 
-def talk(conversation: Conversation, memory: Memory) -> None:
+def talk(conversation: Conversation, memory: Memory, max_tokens: int = 512) -> None:
     """Answer until the input ends. Ctrl-C stops an answer, which is then not learned."""
-    loop = _Loop(conversation, memory)
+    loop = _Loop(conversation, memory, max_tokens)
     count = counted(len(memory.network), "record")
     backend = conversation.backend
     echo(f"{backend.model} ({backend.name}) with {memory.path}, {count}; /help lists commands",
@@ -50,8 +50,8 @@ def talk(conversation: Conversation, memory: Memory) -> None:
 
 
 class _Loop:
-    def __init__(self, conversation: Conversation, memory: Memory) -> None:
-        self.conversation, self.memory = conversation, memory
+    def __init__(self, conversation: Conversation, memory: Memory, max_tokens: int) -> None:
+        self.conversation, self.memory, self.max_tokens = conversation, memory, max_tokens
         self.network = memory.network
 
     def take(self, said: str) -> None:
@@ -69,7 +69,7 @@ class _Loop:
     def answer(self, question: str) -> None:
         answer = Answer()
         try:
-            for piece in self.conversation.stream(question):
+            for piece in self.conversation.stream(question, max_tokens=self.max_tokens):
                 answer.put(piece)
         finally:
             answer.end()
