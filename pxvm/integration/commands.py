@@ -177,9 +177,11 @@ def _show_evidence(conversation: Conversation, paths: tuple[Path, ...]) -> None:
 @network_option
 @_backend_options
 @click.option("--system", default="", help="What the model is told before the conversation.")
+@click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True)
 def talk(
-    path: Path, backend: str, url: str | None, model: str | None, device: str, system: str
-) -> None:
+    path: Path, backend: str, url: str | None, model: str | None, device: str, system: str,
+    max_tokens: int,
+) -> None:  # fmt: skip
     """Talk until the input ends; each finished exchange is learned. /help lists commands.
 
     Ctrl-C stops an answer, Ctrl-D ends the conversation; a line that ends in a backslash goes on.
