@@ -273,3 +273,19 @@ def serve(model: str | None, paths: tuple[Path, ...], **given: Any) -> None:  # 
         Settings(model, paths, **options),
         lambda url: echo(f"serving {url}; Ctrl-C ends it", err=True),
     )
+
+
+@click.command(short_help="Offer a memory to assistants (MCP).")
+@network_option
+@click.option("--read-only", is_flag=True, help="Only search; nothing is written.")
+def mcp(path: Path, read_only: bool) -> None:
+    """Serve the network as tools of the Model Context Protocol, over standard input and output.
+
+    Assistants such as LM Studio start this command themselves; see LM_STUDIO_README.md.
+    """
+    from pxvm.core import installation
+
+    installation.library("mcp", "mcp")
+    from pxvm.integration.tools import run
+
+    run(path, read_only)

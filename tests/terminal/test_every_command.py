@@ -70,6 +70,7 @@ COMMANDS = {
             "ask hi -n {}.net --url http://localhost:9/{} --backend vllm --model {}",
             f"ask hi -n {{}} {EMBEDDED}"],
     "talk": [f"talk -n {{}}.net {EMBEDDED}", f"talk -n {{}} {EMBEDDED}"],
+    "mcp": ["mcp -n {}"],
     "serve": ["serve {}.missing --port 0", "serve --backend {} --port 0"],
     "import": ["import {}.gguf -o {}.made", "import {}.pxi -o {}.md"],
     "models list": ["models list", "models list --json"],
