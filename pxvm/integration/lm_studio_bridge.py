@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FACT = "The lighthouse of Vellmoor is painted in green and white stripes."
 QUESTION = "Which colours does the lighthouse of Vellmoor have?"
-AGAIN = "What does the Vellmoor lighthouse look like, which colours?"
+AGAIN = "How is the Vellmoor lighthouse painted?"
 
 
 class LMStudioPixelBridge:

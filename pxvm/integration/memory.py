@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CANDIDATES = 24
 #: A record says something of a question from this cosine on, or with this share of its words.
-RELATED, SHARED = 0.35, 0.6
+RELATED, SHARED = 0.35, 0.5
 #: How much worse than the best one by cosine a further record may be.
 BEHIND = 0.25
 NOTHING = Context("", (), 0)
@@ -101,7 +101,8 @@ class Memory:
             found = self.network.search(wanted, CANDIDATES)
         except EmbeddingError:  # vectors of another model: words remain
             found = self.network.search(wanted, CANDIDATES, embedder=None)
-        return told_first(related(found, wanted))
+        fresh = [hit for hit in found if hit.record.query not in before]  # else it is in the turns
+        return told_first(related(fresh, wanted))
 
     # -- learning --------------------------------------------------------------------------------
 
@@ -169,37 +170,41 @@ def searched(question: str, before: Sequence[str]) -> str:
 
 
 def related(hits: Sequence[Hit], question: str) -> list[Hit]:
-    """The hits that have to do with a question at all, in their order."""
-    wanted = set(asked(question))
+    """The hits that have to do with a question, or with what it refers to, in their order."""
     best = max((hit.why.cosine or 0.0 for hit in hits), default=0.0)
 
     def is_related(hit: Hit) -> bool:
-        said = set(words(f"{hit.record.query} {hit.record.answer}"))
-        shared = len(wanted & said) / max(len(wanted), 1)
+        share = shared(hit, question)
         if hit.why.cosine is None:
-            return shared >= SHARED
+            return share >= SHARED
         return hit.why.cosine >= max(RELATED, best - BEHIND) or (
-            shared >= SHARED and hit.why.cosine >= RELATED / 2
+            share >= SHARED and hit.why.cosine >= RELATED / 2
         )
 
     return [hit for hit in hits if is_related(hit)]
 
 
-def told_first(hits: Sequence[Hit]) -> list[Hit]:
-    """What a person told before what a model answered to a mere question: that it may have guessed.
+def shared(hit: Hit, question: str) -> float:
+    """The share of a question's words that a record has: of its line of which it has the most."""
+    said = set(words(f"{hit.record.query} {hit.record.answer}"))
+    lines = [set(asked(line)) for line in question.splitlines()]
+    return max((len(line & said) / len(line) for line in lines if line), default=0.0)
 
-    Of such answers none remains where something told is related as well.
+
+def told_first(hits: Sequence[Hit]) -> list[Hit]:
+    """What a person told; only where there is none of it, what a model answered to a mere question.
+
+    Such an answer may have been guessed, and what it was made from is found itself.
     """
     told = [hit for hit in hits if not is_guess(hit)]
     return told or list(hits)
 
 
 def is_guess(hit: Hit) -> bool:
-    """Is a record a model's answer to a mere question, made without any evidence?"""
+    """Is a record what a model answered to a mere question?"""
     record = hit.record
-    recalled = any(link.relation == "recalled" for link in record.links)
     asks = record.query.rstrip().endswith("?")
-    return record.kind == "interaction" and bool(record.model) and asks and not recalled
+    return record.kind == "interaction" and bool(record.model) and asks
 
 
 def note(text: str) -> Draft:

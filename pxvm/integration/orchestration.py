@@ -15,10 +15,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pxvm.core.errors import PxvmError
-from pxvm.integration.memory import Memory, searched, told_first
+from pxvm.integration.memory import Memory, searched, shared, told_first
 from pxvm.learning.search.context import Context, Count, build_context
 from pxvm.learning.search.search import Hit
-from pxvm.learning.search.words import asked, words
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -65,7 +64,7 @@ class NetworkOrchestrator:
         """The best records of all networks for a question, with the network of each."""
         with ThreadPoolExecutor(min(len(self.members), AT_ONCE)) as pool:
             found = list(pool.map(lambda member: member.hits(question, before), self.members))
-        wanted = set(asked(searched(question, before)))
+        wanted = searched(question, before)
         scored: dict[str, tuple[float, Path, Hit]] = {}
         for member, hits in zip(self.members, found, strict=True):
             for hit in hits:
@@ -122,15 +121,10 @@ class NetworkOrchestrator:
             member.close()
 
 
-def on_one_scale(hit: Hit, wanted: set[str]) -> float:
-    """How much a record has to do with a question, 0 to 1, comparable between networks.
-
-    Args:
-        wanted: the words of the question that tell something.
-    """
-    said = set(words(f"{hit.record.query} {hit.record.answer}"))
-    shared = len(wanted & said) / max(len(wanted), 1)
-    return shared if hit.why.cosine is None else (shared + max(hit.why.cosine, 0.0)) / 2
+def on_one_scale(hit: Hit, question: str) -> float:
+    """How much a record has to do with a question, 0 to 1, comparable between networks."""
+    share = shared(hit, question)
+    return share if hit.why.cosine is None else (share + max(hit.why.cosine, 0.0)) / 2
 
 
 def _source(path: Path, hit: Hit) -> str:

@@ -52,7 +52,7 @@ EXPECTED = (
 @click.option("--name", default="standard input", show_default=True,
               help="What standard input is called; its end says how to read it.")  # fmt: skip
 @click.option("--watch", is_flag=True,
-              help="Go on: learn what changes in these files and folders, until Ctrl-C.")  # fmt: skip
+              help="Go on: learn what changes in these files, until Ctrl-C.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="Executor that embeds.")
 @json_option
 def learn(
