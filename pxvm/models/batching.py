@@ -227,8 +227,9 @@ class Batcher:
             ticket.constraint.take([token])
         with self._wake:
             self._waiting.remove(ticket)
-            slot = next(s for s in self.slots if s.ticket is None or s.ticket.left)
-            slot.ticket = ticket
+            free = [s for s in self.slots if s.ticket is None or s.ticket.left]
+            slot = min(free, key=lambda s: s.used)  # what was said there is the oldest
+            slot.ticket, slot.used = ticket, self.steps
         slot.begin(g, token)
         self._give(ticket, token)
 
@@ -300,13 +301,14 @@ class _Slot:
     Attributes:
         tokens: in its caches; they stay there when the answer has ended.
         last: the token drawn last, which is not in the caches yet.
+        used: the batcher's step at which the last answer began.
     """
 
     def __init__(self, owner: Batcher, number: int) -> None:
         self.owner, self.number = owner, number
         self.ticket: _Ticket | None = None
         self.tokens: list[int] = []
-        self.last = 0
+        self.last, self.used = 0, -1
         g = owner.model.generator
         image = sampler(g.vocab, g.fields.descriptor("logits").frac, g.context)
         program = verify(image)

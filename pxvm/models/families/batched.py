@@ -29,6 +29,7 @@ from pxvm.core.mappable import map_again
 from pxvm.core.program import Image, Instruction
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
+    STATE_WORDS,
     Descriptor,
     DType,
     Role,
@@ -39,6 +40,7 @@ from pxvm.core.tensor import (
 )
 from pxvm.models.families.llama import RUNS
 
+MOST = 255  # that a loop can add to the base
 IN_SLOT = ("k_cache", "v_cache", "attention")  # descriptors of a slot in each layer
 
 
@@ -66,6 +68,7 @@ class _Batched:
         except (StopIteration, KeyError):
             raise ProgramError("expected a program of the Llama family; found another") from None
         self.size = self.loop.operands[2]
+        self.stride = self.size + len(IN_SLOT) * slots  # descriptors of a layer with its slots
         self.layers = (len(network.descriptors) - self.first) // self.size
         self.shared = list(network.descriptors[: self.first])
         self.shelves = Shelves(network.width, len(source) * network.width)
@@ -91,7 +94,7 @@ class _Batched:
         for name, value in (("zero", 0), ("slots", self.slots)):
             self._add(replace(number, name=name, role=Role.CONSTANT), [value])
         inside = self.size + len(IN_SLOT)
-        if len(self.shared) > RELATIVE or inside > RELATIVE or inside * self.slots > 1 << 14:
+        if len(self.shared) > RELATIVE or inside > RELATIVE or self.stride > MOST:
             raise ProgramError(f"the program has no room for {self.slots} slots")
         table = [*self.shared, *(d for layer in range(self.layers) for d in self._layer(layer))]
         table = [replace(d, index=i) for i, d in enumerate(table)]
@@ -122,7 +125,7 @@ class _Batched:
     def _layer(self, layer: int) -> list[Descriptor]:
         """A layer's descriptors, and behind them those of its slots."""
         begin = self.first + layer * self.size
-        moved = len(self.shared) + layer * (self.size + len(IN_SLOT) * self.slots)
+        moved = len(self.shared) + layer * self.stride
         found = [
             self._moved(d, moved - begin) for d in self.old.descriptors[begin : begin + self.size]
         ]
@@ -166,8 +169,7 @@ class _Batched:
         emit("Loop", "runs")
         emit("Copy", "n", "count")
         emit.same(self.old.instructions[at["Embed"]])
-        stride = self.size + len(IN_SLOT) * self.slots
-        emit("Loop", "layers", stride)
+        emit("Loop", "layers", self.stride)
         for i in self.old.instructions[self.loop.index + 1 : rope.index]:
             emit.same(i)
         emit("Copy", "n", "zero")
@@ -205,13 +207,13 @@ class _Batched:
 
     def _written(self, table: list[Descriptor], code: np.ndarray) -> Image:
         place = self._block
-        code_start, state_start = place(len(code)), place(self.old_state.size)
+        code_start, state_start = place(len(code)), place(self._state.size)
         table_start = place(len(table) * DESCRIPTOR_WORDS)
         image = _higher(self.source, self.shelves.height)
         write_words(image, 0, header_words(code_start, state_start, table_start, len(code),
                                            len(table)))  # fmt: skip
         write_words(image, code_start, code.view("<u4").reshape(-1))
-        write_words(image, state_start, self.old_state)
+        write_words(image, state_start, self._state)
         for d in table:
             write_words(image, table_start + d.index * DESCRIPTOR_WORDS, encode_descriptor(d))
         for d, values in self.data:
@@ -219,10 +221,8 @@ class _Batched:
         return image
 
     @property
-    def old_state(self) -> np.ndarray:
+    def _state(self) -> np.ndarray:
         """Registers at the start: the base is the first layer's."""
-        from pxvm.core.tensor import STATE_WORDS
-
         state = np.zeros(STATE_WORDS, np.uint32)
         state[State.BASE] = len(self.shared)
         return state
