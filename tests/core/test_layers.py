@@ -178,7 +178,7 @@ def inner_rooms(large: str) -> list[str]:
     return re.findall(r"^\| `(\w+)/` \|", section, re.MULTILINE)
 
 
-@pytest.mark.parametrize("large", ["models", "learning"])
+@pytest.mark.parametrize("large", ["models", "learning", "integration"])
 def test_inner_rooms_import_only_what_stands_below_them(large: str):
     order = inner_rooms(large)
     folder = PACKAGE / large

@@ -125,9 +125,11 @@ class Misbehaving(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def misbehaving(models: list[str] | None = None, context: int = 10**9) -> Iterator[Any]:
+def misbehaving(
+    models: list[str] | None = None, context: int = 10**9, port: int = 0
+) -> Iterator[Any]:
     """The server; ``.url`` is its address, ``.asked`` the requests that came."""
-    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Misbehaving)
+    server: Any = ThreadingHTTPServer(("127.0.0.1", port), Misbehaving)
     server.daemon_threads = True
     server.models = [{"id": name, "object": "model"} for name in models or []]
     server.asked, server.context, server.fault = [], context, ""
