@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import threading
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,27 +23,15 @@ from pxvm.integration.server.answering import Answering, Source, Turnstile
 from pxvm.integration.server.guard import Guard
 from pxvm.integration.server.metrics import Metrics
 from pxvm.integration.server.remembering import HEADER, Memories, Recalled
-from pxvm.integration.server.wanted import RefusedError, Wanted
+from pxvm.integration.server.running import Event, Limits, Run
+from pxvm.integration.server.shapes import Shape, error_body
+from pxvm.integration.server.wanted import RefusedError
 from pxvm.learning.search.embedding import NAME as EMBEDDER
 from pxvm.learning.search.embedding import Embedder
 
 HOP = "x-pxvm-hop"
 RETRY_AFTER = 2  # seconds that a refused client is told to wait
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a request may take.
-
-    Attributes:
-        queue: answers that wait beside those under way.
-        body: bytes of a request.
-        seconds: until an answer is ended.
-    """
-
-    queue: int = 64
-    body: int = 8 << 20
-    seconds: float = 600.0
+ARRIVAL = 60  # seconds that the body of a request may take to arrive
 
 
 class Service:
@@ -151,7 +135,7 @@ class Service:
             raise RefusedError("this server is its own back end: name another address", 508)
         shape.model = await self._help(lambda: self.source.model)
         self.turnstile.enter(len(starts))
-        run = _Run(self, starts)
+        run = Run(self, starts)
         try:
             first = await run.first()  # what is refused is refused before a stream begins
             if shape.wanted.stream:
@@ -170,7 +154,7 @@ class Service:
 
     async def _whole(
         self,
-        run: _Run,
+        run: Run,
         first: Event,
         shape: Shape,
         recalled: Recalled,
@@ -193,7 +177,7 @@ class Service:
         return {**shape.head(), "choices": choices, "usage": run.usage(), **told}
 
     async def _stream(
-        self, run: _Run, first: Event, shape: Shape, recalled: Recalled
+        self, run: Run, first: Event, shape: Shape, recalled: Recalled
     ) -> AsyncIterator[str]:
         """Server-sent events; leaving them, as when a client hangs up, stops the answers."""
         try:
@@ -215,7 +199,7 @@ class Service:
                 usage = {"usage": run.usage()} if shape.wanted.usage else {}
                 yield _sent({**shape.head(), "choices": [], **usage, **told})
             yield "data: [DONE]\n\n"
-        except PxvmError as error:  # too late for a status
+        except (PxvmError, OSError) as error:  # too late for a status
             yield _sent(error_body(error))
         finally:
             run.stop()
@@ -241,12 +225,18 @@ class Service:
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind != "application/json":
             raise RefusedError("expected Content-Type: application/json", 415)
+        try:
+            return wanted.parsed(await asyncio.wait_for(self._data(request), ARRIVAL))
+        except asyncio.TimeoutError:
+            raise RefusedError(f"the body did not arrive within {ARRIVAL} seconds", 408) from None
+
+    async def _data(self, request: Request) -> bytes:
         data = bytearray()
         async for part in request.stream():
             data += part
             if len(data) > self.limits.body:
                 raise RefusedError(f"expected at most {self.limits.body:,} bytes", 413)
-        return wanted.parsed(bytes(data))
+        return bytes(data)
 
     def close(self) -> None:
         """Stop what is under way, store what is finished, and let go of everything."""
@@ -254,167 +244,6 @@ class Service:
         self.threads.shutdown()
         self.helpers.shutdown()
         self.memories.close()
-
-
-@dataclass(frozen=True)
-class Event:
-    """A piece of an answer, or its end."""
-
-    choice: int
-    text: str = ""
-    ended: bool = False
-
-
-class _Run:
-    """The answers to one request, each made by a thread, their pieces in one line."""
-
-    def __init__(self, service: Service, starts: Sequence[Callable[[], Answering]]) -> None:
-        self.service, self.count = service, len(starts)
-        self.loop, self.queue = asyncio.get_running_loop(), asyncio.Queue[Any]()
-        self.stopped, self.left = threading.Event(), len(starts)
-        self.began, self.deadline = time.monotonic(), time.monotonic() + service.limits.seconds
-        self._room = threading.Semaphore(1024)  # pieces that a slow client may be behind
-        self._finished = False
-        self.answers = [start() for start in starts]
-        self.running = len(starts)
-        for number, answer in enumerate(self.answers):
-            service.threads.submit(self._make, number, answer)
-
-    def _make(self, number: int, answer: Answering) -> None:
-        try:
-            pieces = iter(answer)
-            if not self.stopped.is_set():
-                for piece in pieces:
-                    while not self._room.acquire(timeout=0.2):
-                        if self.stopped.is_set():
-                            break
-                    if self.stopped.is_set():
-                        break
-                    self._put(Event(number, piece))
-            close = getattr(pieces, "close", None)
-            if close is not None:
-                close()
-            self._put(Event(number, ended=True))
-        except BaseException as error:
-            self._put(error)
-        finally:
-            with suppress(RuntimeError):
-                self.loop.call_soon_threadsafe(self._left)
-
-    def _put(self, event: Event | BaseException) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody listens
-            self.loop.call_soon_threadsafe(self.queue.put_nowait, event)
-
-    def _left(self) -> None:
-        self.running -= 1
-        self.service.turnstile.leave(1)
-
-    async def first(self) -> Event:
-        """The first piece or end. Raises what refuses the request."""
-        event = await self.next()
-        assert event is not None
-        self.service.metrics.took("pxvm_first_piece_seconds", time.monotonic() - self.began)
-        return event
-
-    async def next(self) -> Event | None:
-        """The next piece or end, None after the last. Raises what an answer was stopped by."""
-        if not self.left:
-            self._finish()
-            return None
-        try:
-            left = self.deadline - time.monotonic()
-            event = await asyncio.wait_for(self.queue.get(), max(left, 0.001))
-        except asyncio.TimeoutError:
-            self.stop()
-            raise RefusedError(
-                f"not finished within {self.service.limits.seconds:g} seconds", 504, "timeout"
-            ) from None
-        self._room.release()
-        if isinstance(event, BaseException):
-            self.stop()
-            raise event
-        self.left -= event.ended
-        return event  # type: ignore[no-any-return]
-
-    def _finish(self) -> None:
-        if self._finished:
-            return
-        self._finished = True
-        metrics, usage = self.service.metrics, self.usage()
-        metrics.took("pxvm_request_seconds", time.monotonic() - self.began)
-        metrics.add("pxvm_prompt_tokens_total", usage["prompt_tokens"])
-        metrics.add("pxvm_answer_tokens_total", usage["completion_tokens"])
-
-    def stop(self) -> None:
-        """Nobody wants the rest."""
-        self.stopped.set()
-
-    def finish(self, choice: int) -> str:
-        """Why an answer ended."""
-        return self.answers[choice].finish or "stop"
-
-    def usage(self) -> dict[str, int]:
-        """Tokens taken in and drawn."""
-        prompt = self.answers[0].prompt
-        drawn = sum(answer.drawn for answer in self.answers)
-        return {"prompt_tokens": prompt, "completion_tokens": drawn, "total_tokens": prompt + drawn}
-
-
-@dataclass
-class Shape:
-    """How answers are written for a client: "chat" or "text"."""
-
-    kind: str
-    wanted: Wanted
-    model: str = ""
-    created: int = field(default_factory=lambda: int(time.time()))
-
-    @cached_property
-    def name(self) -> str:
-        """The answer's id."""
-        return f"{'chatcmpl' if self.kind == 'chat' else 'cmpl'}-{uuid.uuid4().hex}"
-
-    def head(self) -> dict[str, Any]:
-        """What every object begins with."""
-        what = "chat.completion" if self.kind == "chat" else "text_completion"
-        chunk = ".chunk" if self.kind == "chat" and self.wanted.stream else ""
-        return {"id": self.name, "object": what + chunk, "created": self.created,
-                "model": self.model, "system_fingerprint": "pxvm"}  # fmt: skip
-
-    def opening(self, choice: int) -> dict[str, Any] | None:
-        """What comes before the first piece of a chat."""
-        if self.kind != "chat":
-            return None
-        return {"index": choice, "delta": {"role": "assistant", "content": ""},
-                "finish_reason": None}  # fmt: skip
-
-    def piece(self, choice: int, text: str | None, finish: str | None = None) -> dict[str, Any]:
-        """A piece of an answer, or its end."""
-        if self.kind == "chat":
-            delta = {} if text is None else {"content": text}
-            return {"index": choice, "delta": delta, "finish_reason": finish}
-        return {"index": choice, "text": text or "", "logprobs": None, "finish_reason": finish}
-
-    def whole(self, choice: int, text: str, finish: str) -> dict[str, Any]:
-        """An answer."""
-        if self.kind == "chat":
-            message = {"role": "assistant", "content": text, "refusal": None}
-            return {"index": choice, "message": message, "logprobs": None, "finish_reason": finish}
-        return {"index": choice, "text": text, "logprobs": None, "finish_reason": finish}
-
-
-def error_body(error: PxvmError) -> dict[str, Any]:
-    """An error as OpenAI writes it."""
-    refused = error if isinstance(error, RefusedError) else RefusedError(str(error), 500)
-    kind = "invalid_request_error" if refused.status < 500 else "server_error"
-    return {
-        "error": {
-            "message": str(error),
-            "type": kind,
-            "param": refused.field,
-            "code": refused.code,
-        }
-    }
 
 
 def application(service: Service) -> Starlette:
@@ -432,7 +261,6 @@ def application(service: Service) -> Starlette:
     ]
 
     async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, PxvmError)
         status = error.status if isinstance(error, RefusedError) else 500
         service.metrics.add("pxvm_requests_total", path=request.url.path, status=status)
         headers = {"Retry-After": str(RETRY_AFTER)} if status == 429 else {}
@@ -442,7 +270,8 @@ def application(service: Service) -> Starlette:
         return Response(status_code=499)
 
     app = Starlette(
-        routes=routes, exception_handlers={PxvmError: refused, ClientDisconnect: hung_up}
+        routes=routes,
+        exception_handlers={PxvmError: refused, OSError: refused, ClientDisconnect: hung_up},
     )
     service.guard.install(app, service.metrics)
     return app

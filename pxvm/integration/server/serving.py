@@ -9,11 +9,15 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pxvm.core import installation
 from pxvm.core.errors import PxvmError
 from pxvm.integration.backends import ADDRESSES, EMBEDDED, EMBEDDED_MODEL
+
+if TYPE_CHECKING:
+    from pxvm.integration.server.answering import Source
 
 KEY = "PXVM_SERVER_KEY"
 UPSTREAM_AT_ONCE = 32
@@ -57,9 +61,10 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     """
     installation.library("starlette", "server")
     uvicorn = installation.library("uvicorn", "server")
-    from pxvm.integration.server.app import Limits, Service, application
+    from pxvm.integration.server.app import Service, application
     from pxvm.integration.server.guard import Guard, is_loopback
     from pxvm.integration.server.remembering import Memories
+    from pxvm.integration.server.running import Limits
 
     local = is_loopback(settings.host)
     if not local and not settings.key:
@@ -106,7 +111,7 @@ def _bound(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _source(settings: Settings, port: int, hop: str):  # type: ignore[no-untyped-def]
+def _source(settings: Settings, port: int, hop: str) -> Source:
     from pxvm.integration.server.answering import Local, Upstream
 
     if settings.backend not in (None, EMBEDDED):
