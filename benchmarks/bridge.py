@@ -1,7 +1,8 @@
 """The learning loop, measured: what a memory changes in a small model's answers, and what it costs.
 
-``python -m benchmarks.bridge [--facts N] [--distractors N ...] [--ordinary N] [--clients N]
-[--seconds S] [--tokens N] [--model NAME]``. Every figure is printed with the sizes it was taken at.
+``python -m benchmarks.bridge --help`` lists its sizes; every figure is printed with them. On a slow
+machine ``--answered`` limits the questions that the model is asked; what is found is measured for
+all.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def fill(memory: Memory, texts: Sequence[str]) -> float:
     return time.perf_counter() - began
 
 
-def measure_facts(backend: Embedded, folder: Path, count: int, noise: int) -> None:
+def measure_facts(
+    backend: Embedded, folder: Path, count: int, noise: int, ordinary_count: int, answered: int
+) -> None:
     known = facts(count)
     with closing(Memory(folder / f"facts-{noise}.png")) as memory:
         texts = [*distractors(noise), *(fact.said for fact in known)]
@@ -71,44 +74,45 @@ def measure_facts(backend: Embedded, folder: Path, count: int, noise: int) -> No
         ids = {record.answer: record.id for record in memory.network.records()}
         truth, scores, times = Truth(memory), np.zeros(3, int), []
         found = 0
-        for fact in known:
+        for number, fact in enumerate(known):
             truth.wanted = ids[fact.said]
             for question in fact.questions:
                 began = time.perf_counter()
                 hits = memory.hits(question)[: backend.passages]
                 times.append(time.perf_counter() - began)
                 found += any(hit.record.id == truth.wanted for hit in hits)
+                if number >= answered:
+                    continue
                 scores[0] += is_right(asked(backend, None, question), fact.answer)
                 scores[1] += is_right(asked(backend, memory, question), fact.answer)
                 scores[2] += is_right(asked(backend, truth, question), fact.answer)
-        total = 3 * count
+        total = 3 * min(count, answered)
         print(
-            f"{count} invented facts, {total} questions, among {noise:,} distractors: right without"
-            f" memory {scores[0] / total:.1%}, with memory {scores[1] / total:.1%}, with the true"
-            f" record given {scores[2] / total:.1%}: {scores[1] / max(scores[2], 1):.1%} of the"
-            f" ceiling; record among the evidence {found / total:.1%}; stored in {took:.0f} s",
+            f"{count} invented facts among {noise:,} distractors, stored in {took:.0f} s: the"
+            f" record is among the evidence for {found} of {3 * count} questions\n  {total} of them"
+            f" asked: right without memory {scores[0]}, with memory {scores[1]}, with the true"
+            f" record given {scores[2]}: {scores[1] / max(scores[2], 1):.1%} of the ceiling",
             flush=True,
         )
         print(f"  added by the memory per question at {len(texts):,} records: median"
               f" {np.median(times) * 1e3:.1f} ms, p95 {np.quantile(times, 0.95) * 1e3:.1f} ms",
               flush=True)  # fmt: skip
-        measure_ordinary(backend, memory, ORDINARY)
-        measure_corrected(backend, memory, truth, known, ids)
+        measure_ordinary(backend, memory, ordinary(ordinary_count), answered)
+        measure_corrected(backend, memory, truth, known[:answered], ids)
 
 
-ORDINARY = 200
-
-
-def measure_ordinary(backend: Embedded, memory: Memory, count: int) -> None:
-    questions = ordinary(count)
+def measure_ordinary(
+    backend: Embedded, memory: Memory, questions: list[tuple[str, str]], answered: int
+) -> None:
+    given = sum(bool(memory.hits(question)) for question, _ in questions)
+    print(f"  {len(questions)} ordinary questions: {given} are given evidence", flush=True)
+    questions = questions[:answered]
     without = [is_right(asked(backend, None, q), a) for q, a in questions]
-    given = [bool(memory.hits(q)) for q, _ in questions]
     within = [is_right(asked(backend, memory, q), a) for q, a in questions]
     lost = sum(a and not b for a, b in zip(without, within, strict=True))
     won = sum(b and not a for a, b in zip(without, within, strict=True))
-    print(f"  {len(questions)} ordinary questions: right without memory {sum(without)}, with it"
-          f" {sum(within)} ({lost} lost, {won} won); given evidence: {sum(given)}",
-          flush=True)  # fmt: skip
+    print(f"  {len(questions)} of them asked: right without memory {sum(without)}, with it"
+          f" {sum(within)} ({lost} lost, {won} won)", flush=True)  # fmt: skip
 
 
 def measure_corrected(
@@ -230,22 +234,22 @@ def measure_first(model: str, client, talk: str) -> None:  # type: ignore[no-unt
 
 
 def main(words: Sequence[str] = ()) -> None:
-    global ORDINARY
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--facts", type=int, default=100)
     parser.add_argument("--distractors", type=int, nargs="*", default=[2000, 20000])
     parser.add_argument("--ordinary", type=int, default=200)
+    parser.add_argument("--answered", type=int, default=1 << 30)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--tokens", type=int, default=64)
     given = parser.parse_args(list(words))
-    ORDINARY = given.ordinary
     if given.facts:
         with tempfile.TemporaryDirectory() as folder, closing(Embedded(given.model)) as backend:
             for noise in given.distractors:
-                measure_facts(backend, Path(folder), given.facts, noise)
+                measure_facts(backend, Path(folder), given.facts, noise, given.ordinary,
+                              given.answered)  # fmt: skip
     if given.clients:
         measure_server(given.model, given.clients, given.seconds, given.tokens, given.slots)
 
