@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,7 @@ from pxvm.integration.memory import Memory, note, searched
 from pxvm.integration.remote import Remote
 from pxvm.learning.search.context import without_recalled
 from tests.integration.servers import PIECES, misbehaving
-from tests.terminal.screen import typed
+from tests.terminal.screen import called, typed
 
 pytest.importorskip("openai", reason="needs the extra bridge")
 
@@ -174,6 +176,34 @@ def test_many_networks_answer_together_and_only_one_learns(server, tmp_path):
         NetworkOrchestrator([tmp_path / "missing.png"])
     with pytest.raises(PxvmError, match="each of them once"):
         NetworkOrchestrator([paths["boats"], paths["boats"]])
+
+
+def test_the_command_that_asks(server, tmp_path, monkeypatch):
+    """One network and several, with the evidence drawn; only what is named learns."""
+    monkeypatch.chdir(tmp_path)
+    for name, fact in {"boats": OAK, "town": "The town hall has a green door."}.items():
+        with Network.open(f"{name}.png") as network:
+            network.append("", fact, kind="note")
+    words = ["ask", QUESTION, "--url", server.url, "--backend", "vllm"]
+    status, shown = called([*words, "-n", "boats.png", "--show-context"], columns=200)
+    text = shown.decode()
+    assert status == 0 and "It is made of oak." in text and "(from record 1)" in text
+    assert OAK in text and Path("boats.evidence.png").is_file()
+    before = Path("town.png").read_bytes(), Path("boats.png").read_bytes()
+    both = [*words, "-n", "boats.png", "-n", "town.png", "--json"]
+    found = json.loads(called(both, columns=200)[1])
+    assert (found["records"], found["stored"], found["backend"]) == ([1], None, "vllm")
+    assert (Path("town.png").read_bytes(), Path("boats.png").read_bytes()) == before
+    found = json.loads(called([*both, "--learn-to", "town.png"], columns=200)[1])
+    with Network.open("town.png", read_only=True) as network:
+        assert network.record(found["stored"]).query == QUESTION
+    server.fault = "cut"
+    status, shown = called([*words, "-n", "boats.png"], columns=200)
+    assert status == 2 and b"pxvm: vllm at" in shown and b"cut in the middle" in shown
+    status, shown = called(["ask", QUESTION, "--no-learn", "--backend", "vllm", "--url",
+                            "http://127.0.0.1:9/v1"], columns=200)  # fmt: skip
+    assert status == 2 and b"no server answers there" in shown
+    assert not Path("knowledge.png").exists()
 
 
 TALK = """
