@@ -45,6 +45,13 @@ ELSEWHERE = {
     "chat": ("pxvm.models.commands", "Talk with a model."),
     "generate": ("pxvm.models.commands", "Continue a text."),
     "embed": ("pxvm.models.commands", "Turn sentences into vectors."),
+    "ask": ("pxvm.integration.commands.asking", "Ask a model, with what the memory knows."),
+    "mcp": ("pxvm.integration.commands.offering", "Offer a memory to assistants (MCP)."),
+    "serve": (
+        "pxvm.integration.commands.offering",
+        "Serve a model, with a memory, to OpenAI clients.",
+    ),
+    "talk": ("pxvm.integration.commands.asking", "Talk with a model that remembers."),
     "eval": ("pxvm.models.commands", "Perplexity of a text."),
 }
 

@@ -50,7 +50,7 @@ def install(folder: Path, words: list[str]) -> None:
     for word in rest:
         if word == "-r":
             lines = Path(next(rest)).read_text(encoding="utf-8").splitlines()
-            wanted += [Requirement(line) for line in lines if line.strip()]
+            wanted += [Requirement(line) for line in lines if line.strip() and line[0] != "#"]
         elif word == "-e":
             wanted += _editable(folder, next(rest))
         elif word.startswith("-"):

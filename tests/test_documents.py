@@ -26,10 +26,13 @@ from tests.fresh import make_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = ("README.md", "CORE_VM_README.md", "SETUP.md", "docs/MEMORY_GUIDE.md", "docs/IMPORT.md")
+STUDIO = "LM_STUDIO_README.md"  # runs beside a server in LM Studio's place
 MODELS = "docs/MODELS.md"  # runs where the real models are
 LINKED = (
     *RUN,
+    STUDIO,
     MODELS,
+    "docs/BRIDGE.md",
     "docs/ARCHITECTURE.md",
     "docs/FORMAT.md",
     "docs/VERIFIER.md",
@@ -56,6 +59,8 @@ EXCUSED = {
     r"rm -rf? .*cache.*": "removes a folder of the user",
     r"pxvm debug \S+": "waits for keys",
     r"pxvm (serve|chat)\b.*": "waits for keys, or fetches a model",
+    r"python3 pxvm/integration/\S+.*": "fetches a model; another page runs it",
+    r"curl .*": "asks the server of the line before",
     r"python3? pxvm/examples/\S+.*": "takes minutes; the example has its own test",
 }
 
@@ -245,6 +250,18 @@ def test_the_guide_of_models(reader):
     reader.follow(MODELS, ["bash"])
 
 
+def test_the_guide_of_the_bridge(reader):
+    """With a server in LM Studio's place, at its address."""
+    from tests.integration.servers import misbehaving
+
+    try:
+        server = misbehaving(["good"], port=1234)
+        with server:
+            reader.follow(STUDIO)
+    except OSError as error:
+        pytest.skip(f"localhost:1234 is taken: {error}")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -268,7 +285,7 @@ def test_what_a_guide_installs_is_there(reader):
     assert reader.shell("python3 -c 'import numba, numpy, PIL'") == (0, "", "")
 
 
-@pytest.mark.parametrize("document", [*RUN, MODELS])
+@pytest.mark.parametrize("document", [*RUN, STUDIO, MODELS])
 def test_what_does_not_run_has_an_excuse(document):
     for block in blocks(document):
         if block.words[0] == "bash" and "no-test" in block.words:

@@ -20,6 +20,10 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "arrow": ("pyarrow",),
     "models": ("tokenizers", "jinja2", "llguidance", "huggingface_hub"),
     "onnx": ("onnx",),
+    "bridge": ("openai", "prompt_toolkit"),
+    "server": ("starlette", "uvicorn"),
+    "mcp": ("mcp",),
+    "watch": ("watchfiles",),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -84,12 +85,15 @@ def llama_settings() -> Settings:
     return Settings(bos=0, stops=(2,), template=CHATML)
 
 
-def write_llama(path: Path, *, stops: tuple[int, ...] = (2,), seed: int = 3) -> Path:
+def write_llama(
+    path: Path, *, stops: tuple[int, ...] = (2,), seed: int = 3, context: int = LLAMA.context
+) -> Path:
     """A random chat model of two layers as a mappable file."""
-    weights = random_weights(llama_shapes(LLAMA), seed)
+    config = replace(LLAMA, context=context)
+    weights = random_weights(llama_shapes(config), seed)
     weights["embedding"] *= 0.2
     settings = Settings(bos=0, stops=stops, template=CHATML)
-    image = build_llama(LLAMA, weights, extend=lambda b: store_tokenizer(b, bytes_bpe(), settings))
+    image = build_llama(config, weights, extend=lambda b: store_tokenizer(b, bytes_bpe(), settings))
     save_image(image, path, layout="mappable")
     return path
 

@@ -25,6 +25,8 @@ EVIL = "\x1b]0;pwned\x07\x1b[2J"  # sets the title, empties the screen; 16 of a 
 FILE = f"{EVIL}\x9b2J\u202e\u2066[red]\nx"  # and what a file's name may hold
 RAW = ["\x1b]", "\x1b[2J", "\x07", "\x9b", "\u202e", "\u2066"]
 
+EMBEDDED = "--backend embedded --model {}.model --device reference --max-tokens 4"
+
 # Words of each command; {} is a file whose name acts, and what it holds does too.
 COMMANDS = {
     "run": ["run {}.pxi -o {}.png --device reference", "run {}.pxi --json --device reference",
@@ -62,6 +64,14 @@ COMMANDS = {
     "network forget": ["network forget 1 -n {}.net", "network forget 1 -n {}.net --json"],
     "network correct": ["network correct 1 --answer x -n {}.net"],
     "network tag": ["network tag 1 -n {}.net", "network tag 1 {} -n {}.net --json"],
+    "ask": [f"ask what is known -n {{}}.net {EMBEDDED} --show-context --no-learn",
+            f"ask what is known -n {{}}.net {EMBEDDED} --json",
+            f"ask hi -n {{}}.net -n {{}}.missing {EMBEDDED}",
+            "ask hi -n {}.net --url http://localhost:9/{} --backend vllm --model {}",
+            f"ask hi -n {{}} {EMBEDDED}"],
+    "talk": [f"talk -n {{}}.net {EMBEDDED}", f"talk -n {{}} {EMBEDDED}"],
+    "mcp": ["mcp -n {}"],
+    "serve": ["serve {}.missing --port 0", "serve --backend {} --port 0"],
     "import": ["import {}.gguf -o {}.made", "import {}.pxi -o {}.md"],
     "models list": ["models list", "models list --json"],
     "models get": ["models get {}", "models get hf:{}/{}/{}"],

@@ -53,6 +53,8 @@ EXPECTED = (
               help="Forget what came from files that are gone from these folders.")  # fmt: skip
 @click.option("--name", default="standard input", show_default=True,
               help="What standard input is called; its end says how to read it.")  # fmt: skip
+@click.option("--watch", is_flag=True,
+              help="Go on: learn what changes in these files, until Ctrl-C.")  # fmt: skip
 @device_option("embeds")
 @json_option
 def learn(
@@ -61,6 +63,7 @@ def learn(
     tags: tuple[str, ...],
     prune: bool,
     name: str,
+    watch: bool,
     device: str,
     as_json: bool,
 ) -> None:
@@ -73,17 +76,55 @@ def learn(
     a folder is named. Links in folders are not followed.
 
     With --json, a line tells how many records are safe on disk after each commit, and lines what
-    became of each file and what was left out of it.
+    became of each file and what was left out of it. With --watch (extra watch) the folders stay
+    learned.
     """
+    for named in paths:
+        if named != Path("-") and not named.is_dir():
+            check_regular(named)  # a name that is mistyped makes no network
+    changes = _changes(paths, path) if watch else iter(())
+    next(changes, None)  # what changes while the first learning runs is seen after it
+    _learn(paths, path, tags, prune, name, device, as_json)
+    for changed in changes:
+        if changed:
+            _learn(paths, path, tags, prune, name, device, as_json)
+
+
+def _changes(paths: tuple[Path, ...], network: Path) -> Iterator[set[object]]:
+    """What has changed in what is watched, now and then, often nothing; until Ctrl-C."""
+    from pxvm.core import installation
+
+    if Path("-") in paths:
+        raise click.UsageError("standard input cannot be watched")
+    own = str(network.resolve().with_suffix(""))  # pages, index and cache begin so
+    watchfiles = installation.library("watchfiles", "watch")
+    changes: Iterator[set[object]] = watchfiles.watch(
+        *paths,
+        watch_filter=lambda _, changed: not str(Path(changed).resolve()).startswith(own),
+        raise_interrupt=False,
+        yield_on_timeout=True,
+        rust_timeout=250,
+        step=100,
+        debounce=1000,
+    )
+    return changes
+
+
+def _learn(
+    paths: tuple[Path, ...],
+    path: Path,
+    tags: tuple[str, ...],
+    prune: bool,
+    name: str,
+    device: str,
+    as_json: bool,
+) -> None:
     from pxvm.learning.search.embedding import Embedder
     from pxvm.learning.sources.documents import read_documents, source_of
     from pxvm.learning.sources.known import Known
     from pxvm.learning.sources.learn import Gone, Learned
     from pxvm.learning.sources.learn import learn as learn_documents
 
-    for named in paths:
-        if named != Path("-") and not named.is_dir():
-            check_regular(named)  # a name that is mistyped makes no network
     reasons: Counter[str] = Counter()
     totals = Counter(documents=0, added=0, known=0, replaced=0, settled=0, moved=0)
     gone = []

@@ -53,7 +53,7 @@ class Embedder:
         One that an older pxvm made is made anew; where that fails, a line says so, and it is None.
         None as well where the packages that it needs (the extra ``models``) are missing.
         """
-        if any(importlib.util.find_spec(name) is None for name in ("platformdirs", "tokenizers")):
+        if importlib.util.find_spec("tokenizers") is None:
             return None
         from pxvm.models.download import DownloadError, cached, get
 

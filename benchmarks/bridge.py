@@ -1,0 +1,258 @@
+"""The learning loop, measured: what a memory changes in a small model's answers, and what it costs.
+
+``python -m benchmarks.bridge --help`` lists its sizes; every figure is printed with them. On a slow
+machine ``--answered`` limits the questions that the model is asked; what is found is measured for
+all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from benchmarks._facts import Fact, distractors, facts, ordinary, other
+from pxvm.integration.conversation import Conversation
+from pxvm.integration.embedded import Embedded
+from pxvm.integration.memory import Memory, changed, note
+from pxvm.learning.search.context import Context, build_context
+from pxvm.learning.search.embedding import Embedder
+from pxvm.learning.search.ranking import Hit, Why
+from pxvm.models.model import Model
+
+ANSWER = 24  # tokens of an answer
+
+
+class Truth:
+    """A memory that always finds the right record: the ceiling."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory, self.wanted = memory, ""
+
+    def evidence(self, question, before, budget, most, count) -> Context:  # type: ignore[no-untyped-def]
+        hit = Hit(self.memory.network.record(self.wanted), 1.0, Why())
+        return build_context([hit], budget, count=count)
+
+
+def is_right(answer: str, wanted: str) -> bool:
+    return re.search(rf"\b{re.escape(wanted)}\b", answer, re.IGNORECASE) is not None
+
+
+def asked(backend: Embedded, memory: object, question: str, use: bool = True) -> str:
+    talk = Conversation(backend, memory, learns=False)  # type: ignore[arg-type]
+    return talk.ask(question, use, max_tokens=ANSWER)
+
+
+def fill(memory: Memory, texts: Sequence[str]) -> float:
+    """Store notes with their vectors; seconds."""
+    began, embedder = time.perf_counter(), Embedder.present()
+    for first in range(0, len(texts), 512):
+        batch = [note(text) for text in texts[first : first + 512]]
+        memory.network.append_many(embedder.with_vectors(batch) if embedder else batch)
+    return time.perf_counter() - began
+
+
+def measure_facts(
+    backend: Embedded, folder: Path, count: int, noise: int, ordinary_count: int, answered: int
+) -> None:
+    known = facts(count)
+    with closing(Memory(folder / f"facts-{noise}.png")) as memory:
+        texts = [*distractors(noise), *(fact.said for fact in known)]
+        order = np.random.default_rng(4).permutation(len(texts))
+        took = fill(memory, [texts[i] for i in order])
+        ids = {record.answer: record.id for record in memory.network.records()}
+        truth, scores, times = Truth(memory), np.zeros(3, int), []
+        found = 0
+        for number, fact in enumerate(known):
+            truth.wanted = ids[fact.said]
+            for question in fact.questions:
+                began = time.perf_counter()
+                hits = memory.hits(question)[: backend.passages]
+                times.append(time.perf_counter() - began)
+                found += any(hit.record.id == truth.wanted for hit in hits)
+                if number >= answered:
+                    continue
+                scores[0] += is_right(asked(backend, None, question), fact.answer)
+                scores[1] += is_right(asked(backend, memory, question), fact.answer)
+                scores[2] += is_right(asked(backend, truth, question), fact.answer)
+        total = 3 * min(count, answered)
+        print(
+            f"{count} invented facts among {noise:,} distractors, stored in {took:.0f} s: the"
+            f" record is among the evidence for {found} of {3 * count} questions\n  {total} of them"
+            f" asked: right without memory {scores[0]}, with memory {scores[1]}, with the true"
+            f" record given {scores[2]}: {scores[1] / max(scores[2], 1):.1%} of the ceiling",
+            flush=True,
+        )
+        print(f"  added by the memory per question at {len(texts):,} records: median"
+              f" {np.median(times) * 1e3:.1f} ms, p95 {np.quantile(times, 0.95) * 1e3:.1f} ms",
+              flush=True)  # fmt: skip
+        measure_ordinary(backend, memory, ordinary(ordinary_count), answered)
+        measure_corrected(backend, memory, truth, known[:answered], ids)
+
+
+def measure_ordinary(
+    backend: Embedded, memory: Memory, questions: list[tuple[str, str]], answered: int
+) -> None:
+    given = sum(bool(memory.hits(question)) for question, _ in questions)
+    print(f"  {len(questions)} ordinary questions: {given} are given evidence", flush=True)
+    questions = questions[:answered]
+    without = [is_right(asked(backend, None, q), a) for q, a in questions]
+    within = [is_right(asked(backend, memory, q), a) for q, a in questions]
+    lost = sum(a and not b for a, b in zip(without, within, strict=True))
+    won = sum(b and not a for a, b in zip(without, within, strict=True))
+    print(f"  {len(questions)} of them asked: right without memory {sum(without)}, with it"
+          f" {sum(within)} ({lost} lost, {won} won)", flush=True)  # fmt: skip
+
+
+def measure_corrected(
+    backend: Embedded, memory: Memory, truth: Truth, known: list[Fact], ids: dict[str, str]
+) -> None:
+    right = ceiling = 0
+    chosen = known[::2]
+    for number, fact in enumerate(chosen):
+        new = other(fact, number)
+        truth.wanted = changed(memory, ids[fact.said], new.said).id
+        question = fact.questions[number % 3]
+        right += is_right(asked(backend, memory, question), new.answer)
+        ceiling += is_right(asked(backend, truth, question), new.answer)
+    print(f"  {len(chosen)} corrected facts: the newest version answered {right}, with the true"
+          f" record given {ceiling}: {right / max(ceiling, 1):.1%} of the ceiling",
+          flush=True)  # fmt: skip
+
+
+# -- the server ----------------------------------------------------------------------------------
+
+
+def serving(model: str, *words: object) -> SimpleNamespace:
+    command = [sys.executable, "-m", "pxvm", "serve", model, "--port", "0", *map(str, words)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if found := re.search(r"serving (http\S+/v1);", line):
+            return SimpleNamespace(url=found[1], process=process)
+    raise SystemExit("the server did not start")
+
+
+def measure_server(model: str, clients: int, seconds: float, tokens: int, slots: int) -> None:
+    import openai
+
+    def ask(client: openai.OpenAI, number: int) -> tuple[int, str, float]:
+        talk = [{"role": "user", "content": f"Tell me a story about the number {number}."}]
+        pieces, count, began, first = [], 0, time.perf_counter(), 0.0
+        for chunk in client.chat.completions.create(
+            model=model, messages=talk, stream=True, max_tokens=tokens
+        ):
+            if chunk.choices and chunk.choices[0].delta.content:
+                first = first or time.perf_counter() - began
+                pieces.append(chunk.choices[0].delta.content)
+                count += 1
+        return count, "".join(pieces), first
+
+    server = serving(model, "--slots", slots, "--queue", clients)
+    try:
+        with openai.OpenAI(base_url=server.url, api_key="none", timeout=600) as client:
+            ask(client, 0)
+            began, alone, sequential = time.perf_counter(), {}, 0
+            while len(alone) < 4 or time.perf_counter() - began < seconds / 4:
+                number = len(alone)
+                count, alone[number], _ = ask(client, number)
+                sequential += count
+            rate = sequential / (time.perf_counter() - began)
+            measure_first(model, client, talk="Tell me a story about the number 0.")
+            drawn, wrong, failed = [0], [0], [0]
+            end = time.perf_counter() + seconds
+
+            def work(number: int) -> None:
+                turn = 0
+                while time.perf_counter() < end:
+                    which = (number + turn * clients) % max(len(alone), 1)
+                    try:
+                        count, text, _ = ask(client, which)
+                    except openai.APIError:
+                        failed[0] += 1
+                        continue
+                    wrong[0] += text != alone[which]
+                    drawn[0] += count
+                    turn += 1
+
+            began = time.perf_counter()
+            threads = [threading.Thread(target=work, args=(n,)) for n in range(clients)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            many = drawn[0] / (time.perf_counter() - began)
+            print(
+                f"server, {clients} streaming clients for {seconds:.0f} s, {slots} slots, answers"
+                f" of {tokens} tokens: {many:.1f} pieces/s; one at a time {rate:.1f}:"
+                f" {many / rate:.2f}x; errors {failed[0]}, answers with other bytes than alone"
+                f" {wrong[0]}",
+                flush=True,
+            )
+    finally:
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(30)
+
+
+def measure_first(model: str, client, talk: str) -> None:  # type: ignore[no-untyped-def]
+    """Time to the first piece: through the server, and in this process."""
+    messages = [{"role": "user", "content": talk}]
+
+    def through() -> float:
+        began = time.perf_counter()
+        pieces = client.chat.completions.create(
+            model=model, messages=messages, stream=True, max_tokens=1
+        )
+        next(chunk for chunk in pieces if chunk.choices and chunk.choices[0].delta.content)
+        took = time.perf_counter() - began
+        pieces.close()
+        return took
+
+    served = [through() for _ in range(20)]
+    with Model.open(model) as opened:
+
+        def inside() -> float:
+            began = time.perf_counter()
+            next(iter(opened.chat(messages, stream=True, max_tokens=1)))
+            return time.perf_counter() - began
+
+        inside()
+        own = [inside() for _ in range(20)]
+    print(f"time to the first piece, median of 20: through the server {np.median(served) * 1e3:.1f}"
+          f" ms, in the process {np.median(own) * 1e3:.1f} ms", flush=True)  # fmt: skip
+
+
+def main(words: Sequence[str] = ()) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--facts", type=int, default=100)
+    parser.add_argument("--distractors", type=int, nargs="*", default=[2000, 20000])
+    parser.add_argument("--ordinary", type=int, default=200)
+    parser.add_argument("--answered", type=int, default=1 << 30)
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--slots", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--tokens", type=int, default=64)
+    given = parser.parse_args(list(words))
+    if given.facts:
+        with tempfile.TemporaryDirectory() as folder, closing(Embedded(given.model)) as backend:
+            for noise in given.distractors:
+                measure_facts(backend, Path(folder), given.facts, noise, given.ordinary,
+                              given.answered)  # fmt: skip
+    if given.clients:
+        measure_server(given.model, given.clients, given.seconds, given.tokens, given.slots)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

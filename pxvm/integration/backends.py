@@ -1,0 +1,63 @@
+"""Language models by name and address, and what every back end offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+LM_STUDIO = "http://localhost:1234/v1"
+#: The seed's name for "whatever is loaded".
+ANY_MODEL = "local-model"
+AUTO, EMBEDDED = "auto", "embedded"
+#: The embedded model: a name of ``pxvm models list``.
+EMBEDDED_MODEL = "smollm2"
+KEY = "PXVM_API_KEY"
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a kind of server listens unless it is told otherwise; the variable with its key."""
+
+    url: str
+    key: str = KEY
+
+
+ADDRESSES: Mapping[str, Address] = {
+    "lm-studio": Address(LM_STUDIO),
+    "ollama": Address("http://localhost:11434/v1"),
+    "llama.cpp": Address("http://localhost:8080/v1"),
+    "vllm": Address("http://localhost:8000/v1"),
+    "pxvm": Address("http://localhost:1235/v1"),
+    "openai": Address("https://api.openai.com/v1", "OPENAI_API_KEY"),
+}
+NAMES = (AUTO, *ADDRESSES, EMBEDDED)
+
+
+class Backend(Protocol):
+    """A language model that answers conversations.
+
+    Attributes:
+        name: of the kind of back end, such as "lm-studio".
+        model: that answers, as the back end calls it.
+        context: tokens that question, evidence and answer may take together.
+        passages: so much evidence helps the model; more confuses a small one.
+    """
+
+    name: str
+    context: int
+    passages: int
+
+    @property
+    def model(self) -> str: ...
+
+    def stream(self, messages: Messages, **options: Any) -> Iterator[str]:
+        """Pieces of the answer. Raises BackendError, ContextTooLongError; leaving it stops it."""
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, by the model's own tokenizer where it is known."""
+
+    def close(self) -> None:
+        """Let go of connections and memory."""

@@ -1,0 +1,59 @@
+"""The model in this process: a picture that speaks, nothing else needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from pxvm.integration.backends import EMBEDDED, Messages
+from pxvm.integration.errors import BackendError, ContextTooLongError
+from pxvm.models.generation import ContextError
+from pxvm.models.model import Model
+from pxvm.models.text.template import MessageError
+
+SMALL = 3000  # tokens of context below which a model is taken to be a small one
+PASSAGES, PASSAGES_OF_SMALL = 8, 3
+
+
+class Embedded:
+    """A ``.pxi`` language model as a back end.
+
+    Args:
+        model: a file, or a name of ``pxvm models list``, which is fetched with progress shown.
+    """
+
+    name = EMBEDDED
+
+    def __init__(self, model: str, device: str = "auto") -> None:
+        from pxvm.models.commands import file_of
+
+        path = file_of(model)
+        self._model = Model.open(str(path), device)
+        self.model = path.stem
+        self.context = self._model.generator.context
+        self.passages = PASSAGES_OF_SMALL if self.context < SMALL else PASSAGES
+        self._turn = threading.Lock()
+
+    def stream(self, messages: Messages, **options: Any) -> Iterator[str]:
+        """One answer at a time; another that is asked for meanwhile waits."""
+        said = False
+        with self._turn:
+            try:
+                for piece in self._model.chat(messages, stream=True, **options):
+                    said = said or bool(piece.strip())
+                    yield piece
+            except ContextError as error:
+                raise ContextTooLongError(str(error)) from None
+            except MessageError as error:
+                raise BackendError(str(error)) from None
+        if not said:
+            raise BackendError(f"{self.model} ({self.name}) gave an empty answer")
+
+    def count(self, text: str) -> int:
+        """Tokens by the model's own tokenizer."""
+        return len(self._model.tokenizer.encode(text, special=False))
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model.close()

@@ -1,0 +1,220 @@
+"""What a conversation needs of a network: evidence for a question, and a place for what was said.
+
+A finished exchange is embedded and appended by a thread of its own, so that no answer waits for a
+vector. Whoever asks next sees it: a search waits for what is under way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pxvm.core.errors import PxvmError
+from pxvm.learning import Draft, Link, Network
+from pxvm.learning.search.context import Context, Count, build_context, without_recalled
+from pxvm.learning.search.embedding import Embedder, EmbeddingError
+from pxvm.learning.search.words import asked, words
+
+if TYPE_CHECKING:
+    from pxvm.learning.search.search import Hit
+
+CANDIDATES = 24
+#: A record says something of a question from this cosine on, or with this share of its words.
+RELATED, SHARED = 0.35, 0.5
+#: How much worse than the best one by cosine a further record may be.
+BEHIND = 0.25
+NOTHING = Context("", (), 0)
+
+_REFERS = re.compile(
+    r"^\W*(and|but|so|also|then|why|what about|how about|what else|which one)\b"
+    r"|\b(it|its|that|this|these|those|they|them|their|he|him|his|she|her|there|one|ones|"
+    r"former|latter|same|above|previous|again)\b",
+    re.IGNORECASE,
+)
+FEW_WORDS = 3
+
+
+class Remembers(Protocol):
+    """What a conversation asks of one network, or of many."""
+
+    def evidence(
+        self, question: str, before: Sequence[str], budget: int, most: int, count: Count
+    ) -> Context:
+        """What is known of a question, in at most ``budget`` tokens and ``most`` passages."""
+
+    def learn(
+        self, question: str, answer: str, *, model: str, source: str, used: Sequence[Hit]
+    ) -> Future[str]:
+        """Store a finished exchange; the id when it is durable."""
+
+    def named(self, hits: Sequence[Hit]) -> str:
+        """The records of hits, by the numbers that a person looks them up by."""
+
+    def settle(self) -> None:
+        """Wait until everything that was said is on disk."""
+
+    def close(self) -> None:
+        """Settle, and let go of the files."""
+
+
+class Memory:
+    """One network as a memory.
+
+    Args:
+        path: of the network, which is made when it is missing and not ``read_only``.
+    """
+
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        self.path = Path(path)
+        if self.path.is_dir():
+            raise PxvmError(
+                f"{path}: a folder; name the file, such as {self.path / 'knowledge.png'}"
+            )
+        self.network = Network.open(self.path, read_only=read_only)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="learn")
+        self._pending: Future[str] | None = None
+
+    # -- evidence --------------------------------------------------------------------------------
+
+    def evidence(
+        self, question: str, before: Sequence[str], budget: int, most: int, count: Count
+    ) -> Context:
+        """What is known of a question; nothing where nothing is related to it.
+
+        Args:
+            before: earlier questions of the conversation, the newest last.
+        """
+        return build_context(self.hits(question, before)[:most], budget, count=count)
+
+    def hits(self, question: str, before: Sequence[str] = ()) -> list[Hit]:
+        """The records that say something of a question, best first; also of what it refers to."""
+        self.settle()
+        wanted = searched(question, before)
+        if not asked(wanted) or not len(self.network):
+            return []
+        try:
+            found = self.network.search(wanted, CANDIDATES)
+        except EmbeddingError:  # vectors of another model: words remain
+            found = self.network.search(wanted, CANDIDATES, embedder=None)
+        fresh = [hit for hit in found if hit.record.query not in before]  # else it is in the turns
+        return told_first(related(fresh, wanted))
+
+    # -- learning --------------------------------------------------------------------------------
+
+    def learn(
+        self, question: str, answer: str, *, model: str, source: str, used: Sequence[Hit] = ()
+    ) -> Future[str]:
+        """Store a finished exchange, verbatim but for what was recalled into it."""
+        return self.append(
+            Draft(
+                without_recalled(question).strip(),
+                without_recalled(answer).strip(),
+                model=model,
+                source=source,
+                event_time=datetime.now(timezone.utc),
+                links=tuple(Link("recalled", hit.record.id) for hit in used),
+            )
+        )
+
+    def append(self, draft: Draft) -> Future[str]:
+        """Store a record with its vector, in the background; the id when it is durable."""
+        self._pending = self._writer.submit(self._store, draft)
+        return self._pending
+
+    def _store(self, draft: Draft) -> str:
+        return self.network.append_many([self.embedded(draft)])[0]
+
+    def embedded(self, draft: Draft) -> Draft:
+        """A draft with its vector, where there is a model for it and the network has no others."""
+        embedder = Embedder.present()
+        if embedder is None:
+            return draft
+        from pxvm.learning.sources.known import Known
+
+        there = Known(self.network).embeddings()
+        if there and embedder.probe not in {known.probe for known in there}:
+            return draft
+        return embedder.with_vectors([draft])[0]
+
+    def named(self, hits: Sequence[Hit]) -> str:
+        """ "record 3" or "records 3, 7"."""
+        found = ", ".join(str(hit.record.sequence) for hit in hits)
+        return f"record{'s' if len(hits) > 1 else ''} {found}"
+
+    def settle(self) -> None:
+        """Wait until everything that was said is on disk; raises what kept it from there."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Settle, and let go of the files."""
+        try:
+            self.settle()
+        finally:
+            self._writer.shutdown()
+            self.network.close()
+
+
+def searched(question: str, before: Sequence[str]) -> str:
+    """What is searched for a question: with the last one before it, where it refers to that."""
+    bare = without_recalled(question)
+    if before and (len(asked(bare)) < FEW_WORDS or _REFERS.search(bare)):
+        return f"{before[-1]}\n{bare}"
+    return bare
+
+
+def related(hits: Sequence[Hit], question: str) -> list[Hit]:
+    """The hits that have to do with a question, or with what it refers to, in their order."""
+    best = max((hit.why.cosine or 0.0 for hit in hits), default=0.0)
+
+    def is_related(hit: Hit) -> bool:
+        share = shared(hit, question)
+        if hit.why.cosine is None:
+            return share >= SHARED
+        return hit.why.cosine >= max(RELATED, best - BEHIND) or (
+            share >= SHARED and hit.why.cosine >= RELATED / 2
+        )
+
+    return [hit for hit in hits if is_related(hit)]
+
+
+def shared(hit: Hit, question: str) -> float:
+    """The share of a question's words that a record has: of its line of which it has the most."""
+    said = set(words(f"{hit.record.query} {hit.record.answer}"))
+    lines = [set(asked(line)) for line in question.splitlines()]
+    return max((len(line & said) / len(line) for line in lines if line), default=0.0)
+
+
+def told_first(hits: Sequence[Hit]) -> list[Hit]:
+    """What a person told; only where there is none of it, what a model answered to a mere question.
+
+    Such an answer may have been guessed, and what it was made from is found itself.
+    """
+    told = [hit for hit in hits if not is_guess(hit)]
+    return told or list(hits)
+
+
+def is_guess(hit: Hit) -> bool:
+    """Is a record what a model answered to a mere question?"""
+    record = hit.record
+    asks = record.query.rstrip().endswith("?")
+    return record.kind == "interaction" and bool(record.model) and asks
+
+
+def note(text: str) -> Draft:
+    """What a person teaches, as a record."""
+    return Draft("", text.strip(), kind="note", event_time=datetime.now(timezone.utc))
+
+
+def changed(memory: Memory, name: str | int, answer: str) -> Any:
+    """Correct a record of a memory, with a vector for the new text; the new record."""
+    network = memory.network
+    old = network.record(name)
+    vectors = memory.embedded(replace(old.draft(), answer=answer, vectors=())).vectors
+    return network.record(network.correct(old.id, answer=answer, vectors=vectors))

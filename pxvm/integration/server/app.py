@@ -1,0 +1,293 @@
+"""The application: OpenAI's endpoints over a source of answers and the memories."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from pxvm.core.errors import PxvmError
+from pxvm.integration.server import pages, wanted
+from pxvm.integration.server.answering import Answering, Source, Turnstile
+from pxvm.integration.server.guard import Guard
+from pxvm.integration.server.metrics import Metrics
+from pxvm.integration.server.remembering import HEADER, Memories, Recalled
+from pxvm.integration.server.running import Event, Limits, Run
+from pxvm.integration.server.shapes import Shape, error_body
+from pxvm.integration.server.wanted import RefusedError
+from pxvm.learning.search.embedding import NAME as EMBEDDER
+from pxvm.learning.search.embedding import Embedder
+
+HOP = "x-pxvm-hop"
+RETRY_AFTER = 2  # seconds that a refused client is told to wait
+ARRIVAL = 60  # seconds that the body of a request may take to arrive
+
+
+class Service:
+    """What the endpoints share."""
+
+    def __init__(
+        self, source: Source, memories: Memories, limits: Limits, guard: Guard, hop: str
+    ) -> None:
+        self.source, self.memories, self.limits, self.guard = source, memories, limits, guard
+        self.hop, self.metrics, self.began = hop, Metrics(), int(time.time())
+        self.turnstile = Turnstile(source.most + limits.queue)
+        self.threads = ThreadPoolExecutor(self.turnstile.most, thread_name_prefix="answer")
+        self.helpers = ThreadPoolExecutor(4, thread_name_prefix="helper")
+
+    # -- endpoints -------------------------------------------------------------------------------
+
+    async def chat(self, request: Request) -> Response:
+        """``POST /v1/chat/completions``."""
+        body = await self._body(request)
+        asked = wanted.chat(body)
+        self._known_model(asked.model)
+        network = request.headers.get(HEADER) or body.get("network")
+        recalled = await self._help(partial(self.memories.recall, asked, network, self.source))
+        starts = [partial(self.source.chat, recalled.wanted, n) for n in range(asked.choices)]
+        return await self._answered(request, Shape("chat", asked), recalled, starts)
+
+    async def complete(self, request: Request) -> Response:
+        """``POST /v1/completions``."""
+        asked = wanted.completion(await self._body(request))
+        self._known_model(asked.model)
+        starts = [
+            partial(self.source.complete, asked, prompt, n)
+            for prompt in asked.prompts
+            for n in range(asked.choices)
+        ]
+        return await self._answered(request, Shape("text", asked), Recalled(asked), starts)
+
+    async def embed(self, request: Request) -> Response:
+        """``POST /v1/embeddings``."""
+        texts, kind = wanted.embedding(await self._body(request))
+        embedder = Embedder.present()
+        if embedder is None:
+            raise RefusedError("no embedding model is here: pxvm models get minilm", 404)
+        vectors = await self._help(partial(embedder.real, texts))
+        count = sum(len(text.split()) for text in texts)
+        return JSONResponse(
+            {
+                "object": "list",
+                "model": EMBEDDER,
+                "data": [
+                    {"object": "embedding", "index": i, "embedding": _vector(row, kind)}
+                    for i, row in enumerate(vectors)
+                ],
+                "usage": {"prompt_tokens": count, "total_tokens": count},
+            }
+        )
+
+    async def models(self, request: Request) -> Response:
+        """``GET /v1/models``, and one of them."""
+        names = [await self._help(lambda: self.source.model)]
+        names += [EMBEDDER] if await self._help(Embedder.present) is not None else []
+        rows = [
+            {"id": name, "object": "model", "created": self.began, "owned_by": "pxvm"}
+            for name in names
+        ]
+        if (name := request.path_params.get("name")) is None:
+            return JSONResponse({"object": "list", "data": rows})
+        for row in rows:
+            if row["id"] == name:
+                return JSONResponse(row)
+        raise RefusedError(f"no model is called {name!r:.60}", 404, "model_not_found")
+
+    async def health(self, _: Request) -> Response:
+        """``GET /healthz``."""
+        return JSONResponse({"status": "ok"})
+
+    async def counters(self, _: Request) -> Response:
+        """``GET /metrics``."""
+        return Response(
+            self.metrics.text(**self.source.gauges()), media_type="text/plain; version=0.0.4"
+        )
+
+    async def openapi(self, _: Request) -> Response:
+        """``GET /openapi.json``."""
+        return JSONResponse(pages.openapi())
+
+    async def page(self, _: Request) -> Response:
+        """``GET /docs``."""
+        return HTMLResponse(pages.html())
+
+    # -- how an answer is made and sent ------------------------------------------------------------
+
+    async def _answered(
+        self,
+        request: Request,
+        shape: Shape,
+        recalled: Recalled,
+        starts: Sequence[Callable[[], Answering]],
+    ) -> Response:
+        if request.headers.get(HOP) == self.hop:
+            raise RefusedError("this server is its own back end: name another address", 508)
+        shape.model = await self._help(lambda: self.source.model)
+        self.turnstile.enter(len(starts))
+        run = Run(self, starts)
+        try:
+            first = await run.first()  # what is refused is refused before a stream begins
+            if shape.wanted.stream:
+                return StreamingResponse(
+                    self._stream(run, first, shape, recalled), media_type="text/event-stream",
+                    headers={"Cache-Control": "no-cache"},
+                )  # fmt: skip
+            gone = asyncio.ensure_future(_hung_up(request))
+            try:
+                return JSONResponse(await self._whole(run, first, shape, recalled, gone))
+            finally:
+                gone.cancel()
+        except BaseException:
+            run.stop()
+            raise
+
+    async def _whole(
+        self,
+        run: Run,
+        first: Event,
+        shape: Shape,
+        recalled: Recalled,
+        gone: asyncio.Future[None],
+    ) -> dict[str, Any]:
+        """All answers as one object; a client that hangs up stops them."""
+        texts = [""] * run.count
+        event: Event | None = first
+        while event is not None:
+            texts[event.choice] += event.text
+            waiting = asyncio.ensure_future(run.next())
+            both: list[asyncio.Future[Any]] = [waiting, gone]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                waiting.cancel()
+                raise ClientDisconnect
+            event = waiting.result()
+        told = await self._learned(recalled, texts[0])
+        choices = [shape.whole(i, text, run.finish(i)) for i, text in enumerate(texts)]
+        return {**shape.head(), "choices": choices, "usage": run.usage(), **told}
+
+    async def _stream(
+        self, run: Run, first: Event, shape: Shape, recalled: Recalled
+    ) -> AsyncIterator[str]:
+        """Server-sent events; leaving them, as when a client hangs up, stops the answers."""
+        try:
+            texts, event = [""] * run.count, first
+            for number in range(run.count):
+                if opening := shape.opening(number):
+                    yield _sent({**shape.head(), "choices": [opening]})
+            while event is not None:
+                texts[event.choice] += event.text
+                if event.text:
+                    piece = shape.piece(event.choice, event.text)
+                    yield _sent({**shape.head(), "choices": [piece]})
+                if event.ended:
+                    last = shape.piece(event.choice, None, run.finish(event.choice))
+                    yield _sent({**shape.head(), "choices": [last]})
+                event = await run.next()  # type: ignore[assignment]
+            told = await self._learned(recalled, texts[0])
+            if shape.wanted.usage or told:
+                usage = {"usage": run.usage()} if shape.wanted.usage else {}
+                yield _sent({**shape.head(), "choices": [], **usage, **told})
+            yield "data: [DONE]\n\n"
+        except (PxvmError, OSError) as error:  # too late for a status
+            yield _sent(error_body(error))
+        finally:
+            run.stop()
+
+    async def _learned(self, recalled: Recalled, answer: str) -> dict[str, Any]:
+        """Store the exchange before its end is sent; nothing of it where there is no memory."""
+        if recalled.memory is None and not recalled.found.hits:
+            return {}
+        told = await self._help(partial(self.memories.learn, recalled, answer, self.source))
+        if told["stored"]:
+            self.metrics.add("pxvm_learned_total")
+        return {"pxvm": told}
+
+    async def _help(self, work: Callable[[], Any]) -> Any:
+        """Work that waits or computes, outside the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.helpers, work)
+
+    def _known_model(self, name: str) -> None:
+        if name == EMBEDDER:
+            raise RefusedError(f"{EMBEDDER} makes vectors: /v1/embeddings", 400, field="model")
+
+    async def _body(self, request: Request) -> dict[str, Any]:
+        kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+        if kind != "application/json":
+            raise RefusedError("expected Content-Type: application/json", 415)
+        try:
+            return wanted.parsed(await asyncio.wait_for(self._data(request), ARRIVAL))
+        except asyncio.TimeoutError:
+            raise RefusedError(f"the body did not arrive within {ARRIVAL} seconds", 408) from None
+
+    async def _data(self, request: Request) -> bytes:
+        data = bytearray()
+        async for part in request.stream():
+            data += part
+            if len(data) > self.limits.body:
+                raise RefusedError(f"expected at most {self.limits.body:,} bytes", 413)
+        return bytes(data)
+
+    def close(self) -> None:
+        """Stop what is under way, store what is finished, and let go of everything."""
+        self.source.close()
+        self.threads.shutdown()
+        self.helpers.shutdown()
+        self.memories.close()
+
+
+def application(service: Service) -> Starlette:
+    """The routes, behind the guard."""
+    routes = [
+        Route("/v1/chat/completions", service.chat, methods=["POST"]),
+        Route("/v1/completions", service.complete, methods=["POST"]),
+        Route("/v1/embeddings", service.embed, methods=["POST"]),
+        Route("/v1/models", service.models),
+        Route("/v1/models/{name:path}", service.models),
+        Route("/healthz", service.health),
+        Route("/metrics", service.counters),
+        Route("/openapi.json", service.openapi),
+        Route("/docs", service.page),
+    ]
+
+    async def refused(request: Request, error: Exception) -> Response:
+        status = error.status if isinstance(error, RefusedError) else 500
+        service.metrics.add("pxvm_requests_total", path=request.url.path, status=status)
+        headers = {"Retry-After": str(RETRY_AFTER)} if status == 429 else {}
+        return JSONResponse(error_body(error), status, headers)
+
+    async def hung_up(_: Request, __: Exception) -> Response:
+        return Response(status_code=499)
+
+    app = Starlette(
+        routes=routes,
+        exception_handlers={PxvmError: refused, OSError: refused, ClientDisconnect: hung_up},
+    )
+    service.guard.install(app, service.metrics)
+    return app
+
+
+async def _hung_up(request: Request) -> None:
+    """Returns when the client is gone."""
+    while not await request.is_disconnected():
+        await asyncio.sleep(0.1)
+
+
+def _sent(value: Any) -> str:
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+
+
+def _vector(row: Any, kind: str) -> Any:
+    if kind == "base64":
+        return base64.b64encode(np.ascontiguousarray(row, "<f4").tobytes()).decode()
+    return [float(value) for value in row]

@@ -1,0 +1,151 @@
+"""A server from its settings to its end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pxvm.core import installation
+from pxvm.core.errors import PxvmError
+from pxvm.integration.backends import ADDRESSES, EMBEDDED, EMBEDDED_MODEL
+
+if TYPE_CHECKING:
+    from pxvm.integration.server.answering import Source
+
+KEY = "PXVM_SERVER_KEY"
+UPSTREAM_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``pxvm serve`` is told.
+
+    Attributes:
+        model: a ``.pxi`` or a name; None takes the embedded model where there is no ``backend``.
+        networks: memories, the first for requests that choose none.
+        backend: name or address of the server behind this one; None: the model answers itself.
+        key: that clients must send.
+    """
+
+    model: str | None = None
+    networks: Sequence[Path] = ()
+    backend: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 1235
+    key: str = ""
+    hosts: Sequence[str] = ()
+    origins: Sequence[str] = ()
+    device: str = "auto"
+    threads: int | None = None
+    context: int | None = None
+    slots: int = 8
+    queue: int = 64
+    body: int = 8 << 20
+    seconds: float = 600.0
+
+
+def serve(settings: Settings, ready: Callable[[str], None]) -> None:
+    """Serve until the process is told to end.
+
+    Args:
+        ready: called with the address when requests are taken.
+
+    Raises PxvmError for settings that are unsafe or do not fit, BackendError.
+    """
+    installation.library("starlette", "server")
+    uvicorn = installation.library("uvicorn", "server")
+    from pxvm.integration.server.app import Service, application
+    from pxvm.integration.server.guard import Guard, is_loopback
+    from pxvm.integration.server.remembering import Memories
+    from pxvm.integration.server.running import Limits
+
+    local = is_loopback(settings.host)
+    if not local and not settings.key:
+        raise PxvmError(
+            f"{settings.host} can be reached from other machines: set a key in {KEY}, or with"
+            " --api-key, or bind to 127.0.0.1"
+        )
+    with closing(_bound(settings.host, settings.port)) as listening:
+        port = listening.getsockname()[1]
+        hop = uuid.uuid4().hex
+        source = _source(settings, port, hop)
+        try:
+            guard = Guard(settings.key, settings.hosts if local else None, settings.origins)
+            limits = Limits(settings.queue, settings.body, settings.seconds)
+            service = Service(source, Memories(settings.networks), limits, guard, hop)
+        except BaseException:
+            source.close()
+            raise
+        config = uvicorn.Config(
+            application(service), log_level="warning", access_log=False, lifespan="off",
+            timeout_graceful_shutdown=2, server_header=False,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+        name = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            ready(f"http://{name}:{port}/v1")
+            server.run(sockets=[listening])
+        finally:
+            service.close()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(128)  # who calls from now on waits, and is not refused
+    except OSError as error:
+        listening.close()
+        raise PxvmError(
+            f"{host}:{port} cannot be used: {error.strerror or error}; --port names another"
+        ) from None
+    return listening
+
+
+def _source(settings: Settings, port: int, hop: str) -> Source:
+    from pxvm.integration.server.answering import Local, Upstream
+
+    if settings.backend not in (None, EMBEDDED):
+        from pxvm.integration.connecting import kind_of
+        from pxvm.integration.remote import Remote
+
+        backend = str(settings.backend)
+        address = ADDRESSES.get(backend)
+        url = address.url if address else backend
+        if "://" not in url:
+            raise PxvmError(f"{backend}: expected {', '.join(ADDRESSES)}, or an address")
+        if is_itself(url, settings.host, port):
+            raise PxvmError(f"{url} is this very server: name another address")
+        variable = address.key if address else "PXVM_API_KEY"
+        name = backend if address else kind_of(url)
+        remote = Remote(name, url, settings.model, os.environ.get(variable, ""))
+        return Upstream(remote, UPSTREAM_AT_ONCE, hop)
+    from pxvm.models.commands import file_of
+
+    path = file_of(settings.model or EMBEDDED_MODEL)
+    return Local(path, settings.device, settings.threads, settings.slots, settings.context)
+
+
+def is_itself(url: str, host: str, port: int) -> bool:
+    """Does an address lead to where this server listens?"""
+    from pxvm.integration.server.guard import is_loopback
+
+    parts = urlsplit(url)
+    try:
+        there = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        raise PxvmError(f"{url}: the port is none") from None
+    if there != port or not parts.hostname:
+        return False
+    if is_loopback(parts.hostname) or parts.hostname in (host, socket.gethostname()):
+        return True
+    return parts.hostname in ("0.0.0.0", "::")

@@ -1,0 +1,244 @@
+"""What a client asks for: OpenAI's request bodies, checked field by field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pxvm.core.errors import PxvmError
+
+MOST_CHOICES = 8
+#: Fields that change nothing here.
+IGNORED = (
+    "user", "metadata", "store", "service_tier", "parallel_tool_calls", "safety_identifier",
+    "prompt_cache_key", "verbosity", "reasoning_effort", "frequency_penalty", "presence_penalty",
+    "logit_bias", "modalities", "tool_choice", "best_of", "network",
+)  # fmt: skip
+
+
+class RefusedError(PxvmError, ValueError):
+    """A request that is answered with an error.
+
+    Attributes:
+        status: of HTTP.
+        code: OpenAI's word for it, or None.
+        field: that is wrong, or None.
+    """
+
+    def __init__(
+        self, message: str, status: int = 400, code: str | None = None, field: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.field = status, code, field
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An answer that is asked for.
+
+    Attributes:
+        model: as the client names it; "" for any.
+        messages: of a chat; for a completion empty.
+        prompts: of a completion.
+        options: as ``Model.chat`` takes them.
+        choices: how many answers to each.
+        usage: whether a stream ends with the tokens it took.
+    """
+
+    model: str
+    stream: bool
+    options: Mapping[str, Any]
+    messages: tuple[dict[str, Any], ...] = ()
+    prompts: tuple[str, ...] = ()
+    choices: int = 1
+    usage: bool = False
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """A JSON object. Raises RefusedError."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(f"the body is no JSON: {error!s:.100}") from None
+    if not isinstance(body, dict):
+        raise RefusedError(f"expected a JSON object; found {type(body).__name__}")
+    return body
+
+
+def chat(body: Mapping[str, Any]) -> Wanted:
+    """A request to ``/v1/chat/completions``. Raises RefusedError naming the field."""
+    known = ("messages", "max_completion_tokens", "response_format", "tools", "top_logprobs")
+    _no_others(body, known)
+    if body.get("tools"):
+        raise RefusedError("the model's chat template knows no tools", field="tools")
+    if body.get("logprobs"):
+        raise RefusedError("logprobs are not offered", field="logprobs")
+    given = body.get("messages")
+    if not isinstance(given, list) or not given:
+        raise RefusedError("expected a list of at least one message", field="messages")
+    messages = tuple(_message(number, each) for number, each in enumerate(given))
+    options = _options(body)
+    limit = body.get("max_completion_tokens")
+    if limit is not None:
+        options["max_tokens"] = _number(body, "max_completion_tokens", 1, 1 << 31, int)
+    if (schema := _schema(body.get("response_format"))) is not None:
+        options["schema"] = schema
+    return Wanted(
+        messages=messages, options=options, **_common(body), usage=_usage(body), body=body
+    )
+
+
+def completion(body: Mapping[str, Any]) -> Wanted:
+    """A request to ``/v1/completions``. Raises RefusedError naming the field."""
+    _no_others(body, ("prompt", "suffix", "echo"))
+    for name in ("suffix", "echo", "logprobs"):
+        if body.get(name):
+            raise RefusedError(f"{name} is not offered", field=name)
+    given = body.get("prompt")
+    prompts = [given] if isinstance(given, str) else given
+    if (
+        not isinstance(prompts, list)
+        or not prompts
+        or not all(isinstance(each, str) and each for each in prompts)
+    ):
+        raise RefusedError("expected a text, or a list of texts, none empty", field="prompt")
+    if len(prompts) > MOST_CHOICES:
+        raise RefusedError(f"expected at most {MOST_CHOICES} prompts", field="prompt")
+    options = {"max_tokens": 16} | _options(body)
+    return Wanted(
+        prompts=tuple(prompts), options=options, **_common(body), usage=_usage(body), body=body
+    )
+
+
+def embedding(body: Mapping[str, Any]) -> tuple[list[str], str]:
+    """(texts, "float" or "base64") of a request to ``/v1/embeddings``. Raises RefusedError."""
+    given = body.get("input")
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
+        raise RefusedError("expected a text, or a list of texts", field="input")
+    if len(texts) > 2048:
+        raise RefusedError("expected at most 2,048 texts", field="input")
+    kind = body.get("encoding_format") or "float"
+    if kind not in ("float", "base64"):
+        raise RefusedError("expected float or base64", field="encoding_format")
+    return texts, kind
+
+
+def _no_others(body: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    every = (
+        *known, *IGNORED, "model", "stream", "stream_options", "max_tokens", "temperature",
+        "top_p", "top_k", "seed", "stop", "n", "logprobs", "repeat_penalty", "regex", "grammar",
+    )  # fmt: skip
+    for name, value in body.items():
+        if name not in every and value not in (None, [], {}, False):
+            raise RefusedError(f"the field {name!r:.60} is not known here", field=str(name)[:60])
+    for name in ("frequency_penalty", "presence_penalty", "logit_bias"):
+        if body.get(name):
+            raise RefusedError(f"{name} is not offered; repeat_penalty is", field=name)
+
+
+def _common(body: Mapping[str, Any]) -> dict[str, Any]:
+    model, stream = body.get("model") or "", body.get("stream") or False
+    if not isinstance(model, str):
+        raise RefusedError("expected a text", field="model")
+    if not isinstance(stream, bool):
+        raise RefusedError("expected true or false", field="stream")
+    return {
+        "model": model,
+        "stream": stream,
+        "choices": _number(body, "n", 1, MOST_CHOICES, int) if body.get("n") is not None else 1,
+    }
+
+
+def _usage(body: Mapping[str, Any]) -> bool:
+    options = body.get("stream_options") or {}
+    if not isinstance(options, dict):
+        raise RefusedError("expected an object", field="stream_options")
+    return bool(options.get("include_usage"))
+
+
+def _options(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the fields that are given, what ``Model.chat`` takes."""
+    ranges: dict[str, tuple[str, float, float, type]] = {
+        "max_tokens": ("max_tokens", 1, 1 << 31, int),
+        "temperature": ("temperature", 0, 2, float),
+        "top_p": ("top_p", 0, 1, float),
+        "top_k": ("top_k", 1, 1024, int),
+        "seed": ("seed", -(2**63), 2**64 - 1, int),
+        "repeat_penalty": ("penalty", 0.01, 100, float),
+    }
+    found: dict[str, Any] = {}
+    for name, (ours, low, high, kind) in ranges.items():
+        if body.get(name) is not None:
+            found[ours] = _number(body, name, low, high, kind)
+    if "seed" in found:
+        found["seed"] %= 2**64
+    stop = body.get("stop")
+    if stop is not None:
+        stops = [stop] if isinstance(stop, str) else stop
+        if (
+            not isinstance(stops, list)
+            or len(stops) > 16
+            or not all(isinstance(text, str) for text in stops)
+        ):
+            raise RefusedError("expected a text, or a list of at most 16", field="stop")
+        found["stop"] = stops
+    for name in ("regex", "grammar"):
+        if body.get(name) is not None:
+            found[name] = body[name]
+    return found
+
+
+def _number(body: Mapping[str, Any], name: str, low: float, high: float, kind: type) -> Any:
+    value = body[name]
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+    if not fits or (kind is int and not whole):
+        raise RefusedError(
+            f"{name}: expected a{' whole' if kind is int else ''} number from {low:g} to {high:g}",
+            field=name,
+        )
+    return kind(value)
+
+
+def _message(number: int, message: Any) -> dict[str, Any]:
+    """A message as the templates know it: role and text."""
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        raise RefusedError(f"message {number}: expected a role and a content", field="messages")
+    role = {"developer": "system"}.get(message["role"], message["role"])
+    if role not in ("system", "user", "assistant", "tool"):
+        raise RefusedError(f"message {number}: unknown role {role!r:.40}", field="messages")
+    return {"role": role, "content": text_of(message.get("content"), number)}
+
+
+def text_of(content: Any, number: int = 0) -> str:
+    """The text of a message's content. Raises RefusedError for pictures and sounds."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        for part in content:
+            if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+                raise RefusedError(f"message {number}: only parts of text are understood",
+                                   field="messages")  # fmt: skip
+        return "\n".join(part["text"] for part in content)
+    raise RefusedError(f"message {number}: expected a text", field="messages")
+
+
+def _schema(wanted: Any) -> Any:
+    """The JSON schema that the answer follows, None for any text."""
+    match wanted:
+        case None | {"type": "text"}:
+            return None
+        case {"type": "json_object"}:
+            return {"type": "object"}
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+            return schema
+    raise RefusedError(
+        'expected {"type": "text"}, {"type": "json_object"} or a json_schema with its schema',
+        field="response_format",
+    )

@@ -1,0 +1,191 @@
+"""Servers in other processes and threads: the real one, and one that misbehaves on purpose."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PIECES = ["It is ", "made of ", "oak."]
+
+
+def chunk(content: str | None, finish: str | None = None) -> bytes:
+    delta = {} if content is None else {"content": content}
+    body = {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+    }
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
+
+
+class Misbehaving(BaseHTTPRequestHandler):
+    """Does what the model's name says. What arrived stands in ``server.asked``."""
+
+    server: Any
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._json(200, {"object": "list", "data": self.server.models})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append(body)
+        getattr(self, f"do_{self.server.fault or body['model']}")(body)
+
+    def _json(self, status: int, value: Any) -> None:
+        self._raw(status, "application/json", json.dumps(value).encode())
+
+    def _raw(self, status: int, kind: str, data: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _stream(self, *pieces: bytes, pause: float = 0) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for piece in pieces:
+            self.wfile.write(piece)
+            self.wfile.flush()
+            time.sleep(pause)
+        self.close_connection = True
+
+    # What a good server does, and then all the rest.
+
+    def do_good(self, _: Any) -> None:
+        self._stream(*map(chunk, PIECES), chunk(None, "stop"), b"data: [DONE]\n\n")
+
+    def do_slow(self, _: Any) -> None:
+        self._stream(*map(chunk, PIECES * 20), chunk(None, "stop"), pause=0.1)
+
+    def do_cut(self, _: Any) -> None:
+        self._stream(chunk("It is "))
+
+    def do_empty(self, _: Any) -> None:
+        self._stream(chunk(None, "stop"), b"data: [DONE]\n\n")
+
+    def do_garbled(self, _: Any) -> None:
+        self._stream(chunk("It is "), b'data: {"id": "c", "cho\n\n')
+
+    def do_page(self, _: Any) -> None:
+        self._raw(200, "text/html", b"<html>a login page</html>")
+
+    def do_other(self, _: Any) -> None:
+        self._stream(b'data: {"answer": "oak"}\n\n', b'data: {"choices": [{"x": 1}]}\n\n')
+
+    def do_broken(self, _: Any) -> None:
+        self._json(500, {"error": {"message": "out of\x1b[2J memory"}})
+
+    def do_busy(self, _: Any) -> None:
+        self._json(429, {"error": {"message": "slow down"}})
+
+    def do_locked(self, _: Any) -> None:
+        self._json(401, {"error": {"message": "bad key"}})
+
+    def do_gone(self, _: Any) -> None:
+        self._json(404, {"error": {"message": "no such model"}})
+
+    def do_error(self, _: Any) -> None:
+        self._stream(chunk("It is "), b'data: {"error": {"message": "the card fell off"}}\n\n')
+
+    def do_drop(self, _: Any) -> None:
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
+
+    def do_short(self, body: Any) -> None:
+        """A model whose context holds few characters."""
+        if len(json.dumps(body["messages"])) > self.server.context:
+            said = "This model's maximum context length is 100 tokens"
+            self._json(400, {"error": {"message": said, "code": "context_length_exceeded"}})
+        else:
+            self.do_good(body)
+
+
+@contextmanager
+def misbehaving(
+    models: list[str] | None = None, context: int = 10**9, port: int = 0
+) -> Iterator[Any]:
+    """The server; ``.url`` is its address, ``.asked`` the requests that came."""
+    server: Any = ThreadingHTTPServer(("127.0.0.1", port), Misbehaving)
+    server.daemon_threads = True
+    server.models = [{"id": name, "object": "model"} for name in models or []]
+    server.asked, server.context, server.fault = [], context, ""
+    server.url = f"http://127.0.0.1:{server.server_port}/v1"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def serving(*words: object, cache: Path | None = None, **variables: str) -> Iterator[Any]:
+    """``pxvm serve`` in a process of its own; ``.url`` is its address, ``.process`` the process."""
+    command = [sys.executable, "-m", "pxvm", "serve", "--port", "0", *map(str, words)]
+    environment = {**os.environ, **variables}
+    if cache is not None:
+        environment["XDG_CACHE_HOME"] = str(cache)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+    )
+    assert process.stderr is not None
+    try:
+        said = ""
+        for line in process.stderr:
+            said += line
+            if found := re.search(r"serving (http\S+/v1);", line):
+                break
+        else:
+            raise AssertionError(said)
+        listener = threading.Thread(target=process.stderr.read)
+        listener.start()
+        yield SimpleNamespace(url=found[1], process=process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        listener.join()
+        process.stderr.close()
+
+
+def cache_with_an_embedder(folder: Path) -> Path:
+    """A cache folder with the compiled kernels that are here and a small ``minilm``."""
+    from pxvm.cpu import kept
+    from pxvm.models.download import NAMES
+    from tests.models.tiny_models import write_bert
+
+    models = folder / "pxvm" / "models"
+    models.mkdir(parents=True)
+    write_bert(models / f"minilm-{NAMES['minilm'].version}.pxi")
+    if kept.folder().is_dir():
+        shutil.copytree(kept.folder(), folder / "pxvm" / kept.folder().name)
+    return folder

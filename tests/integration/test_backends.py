@@ -1,0 +1,136 @@
+"""Back ends by name and address, and what is said when one does not answer as it should."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+
+import pytest
+
+from pxvm.core.errors import PxvmError
+from pxvm.integration.backends import ADDRESSES, NAMES
+from pxvm.integration.connecting import connect
+from pxvm.integration.conversation import Conversation
+from pxvm.integration.embedded import Embedded
+from pxvm.integration.errors import BackendError
+from pxvm.integration.memory import Memory
+from pxvm.integration.remote import Remote
+from tests.integration.servers import PIECES, misbehaving
+from tests.models.tiny_models import write_llama
+
+ASK = [{"role": "user", "content": "What is the keel made of?"}]
+
+pytest.importorskip("openai", reason="needs the extra bridge")
+
+FAULTS = {
+    "cut": "the answer was cut in the middle",
+    "empty": "empty answer",
+    "garbled": "an answer that cannot be read",
+    "page": "the server sent none that can be read",
+    "other": "an answer of an unknown form",
+    "broken": "error 500: out of",
+    "busy": "too many requests",
+    "locked": "the key was refused",
+    "gone": "not found there: no such model",
+    "error": "the card fell off",
+    "drop": "no server answers there",
+}
+
+
+@pytest.fixture(scope="module")
+def server():
+    with misbehaving(["text-embedding-x", "good"]) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_llama(tmp_path_factory.mktemp("tiny") / "tiny.pxi", stops=())
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch):
+    """Retries come without the client's pauses, and no embedding model is here."""
+    monkeypatch.setattr("pxvm.integration.memory.Embedder.present", lambda: None)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.01)
+
+
+@pytest.fixture
+def opened():
+    """Closes what a test opens."""
+    with ExitStack() as stack:
+        yield lambda backend: stack.enter_context(closing(backend))
+
+
+def test_the_loaded_model_is_found_and_answers(server, opened):
+    remote = opened(connect(url=server.url))
+    assert (remote.name, remote.model) == ("server", "good")
+    assert list(remote.stream(ASK)) == PIECES
+    assert server.asked[-1]["messages"] == ASK
+    assert opened(connect("ollama", server.url, "local-model")).model == "good"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_is_one_sentence_and_leaves_no_trace(fault, server, tmp_path, opened):
+    memory = Memory(tmp_path / "k.png")
+    before = memory.path.read_bytes()
+    talk = Conversation(opened(Remote("server", server.url, fault)), memory)
+    with pytest.raises(BackendError, match=FAULTS[fault]) as caught:
+        talk.ask("What is the keel made of?")
+    assert "\n" not in str(caught.value) and server.url in str(caught.value)
+    memory.settle()
+    assert (len(memory.network), memory.path.read_bytes(), talk.turns) == (0, before, [])
+    talk.backend = opened(Remote("server", server.url, "good"))  # the conversation goes on
+    assert talk.ask("What is the keel made of?") == "".join(PIECES)
+    memory.settle()
+    assert len(memory.network) == 1
+    memory.close()
+
+
+def test_what_can_help_is_tried_again_and_what_cannot_is_not(server, opened):
+    for fault, tries in (("broken", 2), ("busy", 2), ("locked", 1), ("cut", 1), ("page", 1)):
+        server.asked.clear()
+        with pytest.raises(BackendError):
+            list(opened(Remote("server", server.url, fault)).stream(ASK))
+        assert len(server.asked) == tries, fault
+
+
+def test_a_server_that_is_slow_is_not_waited_for(server, monkeypatch, opened):
+    monkeypatch.setattr("pxvm.integration.remote.READ", 0.02)
+    with pytest.raises(BackendError, match="no answer within"):
+        list(opened(Remote("server", server.url, "slow")).stream(ASK))
+
+
+def test_no_model_no_server_and_no_such_name(tmp_path):
+    loaded = pytest.raises(BackendError, match="no language model is loaded there")
+    with misbehaving([]) as empty, loaded:
+        connect(url=empty.url)
+    with pytest.raises(BackendError, match="no server answers there"):
+        connect(url=empty.url)
+    with pytest.raises(BackendError, match="no back end is called 'abacus'"):
+        connect("abacus")
+    assert {"auto", "embedded", "lm-studio", "ollama", "llama.cpp", "vllm"} <= set(NAMES)
+    assert issubclass(BackendError, PxvmError)
+    assert ADDRESSES["lm-studio"].url == "http://localhost:1234/v1"
+
+
+def test_the_embedded_model_stands_in_and_says_so(monkeypatch, tiny, opened):
+    monkeypatch.setattr("pxvm.integration.connecting.EMBEDDED_MODEL", str(tiny))
+    with misbehaving([]) as nobody:
+        pass
+    monkeypatch.setitem(ADDRESSES, "lm-studio", type(ADDRESSES["vllm"])(nobody.url))
+    told = []
+    found = opened(connect(tell=told.append))
+    assert isinstance(found, Embedded) and found.model == "tiny"
+    assert len(told) == 1 and "answers instead" in told[0]
+    assert "".join(found.stream(ASK, max_tokens=5))
+    assert found.count("hello world") == len(found._model.tokenizer.encode("hello world"))
+
+
+def test_a_key_comes_from_the_environment_and_goes_only_where_it_belongs(monkeypatch, opened):
+    monkeypatch.setenv("OPENAI_API_KEY", "of-openai")
+    monkeypatch.setenv("PXVM_API_KEY", "mine")
+    assert opened(connect("openai", model="m"))._client.api_key == "of-openai"
+    assert opened(connect("vllm", model="m"))._client.api_key == "mine"
+    monkeypatch.delenv("PXVM_API_KEY")
+    assert opened(connect("vllm", model="m"))._client.api_key == "none"
