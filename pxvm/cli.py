@@ -118,12 +118,12 @@ def run(
     if program.dialect == 1:
         state = program.region("state").values(result)
         for word, what in (
-            (State.SATURATIONS, "numbers did not fit 32 bits: inputs may be far outside what the"
+            (State.SATURATED, "numbers did not fit 32 bits: inputs may be far outside what the"
              " program was made for"),
-            (State.CLAMPS, "indexes were outside their table: the nearest was taken"),
+            (State.CLAMPED, "indexes were outside their table: the nearest was taken"),
         ):  # fmt: skip
             if state[word]:
-                echo(f"note: {state[word]} {what}", err=True)
+                echo(f"note: {what}", err=True)
     regions = [r for r in program.regions if shows_result(r)]
     if as_json:
         values = [

@@ -122,7 +122,12 @@ def parse(image: Image) -> TensorProgram:
     words = read_words(image, 0, HEADER_WORDS).tolist()
     _, version, code_start, count, table_start, tensors, state_start = words
     if version != VERSION:
-        raise ProgramError(f"format version {VERSION} is understood; found {version}")
+        other = (
+            "an older pxvm wrote it; make a model's picture again: pxvm import SOURCE -o FILE"
+            if version < VERSION
+            else "use a newer pxvm"
+        )
+        raise ProgramError(f"expected format version {VERSION}; found {version}: {other}")
     reserved = [("header", 0, HEADER_WORDS), ("state", state_start, STATE_WORDS)]
     reserved += [("code", code_start, count)]
     reserved += [("descriptors", table_start, tensors * DESCRIPTOR_WORDS)]

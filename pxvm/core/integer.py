@@ -1,9 +1,9 @@
 """Exact integer arithmetic of dialect 1: rounding, scales, roots, powers of two.
 
-Everything is int64 (or uint64 where stated) with one rounding rule, round half up: add half, then
+Written in int64 (or uint64 where stated) with one rounding rule, round half up: add half, then
 shift right arithmetically. A *scale* is a pair (mantissa 0..65535, exponent) and means
 ``mantissa * 2**exponent``. Every function is total: hostile values give a defined result, never an
-overflow.
+overflow. docs/ARITHMETIC.md says how an executor computes the same with 32-bit integers.
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 
 Ints = NDArray[np.int64]
 
-WIDE = 1 << 33  # results are clamped to +-WIDE before the final saturation to 32 bits
+LOWEST, HIGHEST = -(1 << 31), (1 << 31) - 1
 LARGEST_SHIFT = 62
 
 
 def ints(values: ArrayLike) -> Ints:
     """``values`` as an int64 array."""
     return np.asarray(values, np.int64)
+
+
+def saturate(values: ArrayLike) -> Ints:
+    """The nearest that 32 bits hold."""
+    return np.clip(ints(values), LOWEST, HIGHEST)
 
 
 def bit_length(values: ArrayLike) -> Ints:
@@ -36,23 +41,23 @@ def bit_length(values: ArrayLike) -> Ints:
 
 
 def shift_round(values: ArrayLike, shift: ArrayLike) -> Ints:
-    """``values / 2**shift`` rounded half up and clamped to +-WIDE.
+    """``values / 2**shift`` rounded half up, and clamped to one beyond what 32 bits hold.
 
     |values| is at most 2^62. A shift of more than 62 gives 0; a negative one multiplies.
     """
     v, s = np.broadcast_arrays(ints(values), ints(shift))
     right = np.clip(s, 1, LARGEST_SHIFT)
     down = np.where(s > LARGEST_SHIFT, 0, (v + (np.int64(1) << (right - 1))) >> right)
-    left = np.clip(-s, 0, 34)
-    up = np.clip(v, -(WIDE >> left), WIDE >> left) << left
-    up = np.where(np.abs(v) > (WIDE >> left), np.sign(v) * WIDE, up)
-    return np.clip(np.where(s > 0, down, up), -WIDE, WIDE)
+    left = np.clip(-s, 0, 32)
+    up = np.clip(v, LOWEST // 2 - 1, HIGHEST // 2 + 1) << left
+    up = np.where(left > 0, up, v)
+    return np.clip(np.where(s > 0, down, up), LOWEST - 1, HIGHEST + 1)
 
 
 def rescale(values: ArrayLike, mantissa: ArrayLike, exponent: ArrayLike) -> Ints:
-    """``values * mantissa * 2**exponent`` rounded half up, clamped to +-WIDE.
+    """``values * mantissa * 2**exponent`` rounded half up, clamped as by ``shift_round``.
 
-    |values| is at most 2^46 and the mantissa at most 2^16, so that the product fits.
+    The values have 32 bits, or 17 where they are weights, and the mantissa is at most 2^16.
     """
     return shift_round(ints(values) * ints(mantissa), -ints(exponent))
 
@@ -81,41 +86,31 @@ def multiply_scales(first: tuple[Ints, Ints], second: tuple[Ints, Ints]) -> tupl
     return normalise(first[0] * second[0], first[1] + second[1])
 
 
-def isqrt(values: ArrayLike) -> Ints:
-    """Floor of the square root of each integer 0..2^63 - 1."""
+def root(values: ArrayLike) -> Ints:
+    """The integer nearest to the square root of each integer 0..2^32 - 1."""
     v = ints(values)
-    root = ints(np.floor(np.sqrt(v.astype(np.float64))))
-    root = np.minimum(root, 3037000499)
-    root -= root * root > v
-    root += (root < 3037000499) & ((root + 1) * (root + 1) <= v)
-    return root
+    below = ints(np.floor(np.sqrt(v.astype(np.float64))))
+    return below + (v - below * below > below)
 
 
 def inverse_root(numerator: ArrayLike, denominator: ArrayLike) -> tuple[Ints, Ints]:
     """sqrt(numerator / denominator) as a scale; both are at least 1 and below 2^62.
 
-    Both are shifted by even amounts into [2^30, 2^32), n and m; then
-    isqrt(((n << 30) // m) << 30) is sqrt(n / m) * 2^30, and half of the shifts go back into the
-    exponent, so that 64 bits are enough.
+    The quotient of their mantissas, which has 16 or 17 bits, is shifted to 31 or 32 bits, so that
+    its exponent is even.
     """
-    n, n_shift = _even(numerator)
-    m, m_shift = _even(denominator)
-    root = isqrt(((n << 30) // m) << 30)
-    return normalise(root, (n_shift - m_shift) // 2 - 30)
-
-
-def _even(values: ArrayLike) -> tuple[Ints, Ints]:
-    v = ints(values)
-    shift = bit_length(v) - 32
-    shift += shift & 1
-    return np.where(shift > 0, v >> np.maximum(shift, 0), v << np.maximum(-shift, 0)), shift
+    n, n_exponent = normalise(numerator, 0)
+    m, m_exponent = normalise(denominator, 0)
+    quotient, exponent = ((n << 16) + (m >> 1)) // m, n_exponent - m_exponent - 16
+    shift = 31 - bit_length(quotient)
+    shift += (exponent - shift) & 1
+    return root(quotient << shift), (exponent - shift) >> 1
 
 
 def reciprocal(values: ArrayLike) -> tuple[Ints, Ints]:
-    """1 / values as a scale; 1 <= values < 2^46."""
-    v = ints(values)
-    shift = bit_length(v)
-    return normalise((np.int64(1) << (shift + 16)) // v, -(shift + 16))
+    """1 / values as a scale; 1 <= values < 2^62."""
+    m, exponent = normalise(values, 0)
+    return normalise(((1 << 31) + (m >> 1)) // m, -31 - exponent)
 
 
 def exp2_table() -> Ints:
@@ -127,7 +122,7 @@ EXP2 = exp2_table()
 
 
 def exp2_negative(distance: ArrayLike) -> Ints:
-    """2^(-distance), 16 fraction bits in and out; 0 <= distance < 2^33.
+    """2^(-distance), 16 fraction bits in and out; 0 <= distance < 2^32.
 
     Linear interpolation in a table of 256 steps, then a rounding shift by the whole part.
     """
@@ -141,16 +136,15 @@ def exp2_negative(distance: ArrayLike) -> Ints:
 def interpolate(table: Ints, position: ArrayLike) -> Ints:
     """An activation table at ``position``, the argument with 16 fraction bits.
 
-    ``table`` holds N + 1 entries over [-16, 16], N a power of two up to 2^20; arguments outside
-    are clamped to its ends.
+    ``table`` holds N + 1 entries over [-16, 16], N a power of two from 64 to 2^20; arguments
+    outside are clamped to its ends. The difference of two entries is saturated.
     """
     steps = len(table) - 1
-    width = (32 << 16) // steps
-    offset = np.clip(ints(position) + (16 << 16), 0, 32 << 16)
-    index = np.minimum(offset // width, steps - 1)
-    rest = offset - index * width
-    slope = table[index + 1] - table[index]
-    return ints(table[index] + (slope * rest + (width >> 1)) // width)
+    bits = (32 << 16).bit_length() - steps.bit_length()
+    offset = np.clip(ints(position), -16 << 16, 16 << 16) + (16 << 16)
+    index = np.minimum(offset >> bits, steps - 1)
+    slope = saturate(table[index + 1] - table[index])
+    return ints(table[index] + rescale(slope, offset - (index << bits), -bits))
 
 
 def quantise_rows(rows: Ints, bits: int, frac: int) -> tuple[Ints, tuple[Ints, Ints]]:
@@ -170,7 +164,8 @@ def quantise_rows(rows: Ints, bits: int, frac: int) -> tuple[Ints, tuple[Ints, I
     small = shift_down(x, shift[..., None])
     m = np.maximum(np.abs(small).max(axis=-1, initial=0), 1)
     q = (254 * small + m[..., None]) // (2 * m[..., None])
-    return q, normalise((m << 32) // 127, shift - frac - 32)
+    up = 31 - bit_length(m)
+    return q, normalise((m << up) // 127, shift - frac - up)
 
 
 def next_random(state: int) -> tuple[int, int]:

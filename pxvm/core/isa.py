@@ -132,6 +132,7 @@ class Opcode:
         flow: which instruction comes next; all but NEXT control the program.
         types: dialect 1: the dtypes that each of G, B and A may have, none where it is no tensor.
         parameters: dialect 1: the words of the parameter block in order.
+        sums: dialect 1: bits, sign included, of the largest exact sum, and of its parts.
         in_place: dialect 1: the result may be one of the operands that are read.
         adds_bias: dialect 1: the bias of the weight (the parameter of that name, else the last
             tensor) is added, so it has the result's fraction bits.
@@ -150,6 +151,7 @@ class Opcode:
     flow: Flow = Flow.NEXT
     types: tuple[tuple[str, ...], ...] = ((), (), ())
     parameters: tuple[Parameter, ...] = ()
+    sums: str = ""
     in_place: bool = False
     adds_bias: bool = False
 
@@ -162,6 +164,7 @@ class Opcode:
 _NONE, _IN, _OUT, _PARAMS = Mode.NONE, Mode.TENSOR_IN, Mode.TENSOR_OUT, Mode.PARAMETERS
 _BROADCAST = "[t,d], a [t,d], b [t,d], [t,1], [1,d] or [1,1]"
 _SCALE = Parameter("scale", Mode.SCALE)
+_PLANES, _HALVES = "40; 32 for each plane of x", "48; 32 for each half of the terms"
 _PALETTE = (
     (197, 134, 192), (86, 156, 214), (78, 201, 176), (220, 120, 80), (220, 200, 90),
     (150, 190, 110), (210, 110, 140), (120, 140, 230), (200, 160, 120), (110, 200, 220),
@@ -220,6 +223,7 @@ def _tensor(
     bytes: str,
     parameters: tuple[Parameter, ...] = (),
     *,
+    sums: str = "",
     in_place: bool = False,
     adds_bias: bool = False,
 ) -> Opcode:
@@ -227,7 +231,7 @@ def _tensor(
     g, b, a = (*operands, *[Mode.NONE] * (3 - len(operands)))
     return Opcode(
         ord(glyph), name, 1, None, (g, b, a), shape, semantics, operations, bytes,
-        _color(glyph), Flow.NEXT, _types(*types), parameters, in_place, adds_bias,
+        _color(glyph), Flow.NEXT, _types(*types), parameters, sums, in_place, adds_bias,
     )  # fmt: skip
 
 
@@ -290,22 +294,23 @@ OPCODES: tuple[Opcode, ...] = (
             "row ids[t] of the table, clamped to 0..v-1, times its scale", "t*d", "5*t*d"),
     _tensor("L", "Linear", (_OUT, _IN, _IN), ("I32", "ACT", "I8"), "[t,n], x [t,k], weight [n,k]",
             "x times weight transposed, exact sums, times both scales, plus bias",
-            "2*t*n*k", "n*k + t*k + 4*t*n", adds_bias=True),
+            "2*t*n*k", "n*k + t*k + 4*t*n", sums=_PLANES, adds_bias=True),
     _tensor("M", "MatMul", (_OUT, _IN, _IN), ("I32", "ACT", "ACT"), "[m,n], a [m,k], b [n,k]",
             "a times b transposed, exact sums, times both scales", "2*m*n*k",
-            "2*m*k + 2*n*k + 4*m*n"),
+            "2*m*k + 2*n*k + 4*m*n", sums="48; 32 for each two planes"),
     _tensor("V", "Conv2D", (_OUT, _IN, _PARAMS), ("I32", "ACT"), "[t, ho*wo*c], x [t, h*w*ci]",
             "convolution of each row seen as height x width x channels, zero padding",
             "2*t*n*k", "k*n + 4*t*n",
             (*_tensors("I8", "weight"), *_numbers("height width size stride pad")),
-            adds_bias=True),
+            sums=_PLANES, adds_bias=True),
     # Dialect 1: element by element
     _tensor("A", "Add", (_OUT, _IN, _IN), ("I32",) * 3, _BROADCAST,
             "a + b, saturated", "t*d", "12*t*d", in_place=True),
     _tensor("X", "Mul", (_OUT, _IN, _IN), ("I32",) * 3, _BROADCAST,
             "a * b, rounded and saturated", "t*d", "12*t*d", in_place=True),
     _tensor("D", "Dot", (_OUT, _IN, _IN), ("I32",) * 3, "[t,1], a [t,d], b [t,d]",
-            "sum over d of a * b, each product rounded", "2*t*d", "8*t*d"),
+            "sum over d of a * b, each product rounded and saturated", "2*t*d", "8*t*d",
+            sums=_HALVES),
     _tensor("R", "ReLU", (_OUT, _IN), ("I32",) * 2, "[t,d], x [t,d]", "max(x, 0)", "t*d", "8*t*d",
             in_place=True),
     _tensor("T", "Table", (_OUT, _IN, _IN), ("I32",) * 3, "[t,d], x [t,d], table [n+1]",
@@ -324,22 +329,23 @@ OPCODES: tuple[Opcode, ...] = (
     # Dialect 1: rows
     _tensor("N", "RMSNorm", (_OUT, _IN, _IN), ("I32|ACT", "I32", "I16"), "[t,d], x [t,d], w [d]",
             "x * w / sqrt(mean(x^2) + epsilon); epsilon is the weight's scale", "6*t*d", "8*t*d",
-            in_place=True, adds_bias=True),
+            sums=_HALVES, in_place=True, adds_bias=True),
     _tensor("n", "LayerNorm", (_OUT, _IN, _IN), ("I32", "I32", "I16"), "[t,d], x [t,d], w [d]",
             "(x - mean) * w / sqrt(variance + epsilon) + bias", "8*t*d", "8*t*d",
-            in_place=True, adds_bias=True),
+            sums=_HALVES, in_place=True, adds_bias=True),
     _tensor("l", "L2Norm", (_OUT, _IN), ("I32",) * 2, "[t,d], x [t,d]",
-            "x / sqrt(sum of x^2)", "4*t*d", "8*t*d", in_place=True),
+            "x / sqrt(sum of x^2)", "4*t*d", "8*t*d", sums=_HALVES, in_place=True),
     _tensor("S", "Softmax", (_OUT, _IN), ("I32",) * 2, "[t,d], x [t,d]",
-            "exp(x) / sum of exp(x), in base 2 from a table", "12*t*d", "8*t*d", in_place=True),
+            "exp(x) / sum of exp(x), in base 2 from a table", "12*t*d", "8*t*d", sums=_HALVES,
+            in_place=True),
     _tensor("Q", "Quantise", (_OUT, _IN), ("ACT", "I32"), "[t,d], x [t,d]",
             "x as activations with one scale for each row", "4*t*d", "6*t*d"),
     _tensor("U", "Sum", (_OUT, _IN), ("I32",) * 2, "[t,1], x [t,d]", "sum over the row",
-            "t*d", "4*t*d"),
+            "t*d", "4*t*d", sums=_HALVES),
     _tensor("O", "Max", (_OUT, _IN), ("I32",) * 2, "[t,1], x [t,d]", "largest of the row",
             "t*d", "4*t*d"),
     _tensor("m", "Mean", (_OUT, _IN), ("I32",) * 2, "[t,1], x [t,d]", "mean of the row",
-            "t*d", "4*t*d"),
+            "t*d", "4*t*d", sums=_HALVES),
     _tensor("g", "Argmax", (_OUT, _IN), ("I32",) * 2, "[t,1], x [t,d]",
             "index of the largest, the lowest among equals", "t*d", "4*t*d"),
     _tensor("k", "TopK", (_OUT, _IN, _OUT), ("I32",) * 3, "indices [t,k], x [t,d], values [t,k]",
@@ -355,27 +361,28 @@ OPCODES: tuple[Opcode, ...] = (
             "10*t*d"),
     _tensor("K", "Append", (Mode.TENSOR_UPDATE, _IN, _IN), ("ACT1", "I32", "I32"),
             "cache [heads, context, w], x [t, heads*w], position [1]",
-            "quantise each head of x to 7 bits into the rows position + t of the cache", "4*t*d",
+            "quantise each head of x to 7 bits into the rows position + t of the cache; of rows"
+            " clamped to one place the last stays", "4*t*d",
             "5*t*d"),
     _tensor("a", "AttentionCausal", (_OUT, _IN, _PARAMS), ("I32", "I32"),
             "[t, heads*w], q [t, heads*w], k and v [kv heads, context, w]",
             "softmax(q k) v over the tokens 0..position+t", "4*t*d*context", "2*t*d*context",
-            (*_tensors("ACT1", "k v"), *_tensors("I32", "position"), _SCALE)),
+            (*_tensors("ACT1", "k v"), *_tensors("I32", "position"), _SCALE), sums="32"),
     _tensor("f", "AttentionFull", (_OUT, _IN, _PARAMS), ("I32", "I32"),
             "[t, heads*w], q [t, heads*w], k and v [kv heads, context, w]",
             "softmax(q k) v inside each group of span rows, of which lengths are in use",
             "4*t*d*context", "2*t*d*context",
-            (*_tensors("ACT1", "k v"), *_tensors("I32", "span lengths"), _SCALE)),
+            (*_tensors("ACT1", "k v"), *_tensors("I32", "span lengths"), _SCALE), sums="32"),
     _tensor("o", "MeanPool", (_OUT, _IN, _PARAMS), ("I32", "I32"), "[groups,d], x [t,d]",
             "mean over the rows in use of each group of span rows", "t*d", "4*t*d",
-            _tensors("I32", "span lengths")),
+            _tensors("I32", "span lengths"), sums=_HALVES),
     # Dialect 1: pictures
     _tensor("x", "MaxPool", (_OUT, _IN, _PARAMS), ("I32", "I32"), "[t, ho*wo*c], x [t, h*w*c]",
             "largest of each window of size x size", "t*d", "8*t*d",
             _numbers("height width size stride")),
     _tensor("v", "AvgPool", (_OUT, _IN, _PARAMS), ("I32", "I32"), "[t, ho*wo*c], x [t, h*w*c]",
             "mean of each window of size x size", "t*d", "8*t*d",
-            _numbers("height width size stride")),
+            _numbers("height width size stride"), sums=_HALVES),
     _tensor("B", "Blit", (Mode.TENSOR_UPDATE, _IN, _IN), ("RGBA", "I32", "RGBA"),
             "canvas [h,w], text [n], font [glyphs, gh, gw]",
             "draw each code, 32 being the font's first glyph, left to right and wrapping", "0",
@@ -393,14 +400,15 @@ OPCODES: tuple[Opcode, ...] = (
             "0", "8*t*d"),
     _tensor("u", "Push", (Mode.TENSOR_UPDATE, _IN, Mode.TENSOR_UPDATE), ("I32",) * 3,
             "list [n,d], x [t,d], length [1]",
-            "the rows of x behind the first length rows of the list; length grows", "0", "8*t*d"),
+            "the rows of x behind the first length rows of the list; of rows clamped to one place"
+            " the last stays; length grows", "0", "8*t*d"),
     _tensor("F", "Fill", (_OUT, _IN), ("I32",) * 2, "[t,d], value [1]", "the scalar everywhere",
             "0", "4*t*d"),
     _tensor("$", "Sample", (_OUT, _IN, _PARAMS), ("I32", "I32"), "token [1,1], logits [1,v]",
             "a token drawn by temperature, top-p and repetition penalty (16 fraction bits) and"
             " top-k (an integer); the most likely one at temperature 0", "20*d", "4*d",
             (*_tensors("I32", "temperature top_k top_p penalty history"),
-             *_tensors("I32", "random", Mode.TENSOR_UPDATE))),
+             *_tensors("I32", "random", Mode.TENSOR_UPDATE)), sums="27"),
 )
 # fmt: on
 

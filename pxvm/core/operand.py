@@ -24,11 +24,11 @@ LIMITS = {DType.I32: (-(2**31), 2**31 - 1), DType.RGBA: (0, 2**32 - 1)}
 
 
 class Tensors:
-    """The tensors of a program in its image, and how much was saturated and clamped so far."""
+    """The tensors of a program in its image, and whether anything was saturated or clamped."""
 
     def __init__(self, image: Image, program: TensorProgram) -> None:
         self.image, self.program = image, program
-        self.saturations = self.clamps = 0
+        self.saturated = self.clamped = False
 
     def tensor(self, index: int) -> Tensor:
         """The tensor of a descriptor."""
@@ -43,7 +43,8 @@ class Tensor:
         self.image = tensors.image
         self.frac, self.cols, self.rows, self.extents = d.frac, d.cols, d.rows, d.extents
         self.is_activation = d.dtype in (DType.ACT1, DType.ACT2)
-        self.bits = 7 if d.dtype == DType.ACT1 else 14
+        self.planes = 2 if d.dtype == DType.ACT2 else 1
+        self.bits = 7 * self.planes
         self.used = self.rows
         if d.length is not None:
             self.used = int(np.clip(tensors.tensor(d.length).scalar, 0, d.rows))
@@ -99,26 +100,27 @@ class Tensor:
         return 0 if self.d.bias is None else self.tensors.tensor(self.d.bias).flat
 
     def clamp_index(self, index: Any, count: int) -> Ints:
-        """Indexes clamped to 0..count - 1; the clamped ones are counted in the state."""
+        """Indexes clamped to 0..count - 1; the state is marked where that changed one."""
         inside = np.clip(index, 0, count - 1)
-        self.tensors.clamps += int((inside != index).sum())
+        self.tensors.clamped |= bool((inside != index).any())
         return ints(inside)
 
-    def _saturate(self, values: Ints) -> Ints:
+    def saturate(self, values: Ints) -> Ints:
+        """The nearest that an element holds; the state is marked where that changed one."""
         if self.d.dtype not in LIMITS:
             return values
         kept = np.clip(values, *LIMITS[self.d.dtype])
-        self.tensors.saturations += int((kept != values).sum())
+        self.tensors.saturated |= bool((kept != values).any())
         return ints(kept)
 
     def write(self, values: Any, scales: tuple[Ints, Ints] | None = None) -> None:
         """Store the rows in use, saturated."""
-        kept = self._saturate(ints(values))
+        kept = self.saturate(ints(values))
         store_words(self.image, self.d, 0, encode(kept, self.d.dtype, scales))
 
     def write_all(self, values: Any) -> None:
         """Store elements in order from the first on; later ones stay."""
-        kept = self._saturate(ints(values))
+        kept = self.saturate(ints(values))
         rows, rest = divmod(len(kept), self.cols)
         full = kept[: rows * self.cols].reshape(rows, self.cols)
         store_words(self.image, self.d, 0, encode(full, self.d.dtype))

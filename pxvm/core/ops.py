@@ -2,8 +2,8 @@
 
 An operand is a ``Tensor`` (see ``operand``): ``values`` are its rows in use as int64 (rows,
 cols), ``scales`` their scales as (mantissas, exponents), ``frac`` its fraction bits;
-``write(values)`` saturates to the element's range, counts what was saturated, and stores. Rows
-beyond those in use are neither read nor written. Parameters arrive as keywords.
+``write(values)`` saturates to the element's range, marks the state where that changed anything, and
+stores. Rows beyond those in use are neither read nor written. Parameters arrive as keywords.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from pxvm.core import integer
 from pxvm.core.integer import (
+    HIGHEST,
     Ints,
     exp2_negative,
     ints,
@@ -24,6 +25,7 @@ from pxvm.core.integer import (
     quantise_rows,
     reciprocal,
     rescale,
+    saturate,
     shift_down,
     shift_round,
 )
@@ -31,7 +33,9 @@ from pxvm.core.integer import (
 if TYPE_CHECKING:
     from pxvm.core.operand import Tensor
 
-LOG2E = 94548  # log2(e) with 16 fraction bits
+LOG2E = ints(47274), ints(-15)  # log2(e) as a scale
+BLOCK = 128  # tokens whose softmax weights are summed at a time
+FAR = -(1 << 20)  # below every exponent
 FUNCTIONS: dict[str, Callable[..., None]] = {}
 
 
@@ -57,13 +61,20 @@ def embed(out: Tensor, ids: Tensor, table: Tensor) -> None:
     out.write(rescale(table.at(rows), mantissa, exponent + out.frac))
 
 
+def excess(terms: int, *operands: Tensor) -> int:
+    """Bits that a sum of so many products may have beyond 32: 0 with one plane each."""
+    planes = sum(x.planes for x in operands)
+    return max(int((terms * 257 ** (planes - 2) << 14).bit_length()) - 31, 0)
+
+
 @defines("Linear")
 def linear(out: Tensor, x: Tensor, weight: Tensor) -> None:
     scale = multiply_scales(
         (x.scales[0][:, None], x.scales[1][:, None]), (weight.scales[0], weight.scales[1])
     )
-    total = product(x.values, weight.values)
-    out.write(rescale(total, scale[0], scale[1] + out.frac) + weight.bias)
+    shift = excess(x.cols, x, weight)
+    total = shift_down(product(x.values, weight.values), shift)
+    out.write(out.saturate(rescale(total, scale[0], scale[1] + shift + out.frac)) + weight.bias)
 
 
 @defines("MatMul")
@@ -84,7 +95,12 @@ def mul(out: Tensor, a: Tensor, b: Tensor) -> None:
 @defines("Dot")
 def dot(out: Tensor, a: Tensor, b: Tensor) -> None:
     terms = shift_round(a.values * b.values, a.frac + b.frac - out.frac)
-    out.write(terms.sum(axis=1, keepdims=True))
+    out.write(out.saturate(terms).sum(axis=1, keepdims=True))
+
+
+def _mean(total: Ints, count: int) -> Ints:
+    """The total of ``count`` numbers divided by it, rounded half up."""
+    return (total + (count >> 1)) // count
 
 
 def _normalise_rows(out: Tensor, x: Ints, frac: int, weight: Tensor) -> None:
@@ -94,7 +110,7 @@ def _normalise_rows(out: Tensor, x: Ints, frac: int, weight: Tensor) -> None:
     small = shift_down(x, shift[:, None])
     mantissa, exponent = weight.scales
     epsilon = rescale(np.int64(cols), mantissa, exponent + 2 * (frac - shift))
-    square = (small * small).sum(axis=1) + np.maximum(epsilon, 1)
+    square = (small * small).sum(axis=1) + np.clip(epsilon, 1, HIGHEST)
     scale = inverse_root(np.full(len(x), cols), square)
     scaled = small * weight.values
     if out.is_activation:
@@ -102,7 +118,7 @@ def _normalise_rows(out: Tensor, x: Ints, frac: int, weight: Tensor) -> None:
         out.write(q, multiply_scales(size, scale))
     else:
         shifted = scale[1][:, None] + out.frac - weight.frac
-        out.write(rescale(scaled, scale[0][:, None], shifted) + weight.bias)
+        out.write(out.saturate(rescale(scaled, scale[0][:, None], shifted)) + weight.bias)
 
 
 @defines("RMSNorm")
@@ -112,9 +128,8 @@ def rms_norm(out: Tensor, x: Tensor, weight: Tensor) -> None:
 
 @defines("LayerNorm")
 def layer_norm(out: Tensor, x: Tensor, weight: Tensor) -> None:
-    cols = x.cols
-    mean = (2 * x.values.sum(axis=1, keepdims=True) + cols) // (2 * cols)
-    _normalise_rows(out, x.values - mean, x.frac, weight)
+    mean = _mean(x.values.sum(axis=1, keepdims=True), x.cols)
+    _normalise_rows(out, saturate(x.values - mean), x.frac, weight)
 
 
 @defines("Quantise")
@@ -161,16 +176,36 @@ def append(cache: Tensor, x: Tensor, position: Tensor) -> None:
 
 
 def _attend(q: Ints, scale: Any, k: Any, v: Any, frac: int) -> Ints:
-    """One query of one head over n tokens: q (width), k and v (values (n, width), scales (n))."""
-    k_values, k_scales = k
-    v_values, (v_mantissa, v_exponent) = v
-    mantissa, exponent = multiply_scales(scale, k_scales)
-    scores = np.clip(rescale(k_values @ q, mantissa, exponent + 16), -(2**31), 2**31 - 1)
-    weights = exp2_negative(scores.max() - scores)
-    common = v_exponent.max()
-    scaled = shift_round(weights * v_mantissa, common - v_exponent + 18)
-    inverse = reciprocal(weights.sum())
-    return rescale(scaled @ v_values, inverse[0], inverse[1] + common + 18 + frac)
+    """One query of one head over n tokens: q (width), k and v (values (n, width), scales (n)).
+
+    Blocks of BLOCK tokens, from the first token on, have a power of two each that their weights
+    are relative to; their sums are joined one after the other.
+    """
+    n = len(k[0])
+    fewer, lighter = max(n.bit_length() - 10, 0), max(n.bit_length() - 16, 0)
+    total, weight = (np.zeros_like(q), ints(FAR)), (ints(0), ints(FAR))
+    for first in range(0, n, BLOCK):
+        block = slice(first, first + BLOCK)
+        mantissa, exponent = multiply_scales(scale, (k[1][0][block], k[1][1][block]))
+        scores = rescale(k[0][block] @ q, mantissa, exponent + 16)
+        scores = np.clip(scores, -(1 << 30), 1 << 30)
+        top = (scores.max() + 65535) >> 16
+        weights = exp2_negative((top << 16) - scores)
+        mantissa, exponent = v[1][0][block], v[1][1][block]
+        common = exponent.max()
+        scaled = shift_round(weights * mantissa, common - exponent + 18)
+        total = _join(total, (shift_down(scaled @ v[0][block], fewer), top + common))
+        weight = _join(weight, (shift_down(weights.sum(), lighter), top))
+    inverse = reciprocal(weight[0])
+    exponent = total[1] + fewer + 18 - weight[1] - lighter
+    return rescale(total[0], inverse[0], inverse[1] + exponent + frac)
+
+
+def _join(one: tuple[Ints, Ints], other: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
+    """The sum of two (integers, exponent), with the larger exponent."""
+    exponent = np.maximum(one[1], other[1])
+    parts = (shift_down(x, np.minimum(exponent - e, 32)) for x, e in (one, other))
+    return sum(parts, ints(0)), exponent
 
 
 @defines("AttentionCausal")
@@ -214,8 +249,8 @@ def _attention(
 
 @defines("Softmax")
 def softmax(out: Tensor, x: Tensor) -> None:
-    distance = x.values.max(axis=1, keepdims=True) - x.values
-    weights = exp2_negative(np.minimum(shift_round(distance * LOG2E, x.frac), 1 << 32))
+    distance = saturate(x.values.max(axis=1, keepdims=True) - x.values)
+    weights = exp2_negative(rescale(distance, LOG2E[0], LOG2E[1] + 16 - x.frac))
     mantissa, exponent = reciprocal(weights.sum(axis=1, keepdims=True))
     out.write(rescale(weights, mantissa, exponent + out.frac))
 
@@ -277,9 +312,10 @@ def conv2d(
         part = product(pixels.reshape(-1, pixels.shape[3]), kernels[:, ky, kx])
         total[windows] += part.reshape(*pixels.shape[:3], weight.rows)
     scale = multiply_scales((x.scales[0][:, None], x.scales[1][:, None]), weight.scales)
-    sums = total.reshape(len(images), -1, weight.rows)
-    y = rescale(sums, scale[0][:, None], scale[1][:, None] + out.frac) + weight.bias
-    out.write(y.reshape(len(images), -1))
+    shift = excess(weight.cols, x, weight)
+    sums = shift_down(total.reshape(len(images), -1, weight.rows), shift)
+    y = rescale(sums, scale[0][:, None], scale[1][:, None] + shift + out.frac)
+    out.write((out.saturate(y) + weight.bias).reshape(len(images), -1))
 
 
 def _pooled(x: Tensor, height: int, width: int, size: int, stride: int, join: Any) -> Ints:
@@ -300,8 +336,7 @@ def max_pool(out: Tensor, x: Tensor, *, height: int, width: int, size: int, stri
 
 @defines("AvgPool")
 def avg_pool(out: Tensor, x: Tensor, *, height: int, width: int, size: int, stride: int) -> None:
-    area = size * size
-    out.write((2 * _pooled(x, height, width, size, stride, np.add) + area) // (2 * area))
+    out.write(_mean(_pooled(x, height, width, size, stride, np.add), size * size))
 
 
 @defines("Copy")
@@ -359,7 +394,7 @@ def reduce_max(out: Tensor, x: Tensor) -> None:
 
 @defines("Mean")
 def reduce_mean(out: Tensor, x: Tensor) -> None:
-    out.write((2 * x.values.sum(axis=1, keepdims=True) + x.cols) // (2 * x.cols))
+    out.write(_mean(x.values.sum(axis=1, keepdims=True), x.cols))
 
 
 @defines("MeanPool")
@@ -369,18 +404,17 @@ def mean_pool(out: Tensor, x: Tensor, *, span: Tensor, lengths: Tensor) -> None:
     for group in range(len(out.values)):
         used = int(np.clip(lengths.flat[min(group, len(lengths.flat) - 1)], 1, step))
         block = everything[group * step : group * step + used]
-        n = max(len(block), 1)
-        rows.append((2 * block.sum(axis=0) + n) // (2 * n))
+        rows.append(_mean(block.sum(axis=0), max(len(block), 1)))
     out.write(ints(rows).reshape(-1, x.cols))
 
 
 @defines("L2Norm")
 def l2_norm(out: Tensor, x: Tensor) -> None:
-    shift = np.maximum(integer.bit_length(np.abs(x.values).max(axis=1)) - 22, 0)
+    shift = np.maximum(integer.bit_length(np.abs(x.values).max(axis=1)) - 15, 0)
     small = shift_down(x.values, shift[:, None])
     square = np.maximum((small * small).sum(axis=1), 1)
     mantissa, exponent = inverse_root(np.ones_like(square), square)
-    out.write(rescale(small, mantissa[:, None], exponent[:, None] + out.frac))
+    out.write(rescale(x.values, mantissa[:, None], (exponent - shift + out.frac)[:, None]))
 
 
 @defines("Argmax")
@@ -414,9 +448,14 @@ def sample(
 ) -> None:
     row = logits.values[0].copy()
     seen = np.unique(history.clamp_index(history.values[:, 0], logits.cols))
-    sized = np.where(row[seen] > 0, reciprocal_product(row[seen], penalty.scalar), row[seen])
-    row[seen] = np.where(
-        row[seen] > 0, sized, np.clip(shift_round(row[seen] * penalty.scalar, 16), -(2**31), 2**31)
+    factor = normalise(np.maximum(penalty.scalar, 1), -16)
+    inverse = reciprocal(np.maximum(penalty.scalar, 1))
+    row[seen] = saturate(
+        np.where(
+            row[seen] > 0,
+            rescale(row[seen], inverse[0], inverse[1] + 16),
+            rescale(row[seen], *factor),
+        )
     )
     limit = int(np.clip(top_k.scalar, 1, min(SAMPLE_CANDIDATES, logits.cols)))
     order = _largest(row, limit)
@@ -424,11 +463,9 @@ def sample(
     if warmth <= 0:
         token.write(ints([[order[0]]]))
         return
-    distance = row[order[0]] - row[order]
-    cold = _over(LOG2E, warmth)
-    weights = exp2_negative(
-        np.minimum(rescale(distance, cold[0], cold[1] + 16 - logits.frac), 1 << 32)
-    )
+    distance = saturate(row[order[0]] - row[order])
+    cold = multiply_scales(reciprocal(warmth), LOG2E)
+    weights = exp2_negative(rescale(distance, cold[0], cold[1] + 32 - logits.frac))
     total = np.cumsum(weights)
     enough = shift_round(total[-1] * np.clip(top_p.scalar, 0, 65536), 16)
     kept = int(np.searchsorted(total, max(int(enough), 1))) + 1
@@ -437,17 +474,6 @@ def sample(
 
 
 SAMPLE_CANDIDATES = 1024
-
-
-def reciprocal_product(values: Ints, penalty: int) -> Ints:
-    """values / penalty, the penalty with 16 fraction bits and at least 1 / 65536."""
-    mantissa, exponent = reciprocal(np.maximum(penalty, 1))
-    return np.clip(rescale(values, mantissa, exponent + 16), -(2**31), 2**31)
-
-
-def _over(numerator: int, denominator: int) -> tuple[Ints, Ints]:
-    """numerator / denominator as a scale."""
-    return multiply_scales(reciprocal(ints(denominator)), normalise(ints(numerator), ints(0)))
 
 
 @defines("Less")

@@ -44,14 +44,15 @@ class Runner(Tensors):
     def load(self) -> None:
         """Take the registers from the pixels."""
         self.state = read_state(self.image, self.program.state_start)
-        self.saturations = self.clamps = 0
+        self.saturated = self.clamped = False
 
     def store(self) -> None:
-        """Put the registers into the pixels, counters added."""
+        """Put the registers into the pixels, with a 1 where something was saturated or clamped."""
         s = self.state
-        s[State.SATURATIONS] = (s[State.SATURATIONS] + self.saturations) & 0x7FFFFFFF
-        s[State.CLAMPS] = (s[State.CLAMPS] + self.clamps) & 0x7FFFFFFF
-        self.saturations = self.clamps = 0
+        if self.saturated:
+            s[State.SATURATED] = 1
+        if self.clamped:
+            s[State.CLAMPED] = 1
         write_words(self.image, self.program.state_start, (s & 0xFFFFFFFF).astype(np.uint32))
 
     @property

@@ -141,6 +141,8 @@ def entry(op: Opcode, *quotes: str) -> Iterator[str]:
         yield "- in place: yes"
     if op.adds_bias:
         yield "- bias: yes"
+    if op.sums:
+        yield f"- bits of sums: {op.sums}"
     yield f"- operations: `{op.operations}`; bytes: `{op.bytes}`\n"
     yield from quotes
 
@@ -179,7 +181,8 @@ def dialect_1() -> Iterator[str]:
     for op in rows:
         yield from entry(op, *definition(op))
     yield words.SHARED_1
-    yield constants(ops, "LOG2E", "SAMPLE_CANDIDATES")
+    yield assignments(ops, "LOG2E")
+    yield constants(ops, "BLOCK", "FAR", "SAMPLE_CANDIDATES")
     yield quoted(*functions_of(ops, [*ops.FUNCTIONS.values(), ops.defines]))
     yield "## What the rules share\n"
     yield constants(rules, "MAX_INNER", "MAX_CONTEXT")
@@ -192,7 +195,7 @@ def dialect_1() -> Iterator[str]:
     yield constants(tensor, "MAX_COUNT", "READY", "YIELDED", "HALTED")
     yield quoted(*(getattr(reference1.Runner, name) for name in RUNNER), reference1.matching_loops)
     yield words.INTEGERS
-    yield constants(integer, "WIDE", "LARGEST_SHIFT")
+    yield constants(integer, "LOWEST", "HIGHEST", "LARGEST_SHIFT")
     yield quoted(*functions_of(integer))
     yield assignments(integer, "EXP2")
     yield exp2_text()

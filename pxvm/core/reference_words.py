@@ -39,6 +39,8 @@ operands.
 | in place | the result may be one of the operands that are read, but never the table of Table \
 and Gate; elsewhere it is none of them |
 | bias | the weight's bias is added, and has the result's fraction bits |
+| bits of sums | bits, sign included, of the largest exact sum, and of the parts that \
+[ARITHMETIC.md](ARITHMETIC.md) splits it into |
 | operations | integer operations of one execution |
 | bytes | bytes of pixels read and written by one execution |
 
@@ -71,10 +73,10 @@ of 128 or more is relative to the base register: descriptor `base + operand - 12
 
 In the quoted functions an operand is a `Tensor`: `values` are its rows in use as int64 of shape
 (rows, columns), `scales` their scales as (mantissas, exponents), `frac` its fraction bits, and
-`write` saturates to 32 bits, counts what was saturated, and stores. Operands come in the order G,
-B, A; parameters are keyword arguments. An instruction one of whose tensors in G, B and A has no row
-in use does nothing. Below each specification stands the verifier's rule for the same opcode: a
-program that breaks it never runs.
+`write` saturates to 32 bits, marks the state where that changed anything, and stores. Operands come
+in the order G, B, A; parameters are keyword arguments. An instruction one of whose tensors in G, B
+and A has no row in use does nothing. Below each specification stands the verifier's rule for the
+same opcode: a program that breaks it never runs.
 """
 
 SHARED_1 = """\
@@ -105,8 +107,9 @@ INTEGERS = """\
 All arithmetic of dialect 1 is made of these functions, quoted from
 [`pxvm/core/integer.py`](../pxvm/core/integer.py). `>>` is an arithmetic shift and `//` is floor
 division. No floating-point operation can be observed in a result: where NumPy computes in float64
-below (exact products in `ops.product`, a first guess in `isqrt`), every value is an integer below
-2^53 or is corrected to one; the 257 entries of `exp2_table` are rounded once.
+below (exact products in `ops.product`, the root in `root`), every value is an integer below 2^53 or
+the exact floor of one; the 257 entries of `exp2_table` are rounded once.
+[ARITHMETIC.md](ARITHMETIC.md) says how the same is computed with 32-bit integers.
 """
 
 EXP2 = """\
@@ -162,7 +165,7 @@ An array is elements in row-major order, the last index moving fastest; its elem
 - `x.view("<i4")`, `x.view(np.uint8)`: the same bytes as other numbers, little-endian
 - `x.astype(np.uint8)`, `np.uint32`: a conversion of numbers that fit; a float becomes an integer
   only where it is one
-- `np.floor(np.sqrt(x))` in `isqrt`: a first guess; the result is the exact floor of the root
+- `np.floor(np.sqrt(x))` in `root`: the exact floor of the root
 - `np.float64`, `np.float32`, `np.floor`: else in dialect 0 only: IEEE 754, rounded to nearest, ties
   to even, after every single operation; a fused multiply-add gives other bytes
 """

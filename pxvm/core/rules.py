@@ -129,13 +129,13 @@ def _same(out: Descriptor, x: Descriptor) -> None:
     same_frac(out, x)
 
 
-@rule("Softmax", "Quantise")
+@rule("Quantise")
 def _rows(out: Descriptor, x: Descriptor) -> None:
     same_shape(out, x)
 
 
-@rule("L2Norm")
-def _l2(out: Descriptor, x: Descriptor) -> None:
+@rule("L2Norm", "Softmax")
+def _summed_rows(out: Descriptor, x: Descriptor) -> None:
     same_shape(out, x)
     need(x.cols <= MAX_INNER, f"at most {MAX_INNER} columns", x)
 
@@ -146,9 +146,11 @@ def _table(out: Descriptor, x: Descriptor, table: Descriptor) -> None:
     # An element of the result needs two entries of the table.
     need(out.index != table.index, "a result that is not the table", out)
     steps = flat(table) - 1
-    power = 1 <= steps <= 1 << 20 and steps & (steps - 1) == 0
+    power = 64 <= steps <= 1 << 20 and steps & (steps - 1) == 0
     need(
-        power and len(table.extents) == 1, "a table [n + 1] with n a power of two up to 2^20", table
+        power and len(table.extents) == 1,
+        "a table [n + 1] with n a power of two from 64 to 2^20",
+        table,
     )
 
 
@@ -160,11 +162,17 @@ def _norm(out: Descriptor, x: Descriptor, weight: Descriptor) -> None:
     )
 
 
-@rule("Sum", "Max", "Mean")
+@rule("Max")
 def _reduce(out: Descriptor, x: Descriptor) -> None:
     same_rows(out, x)
     same_frac(out, x)
     need(out.cols == 1, "out [t,1]", out, x)
+
+
+@rule("Sum", "Mean")
+def _sum(out: Descriptor, x: Descriptor) -> None:
+    _reduce(out, x)
+    need(x.cols <= MAX_INNER, f"at most {MAX_INNER} columns", x)
 
 
 @rule("Argmax")
@@ -232,6 +240,7 @@ def _full(
 def _mean_pool(out: Descriptor, x: Descriptor, *, span: Descriptor, lengths: Descriptor) -> None:
     same_frac(out, x)
     need(out.cols == x.cols, "as many columns in both", out, x)
+    need(x.rows <= MAX_INNER, f"at most {MAX_INNER} rows", x)
 
 
 def _picture(

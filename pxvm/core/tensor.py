@@ -37,7 +37,7 @@ from pxvm.core.parts import MAGIC, Image
 
 Words = NDArray[np.uint32]
 
-VERSION = 1
+VERSION = 2
 HEADER_WORDS = 7
 DESCRIPTOR_WORDS = 16
 NAME_WORD = 10  # of a descriptor
@@ -74,8 +74,8 @@ class State(IntEnum):
     BASE = 1
     STATUS = 2
     STEPS = 3
-    SATURATIONS = 4
-    CLAMPS = 5
+    SATURATED = 4  # 1: an element did not fit 32 bits, and became the nearest that does
+    CLAMPED = 5  # 1: an index was outside, and became the nearest that is not
     LOOPS = 6
     CALLS = 7
     LOOP_STACK = 8  # 8 entries of (first instruction, iterations left, stride, base before)
@@ -234,6 +234,14 @@ def header_words(code: int, state: int, table: int, instructions: int, tensors: 
     """The seven words of a dialect 1 header."""
     magic = int.from_bytes(MAGIC, "little")
     return np.array([magic, VERSION, code, instructions, table, tensors, state], np.uint32)
+
+
+def format_version(image: Image) -> int | None:
+    """The format version that a dialect 1 image says it has; None of any other image."""
+    if image.shape[0] * image.shape[1] < 2:
+        return None
+    magic, version = (int(word) for word in read_words(image, 0, 2))
+    return version if magic == int.from_bytes(MAGIC, "little") else None
 
 
 def words_of(image: Image) -> Words:

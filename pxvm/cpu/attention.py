@@ -1,9 +1,9 @@
 """Attention over the key and value caches, and what fills them.
 
 One query at a time streams its keys and values; a prompt's queries are taken eight at a time
-against keys and values packed once for each head, with the tiles of the matrix product. Softmax
-weights have 14 bits and a sign, so that as two int8 planes they meet the values as activations
-meet weights.
+against keys and values packed once for each head, with the tiles of the matrix product. Both go
+from block to block of BLOCK tokens and join their sums (``_join``). Softmax weights have 14 bits
+and a sign, so that as two int8 planes they meet the values as activations meet weights.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.cpu.bounds import BATCH, BLOCK, LANES, QUERIES, REACH, SPAN, TILE
+from pxvm.core.ops import BLOCK, FAR
+from pxvm.cpu.bounds import BATCH, FACTS, LANES, QUERIES, TILE
 from pxvm.cpu.compiler import jit
 from pxvm.cpu.intrinsics import atomic_add
 from pxvm.cpu.memory import (
@@ -26,6 +27,7 @@ from pxvm.cpu.memory import (
     ROWS,
     THREADS,
     VNNI,
+    bit_length,
     clamp,
     element,
     load_part,
@@ -37,6 +39,7 @@ from pxvm.cpu.memory import (
     rescale_row,
     row_at,
     scalar,
+    shift_down,
     split,
     store_activation,
     store_part,
@@ -46,6 +49,11 @@ from pxvm.cpu.memory import (
 )
 from pxvm.cpu.products import COUNTER, finish_run, multiply_tile, stream
 from pxvm.cpu.vnni import vnni_weigh
+
+# What is known of a query, by the words of its row in a buffer: the sum of its elements and its
+# scale; where its tokens begin and how many there are; then its sums up to now: the weights' and
+# its exponent, the exponent of the weighted values'; of its block: the weights' sum as planes.
+MINUS, MANTISSA, EXPONENT, BEGIN, COUNT, WEIGHT, TOP, PLACE, PLANES = range(9)
 
 
 @jit
@@ -91,66 +99,58 @@ def attention(c: Any, tid: int, out: int, q: int, a: int, causal: bool, turn: in
     if causal and tid == 0:
         for t in range(rows):
             clamp(c, scalar(c, p[2]) + t, context, tid, True)
-    if rows < BATCH or c.tensors[p[0], PER] == 0 or c.tensors[p[1], PER] == 0 or context > REACH:
+    if rows < BATCH or c.tensors[p[0], PER] == 0 or c.tensors[p[1], PER] == 0:
         _few(c, tid, out, q, p, causal, rows)
     else:
         _many(c, tid, out, q, p, causal, rows, c.sync.ctypes.data + 8 * (COUNTER + turn))
 
 
 @jit
-def _query(c: Any, q: int, t: int, head: int, x: Any, out: Any, m: int, e: int) -> Any:
-    """One query as int8 into ``out``; its sum and its scale times (m, e)."""
-    width = len(x)
+def _query(
+    c: Any, q: int, p: Any, causal: bool, t: int, head: int, x: Any, out: Any, facts: Any
+) -> None:
+    """One query as int8 into ``out``, and the facts that it begins with."""
+    width, total = len(x), np.int64(0)
+    m, e = split(p[3] if causal else p[4])
     load_part(c, q, t, head * width, width, x)
     qm, qe = quantise_row(x, 0, width, 7, c.tensors[q, FRAC])
-    total = np.int64(0)
     for i in range(width):
         out[i] = np.int8(x[i])
         total += x[i]
+    begin, stop = reach(c, p, causal, t, c.tensors[p[0], E1])
     qm, qe = multiply_scales(qm, qe, m, e)
-    return total, qm, qe
+    facts[MINUS], facts[MANTISSA], facts[EXPONENT] = total, qm, qe
+    facts[BEGIN], facts[COUNT] = begin, stop - begin
+    facts[WEIGHT], facts[TOP], facts[PLACE] = 0, FAR, FAR
 
 
 @jit
 def _scores(totals: Any, minus: int, m: int, e: int, scales: Any, out: Any) -> int:
-    """Base-2 scores, 16 fraction bits, saturated, of products with keys; the largest."""
-    if finish_run(totals, minus, m, e + 16, scales, scales, False, out) < 0:
+    """Base-2 scores, 16 fraction bits, of products with keys; the largest rounded up, whole."""
+    if finish_run(totals, minus, 0, m, e + 16, scales, scales, False, out) < 0:
         for i in range(len(out)):
             sm, se = multiply_scales(m, e, np.int64(scales[i]) & 0xFFFF, np.int64(scales[i]) >> 16)
             s = rescale(np.int64(totals[i]) - minus, sm, se + 16)
-            out[i] = np.int32(min(max(s, np.int64(-2147483648)), np.int64(2147483647)))
-    top = out[0]
+            out[i] = np.int32(min(max(s, np.int64(-(1 << 30))), np.int64(1 << 30)))
+    top = np.int32(-(1 << 30))
     for i in range(len(out)):
-        top = max(top, out[i])
-    return top
+        score = min(max(out[i], np.int32(-(1 << 30))), np.int32(1 << 30))
+        out[i] = score
+        top = max(top, score)
+    return (np.int64(top) + 65535) >> 16
 
 
 @jit
 def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any) -> Any:
-    """Softmax weights times the values' scales as two planes, each sum in blocks of SPAN.
+    """Softmax weights of a block, times the values' scales as two planes; ``top`` is whole.
 
-    Returns the weights' sum, the planes' sum, and the values' common exponent.
+    Returns the weights' sum, the planes' sum, and the values' common exponent. All products stay
+    below 2^32: a weight is at most 2^16 and a mantissa less.
     """
-    n, common = len(low), np.int32(-40000)
-    for i in range(n):
+    common = np.int32(-40000)
+    for i in range(len(low)):
         common = max(common, np.int32(scales[i] >> np.int32(16)))
-    total, planes = np.int64(0), np.int64(0)
-    for first in range(0, n, SPAN):
-        stop = min(first + SPAN, n)
-        weights, shifted = _weights_of(scores[first:stop], top, scales[first:stop], common,
-                                       low[first:stop], high[first:stop])  # fmt: skip
-        total += weights
-        planes += shifted
-    return total, planes, np.int64(common)
-
-
-@jit
-def _weights_of(scores: Any, top: int, scales: Any, common: int, low: Any, high: Any) -> Any:
-    """Softmax weights of up to SPAN tokens: integer.exp2_negative and a shift; their two sums.
-
-    All products stay below 2^32: a weight is at most 2^16 and a mantissa less.
-    """
-    total, planes, peak = np.uint32(0), np.int32(0), np.uint32(top)
+    total, planes, peak = np.uint32(0), np.int32(0), np.uint32(top << 16)
     for i in range(len(low)):
         distance = np.uint32(peak - np.uint32(scores[i]))
         entry = np.uint32(FALLS[np.uint32(distance >> np.uint32(8)) & np.uint32(255)])
@@ -174,18 +174,50 @@ def _weights_of(scores: Any, top: int, scales: Any, common: int, low: Any, high:
         high[i] = np.int8(np.int32(u + np.int32(128)) >> np.int32(8))
         total = np.uint32(total + weight)
         planes = np.int32(planes + u)
-    return np.int64(total), np.int64(planes)
+    return np.int64(total), np.int64(planes), np.int64(common)
 
 
 @jit
-def _store(
-    c: Any, tid: int, out: int, t: int, head: int, x: Any, common: int, weight_sum: int
-) -> None:
+def _weigh_block(
+    totals: Any, facts: Any, key_scales: Any, value_scales: Any, scores: Any, low: Any, high: Any
+) -> int:
+    """Weights of a block from a query's products with its keys, joined to the sum of weights.
+
+    Returns the exponent of the block's weighted values.
+    """
+    m, e, n = facts[MANTISSA], facts[EXPONENT], facts[COUNT]
+    top = _scores(totals, 128 * facts[MINUS], m, e, key_scales, scores)
+    weight, facts[PLANES], common = _weights(scores, top, value_scales, low, high)
+    weight = shift_down(weight, max(bit_length(n) - 16, np.int64(0)))
+    above = max(facts[TOP], top)
+    facts[WEIGHT] = shift_down(facts[WEIGHT], min(above - facts[TOP], np.int64(32))) + shift_down(
+        weight, min(above - top, np.int64(32))
+    )
+    facts[TOP] = above
+    return top + common
+
+
+@jit
+def _join(sums: Any, facts: Any, block: Any, place: int) -> None:
+    """Join a block's weighted values, whose exponent is ``place``, to a query's sums."""
+    above = max(facts[PLACE], place)
+    down, other = min(above - facts[PLACE], np.int64(32)), min(above - place, np.int64(32))
+    facts[PLACE] = above
+    fewer, one = max(bit_length(facts[COUNT]) - 10, np.int64(0)), np.int64(1)
+    old, first, new = (one << down) >> 1, (one << fewer) >> 1, (one << other) >> 1
+    for i in range(len(sums)):
+        sums[i] = ((sums[i] + old) >> down) + ((((block[i] + first) >> fewer) + new) >> other)
+
+
+@jit
+def _store(c: Any, tid: int, out: int, t: int, head: int, sums: Any, facts: Any) -> None:
     """Divide weighted sums of values by the weights' sum and write a head's columns."""
-    width = len(x)
-    m, e = reciprocal(weight_sum)
-    rescale_row(x, width, m, e + common + 18 + c.tensors[out, FRAC])
-    store_part(c, out, t, head * width, width, x, tid)
+    width, bits = len(sums), bit_length(facts[COUNT])
+    m, e = reciprocal(facts[WEIGHT])
+    e += facts[PLACE] - facts[TOP] + 18 + c.tensors[out, FRAC]
+    e += max(bits - 10, np.int64(0)) - max(bits - 16, np.int64(0))
+    rescale_row(sums, width, m, e)
+    store_part(c, out, t, head * width, width, sums, tid)
 
 
 @jit
@@ -194,30 +226,30 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, causal: bool, rows: int) ->
     k, v = p[0], p[1]
     kv_heads, context, width = c.tensors[k, E0], c.tensors[k, E1], c.tensors[k, COLS]
     heads = c.tensors[q, COLS] // width
-    scale_m, scale_e = split(p[3] if causal else p[4])
-    x, mine, weights, pad = c.row1[tid, :width], c.bits[tid], c.weights[tid], up(context, LANES)
-    key_scales, value_scales = c.key_scales[tid], c.value_scales[tid]
+    x, block, mine = c.row1[tid, :width], c.row2[tid, :width], c.bits[tid]
+    weights, facts, products = c.weights[tid], c.facts[tid], c.row0[tid]
+    scores, key_scales, value_scales = c.scores[tid], c.key_scales[tid], c.value_scales[tid]
     mine[: up(width, 64)] = 0
     first, last = part(rows * heads, tid, c.config[THREADS])
-    loaded = np.int64(-1)
     for item in range(first, last):
         t, head = item // heads, item % heads
-        begin, stop = reach(c, p, causal, t, context)
-        n, row = stop - begin, head // (heads // kv_heads) * context + begin
-        minus, m, e = _query(c, q, t, head, x, mine, scale_m, scale_e)
-        totals, scores = c.row0[tid, :n], c.scores[tid, :n]
-        low, high = weights[:n], weights[pad : pad + n]
-        if t * kv_heads + head // (heads // kv_heads) != loaded:
-            loaded = np.int64(t * kv_heads + head // (heads // kv_heads))
-            _scale_words(c, k, row, n, key_scales)
-            _scale_words(c, v, row, n, value_scales)
-        _stream_keys(c, k, row, n, mine, totals)
-        top = _scores(totals, 128 * minus, m, e, key_scales, scores)
-        weight_sum, total, common = _weights(scores, top, value_scales, low, high)
-        _stream_values(c, tid, v, row, n, low, high, x)
-        for i in range(width):
-            x[i] -= 128 * total
-        _store(c, tid, out, t, head, x, common, weight_sum)
+        _query(c, q, p, causal, t, head, x, mine, facts)
+        row, count = head // (heads // kv_heads) * context + facts[BEGIN], facts[COUNT]
+        x[:] = 0
+        for done in range(0, count, BLOCK):
+            n, at = min(np.int64(BLOCK), count - done), row + done
+            low, high = weights[:n], weights[BLOCK : BLOCK + n]
+            _scale_words(c, k, at, n, key_scales)
+            _scale_words(c, v, at, n, value_scales)
+            _stream_keys(c, k, at, n, mine, products)
+            place = _weigh_block(products[:n], facts, key_scales, value_scales, scores[:n], low,
+                                 high)  # fmt: skip
+            _stream_values(c, tid, v, at, n, low, high, block)
+            minus = 128 * facts[PLANES]
+            for i in range(width):
+                block[i] -= minus
+            _join(x, facts, block, place)
+        _store(c, tid, out, t, head, x, facts)
 
 
 @jit
@@ -266,7 +298,7 @@ def _stream_values(
     while done < n:
         start, step = row_at(c, v, row + done), np.int64(1)
         if per > 0:
-            step = min(min(per - (row + done) % per, n - done), np.int64(BLOCK))
+            step = min(per - (row + done) % per, n - done)
             quads = step // 4 if c.config[VNNI] and width <= 64 else np.int64(0)
             if quads:
                 place, at = partial.ctypes.data, low.ctypes.data + done
@@ -369,58 +401,73 @@ def _tile(
     first: int, last: int,
 ) -> None:  # fmt: skip
     """Queries [first, last) of a group that begins at row t, ``shared`` heads a row."""
-    context, width = c.tensors[p[0], E1], c.tensors[p[0], COLS]
-    scale_m, scale_e = split(p[3] if causal else p[4])
-    pad, wide, vnni, x = up(context, LANES), up(width, 64), c.config[VNNI], c.row1[tid, :width]
-    queries, planes, sums, facts = c.queries[tid], c.weights[tid], c.totals[tid], c.row2[tid]
-    longest = np.int64(0)
+    width = c.tensors[p[0], COLS]
+    wide, padded, queries, facts = up(width, 64), up(width, LANES), c.queries[tid], c.facts[tid]
+    longest, sums, x = np.int64(0), c.row1[tid], c.row2[tid, :width]
     for r in range(TILE):
         if first + r < last:
             row, h = t + (first + r) // shared, head + (first + r) % shared
-            at = facts[8 * r : 8 * r + 8]
-            at[0], at[1], at[2] = _query(c, q, row, h, x, queries[r * wide :], scale_m, scale_e)
-            begin, stop = reach(c, p, causal, row, context)
-            at[3] = stop - begin
-            longest = max(longest, at[3])
+            known = facts[FACTS * r : FACTS * (r + 1)]
+            _query(c, q, p, causal, row, h, x, queries[r * wide :], known)
+            longest = max(longest, known[COUNT])
         else:
             queries[r * wide : r * wide + width] = 0
-    quads = width // 4
-    for group in range((longest + 15) // LANES):
-        multiply_tile(vnni, c.keys[tid], group * LANES * width, queries, wide, quads,
-                      sums[group * LANES :], pad)  # fmt: skip
-    count = (longest + 3) // 4
-    for half in range(0, last - first, TILE // 2):
-        stop = min(np.int64(half + TILE // 2), last - first)
-        for r in range(half, stop):
-            minus, m, e, n = facts[8 * r], facts[8 * r + 1], facts[8 * r + 2], facts[8 * r + 3]
-            at = (r - half) * 2 * pad
-            low, high = planes[at : at + n], planes[at + pad : at + pad + n]
-            scores, totals = c.scores[tid, :n], sums[r * pad : r * pad + n]
-            top = _scores(totals, 128 * minus, m, e, c.key_scales[tid], scores)
-            facts[8 * r + 4], facts[8 * r + 5], facts[8 * r + 6] = _weights(
-                scores, top, c.value_scales[tid], low, high
-            )
-            planes[at + n : at + 4 * count] = 0
-            planes[at + pad + n : at + pad + 4 * count] = 0
-        _weigh(c, tid, out, width, pad, t, head, shared, first, half, stop, count)
+    sums[: TILE * padded] = 0
+    for done in range(0, longest, BLOCK):
+        size = min(np.int64(BLOCK), longest - done)
+        _tile_block(c, tid, p[1], width, last - first, done, size)
+    for r in range(last - first):
+        row, h = t + (first + r) // shared, head + (first + r) % shared
+        known = facts[FACTS * r : FACTS * (r + 1)]
+        _store(c, tid, out, row, h, sums[r * padded : r * padded + width], known)
 
 
 @jit
-def _weigh(
-    c: Any, tid: int, out: int, width: int, pad: int, t: int, head: int, shared: int, first: int,
-    half: int, stop: int, count: int,
-) -> None:  # fmt: skip
-    """Weighted values of up to four queries, whose weights are in the planes."""
-    tile, y, facts, padded = c.tile[tid], c.row1[tid], c.row2[tid], up(width, LANES)
+def _tile_block(c: Any, tid: int, v: int, width: int, queries: int, done: int, size: int) -> None:
+    """A tile of queries against the ``size`` packed keys and values from ``done`` on."""
+    products, planes, facts, vnni = c.totals[tid], c.weights[tid], c.facts[tid], c.config[VNNI]
+    key_scales, value_scales, scores = c.key_scales[tid], c.value_scales[tid], c.scores[tid]
+    places, quads, wide = c.row3[tid], width // 4, up(width, 64)
+    for group in range(0, size, LANES):
+        multiply_tile(vnni, c.keys[tid], (done + group) * width, c.queries[tid], wide, quads,
+                      products[group:], BLOCK)  # fmt: skip
+    for half in range(0, queries, TILE // 2):
+        stop = min(np.int64(half + TILE // 2), np.int64(queries))
+        for r in range(half, stop):
+            known = facts[FACTS * r : FACTS * (r + 1)]
+            at, n = 2 * (r - half) * BLOCK, max(min(known[COUNT] - done, size), np.int64(0))
+            low, high = planes[at : at + n], planes[at + BLOCK : at + BLOCK + n]
+            if n > 0:
+                places[r] = _weigh_block(
+                    products[r * BLOCK : r * BLOCK + n], known, key_scales[done : done + n],
+                    value_scales[done : done + n], scores[:n], low, high,
+                )  # fmt: skip
+            planes[at + n : at + up(size, 4)] = 0
+            planes[at + BLOCK + n : at + BLOCK + up(size, 4)] = 0
+        _tile_values(c, tid, v, width, half, stop, done, size)
+
+
+@jit
+def _tile_values(
+    c: Any, tid: int, v: int, width: int, half: int, stop: int, done: int, size: int
+) -> None:
+    """Weighted values of a block for up to four queries, whose weights are in the planes."""
+    tile, sums, facts, places = c.tile[tid], c.row1[tid], c.facts[tid], c.row3[tid]
+    block, padded, count = c.row0[tid], up(width, LANES), (size + 3) // 4
+    quads = up(c.tensors[v, E1], LANES) >> 2
     for begin in range(0, width, LANES):
-        multiply_tile(c.config[VNNI], c.values[tid], begin * pad, c.weights[tid], pad, count,
-                      tile, LANES)  # fmt: skip
-        for r in range(stop - half):
-            low, high = tile[2 * r * LANES :], tile[(2 * r + 1) * LANES :]
-            total, target = 128 * facts[8 * (half + r) + 5], y[r * padded + begin :]
+        at = ((begin >> 4) * quads + (done >> 2)) * LANES * 4
+        multiply_tile(c.config[VNNI], c.values[tid], at, c.weights[tid], BLOCK, count, tile, LANES)
+        for r in range(half, stop):
+            known, row = facts[FACTS * r : FACTS * (r + 1)], 2 * (r - half)
+            if known[COUNT] <= done:
+                continue
+            low, high = tile[row * LANES :], tile[(row + 1) * LANES :]
+            minus, target = 128 * known[PLANES], block[(r - half) * padded + begin :]
             for i in range(LANES):
-                target[i] = np.int64(low[i]) + 256 * np.int64(high[i]) - total
+                target[i] = np.int64(low[i]) + 256 * np.int64(high[i]) - minus
     for r in range(half, stop):
-        row, h = t + (first + r) // shared, head + (first + r) % shared
-        x = y[(r - half) * padded : (r - half) * padded + width]
-        _store(c, tid, out, row, h, x, facts[8 * r + 6], facts[8 * r + 4])
+        known = facts[FACTS * r : FACTS * (r + 1)]
+        if known[COUNT] > done:
+            at = (r - half) * padded
+            _join(sums[r * padded : (r + 1) * padded], known, block[at : at + padded], places[r])

@@ -31,6 +31,7 @@ BUFFERS: Fields = {
     "values": (np.int8, 2),  # likewise
     "totals": (np.int32, 2),  # products of a tile's queries with keys
     "scores": (np.int32, 2),
+    "facts": (np.int64, 2),  # what is known of each query of a tile: see ``attention``
     "weights": (np.int8, 2),  # softmax weights as planes
     "key_scales": (np.int32, 2),
     "value_scales": (np.int32, 2),
@@ -42,12 +43,12 @@ FIELDS: Fields = {
     "params": (np.int64, 2),  # (descriptors, 9)
     "code": (np.uint8, 2),  # (instructions, 4)
     "kernels": (np.int64, 1),  # (256,): addresses by opcode
-    "match": (np.int64, 1),  # EndLoop of each Loop
-    "ahead": (np.int64, 1),  # (instructions,): the next Linear on the way, or -1
+    "barriers": (np.uint8, 1),  # this and the next two: see ``core.plan``
+    "match": (np.int64, 1),
+    "ahead": (np.int64, 1),
     "config": (np.int64, 1),
     "registers": (np.int64, 2),  # (threads, state words): thread 0's are stored in the end
     "sync": (np.int64, 1),  # what threads tell each other: see ``loop``
-    "touched": (np.int64, 2),  # (threads, ...): see ``loop``
     "counters": (np.int64, 2),  # (threads, 8)
     **BUFFERS,
 }

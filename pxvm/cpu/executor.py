@@ -21,8 +21,8 @@ from pxvm.core.integer import Ints
 from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.isa import Flow
 from pxvm.core.mapping import watched
+from pxvm.core.plan import plan_of
 from pxvm.core.program import Image, Program
-from pxvm.core.reference1 import matching_loops
 from pxvm.core.resources import require_memory, threads_for
 from pxvm.core.tensor import (
     READY,
@@ -33,8 +33,7 @@ from pxvm.core.tensor import (
     write_words,
 )
 from pxvm.cpu import kept, native
-from pxvm.cpu.bounds import TOUCHED
-from pxvm.cpu.context import GAP, Context, allocate, size_of
+from pxvm.cpu.context import Context, allocate, size_of
 from pxvm.cpu.scratch import needed
 
 MAX_THREADS = 64
@@ -160,12 +159,14 @@ class Session:
             self._store(state)
 
     def _store(self, state: Ints) -> None:
-        """The registers to their pixels, with what was counted; the threads' words to zero."""
+        """The registers to their pixels, with what the threads saw; the threads' words to zero."""
         sync, counters = self.context.arrays["sync"], self.context.arrays["counters"]
-        counted = counters.sum(axis=0)
+        saturated, clamped = counters.any(axis=0)[:2]
         sync[:], counters[:] = 0, 0
-        for word, count in ((State.SATURATIONS, counted[0]), (State.CLAMPS, counted[1])):
-            state[word] = (state[word] + count) & 0x7FFFFFFF
+        if saturated:
+            state[State.SATURATED] = 1
+        if clamped:
+            state[State.CLAMPED] = 1
         words = (state & 0xFFFFFFFF).astype(np.uint32)
         write_words(self.image, self.program.state_start, words)
 
@@ -203,9 +204,7 @@ def _context(image: Image, program: TensorProgram, threads: int, vnni: bool | No
     params = np.zeros((len(tensors), 9), np.int64)
     for d in program.descriptors:
         params[d.index, : len(d.parameters)] = _signed(d.parameters)
-    match = np.zeros(len(program.code), np.int64)
-    for loop, end in matching_loops(program.instructions).items():
-        match[loop] = end
+    plan = plan_of(program)
     return Context(
         words=flat,
         bytes=flat_bytes,
@@ -213,29 +212,17 @@ def _context(image: Image, program: TensorProgram, threads: int, vnni: bool | No
         params=params,
         code=np.ascontiguousarray(program.code),
         kernels=_kernels(program),
-        match=match,
-        ahead=_ahead(program),
+        barriers=plan.barriers.view(np.uint8),
+        match=plan.match,
+        ahead=plan.ahead,
         config=np.array(
             [width, stride, threads, native.have_vnni() and vnni is not False], np.int64
         ),
         registers=np.zeros((threads, STATE_WORDS), np.int64),
         sync=np.zeros(64, np.int64),
-        touched=np.zeros((threads, 2 * len(tensors) + TOUCHED + GAP), np.int64),
         counters=np.zeros((threads, 8), np.int64),
         **allocate(sizes, threads),
     )
-
-
-def _ahead(program: TensorProgram) -> Any:
-    """For each instruction, the next Linear that follows it without a jump between, or -1."""
-    ahead, found = np.full(len(program.code), -1, np.int64), -1
-    for i in reversed(program.instructions):
-        if i.op.name == "Linear":
-            found = i.index
-        elif i.op.flow is not Flow.NEXT:
-            found = -1
-        ahead[i.index] = found
-    return ahead
 
 
 def _signed(words: tuple[int, ...]) -> list[int]:

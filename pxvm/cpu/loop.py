@@ -1,10 +1,9 @@
 """The interpreter's loop: fetch, decode, execute, compiled, the same in every thread.
 
 Each thread keeps its own registers and takes the same path, because a barrier stands before every
-instruction that reads what another thread may still write, or writes what one may still read.
-Between two barriers instructions do not depend on each other: the three products of a layer's
-queries, keys and values are shared out as one. Every thread finds the same barriers, from the
-same record of what was touched since the last. Thread 0 stores the state.
+instruction that reads what another thread may still write, or writes what one may still read: where
+the program's plan says so (``core.plan``), and where threads share memory of their own. Between two
+barriers instructions are shared out as one. Thread 0 stores the state.
 
 A run is made of slices, so that Ctrl-C is heard between two of them. Thread 0 looks at the clock
 and says at a barrier that the slice is over, where all threads hear it; where control flow alone
@@ -18,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from pxvm.core import isa
-from pxvm.core.isa import Flow, Mode, Names
+from pxvm.core.isa import Flow
+from pxvm.core.plan import OPERANDS, Use
 from pxvm.core.tensor import HALTED, MAX_COUNT, READY, YIELDED, DType, Role, State
 from pxvm.cpu.bounds import BATCH
 from pxvm.cpu.compiler import address_of, call_kernel, context_at, jit
 from pxvm.cpu.intrinsics import atomic_load, atomic_store, barrier, now
 from pxvm.cpu.memory import (
     DTYPE,
-    LENGTH,
     ROLE,
     ROW_WORDS,
     THREADS,
@@ -43,31 +42,11 @@ END_LOOP, CALL = _CODES[Flow.END_LOOP], _CODES[Flow.CALL]
 RETURN, SKIP = _CODES[Flow.RETURN], _CODES[Flow.SKIP]
 LINEAR = isa.by_name("Linear", 1).code
 
-# What an instruction does with G, B and A, and with each of its parameters.
-NOTHING, READS, WRITES, NAMES = range(4)
-
-
-def _uses(mode: Mode) -> int:
-    if mode.names is Names.BLOCK:
-        return NAMES
-    if mode.names is not Names.TENSOR:
-        return NOTHING
-    return WRITES if mode.writes else READS
-
-
-_OPERANDS, _PARAMETERS = np.zeros((256, 3), np.int64), np.zeros((256, 9), np.int64)
-for _op in isa.OPCODES:
-    if _op.dialect == 1:
-        _OPERANDS[_op.code] = [_uses(mode) for mode in _op.operands]
-        for _i, _parameter in enumerate(_op.parameters):
-            _PARAMETERS[_op.code, _i] = _uses(_parameter.mode)
-OPERANDS, PARAMETERS = _OPERANDS, _PARAMETERS
-
 PC, BASE, STATUS, STEPS = int(State.PC), int(State.BASE), int(State.STATUS), int(State.STEPS)
 LOOPS, CALLS = int(State.LOOPS), int(State.CALLS)
 LOOP_STACK, CALL_STACK = int(State.LOOP_STACK), int(State.CALL_STACK)
 IS_READY, HAS_YIELDED, HAS_HALTED = READY, YIELDED, HALTED
-CONSTANT, SCRATCH, PARAMS = int(Role.CONSTANT), int(Role.SCRATCH), int(DType.PARAMS)
+SCRATCH, PARAMS, NAMES = int(Role.SCRATCH), int(DType.PARAMS), int(Use.NAMES)
 PATIENCE = 8  # instructions between two barriers at most; counters are reused after TURNS
 SLICE = 50_000_000  # nanoseconds after which a run comes back to Python
 ROUND = 1024  # steps after which the clock is looked at; a power of two
@@ -145,52 +124,6 @@ def _control(c: Any, s: Any, code: int, index: int, g: int, b: int, a: int) -> N
 
 
 @jit
-def _note(c: Any, found: Any, n: int, d: int, use: int) -> int:
-    """Add a tensor that is not constant, and its length, to what an instruction touches."""
-    if c.tensors[d, ROLE] != CONSTANT:
-        found[n] = 2 * d + (use == WRITES)
-        n += 1
-    length = c.tensors[d, LENGTH]
-    if length >= 0:
-        found[n] = 2 * length
-        n += 1
-    return n
-
-
-@jit
-def _touches(c: Any, tid: int, code: int, g: int, b: int, a: int) -> int:
-    """What an instruction touches, as 2 * descriptor + 1 where it writes; how many."""
-    found, n = c.touched[tid, 2 * len(c.tensors) :], np.int64(0)
-    for i in range(3):
-        use, d = OPERANDS[code, i], (g, b, a)[i]
-        if use == NAMES:
-            for j in range(9):
-                if PARAMETERS[code, j]:
-                    n = _note(c, found, n, c.params[d, j], PARAMETERS[code, j])
-        elif use:
-            n = _note(c, found, n, d, use)
-    return n
-
-
-@jit
-def _depends(c: Any, tid: int, n: int, epoch: int) -> bool:
-    """True when one of n things touched was written in this epoch, or would be and was read."""
-    seen, found = c.touched[tid], c.touched[tid, 2 * len(c.tensors) :]
-    for i in range(n):
-        d, writes = found[i] >> 1, found[i] & 1
-        if seen[2 * d + 1] == epoch or (writes and seen[2 * d] == epoch):
-            return True
-    return False
-
-
-@jit
-def _remember(c: Any, tid: int, n: int, epoch: int) -> None:
-    seen, found = c.touched[tid], c.touched[tid, 2 * len(c.tensors) :]
-    for i in range(n):
-        seen[found[i]] = epoch
-
-
-@jit
 def _is_shared(c: Any, code: int, b: int) -> bool:
     """True for a product that puts its activations into the planes that all threads share."""
     return code == LINEAR and used_rows(c, b) >= BATCH
@@ -221,7 +154,6 @@ def run(p: int, tid: int, max_steps: int) -> int:
     s, threads = c.registers[tid], c.config[THREADS]
     made, computed, epoch, pending = np.int64(0), np.int64(0), np.int64(1), np.int64(0)
     until = now(c.sync[CLOCK:]) + SLICE if tid == 0 else np.int64(0)
-    c.touched[tid] = 0
     while s[STATUS] == IS_READY and made < max_steps:
         index, base = s[PC], s[BASE]
         code = np.int64(c.code[index, 0])
@@ -232,19 +164,9 @@ def run(p: int, tid: int, max_steps: int) -> int:
         if not control:
             g, b, a = _index(g, base), _index(b, base), _index(a, base)
         if threads > 1:
-            n = np.int64(0)
-            if code == LOOP or code == SKIP:
-                n = _note(c, c.touched[tid, 2 * len(c.tensors) :], n, _index(g, base), READS)
-            elif not control and not ends:
-                n = _touches(c, tid, code, g, b, a)
             if rest or (
                 pending
-                and (
-                    ends
-                    or pending >= PATIENCE
-                    or _depends(c, tid, n, epoch)
-                    or _is_shared(c, code, b)
-                )
+                and (c.barriers[index] != 0 or pending >= PATIENCE or _is_shared(c, code, b))
             ):
                 first, stop = np.int64(0), np.int64(0)
                 if c.ahead[index] >= 0:
@@ -253,7 +175,6 @@ def run(p: int, tid: int, max_steps: int) -> int:
                 if _over(c, tid, until, epoch):
                     break
                 epoch, pending = epoch + 1, np.int64(0)
-            _remember(c, tid, n, epoch)
         elif (rest or not control) and _over(c, tid, until, epoch) and made:
             break
         s[STEPS] = (s[STEPS] + 1) & 0x7FFFFFFF

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core.integer import EXP2, WIDE
+from pxvm.core.integer import EXP2, HIGHEST, LOWEST
 from pxvm.cpu import bounds
 from pxvm.cpu.compiler import jit
 
@@ -21,8 +21,9 @@ DTYPE, ROWS, COLS, ROW_WORDS, X, Y, PER, FRAC, SCALE, BIAS, LENGTH, ROLE, SPAN, 
 COLUMNS = 17  # E0 to E3 are the extents
 # Entries of ``Context.config``.
 WIDTH, STRIDE, THREADS, VNNI = range(4)
-# Columns of ``Context.counters``, one row for each thread.
+# Columns of ``Context.counters``, one row for each thread; more than 0 marks the state.
 SATURATIONS, CLAMPS = range(2)
+BELOW, ABOVE = LOWEST - 1, HIGHEST + 1  # what shows that a value does not fit 32 bits
 # 256 times an entry of EXP2, plus how far the next one is below. Constant for the compiler, which
 # then knows that no store changes it and turns loops that look up in it into vector code.
 FALLS = (EXP2[:-1] << 8 | EXP2[:-1] - EXP2[1:]).astype(np.int32)
@@ -284,15 +285,10 @@ def shift_round(v: int, s: int) -> int:
     if s > 62:
         return np.int64(0)
     if s > 0:
-        r = (v + (np.int64(1) << (s - 1))) >> s
-        return max(np.int64(-WIDE), min(np.int64(WIDE), r))
-    left = min(-s, 34)
-    limit = np.int64(WIDE) >> left
-    if v > limit:
-        return np.int64(WIDE)
-    if v < -limit:
-        return np.int64(-WIDE)
-    return v << left
+        v = (v + (np.int64(1) << (s - 1))) >> s
+    elif s < 0:
+        v = max(np.int64(LOWEST // 2 - 1), min(np.int64(HIGHEST // 2 + 1), v)) << min(-s, 32)
+    return max(np.int64(BELOW), min(np.int64(ABOVE), v))
 
 
 @jit
@@ -309,7 +305,7 @@ def rescale_row(v: Any, n: int, m: int, e: int) -> None:
         half = np.int64(1) << (shift - 1)
         for i in range(n):
             y = (v[i] * m + half) >> shift
-            v[i] = max(min(y, np.int64(WIDE)), np.int64(-WIDE))
+            v[i] = max(min(y, np.int64(ABOVE)), np.int64(BELOW))
         return
     for i in range(n):
         v[i] = rescale(v[i], m, e)
@@ -340,38 +336,49 @@ def multiply_scales(m1: int, e1: int, m2: int, e2: int) -> tuple[int, int]:
 
 
 @jit
-def isqrt(v: int) -> int:
-    """Floor of the square root, exact."""
-    root = min(np.int64(np.floor(np.sqrt(np.float64(v)))), np.int64(3037000499))
-    if root * root > v:
-        root -= 1
-    if root < 3037000499 and (root + 1) * (root + 1) <= v:
-        root += 1
-    return root
+def saturate(v: int) -> int:
+    """See integer.saturate."""
+    return max(np.int64(LOWEST), min(np.int64(HIGHEST), v))
 
 
 @jit
-def even(v: int) -> tuple[int, int]:
-    """See integer.inverse_root: v shifted by an even amount into [2^30, 2^32)."""
-    shift = bit_length(v) - 32
-    shift += shift & 1
-    return (v >> shift if shift > 0 else v << -shift), shift
+def excess(terms: int, planes: int) -> int:
+    """See ops.excess; ``planes`` of both operands together."""
+    most = np.int64(terms) << 14
+    for _ in range(planes - 2):
+        most *= 257
+    return max(bit_length(most) - 31, np.int64(0))
+
+
+@jit
+def mean(total: int, count: int) -> int:
+    """The total of ``count`` numbers divided by it, rounded half up."""
+    return (total + (count >> 1)) // count
+
+
+@jit
+def root(v: int) -> int:
+    """See integer.root."""
+    below = np.int64(np.floor(np.sqrt(np.float64(v))))
+    return below + np.int64(v - below * below > below)
 
 
 @jit
 def inverse_root(numerator: int, denominator: int) -> tuple[int, int]:
     """See integer.inverse_root."""
-    n, n_shift = even(numerator)
-    m, m_shift = even(denominator)
-    root = isqrt(((n << 30) // m) << 30)
-    return normalise(root, (n_shift - m_shift) // 2 - 30)
+    n, e = normalise(numerator, np.int64(0))
+    m, m_exponent = normalise(denominator, np.int64(0))
+    quotient, e = ((n << 16) + (m >> 1)) // m, e - m_exponent - 16
+    shift = 31 - bit_length(quotient)
+    shift += (e - shift) & 1
+    return root(quotient << shift), (e - shift) >> 1
 
 
 @jit
 def reciprocal(v: int) -> tuple[int, int]:
     """See integer.reciprocal."""
-    shift = bit_length(v)
-    return normalise((np.int64(1) << (shift + 16)) // v, -(shift + 16))
+    m, e = normalise(v, np.int64(0))
+    return normalise(((np.int64(1) << 31) + (m >> 1)) // m, -31 - e)
 
 
 @jit
@@ -407,7 +414,8 @@ def quantise_row(v: Any, first: int, n: int, bits: int, frac: int) -> tuple[int,
     divisor = np.float64(2 * m)
     for i in range(n):
         v[i] = np.int64(np.floor(np.float64(254 * v[i] + m) / divisor))
-    return normalise((m << 32) // 127, shift - frac - 32)
+    left = 31 - bit_length(m)
+    return normalise((m << left) // 127, shift - frac - left)
 
 
 @jit

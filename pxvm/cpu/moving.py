@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core.ops import LOG2E, SAMPLE_CANDIDATES
+from pxvm.core.ops import SAMPLE_CANDIDATES
 from pxvm.cpu.compiler import jit
 from pxvm.cpu.memory import (
     COLS,
@@ -24,6 +24,7 @@ from pxvm.cpu.memory import (
     reciprocal,
     rescale,
     row_at,
+    saturate,
     scalar,
     shift_round,
     store,
@@ -31,7 +32,7 @@ from pxvm.cpu.memory import (
     wrapped,
 )
 from pxvm.cpu.products import put
-from pxvm.cpu.rowwise import largest
+from pxvm.cpu.rowwise import LOG2E, LOG2E_EXPONENT, largest
 
 MULTIPLIER, INCREMENT = np.uint64(6364136223846793005), np.uint64(1442695040888963407)
 
@@ -123,15 +124,15 @@ def sample(c: Any, tid: int, token: int, logits: int, a: int) -> None:
     v, order, weights = c.row0[tid], c.row1[tid], c.row2[tid]
     load(c, logits, 0, v)
     pm, pe = reciprocal(max(penalty, np.int64(1)))
+    fm, fe = normalise(max(penalty, np.int64(1)), np.int64(-16))
     start = row_at(c, logits, 0)
-    low, high = np.int64(-2147483648), np.int64(2147483648)
     for t in range(used_rows(c, history)):
         index = clamp(c, np.int64(c.words[row_at(c, history, t)]), n, tid, True)
         logit = np.int64(c.words[wrapped(c, logits, start, index)])
         if logit > 0:
-            v[index] = min(max(rescale(logit, pm, pe + 16), low), high)
+            v[index] = saturate(rescale(logit, pm, pe + 16))
         else:
-            v[index] = min(max(shift_round(logit * penalty, 16), low), high)
+            v[index] = saturate(rescale(logit, fm, fe))
     limit = min(max(scalar(c, p[1]), np.int64(1)), min(np.int64(SAMPLE_CANDIDATES), n))
     if temperature <= 0:
         top, best = max_of(v, n), np.int64(0)
@@ -141,12 +142,11 @@ def sample(c: Any, tid: int, token: int, logits: int, a: int) -> None:
         return
     largest(v, n, limit, order)
     m, e = reciprocal(temperature)
-    lm, le = normalise(LOG2E, 0)
-    m, e = multiply_scales(m, e, lm, le)
+    m, e = multiply_scales(m, e, LOG2E, LOG2E_EXPONENT)
     total = np.int64(0)
     for i in range(limit):
-        d = rescale(v[order[0]] - v[order[i]], m, e + 16 - c.tensors[logits, FRAC])
-        total += exp2_negative(min(d, np.int64(1) << 32))
+        d = saturate(v[order[0]] - v[order[i]])
+        total += exp2_negative(rescale(d, m, e + 32 - c.tensors[logits, FRAC]))
         weights[i] = total
     top_p = min(max(scalar(c, p[2]), np.int64(0)), np.int64(65536))
     enough = max(shift_round(total * top_p, 16), np.int64(1))

@@ -30,6 +30,7 @@ from pxvm.cpu.memory import (
     THREADS,
     VNNI,
     WIDTH,
+    excess,
     last_word,
     linked_word,
     load_signed,
@@ -37,6 +38,8 @@ from pxvm.cpu.memory import (
     part,
     rescale,
     row_at,
+    saturate,
+    shift_down,
     split,
     up,
     used_rows,
@@ -98,19 +101,26 @@ def weight_scale(c: Any, w: int, row: int) -> tuple[int, int]:
 
 
 @jit
-def finish(c: Any, out: int, w: int, row: int, total: int, m: int, e: int) -> int:
-    """The result's integer, not saturated: total times both scales plus bias."""
+def finish(
+    c: Any, tid: int, out: int, w: int, row: int, total: int, down: int, m: int, e: int
+) -> int:
+    """The result's integer: total / 2^down times both scales, saturated, plus bias."""
     wm, we = weight_scale(c, w, row)
     sm, se = multiply_scales(m, e, wm, we)
-    y = rescale(total, sm, se + c.tensors[out, FRAC])
+    y = rescale(shift_down(total, down), sm, se + down + c.tensors[out, FRAC])
     bias = c.tensors[w, BIAS]
-    return y + linked_word(c, bias, row) if bias >= 0 else y
+    if bias < 0:
+        return y
+    kept = saturate(y)
+    if kept != y:
+        c.counters[tid, SATURATIONS] += 1
+    return kept + linked_word(c, bias, row)
 
 
 @jit
 def put(c: Any, at: int, y: int, tid: int) -> None:
     """Saturate and store one word."""
-    kept = min(max(y, np.int64(-2147483648)), np.int64(2147483647))
+    kept = saturate(y)
     if kept != y:
         c.counters[tid, SATURATIONS] += 1
     c.words[at] = np.int32(kept)
@@ -206,13 +216,16 @@ def place_of(c: Any, d: int, start: int, index: int) -> tuple[int, int]:
 
 @jit
 def finish_run(
-    totals: Any, minus: int, m: int, e: int, scales: Any, bias: Any, biased: bool, out: Any
-) -> int:
-    """out[i] = (totals[i] - minus) times (m, e) times the scale word i, plus bias[i], saturated.
+    totals: Any, minus: int, lost: int, m: int, e: int, scales: Any, bias: Any, biased: bool,
+    out: Any,
+) -> int:  # fmt: skip
+    """out[i] = (totals[i] - minus) / 2^lost times (m, e + lost) times the scale word i, saturated,
+    plus bias[i], saturated.
 
     Returns how many were saturated, or -1 where a scale is not normalised or a shift leaves
     1..61, which no real program has: then nothing that was written counts.
     """
+    nudge, e = (np.int64(1) << lost) >> 1, e + lost
     over, odd = np.int64(0), m < 32768
     factor, exponent = np.uint32(m), np.int32(e)
     for i in range(len(out)):
@@ -225,19 +238,24 @@ def finish_run(
         shift = np.int32(-(exponent + np.int32(scale >> np.int32(16)) + np.int32(down)))
         odd |= (mantissa < np.uint32(32768)) | (shift < 1) | (shift > 61)
         right = np.uint64(shift & 63)
-        y = ((totals[i] - minus) * np.int64(both) + ((np.int64(1) << right) >> 1)) >> right
-        if biased:
-            y += bias[i]
+        total = np.int32((totals[i] - minus + nudge) >> lost)
+        # Of two numbers of 32 bits a processor has the product at once, of 64 it has not.
+        y = np.int64(total) * np.int64(np.int32(both))
+        y = (y + ((np.int64(1) << right) >> 1)) >> right
         kept = min(max(y, np.int64(-2147483648)), np.int64(2147483647))
         over += kept != y
+        if biased:
+            y = kept + bias[i]
+            kept = min(max(y, np.int64(-2147483648)), np.int64(2147483647))
+            over += kept != y
         out[i] = np.int32(kept)
     return np.int64(-1) if odd else over
 
 
 @jit
 def finish_columns(
-    c: Any, tid: int, out: int, t: int, w: int, first: int, n: int, totals: Any, minus: int, m: int,
-    e: int,
+    c: Any, tid: int, out: int, t: int, w: int, first: int, n: int, totals: Any, minus: int,
+    down: int, m: int, e: int,
 ) -> None:  # fmt: skip
     """Result columns [first, first + n) of row t from their sums, whose scale is (m, e)."""
     scale, bias, words = c.tensors[w, SCALE], c.tensors[w, BIAS], c.words
@@ -259,12 +277,13 @@ def finish_columns(
         if scale >= 0:
             scales, biases = words[scale_at : scale_at + step], words[bias_at : bias_at + step]
             result = words[at : at + step]
-            found = finish_run(sums, minus, m, exponent, scales, biases, bias >= 0, result)
+            found = finish_run(sums, minus, down, m, exponent, scales, biases, bias >= 0, result)
         if found >= 0:
             over += found
         else:
             for i in range(step):
-                put(c, at + i, finish(c, out, w, column + i, sums[i] - minus, m, e), tid)
+                y = finish(c, tid, out, w, column + i, sums[i] - minus, down, m, e)
+                put(c, at + i, y, tid)
         done += step
     c.counters[tid, SATURATIONS] += over
 
@@ -281,7 +300,7 @@ def _chunk(
     """
     totals, mine, vnni = c.row0[tid], c.bits[tid], c.config[VNNI]
     k, per, size = c.tensors[w, COLS], c.tensors[w, PER], c.tensors[w, ROW_WORDS]
-    done = np.int64(0)
+    done, down = np.int64(0), excess(k, 3 if high >= 0 else 2)
     while done < n:
         row = first + done
         begin, step = row_at(c, w, row), np.int64(1)
@@ -290,7 +309,7 @@ def _chunk(
             stream(vnni, c.bytes, 4 * begin, 4 * size, step, mine, 0, high, k, totals, 0)
         else:
             totals[0] = _wrapped_dot(c, w, begin, k, mine, high)
-        finish_columns(c, tid, out, t, w, row, step, totals, minus, m, e)
+        finish_columns(c, tid, out, t, w, row, step, totals, minus, down, m, e)
         done += step
 
 
@@ -367,7 +386,7 @@ def _block(
     bias_at, more = _run(c, bias, first, lanes)
     together = together and scale >= 0 and more and c.tensors[out, PER] > 0
     scales, biases = words[scale_at : scale_at + lanes], words[bias_at : bias_at + lanes]
-    frac, over = c.tensors[out, FRAC], np.int64(0)
+    frac, over, down = c.tensors[out, FRAC], np.int64(0), excess(k, planes + 1)
     for t in range(start, stop, step):
         x_rows = c.planes[t * planes * padded :]
         for group in range(groups):
@@ -387,11 +406,13 @@ def _block(
             if together:
                 at = row_at(c, out, t + r) + first
                 result = words[at : at + lanes]
-                found = finish_run(totals, minus, m, e + frac, scales, biases, bias >= 0, result)
+                found = finish_run(
+                    totals, minus, down, m, e + frac, scales, biases, bias >= 0, result
+                )
             if found >= 0:
                 over += found
             else:
-                finish_columns(c, tid, out, t + r, w, first, lanes, totals, minus, m, e)
+                finish_columns(c, tid, out, t + r, w, first, lanes, totals, minus, down, m, e)
     c.counters[tid, SATURATIONS] += over
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core.ops import LOG2E
+from pxvm.core import ops
 from pxvm.cpu.compiler import jit
 from pxvm.cpu.intrinsics import two_words
 from pxvm.cpu.memory import (
+    ABOVE,
     ACT1,
+    BELOW,
     BIAS,
     COLS,
     DTYPE,
@@ -18,6 +20,7 @@ from pxvm.cpu.memory import (
     I32,
     PER,
     ROWS,
+    SATURATIONS,
     SCALE,
     THREADS,
     bit_length,
@@ -32,6 +35,7 @@ from pxvm.cpu.memory import (
     load_signed,
     load_words,
     max_of,
+    mean,
     multiply_scales,
     part,
     pieces_of,
@@ -40,6 +44,7 @@ from pxvm.cpu.memory import (
     rescale,
     rescale_row,
     row_at,
+    saturate,
     scalar,
     shift_round,
     split,
@@ -52,6 +57,7 @@ from pxvm.cpu.memory import (
 from pxvm.cpu.products import put, weight_scale
 
 LARGEST = (1 << 31) - 1
+LOG2E, LOG2E_EXPONENT = (int(part) for part in ops.LOG2E)
 
 
 @jit
@@ -108,7 +114,7 @@ def _multiply(x: Any, y: Any, n: int, shift: int) -> None:
         half = np.int64(1) << (shift - 1)
         for i in range(n):
             v = (x[i] * y[i] + half) >> shift
-            x[i] = max(min(v, np.int64(1) << 33), -(np.int64(1) << 33))
+            x[i] = max(min(v, np.int64(ABOVE)), np.int64(BELOW))
     else:
         for i in range(n):
             x[i] = shift_round(x[i] * y[i], shift)
@@ -125,7 +131,19 @@ def dot(c: Any, tid: int, out: int, a: int, b: int) -> None:
         load(c, a, t, x)
         load(c, b, t, y)
         _multiply(x, y, n, shift)
+        saturate_all(c, x, n, tid)
         put(c, row_at(c, out, t), sum_of(x, n), tid)
+
+
+@jit
+def saturate_all(c: Any, v: Any, n: int, tid: int) -> None:
+    """Saturate v[:n], counted."""
+    over = np.int64(0)
+    for i in range(n):
+        kept = saturate(v[i])
+        over += kept != v[i]
+        v[i] = kept
+    c.counters[tid, SATURATIONS] += over
 
 
 @jit
@@ -200,7 +218,7 @@ def _interpolate(
     for i in range(n):
         rest = y[i] - (min(y[i] >> bits, steps - 1) << bits)
         low = np.int64(np.int32(pairs[i]))
-        y[i] = low + ((((pairs[i] >> 32) - low) * rest + half) >> bits)
+        y[i] = low + ((saturate((pairs[i] >> 32) - low) * rest + half) >> bits)
 
 
 @jit
@@ -217,9 +235,9 @@ def norm(c: Any, tid: int, out: int, x: int, w: int, centred: bool) -> None:
     for t in range(first, last):
         load(c, x, t, v)
         if centred:
-            mean = (2 * sum_of(v, n) + n) // (2 * n)
+            middle = mean(sum_of(v, n), n)
             for i in range(n):
-                v[i] -= mean
+                v[i] = saturate(v[i] - middle)
         largest = np.int64(0)
         for i in range(n):
             largest = max(largest, abs(v[i]))
@@ -230,13 +248,14 @@ def norm(c: Any, tid: int, out: int, x: int, w: int, centred: bool) -> None:
             small = (v[i] + half) >> shift
             square += small * small
             v[i] = small * weight[i]
-        square += max(rescale(n, em, ee + 2 * (frac - shift)), np.int64(1))
+        square += max(saturate(rescale(n, em, ee + 2 * (frac - shift))), np.int64(1))
         m, e = inverse_root(n, square)
         if c.tensors[out, DTYPE] == I32:
             rescale_row(v, n, m, e + out_frac - w_frac)
             if c.tensors[w, BIAS] >= 0:
                 load_words(c, c.tensors[w, BIAS], 0, n, c.row2[tid])
                 bias = c.row2[tid]
+                saturate_all(c, v, n, tid)
                 for i in range(n):
                     v[i] += bias[i]
             store(c, out, t, v, tid)
@@ -257,14 +276,14 @@ def l2_norm(c: Any, tid: int, out: int, x: int) -> None:
         largest = np.int64(0)
         for i in range(n):
             largest = max(largest, abs(v[i]))
-        shift = max(bit_length(largest) - 22, np.int64(0))
+        shift = max(bit_length(largest) - 15, np.int64(0))
         half = (np.int64(1) << shift) >> 1
         square = np.int64(0)
         for i in range(n):
-            v[i] = (v[i] + half) >> shift
-            square += v[i] * v[i]
+            small = (v[i] + half) >> shift
+            square += small * small
         m, e = inverse_root(1, max(square, np.int64(1)))
-        rescale_row(v, n, m, e + c.tensors[out, FRAC])
+        rescale_row(v, n, m, e - shift + c.tensors[out, FRAC])
         store(c, out, t, v, tid)
 
 
@@ -278,8 +297,8 @@ def softmax(c: Any, tid: int, out: int, x: int) -> None:
         top = max_of(v, n)
         total = np.int64(0)
         for i in range(n):
-            d = shift_round((top - v[i]) * LOG2E, c.tensors[x, FRAC])
-            v[i] = exp2_negative(min(d, np.int64(1) << 32))
+            d = rescale(saturate(top - v[i]), LOG2E, LOG2E_EXPONENT + 16 - c.tensors[x, FRAC])
+            v[i] = exp2_negative(d)
             total += v[i]
         m, e = reciprocal(total)
         rescale_row(v, n, m, e + c.tensors[out, FRAC])
@@ -309,7 +328,7 @@ def reduce(c: Any, tid: int, out: int, x: int, kind: int) -> None:
         elif kind == 1:
             y = max_of(v, n)
         elif kind == 2:
-            y = (2 * sum_of(v, n) + n) // (2 * n)
+            y = mean(sum_of(v, n), n)
         else:
             y = np.int64(0)
             for i in range(n):
@@ -394,8 +413,8 @@ def rope(c: Any, tid: int, x: int, table: int, position: int, pairs: bool) -> No
 
 
 @jit
-def pool(c: Any, tid: int, out: int, x: int, a: int, mean: bool) -> None:
-    """AvgPool when ``mean``, else MaxPool."""
+def pool(c: Any, tid: int, out: int, x: int, a: int, averages: bool) -> None:
+    """AvgPool when ``averages``, else MaxPool."""
     p = c.params[a]
     height, width, size, stride = p[0], p[1], p[2], p[3]
     channels = c.tensors[x, COLS] // (height * width)
@@ -413,7 +432,7 @@ def pool(c: Any, tid: int, out: int, x: int, a: int, mean: bool) -> None:
                             at = ((oy * stride + ky) * width + ox * stride + kx) * channels + ch
                             total += v[at]
                             top = max(top, v[at])
-                    result = (2 * total + area) // (2 * area) if mean else top
+                    result = mean(total, area) if averages else top
                     y[(oy * wide + ox) * channels + ch] = result
         store(c, out, t, y, tid)
 
@@ -476,5 +495,5 @@ def mean_pool(c: Any, tid: int, out: int, x: int, a: int) -> None:
                 total[i] += v[i]
         size = max(stop - begin, np.int64(1))
         for i in range(n):
-            total[i] = (2 * total[i] + size) // (2 * size)
+            total[i] = mean(total[i], size)
         store(c, out, group, total, tid)

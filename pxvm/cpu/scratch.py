@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from pxvm.core.dialect1 import TensorProgram
+from pxvm.core.ops import BLOCK
 from pxvm.core.tensor import Descriptor, DType
-from pxvm.cpu.bounds import BATCH, LANES, PACK, REACH, TILE, up
+from pxvm.cpu.bounds import BATCH, FACTS, LANES, PACK, TILE, up
 
 Sizes = dict[str, int]
 Needs = Callable[..., Sizes]
@@ -93,25 +94,32 @@ def _attention(
     out: Descriptor, q: Descriptor, *, k: Descriptor, v: Descriptor, **named: Any
 ) -> Sizes:
     context, width = k.extents[1], k.cols
-    padded, scales = up(context, LANES), {"key_scales": context, "value_scales": context}
     sizes = {
-        "row0": context,
+        "row0": BLOCK,
         "row1": width,
+        "row2": width,
         "bits": up(width, 64),
-        "scores": context,
-        "weights": 2 * padded,
+        "scores": BLOCK,
+        "facts": FACTS,
+        "weights": 2 * BLOCK,
         "tile": TILE * LANES,
-        **scales,
+        "key_scales": BLOCK,
+        "value_scales": BLOCK,
     }
-    if q.rows >= BATCH and k.per and v.per and context <= REACH:
+    if q.rows >= BATCH and k.per and v.per:
+        padded = up(context, LANES)
         sizes |= {
-            "row1": TILE // 2 * up(width, LANES),
-            "row2": TILE * TILE,
-            "weights": TILE * padded,
-            "totals": TILE * padded,
+            "row0": max(BLOCK, TILE // 2 * up(width, LANES)),
+            "row1": TILE * up(width, LANES),
+            "row3": TILE,
+            "facts": TILE * FACTS,
+            "weights": TILE * BLOCK,
+            "totals": TILE * BLOCK,
             "queries": TILE * up(width, 64),
             "keys": padded * width,
             "values": up(width, LANES) * padded,
+            "key_scales": context,
+            "value_scales": context,
         }
     return sizes
 

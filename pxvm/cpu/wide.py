@@ -11,6 +11,7 @@ from pxvm.cpu.memory import (
     COLS,
     ROWS,
     THREADS,
+    excess,
     last_word,
     load_signed,
     part,
@@ -33,7 +34,7 @@ def matmul(c: Any, tid: int, out: int, x: int, w: int) -> None:
     """MatMul of two activations, in 64 bits."""
     rows = used_rows(c, x)
     k, pa, pb = c.tensors[x, COLS], planes_of(c, x), planes_of(c, w)
-    mine = c.bits[tid]
+    mine, down = c.bits[tid], excess(k, pa + pb)
     first, last = part(c.tensors[w, ROWS], tid, c.config[THREADS])
     for row in range(first, last):
         for p in range(pb):
@@ -45,7 +46,7 @@ def matmul(c: Any, tid: int, out: int, x: int, w: int) -> None:
             for i in range(k):
                 total += _value(mine, i, pb, k) * _value(mine, 2 * k + i, pa, k)
             m, e = split(last_word(c, x, t))
-            y = finish(c, out, w, row, total, m, e)
+            y = finish(c, tid, out, w, row, total, down, m, e)
             put(c, wrapped(c, out, row_at(c, out, t), row), y, tid)
 
 
@@ -59,7 +60,7 @@ def conv2d(c: Any, tid: int, out: int, x: int, a: int) -> None:
     n, k = c.tensors[w, ROWS], c.tensors[w, COLS]
     cols = c.tensors[x, COLS]
     image, window, weight = c.bits[tid], c.row0[tid], c.bits[tid][2 * cols :]
-    rows = used_rows(c, x)
+    rows, down = used_rows(c, x), excess(k, planes + 1)
     first, last = part(rows * high, tid, c.config[THREADS])
     loaded = np.int64(-1)
     for item in range(first, last):
@@ -84,5 +85,5 @@ def conv2d(c: Any, tid: int, out: int, x: int, a: int) -> None:
                 total = np.int64(0)
                 for i in range(k):
                     total += np.int64(weight[i]) * window[i]
-                result = finish(c, out, w, row, total, m, e)
+                result = finish(c, tid, out, w, row, total, down, m, e)
                 put(c, wrapped(c, out, start, (oy * wide + ox) * n + row), result, tid)

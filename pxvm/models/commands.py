@@ -63,12 +63,12 @@ answering = _together(
 
 def file_of(name: str) -> Path:
     """The file of a model by path or name; a name is fetched, and it is shown how far that is."""
-    from pxvm.models.download import cached, get, is_name
+    from pxvm.models.download import get, here, is_name
 
     if not is_name(name):
         return Path(name)
-    if cached(name).exists():
-        return cached(name)
+    if path := here(name):
+        return path
     with progress(f"fetching {name}") as update:
         return get(name, lambda what, done, total: update(done, total, what))
 

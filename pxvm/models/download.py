@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from pxvm.core import installation
-from pxvm.core.errors import PxvmError
+from pxvm.core.container import open_image
+from pxvm.core.errors import FormatError, PxvmError
+from pxvm.core.tensor import VERSION, format_version
 
 Progress = Callable[[str, int, int], None]
 HUB = "hf:"
@@ -116,8 +118,22 @@ def cached(name: str) -> Path:
     return cache_folder() / f"{name}-{source.version}.pxi"
 
 
+def here(name: str) -> Path | None:
+    """The file of a model when it is in the cache and of the format version that runs here.
+
+    Raises DownloadError for a name that is unknown.
+    """
+    path = cached(name)
+    if not path.exists():
+        return None
+    with suppress(FormatError):  # who opens the file says what is wrong with it
+        if format_version(open_image(path)) not in (None, VERSION):
+            return None
+    return path
+
+
 def get(name: str, progress: Progress | None = None) -> Path:
-    """The file of a model, fetched and converted when it is not in the cache yet.
+    """The file of a model, fetched and converted unless it is ``here``.
 
     Args:
         name: one of ``NAMES``, or ``hf:OWNER/NAME``, or ``hf:OWNER/NAME/FILE.gguf``.
@@ -125,9 +141,9 @@ def get(name: str, progress: Progress | None = None) -> Path:
 
     Raises DownloadError when it cannot be fetched, is damaged, or is unknown.
     """
+    if found := here(name):
+        return found
     target = cached(name)
-    if target.exists():
-        return target
     told = progress or (lambda what, done, total: None)
     installation.library("tokenizers", "models")  # before the download, not after it
     with _workshop(target) as folder:

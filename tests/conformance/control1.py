@@ -8,13 +8,13 @@ from __future__ import annotations
 from tests.conformance.cases1 import CASES, Case, case, stopped
 from tests.conformance.sheet import (
     ACT2,
-    CLAMPS,
+    CLAMPED,
     CONSTANT,
     HIGH,
     I32,
     LOOP_STACK,
     LOW,
-    SATURATIONS,
+    SATURATED,
     SCRATCH,
     STATE,
     STATUS,
@@ -54,9 +54,9 @@ CASES["steps_to_halt"] = Case(adding, max_steps=5)
 
 @case()
 def halted_stays_as_it_is(s: Sheet) -> None:
-    """No step; the counters are taken modulo 2^31 all the same."""
+    """No step; words of the state that hold what no run leaves stay too."""
     adding(s)
-    s.state = {STATUS: 2, SATURATIONS: -1, CLAMPS: LOW, STEPS: -1}
+    s.state = {STATUS: 2, SATURATED: -1, CLAMPED: LOW, STEPS: -1}
 
 
 @case(max_steps=0)
@@ -66,8 +66,8 @@ def yielded_without_a_step_is_ready(s: Sheet) -> None:
 
 
 @case()
-def counters_wrap_and_the_rest_stays(s: Sheet) -> None:
-    """STEPS, SATURATIONS and CLAMPS pass 2^31; stack entries not in use keep their noise."""
+def steps_wrap_and_the_rest_stays(s: Sheet) -> None:
+    """STEPS passes 2^31, SATURATED and CLAMPED become 1; entries not in use keep their noise."""
     s.tensor("x", I32, (1, 3), [HIGH, LOW, 0])
     s.tensor("one", I32, (1, 3), [1, -1, 0], CONSTANT)
     s.tensor("ids", I32, (2, 1), [-1, 5])
@@ -77,7 +77,7 @@ def counters_wrap_and_the_rest_stays(s: Sheet) -> None:
     s.emit("E", "rows", "ids", "table")
     s.emit("H")
     s.state = {n: -n * 1234567 for n in range(LOOP_STACK, 64)}
-    s.state |= {STEPS: HIGH - 1, SATURATIONS: HIGH, CLAMPS: HIGH}
+    s.state |= {STEPS: HIGH - 1, SATURATED: HIGH, CLAMPED: 0}
 
 
 # Loops, calls, skips

@@ -106,12 +106,13 @@ def products_with_far_fraction_bits(s: Sheet) -> None:
 
 @case()
 def tables_at_their_ends(s: Sheet) -> None:
-    """Arguments on, beside and beyond the entries; slopes that fall; a table of two entries."""
+    """Arguments on, beside and beyond the entries; slopes that fall, and that are saturated."""
     edges = [-16, 16, 0, 8, -8]
     x = [LOW, HIGH, *[e * 4096 + d for e in edges for d in (-1, 0, 1)], 4095, -4097, 2048, -2048, 7]
     s.tensor("x", I32, (2, 11), x, frac=12)
-    s.tensor("four", I32, (5,), [-70000, 65536, -65535, HIGH, LOW], CONSTANT, frac=14)
-    s.tensor("two", I32, (2,), [LOW, HIGH], frac=-1)
+    falls = [-70000, 65536, -65535, HIGH, LOW] * 13
+    s.tensor("four", I32, (65,), falls, CONSTANT, frac=14)
+    s.tensor("two", I32, (129,), [LOW, HIGH, *[-7, 9] * 63, HIGH], frac=-1)
     for table in ("four", "two"):
         for glyph in "TG":
             s.tensor(f"{glyph} {table}", I32, (2, 11), frac=10)

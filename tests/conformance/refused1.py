@@ -55,10 +55,16 @@ def image_without_a_header(s: Sheet) -> None:
     two_layers(s)
 
 
-@refused("H2", "format version 1 is understood")
+@refused("H2", "expected format version 2; found 1: an older pxvm wrote it")
+def an_older_version(s: Sheet) -> None:
+    two_layers(s)
+    s.change("header", 1, 1)
+
+
+@refused("H2", "expected format version 2; found 3: use a newer pxvm")
 def another_version(s: Sheet) -> None:
     two_layers(s)
-    s.change("header", 1, 2)
+    s.change("header", 1, 3)
 
 
 @refused("H3", "leave the image")

@@ -14,7 +14,7 @@ import numpy as np
 
 I8, I16, I32, SCALE, ACT1, ACT2, RGBA, PARAMS = range(1, 9)
 CONSTANT, STATE, SCRATCH = range(3)
-PC, BASE, STATUS, STEPS, SATURATIONS, CLAMPS, LOOPS, CALLS = range(8)
+PC, BASE, STATUS, STEPS, SATURATED, CLAMPED, LOOPS, CALLS = range(8)
 LOOP_STACK, CALL_STACK = 8, 40
 HIGH, LOW = 2**31 - 1, -(2**31)
 
@@ -138,7 +138,7 @@ class Sheet:
         code, state, table, first = self.layout()
         self.first, cells = first, {}
         self.areas = {"header": 0, "code": code, "state": state, "data": first}
-        header = [0x31565850, 1, code, len(self.code), table, len(self.descriptors), state]
+        header = [0x31565850, 2, code, len(self.code), table, len(self.descriptors), state]
         cells |= dict(enumerate(header))
         cells |= {code + n: self.pixel(*line) for n, line in enumerate(self.code)}
         cells |= {state + n: 0 for n in range(64)}

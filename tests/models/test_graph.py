@@ -165,7 +165,7 @@ def test_what_is_bounded_keeps_its_range_whatever_was_measured():
     f.set_real("x", [[14.0, 0.0, -1.0, 2.0]])
     run_program(image, device="reference")
     assert f.real("y") == pytest.approx(1 / (1 + np.exp(-f.real("x"))), abs=1e-4)
-    assert f.saturations == 0
+    assert not f.saturated
 
 
 def test_memory_is_known_before_it_is_taken():

@@ -180,7 +180,7 @@ def test_what_does_not_fit_inside_is_counted_and_said(tmp_path):
         ["run", str(tmp_path / "b.pxi"), "-o", str(tmp_path / "c.png"), "--device", "reference"],
     )
     assert "numbers did not fit 32 bits" in result.stderr
-    assert Fields(read_image(tmp_path / "c.png")).saturations > 0
+    assert Fields(read_image(tmp_path / "c.png")).saturated
 
 
 def test_what_fixed_point_cannot_hold_is_said(tmp_path):

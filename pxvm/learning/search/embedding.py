@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pxvm.core.errors import PxvmError
 from pxvm.learning.store.record import Draft, Vector
+from pxvm.terminal import echo, progress
 
 NAME = "minilm"
 PROBE = "The quick brown fox jumps over the lazy dog."
@@ -44,16 +45,26 @@ class Embedder:
 
     @staticmethod
     def present(device: str = "auto") -> Embedder | None:
-        """The embedder whose file is on this machine, or None; nothing is downloaded.
+        """The embedder whose file is on this machine, or None; none is downloaded.
 
+        One that an older pxvm made is made anew; where that fails, a line says so, and it is None.
         None as well where the packages that it needs (the extra ``models``) are missing.
         """
         if any(importlib.util.find_spec(name) is None for name in ("platformdirs", "tokenizers")):
             return None
-        from pxvm.models.download import cached
+        from pxvm.models.download import DownloadError, cached, get
 
-        path = cached(NAME)
-        return _opened(path, device) if path.exists() else None
+        if not cached(NAME).exists():
+            return None
+        try:
+            with progress(f"making {NAME} anew") as update:
+                path = get(NAME, lambda what, done, total: update(done, total, what))
+        except DownloadError as error:
+            echo(
+                f"note: {NAME} is of an older format, and searches go without it: {error}", err=True
+            )
+            return None
+        return _opened(path, device)
 
     @cached_property
     def probe(self) -> str:

@@ -61,9 +61,9 @@ class Fields:
         return np.ldexp(self[name].astype(np.float64), -self.descriptor(name).frac)
 
     @property
-    def saturations(self) -> int:
-        """How many numbers did not fit 32 bits so far, and became the largest that do."""
-        return int(read_state(self.image, self.network.state_start)[State.SATURATIONS])
+    def saturated(self) -> bool:
+        """Did numbers not fit 32 bits so far, and became the nearest that do?"""
+        return bool(read_state(self.image, self.network.state_start)[State.SATURATED])
 
     def scalar(self, name: str) -> int:
         """The first element."""

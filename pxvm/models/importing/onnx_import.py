@@ -57,7 +57,7 @@ def import_onnx(
         verify(image)
     except (LimitError, ProgramError) as error:
         raise type(error)(f"{source}: {error}") from None
-    errors, saturations = _compared(found.graph, image, data)
+    errors, saturated = _compared(found.graph, image, data)
     save_image(image, target, layout="mappable")
     return Report(
         source=os.fspath(source),
@@ -71,12 +71,12 @@ def import_onnx(
         fracs={},
         tensors=recorder.tensors(),
         errors=errors,
-        notes=_notes(found, calibration is None, errors, saturations),
+        notes=_notes(found, calibration is None, errors, saturated),
     )
 
 
 def _notes(
-    found: Read, guessed: bool, errors: Mapping[str, float], saturations: int
+    found: Read, guessed: bool, errors: Mapping[str, float], saturated: bool
 ) -> tuple[str, ...]:
     notes = [GUESSED] if guessed and any(v.op == "input" for v in found.graph.values) else []
     notes += [
@@ -89,13 +89,13 @@ def _notes(
         for name, error in errors.items()
         if error > LARGE_ERROR
     ]
-    if saturations:
-        notes.append(f"{saturations} numbers did not fit 32 bits on the calibration")
+    if saturated:
+        notes.append("numbers did not fit 32 bits on the calibration")
     return tuple(notes)
 
 
-def _compared(graph: Graph, image: Image, data: Mapping[str, Any]) -> tuple[dict[str, float], int]:
-    """What each output lost on the calibration, and how many numbers were saturated.
+def _compared(graph: Graph, image: Image, data: Mapping[str, Any]) -> tuple[dict[str, float], bool]:
+    """What each output lost on the calibration, and whether numbers were saturated.
 
     Of real numbers the root mean square, relative; of whole numbers the share that differs.
     """
@@ -111,7 +111,7 @@ def _compared(graph: Graph, image: Image, data: Mapping[str, Any]) -> tuple[dict
         else:
             lost, power = float(((found - wanted) ** 2).mean()), float((wanted**2).mean())
             errors[name] = float(np.sqrt(lost / (power or 1.0)))
-    return errors, tried.saturations
+    return errors, tried.saturated
 
 
 def _random(graph: Graph) -> dict[str, Any]:
