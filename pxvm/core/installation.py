@@ -16,7 +16,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "cpu": ("numba",),
     "debug": ("textual",),
     "examples": ("scikit-learn",),
-    "documents": ("pypdf", "beautifulsoup4", "charset-normalizer"),
+    "documents": ("pypdf", "selectolax", "chardet", "striprtf"),
     "arrow": ("pyarrow",),
     "models": ("tokenizers", "jinja2", "llguidance", "huggingface_hub"),
     "onnx": ("onnx",),

@@ -104,6 +104,27 @@ def test_a_folder_of_documentation_is_learned_and_answers(home):
     assert again[-1]["done"]["added"] == 0 and not any("acknowledged" in event for event in again)
 
 
+def test_what_was_left_out_and_guessed_is_told(home):
+    (home / "notes").mkdir()
+    (home / "notes/hours.html").write_text("<nav>Home</nav><p>On Thursdays.<img src=a.png>")
+    (home / "notes/spain.txt").write_bytes("El niño comió piña en España.".encode("cp1252"))
+    (home / "notes/old.zip").write_bytes(b"PK\3\4\0")
+    out = pxvm("learn", "notes")
+    assert "\nleft out: 4 characters of navigation in 1 document, 1 picture\n" in out
+    assert "\nread as Windows-1252: notes/spain.txt\n" in out
+    told = [
+        json.loads(line) for line in pxvm("learn", "--json", "-n", "b.png", "notes").splitlines()
+    ]
+    left = {line["left"]["path"]: line["left"] for line in told if "left" in line}
+    assert left["notes/hours.html"]["characters"] == {"navigation": 4}
+    assert left["notes/spain.txt"]["encoding"] == "Windows-1252"
+    done = told[-1]["done"]
+    assert done["left"] == {
+        "characters": {"navigation": 4}, "things": {"picture": 1}, "guessed": {"Windows-1252": 1},
+    }  # fmt: skip
+    assert done["skipped"] == {"an archive: unpack it and learn its folder": 1}
+
+
 def test_recall_shows_hits_draws_them_and_says_no(home):
     add("The keel is made of oak.", "The sail is white.", "Nothing else matters.")
     shown = pxvm(

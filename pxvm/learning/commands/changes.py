@@ -158,7 +158,7 @@ def _candidates(
 @json_option
 def correct(name: str, answer: str | None, query: str | None, path: Path, as_json: bool) -> None:
     """Replace a record's text. The old version remains in the history."""
-    from pxvm.learning.sources.documents import decode
+    from pxvm.learning.sources.encoding import decode
 
     if answer is None and query is None:
         raise PxvmError("nothing to correct: give --answer or --query")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pxvm.learning.commands.left_out import LeftOut
 from pxvm.learning.commands.shared import (
     as_data,
     json_option,
@@ -64,13 +65,14 @@ def learn(
 ) -> None:
     """Take documents into the network: files, folders, or "-" for standard input.
 
-    Markdown, text, source code, HTML, PDF and exported chats are cut into passages; what is stored
-    already is skipped, so an interrupted run is continued by running it again. What a changed file
-    no longer says is superseded; a file that was renamed takes its passages along, and one that is
-    gone from a folder is named. Links in folders are not followed.
+    Notes, text, source code, data, HTML, PDF, books, office files, letters, notebooks and exported
+    chats are cut into passages; what is left out of them is told. What is stored already is
+    skipped, so an interrupted run is continued by running it again. What a changed file no longer
+    says is superseded; a file that was renamed takes its passages along, and one that is gone from
+    a folder is named. Links in folders are not followed.
 
-    With --json, a line tells how many records are safe on disk after each commit, and one line what
-    became of each file.
+    With --json, a line tells how many records are safe on disk after each commit, and lines what
+    became of each file and what was left out of it.
     """
     from pxvm.learning.search.embedding import Embedder
     from pxvm.learning.sources.documents import read_documents, source_of
@@ -84,6 +86,7 @@ def learn(
     reasons: Counter[str] = Counter()
     totals = Counter(documents=0, added=0, known=0, replaced=0, settled=0, moved=0)
     gone = []
+    left = LeftOut(as_json)
     with writing(path, make=True) as network, progress("learning", not as_json) as update:
 
         def committed(total: int) -> None:
@@ -100,7 +103,12 @@ def learn(
         folders = [source_of(folder, home) for folder in paths if folder.is_dir()]
         embedder = Embedder.present(device)
         for event in learn_documents(
-            network, found, embedder=embedder, committed=committed, folders=folders, prune=prune
+            network,
+            left.noted(found),
+            embedder=embedder,
+            committed=committed,
+            folders=folders,
+            prune=prune,
         ):
             if isinstance(event, Learned):
                 totals["documents"] += 1
@@ -120,7 +128,7 @@ def learn(
                 elif event.reason not in EXPECTED:
                     echo(f"skipped {event.path}: {event.reason}", err=True)
     if as_json:
-        done = {**totals, "gone": len(gone), "skipped": dict(reasons)}
+        done = {**totals, "gone": len(gone), "skipped": dict(reasons), "left": left.as_data()}
         echo_json({"done": done}, indent=None)
         return
     parts = [f"{counted(totals['added'], 'passage')} stored"]
@@ -129,6 +137,8 @@ def learn(
     parts += [f"{totals['settled']:,} forgotten or corrected"] if totals["settled"] else []
     parts += [f"{totals['moved']:,} renamed"] if totals["moved"] else []
     echo(f"{path}: {counted(totals['documents'], 'document')}, {', '.join(parts)}")
+    for line in left.lines():
+        echo(line)
     for event in gone[:SHOWN_GONE]:
         what = "forgotten" if event.pruned else "kept"
         echo(f"gone: {event.source} ({counted(event.chunks, 'passage')} {what})")

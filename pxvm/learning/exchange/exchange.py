@@ -25,7 +25,7 @@ from pxvm.core.saving import replacing
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.exchange.columnar import read_arrow, read_parquet, write_arrow, write_parquet
 from pxvm.learning.sources.chats import exchanges
-from pxvm.learning.sources.documents import decode
+from pxvm.learning.sources.encoding import decode
 from pxvm.learning.store.record import (
     FORMAT_SOURCE,
     Draft,

@@ -1,27 +1,52 @@
 """Exported conversations to exchanges: one question with its answer each.
 
-Known shapes: ChatGPT's ``conversations.json`` (a tree of messages), ShareGPT (``conversations``
-with ``from`` and ``value``), OpenAI's chat format (``messages`` with ``role`` and ``content``),
-Claude's export (``chat_messages``), and JSON or JSONL of single messages or of question and answer.
+An export is JSON in which conversations lie at some depth: a list of turns under one of several
+names, a tree of turns of which the branch that was seen last counts, a question with its answer, or
+single messages. What is none of these is left over for `structured` to read as any other JSON.
+Known by their shapes are the exports of ChatGPT, Claude, Open WebUI, LM Studio, ``llm logs``,
+ShareGPT, OpenAI's chat format, Alpaca, Telegram, Slack and Discord.
 """
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
-USER = {"user", "human", "prompter"}
-ASSISTANT = {"assistant", "gpt", "chatgpt", "bot", "model", "ai", "bing", "bard"}
+from pxvm.learning.sources.blocks import TARGET, size, weight
+from pxvm.learning.sources.saying import FIELDS, TWICE, Saying, first
+from pxvm.learning.sources.structured import leaves
+from pxvm.learning.sources.turns import (
+    ANSWER,
+    INSTRUCTIONS,
+    KNOWN,
+    NUMBER,
+    PARENT,
+    QUESTION,
+    ROLES,
+    SESSION,
+    SYSTEM,
+    TITLE,
+    TURNS,
+    USER,
+    Message,
+    is_pair,
+    is_turn,
+    label,
+    model_of,
+    name_of,
+    role_of,
+    time_of,
+)
 
-ROLE = ("role", "from", "sender", "author", "speaker")
-CONTENT = ("content", "value", "text", "message")
-TIME = ("create_time", "created_at", "timestamp", "time", "date", "event_time")
-SESSION = ("title", "name", "session", "session_id", "conversation_id", "thread_id", "id")
-QUESTION = ("query", "question", "prompt", "instruction", "input")
-ANSWER = ("answer", "response", "output", "completion")
+DEEPEST = 6  # levels of lists and objects around conversations
+
+SYSTEM_PROMPTS = "instructions to the assistant"
+VERSIONS = "answers and questions that others took the place of"
+RECALLED = "passages recalled from a memory"
 
 
 @dataclass(frozen=True)
@@ -29,7 +54,7 @@ class Exchange:
     """One question and its answer; either may be empty, not both.
 
     Attributes:
-        session: the conversation's title, or whatever identifies it.
+        session: the conversation's title and whatever tells it from others of that title.
         model: the language model that answered, where the export says so.
         time: when the question was asked; None where the export does not say.
     """
@@ -41,156 +66,258 @@ class Exchange:
     time: datetime | None = None
 
 
-@dataclass(frozen=True)
-class Message:
-    """One turn of a conversation."""
+@dataclass
+class Chats:
+    """What an export holds.
 
-    role: str
-    text: str
-    model: str = ""
-    time: datetime | None = None
-
-
-def read_chat(text: str, lines: bool) -> list[Exchange] | None:
-    """Exchanges of an export, or None when the file is JSON of another kind, or not JSON.
-
-    Args:
-        lines: one JSON value a line (JSONL) rather than one in all.
+    Attributes:
+        exchanges: in the file's order.
+        rest: values that are no conversation.
+        left: characters of values that were left out, by what they are.
+        things: pictures and other files of which only the name is there.
     """
-    try:
-        if lines:
-            items = [json.loads(line) for line in text.split("\n") if line.strip()]
-        else:
-            whole = json.loads(text)
-            items = whole if isinstance(whole, list) else [whole]
-    except (json.JSONDecodeError, RecursionError):
-        return None
-    if not items or not all(isinstance(item, dict) for item in items):
-        return None
-    try:
-        return list(exchanges(items)) or None
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return None
+
+    exchanges: list[Exchange] = field(default_factory=list)
+    rest: list[Any] = field(default_factory=list)
+    left: Counter[str] = field(default_factory=Counter)
+    things: Counter[str] = field(default_factory=Counter)
+
+
+def read_chats(values: Iterable[Any]) -> Chats:
+    """Exchanges of JSON values, and what is over."""
+    found = Chats()
+    reader = _Reader(found)
+    total = 0
+    for value in values if not isinstance(values, dict) else [values]:
+        total += leaves(value)
+        rest = reader.pick(value)
+        if rest is not None:
+            found.rest.append(rest)
+    reader.flush()
+    over = total - reader.saying.kept - sum(map(leaves, found.rest)) - found.left.total()
+    found.left[FIELDS] += over
+    return found
 
 
 def exchanges(items: Iterable[dict[str, Any]]) -> Iterator[Exchange]:
     """Exchanges of a list of conversations, messages or pairs."""
-    session = ""
-    single: list[Message] = []
-    for item in items:
-        if any(key in item for key in ("mapping", "conversations", "messages", "chat_messages")):
-            yield from paired(conversation(item), first(item, SESSION))
-        elif role_of(item):
-            now = first(item, SESSION[2:-1])
-            if now != session:
-                yield from paired(single, session)
-                session, single = now, []
-            single.append(message(item))
-        elif any(key in item for key in QUESTION) and any(key in item for key in ANSWER):
-            pair = (heard(first(item, QUESTION)), heard(first(item, ANSWER)))
-            if any(pair):
-                session_name = first(item, SESSION[:-1])
-                yield Exchange(*pair, session_name, first(item, ("model",)), time_of(item))
-    yield from paired(single, session)
+    yield from read_chats(items).exchanges
 
 
-def conversation(item: dict[str, Any]) -> list[Message]:
-    """The messages of one conversation, in order."""
-    if "mapping" not in item:
-        found = item.get("conversations") or item.get("messages") or item.get("chat_messages")
-        model = first(item, ("model",))
-        return [message(turn, model) for turn in found or []]
-    # A tree: the branch that the reader saw last ends at current_node.
-    nodes, branch = item["mapping"], []
-    key = item.get("current_node") or last_leaf(nodes)
-    seen = set()
-    while key in nodes and key not in seen:
-        seen.add(key)
-        if nodes[key].get("message"):
-            branch.append(message(nodes[key]["message"]))
-        key = nodes[key].get("parent")
-    return branch[::-1]
+class _Reader:
+    """Takes conversations out of values."""
+
+    def __init__(self, found: Chats) -> None:
+        self.found = found
+        self.saying = Saying(found.left, found.things)
+        self.run: list[Message] = []  # single messages of one session
+        self.session = ""
+        self.sessions: set[str] = set()  # what conversations so far are called
+
+    def pick(self, value: Any, depth: int = 0) -> Any:
+        """What is over of a value when its conversations are taken out; None if nothing is."""
+        if isinstance(value, dict) and self.take(value):
+            return None
+        self.flush()
+        if isinstance(value, list) and depth < DEEPEST:
+            rest = [over for inner in value if (over := self.pick(inner, depth + 1)) is not None]
+            self.flush()
+            return rest or (value if not value else None)
+        if isinstance(value, dict) and depth < DEEPEST:
+            left = {}
+            for key, inner in value.items():
+                over = self.pick(inner, depth + 1) if isinstance(inner, (dict, list)) else inner
+                if over is not None or inner is None:
+                    left[key] = over
+            self.flush()
+            return left if left or not value else None
+        return value
+
+    def take(self, item: dict[str, Any]) -> bool:
+        """Is this a conversation, a message or a pair? Then it is taken."""
+        if turns := self.turns(item):
+            self.flush()
+            self.conversation(item, turns)
+        elif is_pair(item):
+            self.flush()
+            self.pair(item)
+        elif is_turn(item) and (role_of(item) in ROLES or self.is_among_people(item)):
+            if (session := first(item, SESSION)) != self.session:
+                self.flush()
+                self.session = session
+            self.run.append(self.message(item))
+        else:
+            return False
+        return True
+
+    def flush(self) -> None:
+        """End the run of single messages."""
+        self.found.exchanges += paired(self.run, self.session)
+        self.run, self.session = [], ""
+
+    def is_among_people(self, turn: dict[str, Any]) -> bool:
+        """Is this a message of somebody with a name, and no other thing that has an author?"""
+        known = turn.get("type") == "message" or KNOWN.issuperset(turn)
+        return known and bool(self.run or time_of(turn))
+
+    def turns(self, item: dict[str, Any]) -> list[dict[str, Any]]:
+        """The turns of a conversation, in order; none if this is not one."""
+        chat = item.get("chat")
+        for outer in (chat, item):
+            history = outer.get("history") if isinstance(outer, dict) else None
+            for inner in (history, outer):
+                if isinstance(inner, dict):
+                    for key in ("mapping", *TURNS):
+                        nodes: Any = inner.get(key)
+                        if isinstance(nodes, dict) and (turns := self.branch(nodes, inner)):
+                            return turns
+                        if isinstance(nodes, list) and nodes and all(map(is_turn, nodes)):
+                            return nodes
+        return []
+
+    def branch(self, nodes: dict[str, Any], tree: dict[str, Any]) -> list[dict[str, Any]]:
+        """The turns from the first to the one that was seen last, in a tree of turns."""
+        turns: dict[str, dict[str, Any]] = {}
+        for key, node in nodes.items():
+            if isinstance(node, dict):
+                turn: Any = node.get("message") if "message" in node else node
+                if is_turn(turn):
+                    turns[key] = turn
+        key = first(tree, ("current_node", "currentId", "current_leaf_message_uuid"))
+        if key not in nodes:
+            parents = {first(node, PARENT) for node in nodes.values() if isinstance(node, dict)}
+            key = next((k for k in reversed(turns) if k not in parents), "")
+        branch: list[str] = []
+        seen: set[str] = set()
+        while isinstance(node := nodes.get(key), dict) and key not in seen:
+            seen.add(key)
+            branch += [key] if key in turns else []
+            key = first(node, PARENT)
+        for other in turns.keys() - seen:
+            self.saying.leave(turns[other], VERSIONS)
+        return [turns[key] for key in reversed(branch)]
+
+    def conversation(self, item: dict[str, Any], turns: list[dict[str, Any]]) -> None:
+        """Take the turns of a conversation, and what is said about it."""
+        chat = item["chat"] if isinstance(item.get("chat"), dict) else {}
+        about = {**chat, **item}
+        model = model_of(about)
+        messages = [self.message(turn, model) for turn in turns]
+        began = time_of(about)
+        time = began or next((m.time for m in messages if m.time), None)
+        session = self.apart(label(first(about, TITLE), first(about, NUMBER), time), messages)
+        found = list(paired(messages, session, began))
+        self.saying.keep(first(about, TITLE))
+        self.instructions(about)
+        self.instructions(about["params"] if isinstance(about.get("params"), dict) else {})
+        turned = {"mapping", "chat", "history", *TURNS, *KNOWN, *INSTRUCTIONS}
+        if said := self.saying.of({k: v for k, v in about.items() if k not in turned}):
+            found.append(Exchange("", said, session, time=time))
+        for again in (chat if "history" in chat else {}, item if "history" in item else {}):
+            self.saying.leave([again[key] for key in TURNS if key in again], TWICE)
+        self.found.exchanges += found
+
+    def apart(self, session: str, messages: list[Message]) -> str:
+        """A name that no other conversation here has: the same each time that this is read."""
+        if session in self.sessions and messages:
+            session = f"{session} ({sha256(messages[0].text.encode()).hexdigest()[:8]})"
+        self.sessions.update(filter(None, [session]))
+        return session
+
+    def instructions(self, item: dict[str, Any]) -> None:
+        """Count what the assistant was told beforehand."""
+        for key in INSTRUCTIONS:
+            self.saying.leave(item.get(key) or "", SYSTEM_PROMPTS)
+
+    def pair(self, item: dict[str, Any]) -> None:
+        """Take a question with its answer, and whatever else stands with them."""
+        question, answer = (next(k for k in keys if item.get(k)) for keys in (QUESTION, ANSWER))
+        used = {question, answer, *KNOWN, *INSTRUCTIONS} - {"attachments"}
+        self.instructions(item)
+        asked = [self.saying.of(item[question])]
+        if question == "instruction" or (question == "prompt" and item.get("input")):
+            asked.append(self.saying.of(item.get("input") or ""))
+            used.add("input")
+        answered = [self.saying.of(item[answer])]
+        rest = {k: v for k, v in item.items() if k not in used}
+        answered.append(self.saying.of(rest, "\n".join(asked + answered), words=True))
+        query, reply = ("\n\n".join(filter(None, side)) for side in (asked, answered))
+        query, reply = self.heard(query), self.heard(reply)
+        if query or reply:
+            time = time_of(item)
+            title = first(item, TITLE) or first(item, SESSION)
+            session = label(title, first(item, ("conversation_id",)), None)
+            self.found.exchanges.append(Exchange(query, reply, session, model_of(item), time))
+
+    def message(self, turn: dict[str, Any], model: str = "") -> Message:
+        """One turn, whatever its fields are called."""
+        turn = self.version(turn)
+        role, name = role_of(turn), name_of(turn)
+        said = self.saying.turn(turn, KNOWN)
+        if role in SYSTEM:
+            self.saying.unkeep(said, SYSTEM_PROMPTS)
+            said = ""
+        return Message(role, self.heard(said), name, model_of(turn) or model, time_of(turn))
+
+    def version(self, turn: dict[str, Any]) -> dict[str, Any]:
+        """The version of a turn that is shown, where there are several."""
+        versions = turn.get("versions")
+        if not isinstance(versions, list) or not all(isinstance(v, dict) for v in versions):
+            return turn
+        shown = first(turn, ("currentlySelected",)) or "0"
+        number = int(shown) if shown.isdecimal() and int(shown) < len(versions) else -1
+        for other in versions:
+            if other is not versions[number]:
+                self.saying.leave(other, VERSIONS)
+        return {**versions[number], "role": first(versions[number], ("role",)) or "assistant"}
+
+    def heard(self, text: str) -> str:
+        """A text without what an assistant had recalled into it: that is remembered already."""
+        from pxvm.learning.search.context import without_recalled
+
+        kept = without_recalled(text).strip()
+        if gone := weight(text) - weight(kept):
+            self.saying.kept -= gone
+            self.found.left[RECALLED] += gone
+        return kept
 
 
-def last_leaf(nodes: dict[str, Any]) -> str | None:
-    """The node without children that comes last in the file."""
-    return next((key for key in reversed(nodes) if not nodes[key].get("children")), None)
+def paired(
+    turns: Iterable[Message], session: str, began: datetime | None = None
+) -> Iterator[Exchange]:
+    """Questions with their answers; turns of the same speaker in a row are one.
 
-
-def message(turn: dict[str, Any], model: str = "") -> Message:
-    """One turn, whatever its fields are called."""
-    metadata = turn.get("metadata") or {}
-    model = first(turn, ("model",)) or first(metadata, ("model_slug", "model")) or model
-    return Message(role_of(turn), text_of(turn), model, time_of(turn))
-
-
-def role_of(turn: dict[str, Any]) -> str:
-    """Who speaks, in lower case; "" where the turn does not say."""
-    found: Any = next((turn[key] for key in ROLE if turn.get(key)), "")
-    if isinstance(found, dict):
-        found = found.get("role", "")
-    return str(found).lower()
-
-
-def text_of(turn: dict[str, Any]) -> str:
-    """The words of a turn; images and other parts are left out."""
-    found: Any = next((turn[key] for key in CONTENT if turn.get(key)), "")
-    if isinstance(found, dict):
-        found = found.get("parts") or found.get("text") or ""
-    if isinstance(found, list):
-        parts = (part.get("text", "") if isinstance(part, dict) else part for part in found)
-        found = "\n\n".join(str(part) for part in parts if part)
-    return heard(str(found))
-
-
-def heard(text: str) -> str:
-    """A text without what an assistant had recalled into it: that is remembered already."""
-    from pxvm.learning.search.context import without_recalled
-
-    return without_recalled(text).strip()
-
-
-def time_of(turn: dict[str, Any]) -> datetime | None:
-    """The time of a turn: seconds or milliseconds since 1970, or ISO 8601, UTC unless it says."""
-    found: Any = next((turn[key] for key in TIME if turn.get(key)), None)
-    try:
-        if isinstance(found, str) and not found.replace(".", "", 1).isdigit():
-            time = datetime.fromisoformat(found.strip().replace("Z", "+00:00"))
-            return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
-        seconds = float(found or "nan")
-        if seconds > 1e11:
-            seconds /= 1_000
-        return datetime.fromtimestamp(round(seconds, 6), timezone.utc)
-    except (ValueError, TypeError, OverflowError, OSError):
-        return None
-
-
-def first(item: dict[str, Any], keys: tuple[str, ...]) -> str:
-    """The first of these fields that holds something, as text."""
-    return str(next((item[key] for key in keys if item.get(key)), ""))
-
-
-def paired(turns: Iterable[Message], session: str) -> Iterator[Exchange]:
-    """Questions with their answers; turns of the same speaker in a row are one."""
+    Where people with names talk, each message answers the one before it.
+    """
+    turns = [turn for turn in turns if turn.text]
+    if any(turn.role not in ROLES for turn in turns):
+        yield from _among_people(turns, session)
+        return
     asked: list[Message] = []
     answered: list[Message] = []
 
     def exchange() -> Iterator[Exchange]:
         if asked or answered:
-            turns = [*asked, *answered]
+            both = [*asked, *answered]
             model = next((turn.model for turn in reversed(answered) if turn.model), "")
-            time = next((turn.time for turn in turns if turn.time), None)
-            query, answer = ("\n\n".join(t.text for t in side) for side in (asked, answered))
-            yield Exchange(query, answer, session, model, time)
+            time = next((turn.time for turn in both if turn.time), began)
+            query = "\n\n".join(f"{t.name}: {t.text}" if t.name else t.text for t in asked)
+            yield Exchange(query, "\n\n".join(t.text for t in answered), session, model, time)
 
     for turn in turns:
-        if not turn.text:
-            continue
         if turn.role in USER:
             if answered:
                 yield from exchange()
                 asked, answered = [], []
             asked.append(turn)
-        elif turn.role in ASSISTANT:
+        else:
             answered.append(turn)
     yield from exchange()
+
+
+def _among_people(turns: list[Message], session: str) -> Iterator[Exchange]:
+    before = ""
+    for turn in turns:
+        said = f"{turn.name or turn.role}: {turn.text}"
+        yield Exchange(before, said, session, turn.model, turn.time)
+        before = said if size(said) <= TARGET else ""

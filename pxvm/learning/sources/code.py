@@ -8,11 +8,13 @@ definition nor a blank line to cut at, the code stays whole.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from pxvm.learning.sources.blocks import SLACK, TARGET, Block, size
+from pxvm.learning.sources.blocks import SLACK, TARGET, Block, Read, mended, size
 
 DEEPEST = 80  # columns of indentation up to which code is split
 SMALL = 300  # neighbours below this many bytes share a chunk
+LONGEST = 500  # characters of a line that may open a definition: no code of a machine's
 
 C_LIKE = (
     r"(?:[\w.<>\[\],&*:~\"]+\s+)*(?:class|struct|union|enum|interface|namespace|record|trait"
@@ -58,14 +60,18 @@ LEADING = re.compile(r"\s*(?:#|//|/\*|\*|--|;|@|\[|%|<!--)")  # comments, attrib
 CLOSING = re.compile(r"\s*(?:[})\]]|(?:end|else|elif|except|finally|catch|then|fi|done|esac)\b)")
 
 
-def read_code(text: str, suffix: str) -> list[Block]:
+def read_code(text: str, suffix: str) -> Read:
     """Blocks of a source file; ``suffix`` is the end of its name, such as ".py"."""
     opening = re.compile(rf"\s*(?:{DEFINITIONS.get(suffix, NONE)})")
-    return split(text.rstrip().split("\n"), (), opening, -1)
+
+    def opens(line: str) -> bool:
+        return len(line) <= LONGEST and bool(opening.match(line))
+
+    return Read(split(mended(text).rstrip().split("\n"), (), opens, -1))
 
 
 def split(
-    lines: list[str], path: tuple[str, ...], opening: re.Pattern[str], above: int
+    lines: list[str], path: tuple[str, ...], opens: Callable[[str], bool], above: int
 ) -> list[Block]:
     """Blocks of some lines that stand under ``path``; ``above`` is the indentation of that."""
     level = min((i for i in map(indentation, filter(str.strip, lines)) if i > above), default=None)
@@ -73,23 +79,23 @@ def split(
         text = "\n".join(lines).strip("\n").rstrip()
         return [Block(text, path, whole=True)] if text else []
     blocks: list[Block] = []
-    starts = cuts(lines, opening, level)
+    starts = cuts(lines, opens, level)
     for first, last in zip(starts, [*starts[1:], len(lines)], strict=True):
         item = lines[first:last]
         text = "\n".join(item).strip("\n").rstrip()
         if not text:
             continue
         head = next((line for line in item if line.strip() and not LEADING.match(line)), "")
-        defines = indentation(head) == level and opening.match(head)
+        defines = indentation(head) == level and opens(head)
         inner = (*path, title(head)) if defines and size(text) >= SMALL else path
         if size(text) > TARGET + SLACK:
-            blocks += split(item, inner, opening, level)
+            blocks += split(item, inner, opens, level)
         else:
             blocks.append(Block(text, inner, whole=True))
     return blocks
 
 
-def cuts(lines: list[str], opening: re.Pattern[str], level: int) -> list[int]:
+def cuts(lines: list[str], opens: Callable[[str], bool], level: int) -> list[int]:
     """Where items begin: at definitions, and behind blank lines, that are indented by ``level``."""
     starts = [0]
     seen = False  # the first item also takes what stands before it: a signature, an opening brace
@@ -97,7 +103,7 @@ def cuts(lines: list[str], opening: re.Pattern[str], level: int) -> list[int]:
         if not line.strip() or indentation(line) != level or CLOSING.match(line):
             continue
         first = number
-        if opening.match(line):
+        if opens(line):
             while first > starts[-1] and attached(lines[first - 1], level):
                 first -= 1
         elif number and lines[number - 1].strip():

@@ -3,117 +3,223 @@
 from __future__ import annotations
 
 import re
-import warnings
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from pxvm.learning.sources.blocks import Block
+from pxvm.core.installation import library
+from pxvm.learning.sources.blocks import Outline, Read
+from pxvm.learning.sources.flow import Flow
 
 if TYPE_CHECKING:
-    from bs4 import Tag
+    from selectolax.lexbor import LexborNode
 
-DROPPED = ("script", "style", "noscript", "template", "svg", "nav", "iframe", "form", "button")
+DROPPED = {
+    "script": "scripts",
+    "style": "styles",
+    "template": "templates",
+    "noscript": "text for browsers without scripts",
+    "nav": "navigation",
+    "iframe": "frames",
+    "video": "text for browsers without video",
+    "audio": "text for browsers without sound",
+    "canvas": "text for browsers without canvas",
+}
+THINGS = {"img": "picture", "video": "recording", "audio": "recording", "iframe": "frame",
+          "object": "picture", "embed": "picture"}  # fmt: skip
 HEADINGS = {f"h{depth}": depth for depth in range(1, 7)}
-INLINE = re.compile(
-    "a|abbr|b|bdi|bdo|cite|code|data|del|dfn|em|font|i|img|ins|kbd|label|mark|q|s|samp|small|span"
-    "|strong|sub|sup|time|tt|u|var|wbr"
+LISTS = {"ul", "ol", "menu", "dir"}
+INLINE = {
+    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "button", "cite", "code", "data", "del",
+    "dfn", "em", "font", "i", "img", "input", "ins", "kbd", "label", "mark", "math", "meter",
+    "nobr", "output", "progress", "q", "rp", "rt", "ruby", "s", "samp", "small", "span",
+    "strike", "strong", "sub", "sup", "svg", "text", "time", "tspan", "tt", "u", "var", "wbr",
+    "mi", "mo", "mn", "mrow", "msup", "msub", "mfrac", "mtext", "semantics", "g", "path",
+}  # fmt: skip
+VOID = {
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source",
+    "track", "wbr", "basefont", "bgsound", "frame", "keygen",
+}  # fmt: skip
+
+DEEPEST = 500  # elements inside each other that are told apart, as browsers do
+TAG = re.compile(
+    r"<!--.*?(?:-->|\Z)"
+    r"|<(?P<raw>script|style|textarea|title|xmp|iframe|noembed|noframes)\b.*?(?:</(?P=raw)|\Z)"
+    r"|<(?P<end>/?)(?P<name>[a-z][^\s/<>]*)(?=[\s/>])[^<>]*>",
+    re.DOTALL | re.IGNORECASE,
 )
+#: Elements that another of their kind ends, or whatever holds them.
+IMPLIED = {"p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "option",
+           "optgroup", "colgroup", "rb", "rt", "rp", "html", "head", "body"}  # fmt: skip
+#: Elements whose end also ends what stands open inside them.
+BLOCKS = {
+    "address", "article", "aside", "blockquote", "center", "details", "dialog", "dir", "div", "dl",
+    "fieldset", "figcaption", "figure", "footer", "header", "hgroup", "main", "menu", "nav", "ol",
+    "pre", "section", "summary", "ul",
+}  # fmt: skip
+XHTML = re.compile(r"\s*(?:<\?xml|<!DOCTYPE[^>]*XHTML)|<html[^>]*w3\.org/1999/xhtml", re.I)
+MARKUP = re.compile(r"<[^<>]*>")
+SHADOW = re.compile(r"<template(?=[^<>]*\sshadowrootmode)", re.I)  # a template that is shown
+EMPTY = re.compile(r"<([a-z][\w:-]*)(?=[\s/])([^<>]*)/>", re.I)
 
 
-def read_html(text: str) -> list[Block]:
+def read_html(text: str) -> Read:
     """Blocks under their headings, as plain text; the page's title stands above all."""
-    import bs4
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # XHTML is read as HTML; the parser says so each time
-        soup = bs4.BeautifulSoup(text, "html.parser")
-    page = " ".join(soup.title.get_text().split()) if soup.title else ""
-    for tag in soup.find_all(DROPPED):
-        tag.decompose()
-    root = soup.find("main") or soup.find("article") or soup.body or soup
-    walk = _Walk(page)
-    walk.children(root)
-    walk.close()
-    return walk.blocks
-
-
-class _Walk:
-    """The headings above, and the inline text of the paragraph that is open."""
-
-    def __init__(self, page: str) -> None:
-        self.blocks: list[Block] = []
-        self.path: list[tuple[int, str]] = [(0, page)] if page else []
-        self.open: list[str] = []
-
-    def close(self, whole: bool = False) -> None:
-        """End the open paragraph."""
-        text = "".join(self.open)
-        text = text.strip("\n").rstrip() if whole else _lines(text)
-        self.open.clear()
-        if text.strip():
-            self.blocks.append(Block(text, tuple(title for _, title in self.path), whole))
-
-    def children(self, tag: Tag) -> None:
-        """Everything inside a container, in order."""
-        from bs4.element import NavigableString, PreformattedString, Tag
-
-        for child in tag.children:
-            if isinstance(child, Tag):
-                self.tag(child)
-            elif isinstance(child, NavigableString) and not isinstance(child, PreformattedString):
-                self.open.append(child.replace("\n", " "))  # no comments, no declarations
-
-    def tag(self, tag: Tag) -> None:
-        name = tag.name
-        if name == "br":
-            self.open.append("\n")
-        elif INLINE.fullmatch(name):
-            self.children(tag)
-        elif name in HEADINGS:
-            self.close()
-            title = " ".join(tag.get_text().split()).rstrip("¶ ")  # the mark of a permanent link
-            self.path = [(depth, t) for depth, t in self.path if depth < HEADINGS[name]]
-            if title and title not in (t for _, t in self.path):
-                self.path.append((HEADINGS[name], title))
-        elif name in ("pre", "table") or (name in ("ul", "ol") and not tag.find(("pre", "table"))):
-            self.close()
-            reader = {"pre": _code, "table": _table}.get(name, _list)
-            self.open.append(reader(tag))
-            self.close(whole=name in ("pre", "table"))
-        else:
-            self.close()
-            self.children(tag)
-            self.close()
+    if XHTML.search(text, 0, 1_000):
+        text = EMPTY.sub(_opened, text)
+    text = SHADOW.sub("<div", text)
+    tree = library("selectolax.lexbor", "documents").LexborHTMLParser(_shallow(text))
+    read, outline = Read(), Outline()
+    flow = Flow(read, outline)
+    for title in tree.css("head > title")[:1]:
+        flow.heading(0)
+        flow.text(title.text())
+        flow.end_heading()
+        title.decompose()
+    if tree.root is not None:
+        _walk(tree.root, flow)
+    flow.close()
+    read.blocks = outline.close()
+    return read
 
 
-def _lines(text: str) -> str:
-    """Inline text with single spaces; line breaks and the indentation of lists stay."""
-    kept = []
-    for line in text.split("\n"):
-        indent = len(line) - len(line.lstrip(" ")) if line.lstrip(" ").startswith("- ") else 0
-        kept.append(" " * indent + " ".join(line.split()))
-    return "\n".join(kept).strip("\n")
+def _walk(root: LexborNode, flow: Flow) -> None:
+    """Everything in a tree, in order."""
+    depth, node = 0, root
+    while True:
+        if (name := node.tag) == "-text":
+            flow.text(node.text_content or "")
+        elif name == "-comment":
+            flow.drop("comments")
+            flow.text(node.comment_content or "")
+            flow.undrop()
+        elif name:
+            _begin(name, node, flow)
+        inner = node.child
+        if inner is not None:
+            node, depth = inner, depth + 1
+            continue
+        _end(name or "", node, flow)
+        while (after := node.next) is None:
+            outer = node.parent
+            if depth == 0 or outer is None:
+                return
+            node, depth = outer, depth - 1
+            _end(node.tag or "", node, flow)
+        if depth == 0:
+            return
+        node = after
 
 
-def _code(tag: Tag) -> str:
-    return tag.get_text()
+def _begin(name: str, node: LexborNode, flow: Flow) -> None:
+    if name in THINGS:
+        flow.thing(THINGS[name])
+    if name == "img" and (said := (node.attributes.get("alt") or "").strip()):
+        flow.text(f"[{said}]")
+    if name == "input" and node.attributes.get("type") not in ("hidden", "password"):
+        flow.text(f" {node.attributes.get('value') or ''} ")
+    if name == "a" and re.match(r"(?i)(?:https?|ftp|mailto):", node.attributes.get("href") or ""):
+        flow.thing("link target")
+    if reason := _dropped(name, node):
+        flow.block()
+        flow.drop(reason)
+        if name == "template":  # what it holds is no part of the tree
+            flow.text(MARKUP.sub(" ", node.html or ""))
+    elif name == "br":
+        flow.line_end()
+    elif name in HEADINGS:
+        flow.heading(HEADINGS[name])
+    elif name in ("pre", "listing", "xmp"):
+        flow.code()
+    elif name == "table":
+        flow.table()
+    elif name == "tr":
+        flow.row()
+    elif name in ("td", "th"):
+        flow.cell(name == "th")
+    elif name in LISTS:
+        flow.list()
+    elif name == "li":
+        flow.item()
+    elif name == "option":
+        flow.text(" ")
+    elif name not in INLINE and not name.startswith("-"):
+        flow.block()
 
 
-def _table(tag: Tag) -> str:
-    rows = [
-        " | ".join(" ".join(cell.get_text(" ").split()) for cell in row.find_all(["th", "td"]))
-        for row in tag.find_all("tr")
-    ]
-    return "\n".join(row for row in rows if row.strip(" |"))
+def _end(name: str, node: LexborNode, flow: Flow) -> None:
+    if _dropped(name, node):
+        flow.undrop()
+    elif name in HEADINGS:
+        flow.end_heading()
+    elif name in ("pre", "listing", "xmp"):
+        flow.end_code()
+    elif name == "table":
+        flow.end_table()
+    elif name == "tr":
+        flow.end_row()
+    elif name in ("td", "th"):
+        flow.end_cell()
+    elif name in LISTS:
+        flow.end_list()
+    elif name not in INLINE and not name.startswith("-") and name not in ("br", "option"):
+        flow.block()
 
 
-def _list(tag: Tag, depth: int = 0) -> str:
-    """A list as lines that begin with a dash, inner lists indented."""
-    lines = []
-    for item in tag.find_all("li", recursive=False):
-        below = [sub for sub in item.find_all(["ul", "ol"]) if sub.find_parent("li") is item]
-        inner = [_list(sub, depth + 1) for sub in below]
-        for sub in below:
-            sub.extract()
-        lines.append("  " * depth + "- " + " ".join(item.get_text(" ").split()))
-        lines += [text for text in inner if text]
-    return "\n".join(lines)
+def _dropped(name: str, node: LexborNode) -> str:
+    """Why an element is left out, or ""."""
+    if name in DROPPED:
+        return DROPPED[name]
+    if name in ("div", "ul", "section", "aside") and node.attributes.get("role") == "navigation":
+        return DROPPED["nav"]
+    return ""
+
+
+def _opened(tag: re.Match[str]) -> str:
+    """An empty element of XHTML as HTML writes it."""
+    name = tag[1].lower()
+    return tag[0] if name in VOID else f"<{tag[1]}{tag[2]}></{tag[1]}>"
+
+
+def _shallow(text: str) -> str:
+    """A page without tags that stand too deep inside others.
+
+    A parser looks through all open elements at each tag, so that a page of nothing but ``<div>``
+    would take it forever. Here the depth is never taken for less than it is.
+    """
+    if len(text) < 2 * DEEPEST:
+        return text
+    open_: list[tuple[str, bool]] = []  # elements, and whether they were kept
+    inline: Counter[str] = Counter()
+    kept: list[str] = []
+    done = 0
+    for tag in TAG.finditer(text):
+        name = (tag["name"] or "").lower()
+        if not name or name in VOID or name in IMPLIED:
+            continue
+        keep = True
+        if name in INLINE:
+            inline[name] += -1 if tag["end"] else 1
+            inline[name] = max(inline[name], 0)
+            keep = bool(tag["end"]) or inline[name] < DEEPEST // 5
+        elif not tag["end"]:
+            keep = len(open_) < DEEPEST
+            open_.append((name, keep))
+        elif open_ and (place := _place(open_, name)) is not None:
+            keep = open_[place][1]
+            del open_[place:]
+        if not keep:
+            kept.append(text[done : tag.start()])
+            done = tag.end()
+    return "".join([*kept, text[done:]]) if kept else text
+
+
+def _place(open_: list[tuple[str, bool]], name: str) -> int | None:
+    """The place of the element that an end tag ends."""
+    if open_[-1][0] == name:
+        return len(open_) - 1
+    for place in range(len(open_) - 1, max(len(open_) - 32, -1), -1):
+        if open_[place][0] == name:
+            return place
+        if name not in BLOCKS or open_[place][0] not in BLOCKS:
+            return None
+    return None

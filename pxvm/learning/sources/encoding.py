@@ -1,0 +1,207 @@
+"""Bytes to text: UTF-8 and UTF-16 are known for sure, a declaration is believed, the rest guessed.
+
+The guess asks chardet, which knows the letters of languages, for encodings that people's files are
+in. It is often unsure of short texts and of lists of names; there Windows-1252 is taken if the text
+reads well so, because most such files are Western.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import NamedTuple
+from unicodedata import category
+
+from pxvm.core.errors import MissingPackageError
+from pxvm.core.installation import library
+from pxvm.learning.errors import UnreadableError
+
+SNIFFED = 8_192  # bytes looked at to tell text from binary
+GUESSED = 65_536  # bytes of lines that are not ASCII from which the encoding is guessed
+FEW = 4  # so many characters of UTF-8 for each byte that is none: UTF-8 with damage
+#: Below this confidence of chardet's a text that reads well as Windows-1252 is taken for it.
+UNSURE = 0.06
+
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins with the mark of UTF-16: first
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+DECLARED = re.compile(
+    rb"""(?i)(?:<\?xml\b[^>]*\bencoding|<meta\b[^>]*\bcharset|^#.*coding)\s*[=:]\s*["']?([\w.-]+)""",
+    re.MULTILINE,
+)
+WEB = [
+    "utf-8", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257",
+    "cp1258", "cp874", "tis-620", "koi8-r", "koi8-u", "iso8859-1", "iso8859-2", "iso8859-5",
+    "iso8859-6", "iso8859-7", "iso8859-8", "iso8859-9", "iso8859-15", "cp932", "euc_jis_2004",
+    "iso2022_jp_2", "gb18030", "big5hkscs", "euc_kr", "cp949", "hz",
+]  # fmt: skip
+OLD = ("cp437", "cp850", "cp852", "cp858", "cp866", "mac-roman")  # DOS and the old Macintosh
+WESTERN = {"cp1252", "iso8859-1", "iso8859-15", "ascii"}
+WIDER = {"iso8859-9": "cp1254", "tis-620": "cp874", "euc_kr": "cp949"}  # the same and more
+#: What it is instead, where signs stand at which the first has none.
+SIGNED = {
+    "iso8859-2": "cp1250",
+    "iso8859-5": "cp1251",
+    "iso8859-7": "cp1253",
+    "iso8859-8": "cp1255",
+}
+LETTERS = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüÿŒœ")
+SIGNS = frozenset("°©®™§«»“”„‘’‚–—…·•£€½¼¾×µ¿¡ªº²³¹´\xa0±†‰‹›")
+COMMON = re.compile("[ -~\\n\u3000-\u3002\uff00-\uff1f]")
+CONTROLS = dict.fromkeys([*range(7), *range(14, 27), *range(28, 32), 127])
+
+
+class Decoded(NamedTuple):
+    """A text, with ``\\n`` at the ends of its lines.
+
+    Attributes:
+        encoding: what it was taken for.
+        guessed: neither certain nor declared.
+        bad: places with bytes that are none of this encoding, each ``\\ufffd`` in the text.
+    """
+
+    text: str
+    encoding: str
+    guessed: bool = False
+    bad: int = 0
+
+
+def decode(content: bytes) -> str:
+    """The text that bytes are, as `decoded` finds it."""
+    return decoded(content).text
+
+
+def decoded(content: bytes) -> Decoded:
+    """Bytes to text.
+
+    Raises:
+        UnreadableError: they are no text.
+    """
+    found = _sure(content) or _declared(content) or _wide(content)
+    if found is None:
+        if b"\0" in content[:SNIFFED]:
+            raise UnreadableError("binary")
+        found = _damaged(content) or _guessed(content)
+    text, sample = found.text, found.text[:SNIFFED]
+    plain = len(sample.translate(CONTROLS))
+    if (found.guessed or found.bad) and 10 * plain < 9 * len(sample):
+        raise UnreadableError("binary")
+    return found._replace(text=text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _sure(content: bytes) -> Decoded | None:
+    for mark, encoding in MARKS:
+        if content.startswith(mark):
+            return _replaced(content[len(mark) :], encoding)
+    if b"\0" in content[:SNIFFED]:
+        return None
+    if b"\x1b$" in content[:GUESSED]:  # Japanese in seven bits
+        try:
+            return Decoded(content.decode("iso2022_jp_2"), "iso2022_jp_2")
+        except UnicodeDecodeError:
+            pass
+    try:
+        return Decoded(content.decode(), "utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _replaced(content: bytes, encoding: str) -> Decoded:
+    """Text with marks where there is damage, which are counted."""
+    text = content.decode(encoding, "replace")
+    there = content.count("\ufffd".encode(encoding)) if encoding.startswith("utf") else 0
+    return Decoded(text, encoding, bad=max(text.count("\ufffd") - there, 0))
+
+
+def _declared(content: bytes) -> Decoded | None:
+    """The text, if it says near its beginning in which encoding it is, and is."""
+    found = DECLARED.search(content[:1_024])
+    if found is None or b"\0" in content[:SNIFFED]:
+        return None
+    try:
+        name = codecs.lookup(found[1].decode()).name
+        name = "cp1252" if name in ("iso8859-1", "ascii") else WIDER.get(name, name)  # as browsers
+        return None if name == "utf-8" else Decoded(content.decode(name), name)
+    except (LookupError, ValueError):
+        return None
+
+
+def _wide(content: bytes) -> Decoded | None:
+    """UTF-16 without a mark, if it reads well so and better than with its bytes swapped."""
+    if len(content) % 2 or len(content) < 4 or b"\0" not in content[:SNIFFED]:
+        return None
+    best: tuple[int, str, str] = (0, "", "")
+    for encoding in ("utf-16-le", "utf-16-be"):
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        sample = text[:SNIFFED]
+        strange = sum(category(character) in ("Cn", "Co", "Cc") for character in sample)
+        strange -= len(re.findall(r"[\t\n\r\f]", sample))
+        if 50 * strange <= len(sample):
+            best = max(best, (len(COMMON.findall(sample)), encoding, text))
+    return Decoded(best[2], best[1], guessed=True) if best[0] else None
+
+
+def _damaged(content: bytes) -> Decoded | None:
+    """UTF-8, if there is little in it that is not."""
+    found = _replaced(content, "utf-8")
+    good = sum(map(len, re.findall(r"[^\x00-\x7f\ufffd]+", found.text)))
+    cut_off = found.bad <= 3 and found.text.endswith("\ufffd") and "\ufffd" not in found.text[:-1]
+    if found.bad and (good >= FEW * found.bad or (cut_off and good)):
+        return found
+    return None
+
+
+def _guessed(content: bytes) -> Decoded:
+    try:
+        chardet = library("chardet", "documents")
+    except MissingPackageError as error:
+        raise MissingPackageError(f"not UTF-8, and to guess its encoding {error}") from None
+    sample, size = [], 0
+    for line in re.finditer(rb"[^\n]*[\x80-\xff][^\n]*\n?", content):
+        sample.append(line[0][: GUESSED - size])
+        size += len(sample[-1])
+        if size >= GUESSED:
+            break
+    seen = b"".join(sample)
+    best = chardet.detect(
+        seen, include_encodings=[*WEB, *OLD], no_match_encoding="cp1252", compat_names=False
+    )
+    encoding = WIDER.get(best["encoding"] or "", best["encoding"] or "cp1252")
+    if re.search(rb"[\x80-\x9f]", seen):
+        encoding = SIGNED.get(encoding, encoding)
+    unsure = (best["confidence"] or 0) < UNSURE or encoding in OLD
+    if encoding in WESTERN or (unsure and reads_western(seen)):
+        encoding = "cp1252"
+    return _replaced(content, encoding)._replace(guessed=True)
+
+
+def spoken(encoding: str) -> str:
+    """An encoding's name as people know it."""
+    return re.sub(r"^cp(?=12\d\d$)", "Windows-", encoding).upper().replace("WINDOWS", "Windows")
+
+
+def reads_western(content: bytes) -> bool:
+    """Does Windows-1252 make of these bytes letters and signs that stand where such do?"""
+    try:
+        text = f" {content.decode('cp1252')} "
+    except UnicodeDecodeError:
+        return False
+    odd = count = 0
+    for found in re.finditer(r"[^\x00-\x7f]", text):
+        place = found.start()
+        before, letter, after = text[place - 1], text[place], text[place + 1]
+        inside = before.isalpha() and after.isalpha()
+        count += 1
+        if letter in LETTERS:
+            odd += letter.isupper() and before.islower()
+            odd += inside and not (before.isascii() or after.isascii())
+        else:
+            odd += letter not in SIGNS or (inside and letter not in "’·-")
+    return 50 * odd <= count

@@ -1,0 +1,40 @@
+"""Files of rows to blocks: each row whole, under the names of its columns."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+
+from pxvm.learning.sources.blocks import TARGET, WHOLE, Outline, Read, size
+
+
+def read_table(text: str) -> Read:
+    """CSV, TSV and their like: the first row is the head, unless it is all numbers."""
+    outline = Outline()
+    found = rows(text)
+    first = next(found, "").strip("\n")
+    named = bool(re.search(r"[^\W\d_]", first)) and size(first) < TARGET // 2
+    head = first if named else ""
+    outline.rows(found if named else itertools.chain([first], found), head)
+    if head and not outline.blocks:
+        outline.add(head, row=True)
+    return Read(outline.close())
+
+
+def rows(text: str) -> Iterator[str]:
+    """Rows as they stand; a quoted cell may hold line ends."""
+    held: list[str] = []
+    length, quotes = 0, 0
+    for line in text.split("\n"):
+        held.append(line)
+        length += len(line)
+        quotes += line.count('"')
+        if quotes % 2 and length < WHOLE:
+            continue
+        if quotes % 2:  # no quoted cell is so long: a quote that stands for inches, say
+            yield from held
+        elif any(map(str.strip, held)):
+            yield "\n".join(held)
+        held, length, quotes = [], 0, 0
+    yield from filter(str.strip, held)
