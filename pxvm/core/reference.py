@@ -121,7 +121,7 @@ def _halt(image: Image, g: int, b: int, a: int) -> None:
     """Nothing happens."""
 
 
-def dot_operands(image: Image, g: int, b: int, a: int) -> tuple[Matrix, ...]:
+def dot_operands(image: Image, g: int, b: int, a: int) -> tuple[Matrix, Matrix]:
     """What Dot reads, checked. Raises ProgramError."""
     left, right = matrix.read_vectors(image, g, b)
     check_row(image, a)
@@ -142,7 +142,7 @@ def _dot(image: Image, g: int, b: int, a: int) -> None:
     image[a, 0, :2] = total & 255, total >> 8
 
 
-def add_operands(image: Image, g: int, b: int) -> tuple[Matrix, ...]:
+def add_operands(image: Image, g: int, b: int) -> tuple[Matrix, Matrix]:
     """What Add reads, checked. Raises ProgramError."""
     left, right = matrix.read_vectors(image, g, b)
     if left.shape != right.shape:
@@ -165,7 +165,7 @@ def _relu(image: Image, g: int, b: int, a: int) -> None:
         store(image, g, np.maximum(m.values, 0.0), m)
 
 
-def matmul_operands(image: Image, g: int, b: int, a: int) -> tuple[Matrix, ...]:
+def matmul_operands(image: Image, g: int, b: int, a: int) -> tuple[Matrix, Matrix]:
     """What MatMul reads, checked, and that its result fits. Raises ProgramError."""
     left, right = read_matrix(image, g), read_matrix(image, b)
     if left.shape[1] != right.shape[0]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -13,6 +14,7 @@ from pxvm.core.errors import DeviceError
 # Ways to a GPU, the better first; OpenGL has no compute worth the name.
 BACKENDS = ("Vulkan", "Metal", "D3D12")
 KINDS = ("DiscreteGPU", "IntegratedGPU", "VirtualGPU", "Other", "CPU")
+NONE = "no GPU here: the system offers none through Vulkan, Metal or Direct3D 12"
 WINDOWS = 4  # storage bindings that the picture may take
 LIMITS = {
     "max-buffer-size": 2**28,
@@ -24,7 +26,8 @@ LIMITS = {
 
 def library() -> Any:
     """The wgpu package. Raises MissingPackageError."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", "/tmp")  # else the loader complains on stderr
+    if not os.environ.get("XDG_RUNTIME_DIR"):  # else the loader complains on stderr
+        os.environ["XDG_RUNTIME_DIR"] = tempfile.gettempdir()
     return installation.library("wgpu", "gpu")
 
 
@@ -86,7 +89,8 @@ class Gpu:
         try:
             self.device = adapter.handle.request_device_sync(required_limits=adapter.limits)
         except Exception as error:
-            raise DeviceError(f"GPU {adapter.number} ({adapter.name}) does not open: {error}") from None
+            where = f"GPU {adapter.number} ({adapter.name})"
+            raise DeviceError(f"{where} does not open: {error}") from None
         self.window = adapter.limits["max-storage-buffer-binding-size"] // 256 * 64
         self.pipelines: dict[str, Any] = {}
 
@@ -105,7 +109,8 @@ class Gpu:
                 size=size, usage=kind | self.usage.COPY_DST | self.usage.COPY_SRC
             )
         except Exception as error:
-            raise DeviceError(f"GPU {self.adapter.number}: no room for {size} bytes: {error}") from None
+            where = f"GPU {self.adapter.number}"
+            raise DeviceError(f"{where}: no room for {size} bytes: {error}") from None
 
 
 @cache
@@ -116,7 +121,7 @@ def open_gpu(number: int | None = None) -> Gpu:
     """
     there = adapters()
     if not there:
-        raise DeviceError("no GPU here: the system offers none through Vulkan, Metal or Direct3D 12")
+        raise DeviceError(NONE)
     if number is not None and number >= len(there):
         raise DeviceError(f"expected a GPU of 0 to {len(there) - 1}; found {number}")
     return Gpu(there[number or 0])

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.core import executors, installation, reference
+from pxvm.core import executors, installation
 from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import DeviceError, ProgramError
 from pxvm.core.integer import Ints
@@ -48,7 +48,7 @@ def available() -> str:
     """Empty, or why no GPU can be used here."""
     if importlib.util.find_spec("wgpu") is None:
         return installation.missing("wgpu", "gpu")
-    return "" if devices.adapters() else "the system offers no GPU"
+    return "" if devices.adapters() else devices.NONE
 
 
 def run(image: Image, program: Program, max_steps: int | None, threads: int | None = None) -> int:
@@ -91,14 +91,14 @@ class Chosen:
 def choose(option: str) -> Chosen:
     """The executor that ``gpu:option`` means. Raises DeviceError."""
     if not option.isdecimal():
-        raise DeviceError(f"expected gpu or gpu:N, N a number that `pxvm gpus` shows; found gpu:{option}")
+        raise DeviceError(f"expected gpu or gpu:N, N as `pxvm gpus` shows; found gpu:{option}")
     return Chosen(int(option))
 
 
 class Session:
     """A verified program on a GPU.
 
-    Raises DeviceError where the device lacks room, ProgramError for a program that was not verified.
+    Raises DeviceError where the device lacks room, ProgramError for an unverified program.
     """
 
     def __init__(self, gpu: devices.Gpu, image: Image, program: TensorProgram) -> None:

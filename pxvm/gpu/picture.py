@@ -24,7 +24,6 @@ from pxvm.core.tensor import (
     store_words,
     tensor_words,
     words_of,
-    write_words,
 )
 from pxvm.gpu.devices import WINDOWS, Gpu
 from pxvm.gpu.shaders import FIELDS, powers
@@ -125,7 +124,8 @@ class Picture:
     def read(self, first: int, count: int) -> NDArray[np.uint32]:
         """Words of the buffer of what changes."""
         data = self.gpu.device.queue.read_buffer(self.changing, 4 * first, 4 * count)
-        return np.frombuffer(data, np.uint32).copy()
+        words: NDArray[np.uint32] = np.frombuffer(data, np.uint32).copy()
+        return words
 
     def scalar(self, d: Descriptor) -> int:
         """The first element of an I32 tensor, as the device has it."""

@@ -1,4 +1,4 @@
-"""Dialect 0 on a GPU: the picture lies there as it is, and its bytes are added and multiplied there.
+"""Dialect 0 on a GPU: the picture lies there as it is, and its bytes are multiplied there.
 
 The host reads headers and decides; steps in float64, of quantised results, are the host's, since a
 GPU has none: exact integer sums come from the device, their epilogue is ``reference``'s own. After
@@ -62,14 +62,16 @@ class Row:
         g, b, a = instruction.operands
         try:
             if instruction.op.name == "MatMul":
-                self._matmul(*reference.matmul_operands(self.image, g, b, a), a)
+                left, right = reference.matmul_operands(self.image, g, b, a)
+                self._matmul(left, right, a)
             elif instruction.op.name == "Dot":
                 left, right = reference.dot_operands(self.image, g, b, a)
                 self._start(left, right, Matrix(a, (1, 1), "headerless", left.data))
                 self._dispatch("dot_product", 1)
                 self._fetch(a, a + 1)
             elif instruction.op.name == "Add":
-                self._add(*reference.add_operands(self.image, g, b), a)
+                left, right = reference.add_operands(self.image, g, b)
+                self._add(left, right, a)
             elif instruction.op.name == "Blit":
                 self._blit(reference.glyphs_of(self.image, g, b, a))
             else:
@@ -167,7 +169,8 @@ class Row:
         device.queue.submit([encoder.finish()])
 
     def _totals(self, count: int) -> NDArray[np.uint32]:
-        return np.frombuffer(self.gpu.device.queue.read_buffer(self.totals, 0, 4 * count), np.uint32)
+        data = self.gpu.device.queue.read_buffer(self.totals, 0, 4 * count)
+        return np.frombuffer(data, np.uint32)
 
     def _write(self, at: int, words: NDArray[np.uint32]) -> None:
         self.gpu.device.queue.write_buffer(self.pixels, 4 * at, np.ascontiguousarray(words))

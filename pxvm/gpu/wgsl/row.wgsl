@@ -4,9 +4,12 @@
 struct Matrix { row: u32, first: u32 }
 
 struct Job {
-    left: Matrix,
-    right: Matrix,
-    result: Matrix,
+    left_row: u32,
+    left_first: u32,
+    right_row: u32,
+    right_first: u32,
+    result_row: u32,
+    result_first: u32,
     rows: u32,     // of the result; glyphs of a Blit
     inner: u32,    // columns of the left operand; a glyph's width
     columns: u32,  // of the result; a glyph's height
@@ -18,6 +21,10 @@ struct Job {
 
 const LANES: u32 = 64u;
 
+fn left() -> Matrix { return Matrix(job.left_row, job.left_first); }
+
+fn right() -> Matrix { return Matrix(job.right_row, job.right_first); }
+
 fn pixel(m: Matrix, index: u32) -> u32 {
     let across = WIDTH - m.first;
     return (m.row + index / across) * WIDTH + m.first + index % across;
@@ -26,7 +33,7 @@ fn pixel(m: Matrix, index: u32) -> u32 {
 fn byte(m: Matrix, index: u32) -> u32 { return pixels[pixel(m, index)] & 255u; }
 
 fn store(index: u32, value: u32) {
-    let at = pixel(job.result, index);
+    let at = pixel(Matrix(job.result_row, job.result_first), index);
     pixels[at] = (pixels[at] & 0xffffff00u) | min(value, 255u);
 }
 
@@ -39,7 +46,7 @@ fn product(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
     let row = i / job.columns; let column = i % job.columns;
     var sum = 0u;
     for (var t = 0u; t < job.inner; t++) {
-        sum += byte(job.left, row * job.inner + t) * byte(job.right, t * job.columns + column);
+        sum += byte(left(), row * job.inner + t) * byte(right(), t * job.columns + column);
     }
     totals[i] = sum;
 }
@@ -51,8 +58,8 @@ fn margins(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
     if (i >= job.rows + job.columns) { return; }
     var sum = 0u;
     for (var t = 0u; t < job.inner; t++) {
-        if (i < job.rows) { sum += byte(job.left, i * job.inner + t); }
-        else { sum += byte(job.right, t * job.columns + i - job.rows); }
+        if (i < job.rows) { sum += byte(left(), i * job.inner + t); }
+        else { sum += byte(right(), t * job.columns + i - job.rows); }
     }
     totals[job.rows * job.columns + i] = sum;
 }
@@ -60,7 +67,7 @@ fn margins(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups
 @compute @workgroup_size(LANES)
 fn add(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>) {
     let i = number(id, n);
-    if (i < job.rows * job.columns) { totals[i] = byte(job.left, i) + byte(job.right, i); }
+    if (i < job.rows * job.columns) { totals[i] = byte(left(), i) + byte(right(), i); }
 }
 
 // The sums become the result's bytes, once all of them are there: it may lie over what was read.
@@ -75,13 +82,13 @@ var<workgroup> parts: array<u32, LANES>;
 @compute @workgroup_size(LANES)
 fn dot_product(@builtin(local_invocation_index) lane: u32) {
     var sum = 0u;
-    for (var t = lane; t < job.inner; t += LANES) { sum += byte(job.left, t) * byte(job.right, t); }
+    for (var t = lane; t < job.inner; t += LANES) { sum += byte(left(), t) * byte(right(), t); }
     parts[lane] = sum;
     workgroupBarrier();
     if (lane == 0u) {
         var all = 0u;
         for (var i = 0u; i < LANES; i++) { all += parts[i]; }
-        let at = job.result.row * WIDTH;
+        let at = job.result_row * WIDTH;
         pixels[at] = (pixels[at] & 0xffff0000u) | (all & 65535u);
     }
 }
