@@ -8,6 +8,7 @@ device from one run of a session to the next.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +118,8 @@ class Session:
         self.calls = np.zeros((CALLS, ALIGNED), np.uint32)
         self.waiting: list[tuple[Any, int]] = []
         self.written: set[int] = set()
+        self.ahead: set[int] = set()  # what the device has and the image not yet
+        self.hosted: frozenset[int] | None = None
         self.state: Ints = read_state(image, program.state_start)
 
     @watched
@@ -128,7 +131,7 @@ class Session:
             self.state[State.STATUS] = READY
         marks = np.zeros(STATE_WORDS, np.uint32)
         self.gpu.device.queue.write_buffer(picture.changing, 0, marks)
-        picture.refresh(picture.places)
+        picture.refresh(picture.places if self.hosted is None else self.hosted)
         made = 0
         try:
             while self.state[State.STATUS] == READY and (max_steps is None or made < max_steps):
@@ -141,14 +144,40 @@ class Session:
 
     def _store(self) -> None:
         """What the run changed, and the registers, to the pixels."""
-        self.picture.collect(sorted(self.written))
+        self.ahead |= self.written
         self.written.clear()
+        self._collect(self.ahead if self.hosted is None else self.ahead & self.hosted)
         marks = self.picture.read(0, STATE_WORDS)
         for word in (State.SATURATED, State.CLAMPED):
             if marks[word]:
                 self.state[word] = 1
         words = (self.state & 0xFFFFFFFF).astype(np.uint32)
         write_words(self.image, self.program.state_start, words)
+
+    def host(self, names: Iterable[str] | None) -> None:
+        """Say which tensors the host reads and writes between runs; the others stay on the device.
+
+        None, as at first: all of them, and the image is whole after each run. Else ``sync`` brings
+        everything back.
+        """
+        self.sync()
+        self.hosted = None
+        if names is not None:
+            wanted = set(names)
+            self.hosted = frozenset(
+                d.index
+                for d in self.program.descriptors
+                if d.name in wanted and d.index in self.picture.places
+            )
+
+    def sync(self) -> None:
+        """Bring what the device has into the image."""
+        self._collect(self.ahead)
+
+    def _collect(self, indexes: Iterable[int]) -> None:
+        found = sorted(indexes)
+        self.picture.collect(found)
+        self.ahead.difference_update(found)
 
     def _step(self) -> None:
         s = self.state
@@ -182,13 +211,13 @@ class Session:
 
     def _rows(self, d: Descriptor) -> int:
         """Rows in use, as far as the host knows."""
-        if d.length is None or d.length in self.written:
+        if d.length is None or d.length in self.written or d.length in self.ahead:
             return d.rows
         return int(np.clip(self._scalar(self.program.descriptors[d.length]), 0, d.rows))
 
     def _scalar(self, d: Descriptor) -> int:
         """The first element of an I32 tensor at this point of the run."""
-        if d.index in self.written:
+        if d.index in self.written or d.index in self.ahead:
             self._submit()
             return self.picture.scalar(d)
         y, x = divmod(d.start, self.program.width)

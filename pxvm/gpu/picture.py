@@ -6,7 +6,7 @@ written overlaps nothing else, so that this is no other program.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from pxvm.gpu.devices import WINDOWS, Gpu
 from pxvm.gpu.shaders import FIELDS, powers
 
 CHUNK = 1 << 24  # words copied at a time
+GAP = 1 << 14  # words fetched in vain rather than in a copy of their own
 
 
 class Picture:
@@ -112,14 +113,25 @@ class Picture:
                     self.changing, 4 * (first + begin), np.ascontiguousarray(now[begin:end])
                 )
 
-    def collect(self, indexes: Iterable[int]) -> None:
-        """Download the tensors given into the image."""
-        for index in indexes:
-            first, count = self.places[index]
-            d = self.program.descriptors[index]
-            found = self.read(first, count)
-            self.known[first : first + count] = found
-            store_words(self.image, d, 0, found.reshape(d.rows, d.row_words))
+    def collect(self, indexes: Sequence[int]) -> None:
+        """Download the tensors given, in rising order, into the image; neighbours at once."""
+        while indexes:
+            begin, end = self.places[indexes[0]][0], 0
+            several = []
+            for index in indexes:
+                first, count = self.places[index]
+                if several and first - end > GAP:
+                    break
+                several.append(index)
+                end = first + count
+            found = self.read(begin, end - begin)
+            for index in several:
+                first, count = self.places[index]
+                words = found[first - begin : first - begin + count]
+                self.known[first : first + count] = words
+                d = self.program.descriptors[index]
+                store_words(self.image, d, 0, words.reshape(d.rows, d.row_words))
+            indexes = indexes[len(several) :]
 
     def read(self, first: int, count: int) -> NDArray[np.uint32]:
         """Words of the buffer of what changes."""
