@@ -33,7 +33,7 @@ fn quantised(x: i32, s: Steps) -> i32 {
 }
 
 fn pack_word(a: i32, b: i32, c: i32, d: i32) -> u32 {
-    return (u32(a + 128) & 255u) | (u32(b + 128) & 255u) << 8u | (u32(c + 128) & 255u) << 16u | u32(d + 128) << 24u;
+    return (u32(a + 128) & 255u) | ((u32(b + 128) & 255u) << 8u) | ((u32(c + 128) & 255u) << 16u) | (u32(d + 128) << 24u);
 }
 
 fn low_plane(v: vec4<i32>) -> u32 {
