@@ -173,7 +173,8 @@ fn mean(sum: vec2<u32>, count: u32) -> i32 {
     return i32(divide(lifted, count) - 0x80000000u);
 }
 
+// a / b rounded down, b positive. Not by %: the sign of a remainder is not the same on every driver.
 fn divide_floor(a: i32, b: i32) -> i32 {
     let q = a / b;
-    return select(q, q - 1, (a % b) < 0);
+    return q - select(0, 1, q * b > a);
 }
