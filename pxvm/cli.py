@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from pxvm import __version__
-from pxvm.terminal import counted, echo, echo_json, echo_text
+from pxvm.terminal import counted, echo, echo_json, echo_table, echo_text
 from pxvm.terminal.options import (
     BYTES,
     FILE,
@@ -281,6 +281,38 @@ def info(file: Path, max_pixels: int | None, as_json: bool) -> None:
         echo(f"  {i.index:>4}  {i!s:<16} {i.op.name:<8} {i.op.semantics}")
     for r in program.regions:
         echo(f"  {r.name:>6}  {r.role:<8} {'x'.join(map(str, r.shape)):<12} {r.encoding}")
+
+
+@cli.command(short_help="Show the GPUs that programs can run on.")
+@click.option("--json", "as_json", is_flag=True, help="Print features and limits as JSON.")
+def gpus(as_json: bool) -> None:
+    """List the GPUs, the best first; the number is N of --device gpu:N."""
+    from pxvm.gpu.devices import LIMITS, NONE, adapters
+
+    found = adapters()
+    if as_json:
+        echo_json(
+            [
+                {
+                    "number": g.number, "name": g.name, "kind": g.kind, "backend": g.backend,
+                    "driver": g.driver, "limits": g.limits, "features": list(g.features),
+                }
+                for g in found
+            ]
+        )  # fmt: skip
+    elif not found:
+        echo(NONE)
+    else:
+        binding = list(LIMITS)[1]
+        echo_table(
+            {"device": "left", "name": "left", "kind": "left", "through": "left",
+             "one piece": "right"},
+            [
+                (f"gpu:{g.number}", g.name, "software" if g.is_software else g.kind, g.backend,
+                 f"{g.limits[binding] >> 20} MiB")
+                for g in found
+            ],
+        )  # fmt: skip
 
 
 @cli.command(short_help="Compress a .pxi for shipping.")

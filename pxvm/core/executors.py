@@ -60,9 +60,10 @@ def executor(device: str = "auto", dialect: int = 0) -> Executor:
     "auto" takes the compiled executor for dialect 1 where it can run, else the reference: a
     dialect 0 program is done before a compiler's runtime is loaded.
 
-    Raises DeviceError naming the devices that can be used.
+    A colon says which of several: "gpu:1". Raises DeviceError naming the devices that can be used.
     """
     names = installed()
+    device, _, option = device.partition(":")
     if device == "auto":
         fast = dialect and "cpu" in names and not load("cpu").available()
         return load("cpu" if fast else "reference")
@@ -71,7 +72,11 @@ def executor(device: str = "auto", dialect: int = 0) -> Executor:
     found = load(device)
     if reason := found.available():
         raise DeviceError(f"device {device!r} cannot be used: {reason}")
-    return found
+    if not option:
+        return found
+    if not hasattr(found, "choose"):
+        raise DeviceError(f"device {device!r} is one; found {device}:{option}")
+    return cast(Executor, found.choose(option))
 
 
 def load(device: str) -> Executor:

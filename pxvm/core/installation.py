@@ -14,6 +14,7 @@ from pxvm.core.errors import MissingPackageError, PxvmError
 #: Extra -> the packages that it brings.
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "cpu": ("numba",),
+    "gpu": ("wgpu",),
     "debug": ("textual",),
     "examples": ("scikit-learn",),
     "documents": ("pypdf", "selectolax", "chardet", "striprtf"),

@@ -7,7 +7,8 @@ then writes, so that an instruction either happens or leaves the image as it was
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,9 +92,9 @@ class Row:
         return self.steps - first
 
 
-def _store(image: Image, row: int, values: NDArray[np.float64], *inputs: Matrix) -> None:
+def store(image: Image, row: int, values: NDArray[np.float64], *inputs: Matrix) -> None:
     """Write a result in the encoding that its inputs call for."""
-    encoding = _encoding(*inputs)
+    encoding = encoding_of(*inputs)
     if encoding == "quantised":
         shape = (values.shape[0], values.shape[1])
         check_fits(image, row, shape, "quantised")
@@ -103,7 +104,7 @@ def _store(image: Image, row: int, values: NDArray[np.float64], *inputs: Matrix)
     write_matrix(image, row, np.clip(values, 0, 255), encoding=encoding)
 
 
-def _encoding(*inputs: Matrix) -> str:
+def encoding_of(*inputs: Matrix) -> str:
     """The encoding of a result; a placeholder goes along with the other operand."""
     encodings = {m.encoding for m in inputs}
     if "quantised" in encodings:
@@ -120,8 +121,8 @@ def _halt(image: Image, g: int, b: int, a: int) -> None:
     """Nothing happens."""
 
 
-@defines("Dot")
-def _dot(image: Image, g: int, b: int, a: int) -> None:
+def dot_operands(image: Image, g: int, b: int, a: int) -> tuple[Matrix, Matrix]:
+    """What Dot reads, checked. Raises ProgramError."""
     left, right = matrix.read_vectors(image, g, b)
     check_row(image, a)
     if left.data.size != right.data.size:
@@ -131,29 +132,41 @@ def _dot(image: Image, g: int, b: int, a: int) -> None:
     for m in (left, right):
         if m.encoding == "quantised":
             raise ProgramError(f"Dot takes plain vectors; row {m.row} is quantised: use MatMul")
+    return left, right
+
+
+@defines("Dot")
+def _dot(image: Image, g: int, b: int, a: int) -> None:
+    left, right = dot_operands(image, g, b, a)
     total = int(left.data.astype(np.int64).ravel() @ right.data.astype(np.int64).ravel()) & 0xFFFF
     image[a, 0, :2] = total & 255, total >> 8
 
 
-@defines("Add")
-def _add(image: Image, g: int, b: int, a: int) -> None:
+def add_operands(image: Image, g: int, b: int) -> tuple[Matrix, Matrix]:
+    """What Add reads, checked. Raises ProgramError."""
     left, right = matrix.read_vectors(image, g, b)
     if left.shape != right.shape:
         raise ProgramError(
             f"Add needs two operands of one shape; found {_shape(left)} and {_shape(right)}"
         )
-    _store(image, a, left.values + right.values, left, right)
+    return left, right
+
+
+@defines("Add")
+def _add(image: Image, g: int, b: int, a: int) -> None:
+    left, right = add_operands(image, g, b)
+    store(image, a, left.values + right.values, left, right)
 
 
 @defines("ReLU")
 def _relu(image: Image, g: int, b: int, a: int) -> None:
     (m,) = matrix.read_vectors(image, g)
     if m.encoding == "quantised":
-        _store(image, g, np.maximum(m.values, 0.0), m)
+        store(image, g, np.maximum(m.values, 0.0), m)
 
 
-@defines("MatMul")
-def _matmul(image: Image, g: int, b: int, a: int) -> None:
+def matmul_operands(image: Image, g: int, b: int, a: int) -> tuple[Matrix, Matrix]:
+    """What MatMul reads, checked, and that its result fits. Raises ProgramError."""
     left, right = read_matrix(image, g), read_matrix(image, b)
     if left.shape[1] != right.shape[0]:
         raise ProgramError(
@@ -161,27 +174,53 @@ def _matmul(image: Image, g: int, b: int, a: int) -> None:
             f" {_shape(right)}"
         )
     # Before the product is computed: two thin operands can call for one of gigabytes.
-    check_fits(image, a, (left.shape[0], right.shape[1]), _encoding(left, right))
-    _store(image, a, product(left, right), left, right)
+    check_fits(image, a, (left.shape[0], right.shape[1]), encoding_of(left, right))
+    return left, right
+
+
+@defines("MatMul")
+def _matmul(image: Image, g: int, b: int, a: int) -> None:
+    left, right = matmul_operands(image, g, b, a)
+    store(image, a, product(left, right), left, right)
 
 
 def product(left: Matrix, right: Matrix) -> NDArray[np.float64]:
+    """left x right as float64 of (m, n)."""
+    qa, qb = left.data.astype(np.float64), right.data.astype(np.float64)
+    return product_of_sums(left, right, qa @ qb, qa.sum(axis=1), qb.sum(axis=0))
+
+
+def product_of_sums(
+    left: Matrix, right: Matrix, total: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any]
+) -> NDArray[np.float64]:
     """left x right as float64 of (m, n), the operations in one fixed order.
+
+    Args:
+        total: sum(qa qb), (m, n).
+        rows, columns: sum(qa) of each row, sum(qb) of each column.
 
     With values ``q / s + o`` the product is sum(qa qb) / (sa sb) + ob sum(qa) / sa
     + oa sum(qb) / sb + k oa ob. The three sums are integers below 2^53, so any summation order
     (and BLAS) gives them exactly; only the epilogue rounds.
     """
-    qa, qb = left.data.astype(np.float64), right.data.astype(np.float64)
     sa, oa, sb, ob = left.scale, left.offset, right.scale, right.offset
-    total = (qa @ qb) / (sa * sb)
-    total = total + (ob * qa.sum(axis=1, keepdims=True)) / sa
-    total = total + (oa * qb.sum(axis=0, keepdims=True)) / sb
-    return np.asarray(total + left.shape[1] * (oa * ob))
+    result = total / (sa * sb)
+    result = result + (ob * rows[:, None]) / sa
+    result = result + (oa * columns[None, :]) / sb
+    return np.asarray(result + left.shape[1] * (oa * ob))
 
 
-@defines("Blit")
-def _blit(image: Image, g: int, b: int, a: int) -> None:
+@dataclass(frozen=True)
+class Glyphs:
+    """What Blit copies: glyphs of ``width`` x ``height`` pixels, each (y, x) from and (y, x) to."""
+
+    width: int
+    height: int
+    places: tuple[tuple[tuple[int, int], tuple[int, int]], ...]
+
+
+def glyphs_of(image: Image, g: int, b: int, a: int) -> Glyphs:
+    """What Blit copies from where to where, checked. Raises ProgramError."""
     text = read_matrix(image, g)
     if text.encoding == "quantised":
         raise ProgramError(f"Blit takes a plain matrix of character codes; row {g} is quantised")
@@ -201,16 +240,24 @@ def _blit(image: Image, g: int, b: int, a: int) -> None:
             f"{len(lines)} lines of {h}-pixel glyphs from row {a} on end below the image's last"
             f" row {len(image) - 1}"
         )
-    glyphs = {}
-    for code in {code for line in lines for code in line}:
-        band, column = divmod(code - first, per_band)
-        if not 0 <= code - first < count:
-            raise ProgramError(
-                f"the font at row {b} has codes {first}..{first + count - 1}; the text holds {code}"
-            )
-        y, x = b + band * h, 1 + column * w
-        glyphs[code] = image[y : y + h, x : x + w].copy()
+    places = []
     for number, line in enumerate(lines):
         for column, code in enumerate(line):
-            y, x = a + number * h, column * w
-            image[y : y + h, x : x + w] = glyphs[code]
+            band, place = divmod(code - first, per_band)
+            if not 0 <= code - first < count:
+                raise ProgramError(
+                    f"the font at row {b} has codes {first}..{first + count - 1}; the text holds"
+                    f" {code}"
+                )
+            places.append(((b + band * h, 1 + place * w), (a + number * h, column * w)))
+    return Glyphs(w, h, tuple(places))
+
+
+@defines("Blit")
+def _blit(image: Image, g: int, b: int, a: int) -> None:
+    glyphs = glyphs_of(image, g, b, a)
+    w, h = glyphs.width, glyphs.height
+    sources = {source for source, _ in glyphs.places}
+    cells = {(y, x): image[y : y + h, x : x + w].copy() for y, x in sources}
+    for source, (y, x) in glyphs.places:
+        image[y : y + h, x : x + w] = cells[source]

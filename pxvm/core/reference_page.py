@@ -160,8 +160,10 @@ def dialect_0() -> Iterator[str]:
     yield quoted(
         matrix.check_row, matrix.read_header, matrix.is_quantised, matrix.rows_needed,
         matrix.read_matrix, matrix._gather, matrix.read_vectors, matrix.check_fits,
-        matrix.write_matrix, matrix._scatter, matrix.quantise, reference._store,
-        reference._encoding, reference._shape, reference.product, dialect0.text_lines,
+        matrix.write_matrix, matrix._scatter, matrix.quantise, reference.store,
+        reference.encoding_of, reference._shape, reference.dot_operands, reference.add_operands,
+        reference.matmul_operands, reference.product, reference.product_of_sums, reference.Glyphs,
+        reference.glyphs_of, dialect0.text_lines,
     )  # fmt: skip
 
 

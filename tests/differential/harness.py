@@ -59,8 +59,8 @@ def admitted(image: Image) -> TensorProgram:
 
 
 def _run(image: Image, device: str, steps: int, threads: int) -> int:
-    name, _, option = device.partition(":")
-    options = {"vnni": False} if option == "portable" else {}
+    name, portable = device.removesuffix(":portable"), device.endswith(":portable")
+    options = {"vnni": False} if portable else {}
     return executors.executor(name).run(image, admitted(image), steps, threads, **options)
 
 

@@ -12,7 +12,7 @@ import click
 from pxvm.integration.backends import AUTO, NAMES
 from pxvm.learning.commands.shared import json_option, network_option
 from pxvm.terminal import Answer, echo, echo_json, echo_text
-from pxvm.terminal.options import device_option
+from pxvm.terminal.options import Command, device_option
 
 if TYPE_CHECKING:
     from pxvm.integration.backends import Backend
@@ -22,16 +22,15 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 
 
-def _backend_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(
-        [
-            click.option("--backend", type=click.Choice(NAMES), default=AUTO, show_default=True,
-                         help="Which kind of server; or the model in this process."),
-            click.option("--url", help="The server's address, such as http://localhost:1234/v1."),
-            click.option("--model", help="The model, as the back end calls it."),
-            device_option("runs the embedded model"),
-        ]
-    ):  # fmt: skip
+def _backend_options(command: Command) -> Command:
+    options: list[Callable[[Command], Command]] = [
+        click.option("--backend", type=click.Choice(NAMES), default=AUTO, show_default=True,
+                     help="Which kind of server; or the model in this process."),
+        click.option("--url", help="The server's address, such as http://localhost:1234/v1."),
+        click.option("--model", help="The model, as the back end calls it."),
+        device_option("runs the embedded model"),
+    ]  # fmt: skip
+    for option in reversed(options):
         command = option(command)
     return command
 

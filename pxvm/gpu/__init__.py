@@ -1,0 +1,1 @@
+"""Running pixel programs on a GPU: WGSL, through WebGPU."""

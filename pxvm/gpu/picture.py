@@ -1,0 +1,144 @@
+"""A program's picture on a GPU: the image as it is, and beside it the tensors that change.
+
+What changes lies row behind row in a buffer of its own, behind the state's words; a tensor that is
+written overlaps nothing else, so that this is no other program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pxvm.core.dialect1 import TensorProgram
+from pxvm.core.errors import DeviceError
+from pxvm.core.parts import Image
+from pxvm.core.tensor import (
+    STATE_WORDS,
+    Descriptor,
+    DType,
+    Role,
+    read_words,
+    store_words,
+    tensor_words,
+    words_of,
+)
+from pxvm.gpu.devices import WINDOWS, Gpu
+from pxvm.gpu.shaders import FIELDS, powers
+
+CHUNK = 1 << 24  # words copied at a time
+GAP = 1 << 14  # words fetched in vain rather than in a copy of their own
+
+
+class Picture:
+    """The buffers of a program, and what the device has in them that the host knows.
+
+    Attributes:
+        tensors: the table of records.
+        changing: the words that change.
+        images: the image in windows.
+    """
+
+    def __init__(self, gpu: Gpu, image: Image, program: TensorProgram) -> None:
+        self.gpu, self.image, self.program = gpu, image, program
+        self.places: dict[int, tuple[int, int]] = {}
+        total = STATE_WORDS
+        for d in program.descriptors:
+            if d.dtype != DType.PARAMS and d.role != Role.CONSTANT:
+                self.places[d.index] = (total, d.rows * d.row_words)
+                total += d.rows * d.row_words
+        self.known: NDArray[np.uint32] = np.zeros(total, np.uint32)
+        self.changing = gpu.buffer(total)
+        table = np.concatenate([powers(), self._records().reshape(-1)]).astype(np.int32)
+        self.tensors = gpu.buffer(len(table))
+        gpu.device.queue.write_buffer(self.tensors, 0, table)
+        self.images = self._upload()
+
+    def _records(self) -> NDArray[np.int64]:
+        width = self.program.width
+        records = np.zeros((len(self.program.descriptors), len(FIELDS)), np.int64)
+        for d in self.program.descriptors:
+            if d.dtype == DType.PARAMS:
+                records[d.index, : len(d.parameters)] = d.parameters
+                # The type stands where a tensor's does; no opcode has so many parameters.
+                records[d.index, FIELDS.index("DTYPE")] = d.dtype
+                continue
+            links = [-1 if link is None else link for link in (d.scale, d.bias, d.length)]
+            if d.index in self.places:
+                place = [self.places[d.index][0], 1, d.row_words]
+            elif d.per:
+                place = [d.start, d.per, width]
+            else:
+                place = [d.start, 1, -(-d.row_words // width) * width]
+            extents = (*d.extents, 1, 1, 1)[:4]
+            records[d.index] = [
+                *place, d.row_words, d.rows, d.cols, d.dtype, d.frac, d.index in self.places,
+                *links, *extents,
+            ]  # fmt: skip
+        return (records + 2**31) % 2**32 - 2**31
+
+    def _upload(self) -> list[Any]:
+        """The image's words, in windows of what one binding takes."""
+        rows = words_of(self.image)
+        words, window = rows.size, self.gpu.window
+        if words > WINDOWS * window:
+            raise DeviceError(
+                f"GPU {self.gpu.adapter.number} ({self.gpu.adapter.name}) takes pictures of"
+                f" {WINDOWS * window} pixels; found {words}"
+            )
+        buffers = []
+        for first in range(0, WINDOWS * window, window):
+            part = max(min(words - first, window), 0)
+            buffer = self.gpu.buffer(part)
+            for begin in range(first, first + part, CHUNK):
+                count = min(CHUNK, first + part - begin)
+                data = read_words(self.image, begin, count)
+                self.gpu.device.queue.write_buffer(buffer, 4 * (begin - first), data)
+            buffers.append(buffer)
+        return buffers
+
+    def refresh(self, indexes: Iterable[int]) -> None:
+        """Upload the tensors, of those given, that the host has changed."""
+        for index in indexes:
+            first, count = self.places[index]
+            d = self.program.descriptors[index]
+            now = tensor_words(self.image, d, 0, d.rows).reshape(-1)
+            changed = np.flatnonzero(now != self.known[first : first + count])
+            if len(changed):
+                begin, end = int(changed[0]), int(changed[-1]) + 1
+                self.known[first + begin : first + end] = now[begin:end]
+                self.gpu.device.queue.write_buffer(
+                    self.changing, 4 * (first + begin), np.ascontiguousarray(now[begin:end])
+                )
+
+    def collect(self, indexes: Sequence[int]) -> None:
+        """Download the tensors given, in rising order, into the image; neighbours at once."""
+        while indexes:
+            begin, end = self.places[indexes[0]][0], 0
+            several = []
+            for index in indexes:
+                first, count = self.places[index]
+                if several and first - end > GAP:
+                    break
+                several.append(index)
+                end = first + count
+            found = self.read(begin, end - begin)
+            for index in several:
+                first, count = self.places[index]
+                words = found[first - begin : first - begin + count]
+                self.known[first : first + count] = words
+                d = self.program.descriptors[index]
+                store_words(self.image, d, 0, words.reshape(d.rows, d.row_words))
+            indexes = indexes[len(several) :]
+
+    def read(self, first: int, count: int) -> NDArray[np.uint32]:
+        """Words of the buffer of what changes."""
+        data = self.gpu.device.queue.read_buffer(self.changing, 4 * first, 4 * count)
+        words: NDArray[np.uint32] = np.frombuffer(data, np.uint32).copy()
+        return words
+
+    def scalar(self, d: Descriptor) -> int:
+        """The first element of an I32 tensor, as the device has it."""
+        return int(self.read(self.places[d.index][0], 1).view(np.int32)[0])

@@ -1,0 +1,23 @@
+// One instruction a dispatch: what the host decoded stands in a uniform.
+
+@group(0) @binding(0) var<uniform> given: vec4<u32>;
+@group(0) @binding(1) var<storage, read> tensors: array<i32>;
+@group(0) @binding(2) var<storage, read_write> changing: array<u32>;
+@group(0) @binding(3) var<storage, read_write> scratch: array<u32>;
+@group(0) @binding(4) var<storage, read> image0: array<u32>;
+@group(0) @binding(5) var<storage, read> image1: array<u32>;
+@group(0) @binding(6) var<storage, read> image2: array<u32>;
+@group(0) @binding(7) var<storage, read> image3: array<u32>;
+
+struct Call { g: u32, b: u32, a: u32, rows_g: u32, rows_b: u32, rows_a: u32 }
+
+var<workgroup> now: Call;
+
+fn ld(at: u32) -> u32 { return changing[at]; }
+
+fn st(at: u32, value: u32) { changing[at] = value; }
+
+fn call(lane: u32) -> Call {
+    if (lane == 0u) { now = Call(given.x, given.y, given.z, used(given.x), used(given.y), used(given.z)); }
+    return workgroupUniformLoad(&now);
+}

@@ -1,0 +1,327 @@
+// Row by row: a workgroup takes a row, its lanes every LANES-th element.
+
+fn largest_magnitude(d: u32, row: u32, shift: u32, lane: u32) -> u32 {
+    let start = row_at(d, row);
+    var top = 0u;
+    for (var i = lane; i < count(d, COLS); i += LANES) {
+        top = max(top, magnitude(shift_down(i32(word(d, start + i)), shift)));
+    }
+    return largest_unsigned_of_lanes(top, lane);
+}
+
+// Activations: the integer for x with the row's largest magnitude given, and the row's scale.
+struct Steps { shift: u32, m: i32, scale: Scale }
+
+fn steps_of(largest: u32, frac: i32) -> Steps {
+    let shift = max(bit_length(largest) - 14, 0);
+    return Steps(u32(shift), 0, normalise(1u, shift - frac));
+}
+
+// For seven bits: the largest magnitude is that of the numbers after the shift.
+fn shift_to_22(largest: u32) -> u32 { return u32(max(bit_length(largest) - 22, 0)); }
+
+fn seven_bits(shift: u32, largest_small: u32, frac: i32) -> Steps {
+    let m = max(largest_small, 1u);
+    let up = 31 - bit_length(m);
+    return Steps(shift, i32(m), normalise((m << u32(up)) / 127u, i32(shift) - frac - up));
+}
+
+fn quantised(x: i32, s: Steps) -> i32 {
+    let small = shift_down(x, s.shift);
+    if (s.m == 0) { return small; }
+    return divide_floor(254 * small + s.m, 2 * s.m);
+}
+
+fn pack_word(a: i32, b: i32, c: i32, d: i32) -> u32 {
+    return (u32(a + 128) & 255u) | ((u32(b + 128) & 255u) << 8u) | ((u32(c + 128) & 255u) << 16u) | (u32(d + 128) << 24u);
+}
+
+fn low_plane(v: vec4<i32>) -> u32 {
+    let l = v - ((v + 128) >> vec4<u32>(8u)) * 256;
+    return pack_word(l.x, l.y, l.z, l.w);
+}
+
+fn high_plane(v: vec4<i32>) -> u32 {
+    let h = (v + 128) >> vec4<u32>(8u);
+    return pack_word(h.x, h.y, h.z, h.w);
+}
+
+// Four integers of an activation row, from the quad-th on.
+fn put_quad(d: u32, start: u32, quad: u32, v: vec4<i32>) {
+    if (planes(d) == 1u) {
+        st(start + quad, pack_word(v.x, v.y, v.z, v.w));
+        return;
+    }
+    st(start + quad, low_plane(v));
+    st(start + quads(d) + quad, high_plane(v));
+}
+
+fn put_scale(d: u32, start: u32, s: Scale) { st(start + count(d, ROW_WORDS) - 1u, scale_word(s)); }
+
+fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
+    for (var row = group; row < c.rows_g; row += groups) {
+        let largest = largest_magnitude(c.b, row, 0u, lane);
+        var s = steps_of(largest, field(c.b, FRAC));
+        if (planes(c.g) == 1u) {
+            let shift = shift_to_22(largest);
+            s = seven_bits(shift, largest_magnitude(c.b, row, shift, lane), field(c.b, FRAC));
+        }
+        let from_row = row_at(c.b, row); let start = row_at(c.g, row);
+        for (var quad = lane; quad < quads(c.g); quad += LANES) {
+            var v: vec4<i32>;
+            for (var i = 0u; i < 4u; i++) { v[i] = quantised(i32(word(c.b, from_row + 4u * quad + i)), s); }
+            put_quad(c.g, start, quad, v);
+        }
+        if (lane == 0u) { put_scale(c.g, start, s.scale); }
+    }
+}
+
+// An element of a normalised row: shifted to 15 bits, times its weight.
+fn weighed(x: i32, less: i32, shift: u32, weight: i32) -> i32 { return shift_down(subtract(x, less).v, shift) * weight; }
+
+fn normalise_row(c: Call, row: u32, less: i32, lane: u32) {
+    let cols = count(c.b, COLS);
+    let start = row_at(c.b, row); let target_row = row_at(c.g, row);
+    var top = 0u;
+    for (var i = lane; i < cols; i += LANES) { top = max(top, magnitude(subtract(i32(word(c.b, start + i)), less).v)); }
+    let shift = u32(max(bit_length(largest_unsigned_of_lanes(top, lane)) - 15, 0));
+    var high = 0; var low = 0u;
+    for (var i = lane; i < cols; i += LANES) {
+        let small = shift_down(subtract(i32(word(c.b, start + i)), less).v, shift);
+        let square = small * small;
+        high += square >> 16u;
+        low += u32(square) & 65535u;
+    }
+    let sum = pair_of_lanes(high, low, lane);
+    let weight_scale = row_scale(c.a, 0u);
+    let frac = field(c.b, FRAC);
+    let epsilon = clamp(rescale(i32(cols), weight_scale.m, weight_scale.e + 2 * (frac - i32(shift))).v, 1, HIGHEST);
+    let scale = inverse_root(cols, pair_add(sum, pair(epsilon)));
+    let weight_frac = field(c.a, FRAC);
+    if (!is_activation(c.g)) {
+        let e = scale.e + field(c.g, FRAC) - weight_frac;
+        for (var i = lane; i < cols; i += LANES) {
+            let v = weighed(i32(word(c.b, start + i)), less, shift, short(c.a, 0u, i));
+            put(target_row + i, add(rescale(v, scale.m, e), bias(c.a, i)));
+        }
+        return;
+    }
+    var largest = 0u;
+    for (var i = lane; i < cols; i += LANES) {
+        largest = max(largest, magnitude(weighed(i32(word(c.b, start + i)), less, shift, short(c.a, 0u, i))));
+    }
+    largest = largest_unsigned_of_lanes(largest, lane);
+    var s = steps_of(largest, weight_frac);
+    if (planes(c.g) == 1u) {
+        let down = shift_to_22(largest);
+        var small = 0u;
+        for (var i = lane; i < cols; i += LANES) {
+            let v = weighed(i32(word(c.b, start + i)), less, shift, short(c.a, 0u, i));
+            small = max(small, magnitude(shift_down(v, down)));
+        }
+        s = seven_bits(down, largest_unsigned_of_lanes(small, lane), weight_frac);
+    }
+    for (var quad = lane; quad < quads(c.g); quad += LANES) {
+        var v: vec4<i32>;
+        for (var j = 0u; j < 4u; j++) {
+            let i = 4u * quad + j;
+            v[j] = quantised(weighed(i32(word(c.b, start + i)), less, shift, short(c.a, 0u, i)), s);
+        }
+        put_quad(c.g, target_row, quad, v);
+    }
+    if (lane == 0u) { put_scale(c.g, target_row, multiply_scales(s.scale, scale)); }
+}
+
+fn op_rmsnorm(c: Call, group: u32, groups: u32, lane: u32) {
+    for (var row = group; row < c.rows_g; row += groups) { normalise_row(c, row, 0, lane); }
+}
+
+// The sum of a row.
+fn row_sum(d: u32, row: u32, lane: u32) -> vec2<u32> {
+    let start = row_at(d, row);
+    var high = 0; var low = 0u;
+    for (var i = lane; i < count(d, COLS); i += LANES) {
+        let v = i32(word(d, start + i));
+        high += v >> 16u;
+        low += u32(v) & 65535u;
+    }
+    return pair_of_lanes(high, low, lane);
+}
+
+fn op_layernorm(c: Call, group: u32, groups: u32, lane: u32) {
+    for (var row = group; row < c.rows_g; row += groups) {
+        normalise_row(c, row, mean(row_sum(c.b, row, lane), count(c.b, COLS)), lane);
+    }
+}
+
+fn op_l2norm(c: Call, group: u32, groups: u32, lane: u32) {
+    let cols = count(c.b, COLS);
+    for (var row = group; row < c.rows_g; row += groups) {
+        let start = row_at(c.b, row); let target_row = row_at(c.g, row);
+        let shift = max(bit_length(largest_magnitude(c.b, row, 0u, lane)) - 15, 0);
+        var high = 0; var low = 0u;
+        for (var i = lane; i < cols; i += LANES) {
+            let small = shift_down(i32(word(c.b, start + i)), u32(shift));
+            let square = small * small;
+            high += square >> 16u;
+            low += u32(square) & 65535u;
+        }
+        var sum = pair_of_lanes(high, low, lane);
+        if (sum.x == 0u && sum.y == 0u) { sum.x = 1u; }
+        let scale = inverse_root(1u, sum);
+        let e = scale.e - shift + field(c.g, FRAC);
+        for (var i = lane; i < cols; i += LANES) { put(target_row + i, rescale(i32(word(c.b, start + i)), scale.m, e)); }
+    }
+}
+
+fn row_largest(d: u32, row: u32, lane: u32) -> i32 {
+    let start = row_at(d, row);
+    var top = LOWEST;
+    for (var i = lane; i < count(d, COLS); i += LANES) { top = max(top, i32(word(d, start + i))); }
+    return largest_of_lanes(top, lane);
+}
+
+fn softmax_weight(x: i32, top: i32, frac: i32) -> i32 {
+    return exp2_negative(u32(rescale(subtract(top, x).v, LOG2E_M, LOG2E_E + 16 - frac).v));
+}
+
+fn op_softmax(c: Call, group: u32, groups: u32, lane: u32) {
+    let cols = count(c.b, COLS); let frac = field(c.b, FRAC);
+    for (var row = group; row < c.rows_g; row += groups) {
+        let start = row_at(c.b, row); let target_row = row_at(c.g, row);
+        let top = row_largest(c.b, row, lane);
+        var high = 0; var low = 0u;
+        for (var i = lane; i < cols; i += LANES) {
+            let w = softmax_weight(i32(word(c.b, start + i)), top, frac);
+            high += w >> 16u;
+            low += u32(w) & 65535u;
+        }
+        let s = reciprocal(pair_of_lanes(high, low, lane));
+        for (var i = lane; i < cols; i += LANES) {
+            let w = softmax_weight(i32(word(c.b, start + i)), top, frac);
+            put(target_row + i, rescale(w, s.m, s.e + field(c.g, FRAC)));
+        }
+    }
+}
+
+fn op_sum(c: Call, group: u32, groups: u32, lane: u32) {
+    for (var row = group; row < c.rows_g; row += groups) {
+        let sum = row_sum(c.b, row, lane);
+        if (lane == 0u) { put(row_at(c.g, row), fit(sum)); }
+    }
+}
+
+fn op_mean(c: Call, group: u32, groups: u32, lane: u32) {
+    for (var row = group; row < c.rows_g; row += groups) {
+        let sum = row_sum(c.b, row, lane);
+        if (lane == 0u) { put_word(row_at(c.g, row), mean(sum, count(c.b, COLS))); }
+    }
+}
+
+fn op_max(c: Call, group: u32, groups: u32, lane: u32) {
+    for (var row = group; row < c.rows_g; row += groups) {
+        let top = row_largest(c.b, row, lane);
+        if (lane == 0u) { put_word(row_at(c.g, row), top); }
+    }
+}
+
+fn op_dot(c: Call, group: u32, groups: u32, lane: u32) {
+    let shift = field(c.b, FRAC) + field(c.a, FRAC) - field(c.g, FRAC);
+    for (var row = group; row < c.rows_g; row += groups) {
+        let left = row_at(c.b, row); let right = row_at(c.a, row);
+        var high = 0; var low = 0u;
+        for (var i = lane; i < count(c.b, COLS); i += LANES) {
+            let term = shift_round(multiply(i32(word(c.b, left + i)), i32(word(c.a, right + i))), shift);
+            if (term.over) { st(SATURATED, 1u); }
+            high += term.v >> 16u;
+            low += u32(term.v) & 65535u;
+        }
+        let sum = pair_of_lanes(high, low, lane);
+        if (lane == 0u) { put(row_at(c.g, row), fit(sum)); }
+    }
+}
+
+// The largest of those behind (value, index) in the order of value falling, then index rising.
+struct Best { v: i32, i: u32 }
+
+fn next_best(d: u32, row: u32, after: Best, first: bool, lane: u32) -> Best {
+    let start = row_at(d, row);
+    var top = LOWEST; var at = 0xffffffffu;
+    for (var i = lane; i < count(d, COLS); i += LANES) {
+        let v = i32(word(d, start + i));
+        let open = first || v < after.v || (v == after.v && i > after.i);
+        if (open && (v > top || at == 0xffffffffu)) { top = v; at = i; }
+    }
+    let value = largest_of_lanes(top, lane);
+    let found = select(0xffffffffu, at, top == value);
+    return Best(value, ~largest_unsigned_of_lanes(~found, lane));
+}
+
+fn op_argmax(c: Call, group: u32, groups: u32, lane: u32) {
+    for (var row = group; row < c.rows_g; row += groups) {
+        let best = next_best(c.b, row, Best(0, 0u), true, lane);
+        if (lane == 0u) { put_word(row_at(c.g, row), i32(best.i)); }
+    }
+}
+
+fn op_topk(c: Call, group: u32, groups: u32, lane: u32) {
+    for (var row = group; row < c.rows_g; row += groups) {
+        var best = Best(0, 0u);
+        for (var k = 0u; k < count(c.g, COLS); k++) {
+            best = next_best(c.b, row, best, k == 0u, lane);
+            if (lane == 0u) {
+                put_word(row_at(c.g, row) + k, i32(best.i));
+                put_word(row_at(c.a, row) + k, best.v);
+            }
+        }
+    }
+}
+
+// Each head of each row to seven bits in the cache; rows behind the end have one place, the last stays.
+fn op_append(c: Call, group: u32, groups: u32, lane: u32) {
+    let heads = count(c.g, E0); let context = count(c.g, E1); let width = count(c.g, E2);
+    let position = scalar(c.a);
+    for (var i = group; i < c.rows_b * heads; i += groups) {
+        let row = i / heads; let head = i % heads;
+        let place = clamp_position(position, row, context);
+        let stays = row + 1u >= c.rows_b || clamp_position(position, row + 1u, context) != place;
+        let start = row_at(c.b, row) + head * width;
+        var top = 0u;
+        for (var j = lane; j < width; j += LANES) { top = max(top, magnitude(i32(word(c.b, start + j)))); }
+        let shift = shift_to_22(largest_unsigned_of_lanes(top, lane));
+        top = 0u;
+        for (var j = lane; j < width; j += LANES) { top = max(top, magnitude(shift_down(i32(word(c.b, start + j)), shift))); }
+        let s = seven_bits(shift, largest_unsigned_of_lanes(top, lane), field(c.b, FRAC));
+        if (stays) {
+            let target_row = row_at(c.g, head * context + place);
+            for (var quad = lane; quad < width / 4u; quad += LANES) {
+                var v: vec4<i32>;
+                for (var j = 0u; j < 4u; j++) { v[j] = quantised(i32(word(c.b, start + 4u * quad + j)), s); }
+                put_quad(c.g, target_row, quad, v);
+            }
+            if (lane == 0u) { put_scale(c.g, target_row, s.scale); }
+        }
+    }
+}
+
+// Parameters of MeanPool: span, lengths.
+fn op_meanpool(c: Call, group: u32, groups: u32, lane: u32) {
+    let span = count(c.a, 0u); let lengths = count(c.a, 1u);
+    let cols = count(c.b, COLS);
+    let step = u32(clamp(scalar(span), 1, field(c.b, ROWS)));
+    let known = count(lengths, ROWS) * count(lengths, COLS);
+    for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
+        let block = i / cols; let col = i % cols;
+        let wanted = u32(clamp(number_flat(lengths, min(block, known - 1u)), 1, i32(step)));
+        let first = select(block * step, c.rows_b, block > c.rows_b / step);
+        let stop = min(first + wanted, c.rows_b);
+        var high = 0; var low = 0u; var n = 0u;
+        for (var row = first; row < stop; row++) {
+            let v = number(c.b, row, col);
+            high += v >> 16u;
+            low += u32(v) & 65535u;
+            n += 1u;
+        }
+        put_word(row_at(c.g, block) + col, mean(pair_of_halves(high, low), max(n, 1u)));
+    }
+}

@@ -1,0 +1,154 @@
+// Tensors: where their elements stand, how many rows are in use, and what is marked in the state.
+// ld and st read and write words that change; the rest comes from the image as it was uploaded.
+
+fn field(d: u32, name: u32) -> i32 { return tensors[TABLE + RECORD * d + name]; }
+
+fn count(d: u32, name: u32) -> u32 { return u32(field(d, name)); }
+
+fn word(d: u32, at: u32) -> u32 {
+    if (field(d, CHANGES) != 0) { return ld(at); }
+    return image(at);
+}
+
+fn image(at: u32) -> u32 {
+    switch (at / WINDOW) {
+        case 0u: { return image0[at]; }
+        case 1u: { return image1[at - WINDOW]; }
+        case 2u: { return image2[at - 2u * WINDOW]; }
+        default: { return image3[at - 3u * WINDOW]; }
+    }
+}
+
+fn row_at(d: u32, row: u32) -> u32 {
+    let per = count(d, PER);
+    return count(d, START) + row / per * count(d, STRIDE) + row % per * count(d, ROW_WORDS);
+}
+
+fn flat_at(d: u32, index: u32) -> u32 {
+    let cols = count(d, COLS);
+    return row_at(d, index / cols) + index % cols;
+}
+
+fn number(d: u32, row: u32, col: u32) -> i32 { return i32(word(d, row_at(d, row) + col)); }
+
+fn number_flat(d: u32, index: u32) -> i32 { return i32(word(d, flat_at(d, index))); }
+
+fn scalar(d: u32) -> i32 { return i32(word(d, count(d, START))); }
+
+fn short(d: u32, row: u32, col: u32) -> i32 {
+    let w = word(d, row_at(d, row) + col / 2u);
+    return i32(w << (16u * (1u - (col & 1u)))) >> 16u;
+}
+
+// Rows in use; 1 for a block of parameters.
+fn used(d: u32) -> u32 {
+    if (field(d, DTYPE) == PARAMS) { return 1u; }
+    let length = field(d, LENGTH);
+    let rows = field(d, ROWS);
+    if (length < 0) { return u32(rows); }
+    return u32(clamp(scalar(u32(length)), 0, rows));
+}
+
+fn quads(d: u32) -> u32 { return count(d, COLS) / 4u; }
+
+fn planes(d: u32) -> u32 { return select(1u, 2u, field(d, DTYPE) == ACT2); }
+
+fn is_activation(d: u32) -> bool { return field(d, DTYPE) == ACT1 || field(d, DTYPE) == ACT2; }
+
+// Four bytes of a plane, each less 128.
+fn four(d: u32, start: u32, plane: u32, quad: u32) -> u32 {
+    return word(d, start + plane * quads(d) + quad) ^ 0x80808080u;
+}
+
+fn byte_of(w: u32, index: u32) -> i32 { return i32(w << (24u - 8u * (index & 3u))) >> 24u; }
+
+// An element of I8, ACT1 or ACT2.
+fn small_number(d: u32, start: u32, col: u32) -> i32 {
+    let low = byte_of(four(d, start, 0u, col / 4u), col);
+    if (planes(d) == 1u) { return low; }
+    return 256 * byte_of(four(d, start, 1u, col / 4u), col) + low;
+}
+
+fn scale_of(w: u32) -> Scale { return Scale(w & 65535u, i32(w) >> 16u); }
+
+fn scale_word(s: Scale) -> u32 { return s.m | (u32(s.e) << 16u); }
+
+// The scale of a row: an activation's own, or the linked one.
+fn row_scale(d: u32, row: u32) -> Scale {
+    if (is_activation(d)) { return scale_of(word(d, row_at(d, row) + count(d, ROW_WORDS) - 1u)); }
+    let link = field(d, SCALE);
+    if (link < 0) { return Scale(0u, 0); }
+    return scale_of(word(u32(link), flat_at(u32(link), row)));
+}
+
+fn bias(d: u32, index: u32) -> i32 {
+    let link = field(d, BIAS);
+    if (link < 0) { return 0; }
+    return number_flat(u32(link), index);
+}
+
+fn mark_clamped() { st(CLAMPED, 1u); }
+
+fn clamp_index(index: i32, size: u32) -> u32 {
+    let inside = clamp(index, 0, i32(size) - 1);
+    if (inside != index) { mark_clamped(); }
+    return u32(inside);
+}
+
+// position + step, which may leave 32 bits.
+fn clamp_position(position: i32, step: u32, size: u32) -> u32 {
+    return clamp_index(add_saturating(position, i32(step)).v, size);
+}
+
+fn put(at: u32, value: Fitted) {
+    if (value.over) { st(SATURATED, 1u); }
+    st(at, u32(value.v));
+}
+
+fn put_word(at: u32, value: i32) { st(at, u32(value)); }
+
+// Sums and maxima over the lanes of a workgroup; every lane gets the result.
+var<workgroup> gathered: array<i32, LANES>;
+var<workgroup> gathered_too: array<u32, LANES>;
+
+fn largest_of_lanes(value: i32, lane: u32) -> i32 {
+    gathered[lane] = value;
+    for (var step = LANES / 2u; step > 0u; step = step / 2u) {
+        workgroupBarrier();
+        if (lane < step) { gathered[lane] = max(gathered[lane], gathered[lane + step]); }
+    }
+    return workgroupUniformLoad(&gathered[0]);
+}
+
+fn largest_unsigned_of_lanes(value: u32, lane: u32) -> u32 {
+    gathered_too[lane] = value;
+    for (var step = LANES / 2u; step > 0u; step = step / 2u) {
+        workgroupBarrier();
+        if (lane < step) { gathered_too[lane] = max(gathered_too[lane], gathered_too[lane + step]); }
+    }
+    return workgroupUniformLoad(&gathered_too[0]);
+}
+
+fn sum_of_lanes(value: i32, lane: u32) -> i32 {
+    gathered[lane] = value;
+    for (var step = LANES / 2u; step > 0u; step = step / 2u) {
+        workgroupBarrier();
+        if (lane < step) { gathered[lane] += gathered[lane + step]; }
+    }
+    return workgroupUniformLoad(&gathered[0]);
+}
+
+// The sum of 65536 * high + low over the lanes.
+fn pair_of_lanes(high: i32, low: u32, lane: u32) -> vec2<u32> {
+    gathered[lane] = high;
+    gathered_too[lane] = low;
+    for (var step = LANES / 2u; step > 0u; step = step / 2u) {
+        workgroupBarrier();
+        if (lane < step) {
+            gathered[lane] += gathered[lane + step];
+            gathered_too[lane] += gathered_too[lane + step];
+        }
+    }
+    let all_high = workgroupUniformLoad(&gathered[0]);
+    return pair_of_halves(all_high, workgroupUniformLoad(&gathered_too[0]));
+}
