@@ -117,7 +117,7 @@ class Picture:
         """Download the tensors given, in rising order, into the image; neighbours at once."""
         while indexes:
             begin, end = self.places[indexes[0]][0], 0
-            several = []
+            several: list[int] = []
             for index in indexes:
                 first, count = self.places[index]
                 if several and first - end > GAP:
