@@ -8,7 +8,7 @@ device from one run of a session to the next.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -341,30 +341,35 @@ BY_ROWS = (
 )  # fmt: skip
 
 
-def _groups(name: str, tensors: list[Descriptor], named: dict[str, Any], rows: Any) -> int:
+def _groups(
+    name: str,
+    tensors: list[Descriptor],
+    named: dict[str, Any],
+    rows: Callable[[Descriptor], int],
+) -> int:
     """Workgroups that an instruction has work for; 0 where none of its rows is in use."""
     if not all(rows(d) for d in tensors):
         return 0
     first, second = tensors[0], tensors[1]
     if name in BY_ROWS:
-        return int(rows(first))
+        return rows(first)
     if name == "Sample":
         return 1
     if name == "Append":
-        return int(rows(second)) * first.extents[0]
+        return rows(second) * first.extents[0]
     if name.startswith("Attention"):
-        width = named["k"].cols
-        return min(int(rows(first)) * (first.cols // width), _attention_groups(width))
+        width: int = named["k"].cols
+        return min(rows(first) * (first.cols // width), _attention_groups(width))
     if name == "Linear":
-        return int(rows(first)) * -(-tensors[2].rows // (LANES // TOGETHER))
+        return rows(first) * -(-tensors[2].rows // (LANES // TOGETHER))
     if name in ("Copy", "Transpose"):
         return _spread(second.rows * second.cols)
     if name == "Blit":
         font = tensors[2].extents
         return _spread(second.rows * second.cols * font[1] * font[2])
     if name in ("Push", "Concat"):
-        return _spread(int(rows(second)) * second.cols)
-    return _spread(int(rows(first)) * first.cols)
+        return _spread(rows(second) * second.cols)
+    return _spread(rows(first) * first.cols)
 
 
 def _attention_groups(width: int) -> int:
