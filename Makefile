@@ -28,6 +28,8 @@ lint: $(STAMP)
 	@$(BIN)/mypy
 
 test: lint ## lint, types and all tests
+	@echo "== a GPU for the tests"
+	@$(BIN)/python -m tests.gpu.driver
 	@echo "== pytest"
 	@$(BIN)/python -m pytest
 

@@ -33,6 +33,7 @@ LINKED = (
     STUDIO,
     MODELS,
     "docs/BRIDGE.md",
+    "docs/GPU.md",
     "docs/ARCHITECTURE.md",
     "docs/FORMAT.md",
     "docs/VERIFIER.md",

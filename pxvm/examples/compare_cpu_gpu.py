@@ -19,7 +19,7 @@ from pxvm.core.errors import PxvmError
 from pxvm.core.interpreter import run_program
 from pxvm.core.program import Image
 from pxvm.examples import make_matmul_test
-from pxvm.examples.common import shown
+from pxvm.examples.common import command_line, shown
 
 
 def devices() -> list[str]:
@@ -59,8 +59,10 @@ def compare(title: str, image: Image, there: list[str]) -> bool:
 
 def main() -> None:
     """Compare a file, or the example of the matrix product."""
-    file = Path(sys.argv[1]) if len(sys.argv) > 1 else make_matmul_test.FILE
-    if len(sys.argv) < 2 and not file.exists():
+    parser = command_line(__doc__)
+    parser.add_argument("file", nargs="?", type=Path, default=make_matmul_test.FILE)
+    file = parser.parse_args().file
+    if file == make_matmul_test.FILE and not file.exists():
         make_matmul_test.make()
     if not compare(shown(file), read_image(file), devices()):
         sys.exit("DIFFERENT: one PNG must have one answer")

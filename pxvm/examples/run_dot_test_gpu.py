@@ -10,13 +10,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from pxvm.core.container import read_image
 from pxvm.core.errors import DeviceError, MissingPackageError
 from pxvm.core.interpreter import execute_pxi
-from pxvm.examples.common import check, save_result, tell_program
+from pxvm.examples.common import check, command_line, save_result, tell_program
 from pxvm.examples.make_dot_test import FILE, LEFT, RESULT_ROW, RIGHT, make
 from pxvm.gpu.devices import open_gpu
 
 
 def main() -> None:
     """Make the program if it is missing, run it on the best GPU, check the result."""
+    command_line(__doc__).parse_args()
     if not FILE.exists():
         make()
     tell_program(FILE, read_image(FILE))

@@ -55,6 +55,26 @@ def example(tree: Path, name: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_one_answer_on_every_executor_and_a_word_on_the_others(tree: Path):
+    done = example(tree, "compare_cpu_gpu")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "one PNG, one answer"
+    hashes = set(re.findall(r"[0-9a-f]{64}", done.stdout))
+    assert len(hashes) == 1 and "reference" in done.stdout
+
+
+def test_the_dot_product_on_a_gpu_or_why_not(tree: Path):
+    from pxvm.gpu.executor import available
+
+    done = example(tree, "run_dot_test_gpu")
+    if reason := available():
+        assert done.returncode == 1 and "no GPU to run on: " in done.stderr, reason
+        return
+    assert done.returncode == 0, done.stderr
+    assert PRINTS["dot"] in done.stdout and " through " in done.stdout
+    assert (tree / "demo" / "dot_test_gpu.view.png").exists()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_run_makes_what_is_missing_and_leaves_pictures(tree: Path, name: str):
     done = example(tree, f"run_{name}_test")

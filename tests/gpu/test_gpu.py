@@ -1,0 +1,126 @@
+"""The GPU executor beside the reference: what stays on the device, what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pxvm.cli import cli
+from pxvm.core import executors
+from pxvm.core.errors import DeviceError
+from pxvm.core.interpreter import run_program
+from pxvm.core.layout import NetworkBuilder
+from pxvm.core.program import Image
+from pxvm.core.tensor import DType, Role
+from pxvm.core.verifier import verify
+from pxvm.gpu import devices, shaders
+from pxvm.gpu import executor as gpu
+from pxvm.models.graph.fields import Fields
+
+needs_gpu = pytest.mark.skipif(bool(gpu.available()), reason=gpu.available() or "there is one")
+
+
+def sums() -> Image:
+    """A program that doubles x into y and adds x to z, and yields; again and again."""
+    b = NetworkBuilder(64)
+    b.tensor("x", DType.I32, (1, 4), Role.STATE, data=[[1, 2, 3, 2**29]])
+    b.tensor("y", DType.I32, (1, 4), Role.STATE)
+    b.tensor("z", DType.I32, (1, 4), Role.STATE)
+    b.label("start")
+    b.emit("Add", "y", "x", "x")
+    b.emit("Add", "z", "z", "y")
+    b.emit("Yield")
+    b.emit("Add", "z", "z", "y")
+    b.emit("Halt")
+    return b.build()
+
+
+@needs_gpu
+def test_what_the_host_does_not_name_stays_on_the_device_until_asked_for():
+    ours, plain = sums(), sums()
+    session = gpu.Session(devices.open_gpu(), ours, verify(ours))
+    session.host(["x", "z"])
+    f, g = Fields(ours), Fields(plain)
+    session.run()
+    run_program(plain, device="reference")
+    assert f["z"].tolist() == g["z"].tolist() and not np.array_equal(f["z"], f["y"])
+    assert f["y"].tolist() == [[0, 0, 0, 0]]
+    f["x"] = g["x"] = [[5, 6, 7, 8]]
+    session.run()
+    run_program(plain, device="reference")
+    assert f["z"].tolist() == g["z"].tolist()
+    session.sync()
+    assert np.array_equal(ours, plain)
+
+
+@needs_gpu
+def test_the_mark_of_what_did_not_fit_comes_back():
+    image = sums()
+    session = gpu.Session(devices.open_gpu(), image, verify(image))
+    session.run()
+    assert Fields(image).saturated is False
+    session.run()
+    assert Fields(image).saturated  # 2^30 and 2^30
+
+
+@needs_gpu
+def test_a_run_stops_where_it_is_told_to_and_goes_on_elsewhere():
+    whole = sums()
+    for _ in range(2):
+        run_program(whole, device="reference")
+    for first in range(5):
+        image = sums()
+        assert gpu.run(image, verify(image), first) == min(first, 3)
+        run_program(image, device="reference")
+        run_program(image, device="gpu")
+        assert np.array_equal(image, whole)
+
+
+@needs_gpu
+def test_devices_by_number_and_what_there_is_not():
+    image = sums()
+    run_program(image, device="gpu:0")
+    with pytest.raises(DeviceError, match=r"expected a GPU of 0 to \d+; found 99"):
+        run_program(sums(), device="gpu:99")
+    with pytest.raises(DeviceError, match="expected gpu or gpu:N"):
+        run_program(sums(), device="gpu:fast")
+    with pytest.raises(DeviceError, match="'reference' is one"):
+        run_program(sums(), device="reference:1")
+
+
+@needs_gpu
+def test_the_list_of_gpus():
+    found = CliRunner().invoke(cli, ["gpus"]).output
+    assert "gpu:0" in found and devices.adapters()[0].name in found
+    first = json.loads(CliRunner().invoke(cli, ["gpus", "--json"]).output)[0]
+    assert first["number"] == 0 and first["limits"]["max-storage-buffer-binding-size"] >= 2**27
+
+
+def test_every_opcode_has_its_shader_and_its_workgroups():
+    text = shaders.planned(1 << 25)
+    for operation in (*shaders.OPERATIONS.values(), *shaders.EXTRA):
+        assert len(re.findall(rf"fn {operation}\(c: Call", text)) == 1
+        assert f"fn run_{operation[3:]}(" in text
+
+
+def test_what_a_gpu_cannot_hold_is_refused_before_anything_is_uploaded():
+    class Small:
+        adapter = devices.Adapter(3, "tiny", "DiscreteGPU", "Vulkan", "", {
+            "max-storage-buffer-binding-size": 4096}, (), None)  # fmt: skip
+
+    with pytest.raises(DeviceError, match=r"GPU 3 \(tiny\) takes 4096 bytes in one piece.*8192"):
+        devices.Gpu.buffer(Small(), 2048)
+
+
+def test_without_a_gpu_or_wgpu_the_reason_is_said(monkeypatch):
+    monkeypatch.setattr(gpu.devices, "adapters", lambda: ())
+    assert gpu.available() in (devices.NONE, gpu.available())
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
+    assert gpu.available() == "wgpu is not installed (extra gpu): pip install wgpu"
+    with pytest.raises(DeviceError, match=r"cannot be used: wgpu is not installed"):
+        monkeypatch.setattr(executors, "installed", lambda: ["gpu"])
+        executors.executor("gpu")
