@@ -147,7 +147,8 @@ def linear(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None:
     k = c.tensors[w, COLS]
     padded = up(k, 64)
     counter = c.sync.ctypes.data + 8 * (COUNTER + turn)
-    if rows < BATCH or c.tensors[w, PER] == 0:
+    # Without VNNI a tile gains nothing over rows that LLVM has vectorised.
+    if rows < BATCH or c.tensors[w, PER] == 0 or not c.config[VNNI]:
         _few(c, tid, out, x, w, rows, padded, counter)
         return
     first, last = part(rows, tid, threads)
