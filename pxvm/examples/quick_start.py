@@ -7,14 +7,13 @@ the embedded model. The memory is ``demo/quick_start.png``.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pxvm.core.errors import PxvmError
-from pxvm.examples.common import DEMO, shown
+from pxvm.examples.common import DEMO, command_line, shown
 from pxvm.integration.backends import ANY_MODEL, AUTO, LM_STUDIO, NAMES
 from pxvm.integration.lm_studio_bridge import LMStudioPixelBridge
 from pxvm.terminal import echo, echo_text
@@ -52,7 +51,7 @@ WAYS = {way.__name__: way for way in (basic, teaching, interactive)}
 
 def main() -> None:
     """Open the bridge and show one of the three."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("way", nargs="?", default="basic", choices=WAYS)
     parser.add_argument("--network", type=Path, default=NETWORK, help="default: %(default)s")
     parser.add_argument("--url", default=LM_STUDIO, help="default: %(default)s")

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from pxvm.core.errors import MissingPackageError
 from pxvm.core.installation import library
 from pxvm.core.saving import replacing
-from pxvm.examples.common import DEMO, shown
+from pxvm.examples.common import DEMO, command_line, shown
 from pxvm.integration.conversation import Conversation
 from pxvm.integration.demonstration import demonstrate
 from pxvm.integration.embedded import Embedded
@@ -71,4 +71,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     sys.exit(main())
