@@ -13,7 +13,7 @@ from pxvm.models.model import Model
 from pxvm.models.text.template import MessageError
 
 SMALL = 3000  # tokens of context below which a model is taken to be a small one
-PASSAGES, PASSAGES_OF_SMALL = 8, 3
+PASSAGES, PASSAGES_OF_SMALL = 8, 1  # a small one takes what it reads last
 
 
 class Embedded:
@@ -32,7 +32,7 @@ class Embedded:
         self._model = Model.open(str(path), device)
         self.model = path.stem
         self.context = self._model.generator.context
-        self.passages = PASSAGES_OF_SMALL if self.context < SMALL else PASSAGES
+        self.passages = passages_for(self.context)
         self._turn = threading.Lock()
 
     def stream(self, messages: Messages, **options: Any) -> Iterator[str]:
@@ -57,3 +57,8 @@ class Embedded:
     def close(self) -> None:
         """Let go of the model."""
         self._model.close()
+
+
+def passages_for(context: int) -> int:
+    """How much evidence helps a model of such a context."""
+    return PASSAGES_OF_SMALL if context < SMALL else PASSAGES

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from pxvm.integration.embedded import passages_for
 from pxvm.integration.errors import BackendError, ContextTooLongError
 from pxvm.integration.remote import Remote
 from pxvm.integration.server.wanted import RefusedError, Wanted
@@ -83,7 +84,7 @@ class Local:
         self.batcher = Batcher.open(path, device, threads, context, slots)
         self.model, self.most = path.stem, slots
         self.context = self.batcher.prefill.context
-        self.passages = 3 if self.context < 3000 else 8
+        self.passages = passages_for(self.context)
 
     def chat(self, wanted: Wanted, seed: int) -> Answering:
         """An answer to a conversation."""
