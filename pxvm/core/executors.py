@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Iterable
 from typing import Protocol, cast
 
 from pxvm.core.errors import DeviceError
@@ -21,6 +22,16 @@ class Session(Protocol):
 
     def run(self, max_steps: int | None) -> int:
         """Go on in place; returns the number of instructions executed."""
+
+    def host(self, names: Iterable[str] | None) -> None:
+        """Say which tensors the host reads and writes between runs; None, as at first: all.
+
+        An executor with memory of its own then copies only these; the others are in the image after
+        ``sync``.
+        """
+
+    def sync(self) -> None:
+        """Bring everything that the session has into the image."""
 
 
 class Executor(Protocol):

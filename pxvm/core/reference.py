@@ -6,7 +6,7 @@ then writes, so that an instruction either happens or leaves the image as it was
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -90,6 +90,12 @@ class Row:
             execute(self.image, instruction)
             self.steps += 1
         return self.steps - first
+
+    def host(self, names: Iterable[str] | None) -> None:
+        """Nothing: this executor works in the image itself."""
+
+    def sync(self) -> None:
+        """Nothing: this executor works in the image itself."""
 
 
 def store(image: Image, row: int, values: NDArray[np.float64], *inputs: Matrix) -> None:

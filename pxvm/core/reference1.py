@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,12 @@ class Runner(Tensors):
             made += 1
         self.store()
         return made
+
+    def host(self, names: Iterable[str] | None) -> None:
+        """Nothing: this executor works in the image itself."""
+
+    def sync(self) -> None:
+        """Nothing: this executor works in the image itself."""
 
     def step(self) -> None:
         """Execute one instruction; registers stay here."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -147,6 +148,12 @@ class Session:
                 made += self._slice(state, limit - made)
             if made >= limit or state[State.STATUS] != READY:
                 return made
+
+    def host(self, names: Iterable[str] | None) -> None:
+        """Nothing: this executor works in the image itself."""
+
+    def sync(self) -> None:
+        """Nothing: this executor works in the image itself."""
 
     def _slice(self, state: Ints, limit: int) -> int:
         """Run for so many steps, or until the loop says that time is up; returns steps made."""

@@ -155,11 +155,7 @@ class Session:
         write_words(self.image, self.program.state_start, words)
 
     def host(self, names: Iterable[str] | None) -> None:
-        """Say which tensors the host reads and writes between runs; the others stay on the device.
-
-        None, as at first: all of them, and the image is whole after each run. Else ``sync`` brings
-        everything back.
-        """
+        """As every session's; the caches of an answer, say, then stay on the device."""
         self.sync()
         self.hosted = None
         if names is not None:

@@ -7,6 +7,7 @@ each instruction the rows that it wrote are fetched, so that the image is right 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,12 @@ class Row:
             self._execute(instruction)
             self.steps += 1
         return self.steps - first
+
+    def host(self, names: Iterable[str] | None) -> None:
+        """Nothing: the image is right after each instruction."""
+
+    def sync(self) -> None:
+        """Nothing: the image is right after each instruction."""
 
     def _execute(self, instruction: Instruction) -> None:
         g, b, a = instruction.operands

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pxvm.core.errors import PxvmError
 from pxvm.core.executors import Session
 from pxvm.core.interrupt import Uninterrupted
-from pxvm.core.tensor import words_of, write_words
+from pxvm.core.tensor import Role, words_of, write_words
 from pxvm.models.constrained import Constraint
 from pxvm.models.families.llama import set_sampler, set_tokens, tokens
 from pxvm.models.graph.fields import Fields
@@ -75,6 +75,8 @@ class Generator:
         self.vocab = fields.descriptor("logits").cols
         self._words = words_of(fields.image)
         self._token, self._position = self._place("token"), self._place("position")
+        state = (d.name for d in fields.network.descriptors if d.role == Role.STATE)
+        session.host(name for name in state if not name.endswith(("_cache", "logits")))
 
     def _place(self, name: str) -> tuple[int, int]:
         y, x = divmod(self.fields.descriptor(name).start, self.fields.image.shape[1])

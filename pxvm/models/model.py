@@ -176,6 +176,7 @@ class Model:
     @cached_property
     def _scorer(self) -> Scorer:
         context, executor = self.generator.context, executors.executor(self.device, 1)
+        self.generator.session.host(None)  # two sessions work on one picture from now on
         return Scorer(self.image, self.fields.network, context, executor, self.threads)
 
     @cached_property
@@ -370,6 +371,7 @@ class Model:
 
     def save_state(self, path: PathLike) -> None:
         """Write the picture with the conversation in it, to be gone on with by ``resume``."""
+        self.generator.session.sync()
         position = self.generator.position
         used = self.fields.scalar("n")
         small = resize(
