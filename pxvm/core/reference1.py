@@ -66,6 +66,7 @@ class Runner(Tensors):
     @watched
     def run(self, max_steps: int | None) -> int:
         """Execute until Halt, Yield or ``max_steps`` and store; returns the steps made."""
+        self.load()  # between two runs the pixels hold the registers, and the host may set them
         made = 0
         if self.state[State.STATUS] == YIELDED:
             self.state[State.STATUS] = READY

@@ -176,7 +176,6 @@ class Model:
     @cached_property
     def _scorer(self) -> Scorer:
         context, executor = self.generator.context, executors.executor(self.device, 1)
-        self.generator.session.host(None)  # two sessions work on one picture from now on
         return Scorer(self.image, self.fields.network, context, executor, self.threads)
 
     @cached_property

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pxvm import Model
 from pxvm.cli import cli
 from pxvm.core import executors
 from pxvm.core.errors import DeviceError
@@ -21,7 +20,6 @@ from pxvm.core.verifier import verify
 from pxvm.gpu import devices, shaders
 from pxvm.gpu import executor as gpu
 from pxvm.models.graph.fields import Fields
-from tests.models.tiny_models import write_llama
 
 needs_gpu = pytest.mark.skipif(bool(gpu.available()), reason=gpu.available() or "there is one")
 
@@ -126,18 +124,3 @@ def test_without_a_gpu_or_wgpu_the_reason_is_said(monkeypatch):
     with pytest.raises(DeviceError, match=r"cannot be used: wgpu is not installed"):
         monkeypatch.setattr(executors, "installed", lambda: ["gpu"])
         executors.executor("gpu")
-
-
-@needs_gpu
-def test_a_model_answers_on_a_gpu_as_elsewhere_and_goes_on_from_its_state(tmp_path):
-    path = write_llama(tmp_path / "tiny.pxi")
-    settings = {"temperature": 0.9, "seed": 3, "max_tokens": 6}
-    talk = [{"role": "user", "content": "bado fine kus"}]
-    with Model.open(path, device="reference") as plain, Model.open(path, device="gpu") as model:
-        assert model.chat(talk, **settings) == plain.chat(talk, **settings)
-        assert model.generate("bado fine", **settings) == plain.generate("bado fine", **settings)
-        assert model.perplexity("bado fine kus mita") == plain.perplexity("bado fine kus mita")
-        for one, name in ((model, "gpu.pxi"), (plain, "plain.pxi")):
-            one.chat(talk, **settings)
-            one.save_state(tmp_path / name)
-    assert (tmp_path / "gpu.pxi").read_bytes() == (tmp_path / "plain.pxi").read_bytes()

@@ -7,11 +7,12 @@ import hashlib
 import numpy as np
 import pytest
 
-from pxvm import run_program
+from pxvm import Model, run_program
 from pxvm.core import executors
 from pxvm.core.container import open_image, save_image
 from pxvm.models.families.llama import LlamaConfig, build_llama, set_sampler, set_tokens, tokens
 from tests.models.test_llama import weights_of
+from tests.models.tiny_models import write_llama
 
 CONFIG = LlamaConfig(2, 64, 4, 2, 128, 128, context=96)
 LENGTH = 64
@@ -62,3 +63,18 @@ def test_a_long_answer_has_one_sha_256(other, temperature, tmp_path):
             run_program(resumed, device="reference")
         assert tokens(resumed) == words
         assert digest(resumed) == digest(reference)
+
+
+def test_a_conversation_that_turns_back_has_one_saved_state(other, tmp_path):
+    """Registers that the host writes between two runs are taken; caches may lie elsewhere."""
+    path = write_llama(tmp_path / "tiny.pxi")
+    settings = {"temperature": 0.9, "seed": 3, "max_tokens": 6}
+    talk = [{"role": "user", "content": "bado fine kus"}]
+    with Model.open(path, device="reference") as plain, Model.open(path, device=other) as model:
+        assert model.chat(talk, **settings) == plain.chat(talk, **settings)
+        assert model.generate("bado fine", **settings) == plain.generate("bado fine", **settings)
+        assert model.perplexity("bado fine kus mita") == plain.perplexity("bado fine kus mita")
+        for one, name in ((model, "other.pxi"), (plain, "plain.pxi")):
+            one.chat(talk, **settings)
+            one.save_state(tmp_path / name)
+    assert (tmp_path / "other.pxi").read_bytes() == (tmp_path / "plain.pxi").read_bytes()
