@@ -125,7 +125,7 @@ def _leaders(code: tuple[Instruction, ...]) -> set[int]:
         if i.op.flow in (Flow.HALT, Flow.YIELD):
             found.add(i.index)
         if i.op.flow is Flow.SKIP:
-            found.add(i.index + 1 + i.operands[2])
+            found.add(min(i.index + 1 + i.operands[2], len(code) - 1))
         if i.op.flow is not Flow.NEXT and i.index + 1 < len(code):
             found.add(i.index + 1)
     return found

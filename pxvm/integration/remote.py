@@ -78,7 +78,8 @@ class Remote:
         said = False
         for piece, _ in self.pieces("chat", list(messages), extra=options):
             said = said or bool(piece.strip())
-            yield piece
+            if piece:
+                yield piece
         if not said:
             raise BackendError(f"{self._who}: {self.model} gave an empty answer")
 
@@ -115,11 +116,7 @@ class Remote:
                 for chunk in answer:
                     for choice in chunk.choices or ():
                         began, finish = True, choice.finish_reason or finish
-                        text = (
-                            (choice.delta.content if choice.delta else "")
-                            if chat
-                            else (choice.text)
-                        )
+                        text = choice.delta.content if chat else choice.text
                         yield text or "", choice.finish_reason
             finally:
                 answer.close()

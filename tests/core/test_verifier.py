@@ -21,6 +21,7 @@ from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
     HEADER_WORDS,
     STATE_WORDS,
+    VERSION,
     DType,
     Role,
     State,
@@ -166,7 +167,7 @@ def test_random_pixels() -> None:
         image = bulk.integers(0, 256, (size % 7 + 1, size, 4), np.uint8)
         image[0, 0] = list(b"PXV1")
         if size > 7:
-            header = [int.from_bytes(b"PXV1", "little"), 1, 7, 1, 8, 1, 24]
+            header = [int.from_bytes(b"PXV1", "little"), VERSION, 7, 1, 8, 1, 24]
             write_words(image, 0, np.array(header[: min(7, image.shape[0] * size)], np.uint32))
         assert not check(image)
 
@@ -272,7 +273,7 @@ def test_a_table_is_no_result_of_its_own_lookup(op: str) -> None:
     for result in ("x", "table"):
         b = NetworkBuilder()
         for name in ("x", "table"):
-            b.tensor(name, DType.I32, (5,), Role.STATE, data=[9, -5, 3, 4, 2], frac=12)
+            b.tensor(name, DType.I32, (65,), Role.STATE, data=range(65), frac=12)
         b.emit(op, result, "x", "table")
         built[result] = b.build()
     assert check(built["x"])
@@ -328,7 +329,7 @@ def crowd(size: int, **changes: int) -> Image:
     image = np.zeros((height, width, 4), np.uint8)
     code, state, table = 8, 256, 512
     first = table + size * DESCRIPTOR_WORDS
-    header = [int.from_bytes(b"PXV1", "little"), 1, code, 1, table, size, state]
+    header = [int.from_bytes(b"PXV1", "little"), VERSION, code, 1, table, size, state]
     write_words(image, 0, np.array(header, np.uint32))
     write_words(image, code, np.array([ord("H")], np.uint32))
     b = NetworkBuilder()
@@ -361,7 +362,7 @@ def test_more_descriptors_than_there_may_be_are_refused() -> None:
 def test_constants_over_the_whole_picture_again_and_again_are_refused() -> None:
     height, width, size = 3000, 16, 2000
     image = np.zeros((height + 2100, width, 4), np.uint8)
-    header = [int.from_bytes(b"PXV1", "little"), 1, 8, 1, 128, size, 16]
+    header = [int.from_bytes(b"PXV1", "little"), VERSION, 8, 1, 128, size, 16]
     write_words(image, 0, np.array(header, np.uint32))
     write_words(image, 8, np.array([ord("H")], np.uint32))
     b = NetworkBuilder(16)
