@@ -177,6 +177,9 @@ class Interrupted:
             signal.raise_signal(signal.SIGINT)
         return self.inner.run(max_steps)
 
+    def sync(self):
+        self.inner.sync()
+
 
 def test_ctrl_c_leaves_a_state_that_goes_on(model, tmp_path, interruptible):
     whole = model.chat(ASK, max_tokens=20)
