@@ -64,13 +64,14 @@ COMMANDS = {
     "network forget": ["network forget 1 -n {}.net", "network forget 1 -n {}.net --json"],
     "network correct": ["network correct 1 --answer x -n {}.net"],
     "network tag": ["network tag 1 -n {}.net", "network tag 1 {} -n {}.net --json"],
-    "ask": [f"ask what is known -n {{}}.net {EMBEDDED} --show-context --no-learn",
-            f"ask what is known -n {{}}.net {EMBEDDED} --json",
+    "ask": [f"ask capital -n {{}}.net {EMBEDDED} --show-context --no-learn",
+            f"ask capital -n {{}}.net {EMBEDDED} --json",
             f"ask hi -n {{}}.net -n {{}}.missing {EMBEDDED}",
             "ask hi -n {}.net --url http://localhost:9/{} --backend vllm --model {}",
             f"ask hi -n {{}} {EMBEDDED}"],
     "talk": [f"talk -n {{}}.net {EMBEDDED}", f"talk -n {{}} {EMBEDDED}"],
     "mcp": ["mcp -n {}"],
+    "gpus": ["gpus", "gpus --json"],
     "serve": ["serve {}.missing --port 0", "serve --backend {} --port 0"],
     "import": ["import {}.gguf -o {}.made", "import {}.pxi -o {}.md"],
     "models list": ["models list", "models list --json"],
@@ -85,7 +86,7 @@ COMMANDS = {
 # What says nothing of a file or of what it holds.
 SILENT = (
     "network forget 1 -n {}.net", "network reembed -n {}.missing",
-    "embed {}.model hi --device reference",
+    "embed {}.model hi --device reference", "gpus", "gpus --json",
 )  # fmt: skip
 
 
