@@ -64,7 +64,7 @@ COMMANDS = {
     "network forget": ["network forget 1 -n {}.net", "network forget 1 -n {}.net --json"],
     "network correct": ["network correct 1 --answer x -n {}.net"],
     "network tag": ["network tag 1 -n {}.net", "network tag 1 {} -n {}.net --json"],
-    "ask": [f"ask capital -n {{}}.net {EMBEDDED} --show-context --no-learn",
+    "ask": [f"ask what is the capital of France -n {{}}.net {EMBEDDED} --show-context --no-learn",
             f"ask capital -n {{}}.net {EMBEDDED} --json",
             f"ask hi -n {{}}.net -n {{}}.missing {EMBEDDED}",
             "ask hi -n {}.net --url http://localhost:9/{} --backend vllm --model {}",
