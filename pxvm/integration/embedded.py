@@ -6,14 +6,16 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from pxvm.core.dialect1 import TensorProgram
+from pxvm.core.tensor import DType
 from pxvm.integration.backends import EMBEDDED, Messages
 from pxvm.integration.errors import BackendError, ContextTooLongError
 from pxvm.models.generation import ContextError
 from pxvm.models.model import Model
 from pxvm.models.text.template import MessageError
 
-SMALL = 3000  # tokens of context below which a model is taken to be a small one
-PASSAGES, PASSAGES_OF_SMALL = 8, 1  # a small one takes what it reads last
+SMALL = 10**9  # weights; a model with fewer takes any passage for the one that was asked for
+PASSAGES, PASSAGES_OF_SMALL = 8, 1
 
 
 class Embedded:
@@ -32,7 +34,7 @@ class Embedded:
         self._model = Model.open(str(path), device)
         self.model = path.stem
         self.context = self._model.generator.context
-        self.passages = passages_for(self.context)
+        self.passages = passages_for(self._model.fields.network)
         self._turn = threading.Lock()
 
     def stream(self, messages: Messages, **options: Any) -> Iterator[str]:
@@ -59,6 +61,7 @@ class Embedded:
         self._model.close()
 
 
-def passages_for(context: int) -> int:
-    """How much evidence helps a model of such a context."""
-    return PASSAGES_OF_SMALL if context < SMALL else PASSAGES
+def passages_for(network: TensorProgram) -> int:
+    """How much evidence helps a model, by the number of its weights."""
+    weights = sum(d.rows * d.cols for d in network.descriptors if d.dtype == DType.I8)
+    return PASSAGES_OF_SMALL if weights < SMALL else PASSAGES

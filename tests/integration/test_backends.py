@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import pytest
 
 from pxvm.core.errors import PxvmError
+from pxvm.core.tensor import DType
 from pxvm.integration.backends import ADDRESSES, NAMES
 from pxvm.integration.connecting import connect
 from pxvm.integration.conversation import Conversation
-from pxvm.integration.embedded import Embedded
+from pxvm.integration.embedded import PASSAGES, SMALL, Embedded, passages_for
 from pxvm.integration.errors import BackendError
 from pxvm.integration.memory import Memory
 from pxvm.integration.remote import Remote
@@ -134,3 +136,14 @@ def test_a_key_comes_from_the_environment_and_goes_only_where_it_belongs(monkeyp
     assert opened(connect("vllm", model="m"))._client.api_key == "mine"
     monkeypatch.delenv("PXVM_API_KEY")
     assert opened(connect("vllm", model="m"))._client.api_key == "none"
+
+
+def test_a_small_model_is_given_one_passage_however_long_its_context(tmp_path):
+    """Of several passages it answers from any: what counts is its size, not what fits in."""
+    for context in (256, 8192):
+        path = write_llama(tmp_path / f"{context}.pxi", context=context)
+        with closing(Embedded(str(path), "reference")) as small:
+            assert (small.context, small.passages) == (context, 1)
+    network = small._model.fields.network
+    large = replace(network.descriptors[0], dtype=DType.I8, extents=(SMALL // 64, 64))
+    assert passages_for(replace(network, descriptors=(large,))) == PASSAGES > 1

@@ -84,7 +84,7 @@ class Local:
         self.batcher = Batcher.open(path, device, threads, context, slots)
         self.model, self.most = path.stem, slots
         self.context = self.batcher.prefill.context
-        self.passages = passages_for(self.context)
+        self.passages = passages_for(self.batcher.prefill.fields.network)
 
     def chat(self, wanted: Wanted, seed: int) -> Answering:
         """An answer to a conversation."""
