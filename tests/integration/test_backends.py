@@ -144,6 +144,6 @@ def test_a_small_model_is_given_one_passage_however_long_its_context(tmp_path):
         path = write_llama(tmp_path / f"{context}.pxi", context=context)
         with closing(Embedded(str(path), "reference")) as small:
             assert (small.context, small.passages) == (context, 1)
-    network = small._model.fields.network
+            network = small._model.fields.network
     large = replace(network.descriptors[0], dtype=DType.I8, extents=(SMALL // 64, 64))
     assert passages_for(replace(network, descriptors=(large,))) == PASSAGES > 1
