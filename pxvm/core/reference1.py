@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import ExecutionError
+from pxvm.core.integer import Ints
 from pxvm.core.isa import Flow, Mode, Names, Parameter
 from pxvm.core.mapping import watched
 from pxvm.core.operand import Tensor, Tensors
@@ -33,7 +35,94 @@ from pxvm.core.tensor import (
 WIDE_BYTES, BYTES = 64, 32
 
 
-class Runner(Tensors):
+class Control(ABC):
+    """The registers of a verified program and what control instructions do with them.
+
+    An executor that follows the program on the host says how an instruction computes, what a
+    scalar holds now, and how scratch tensors become zero.
+    """
+
+    program: TensorProgram
+    state: Ints
+    match: dict[int, int]
+
+    @abstractmethod
+    def _compute(self, instruction: Instruction) -> None: ...
+
+    @abstractmethod
+    def _scalar(self, d: Descriptor) -> int: ...
+
+    @abstractmethod
+    def _clear_scratch(self) -> None: ...
+
+    def step(self) -> None:
+        """Execute one instruction; registers stay here."""
+        s = self.state
+        instruction = self.program.instructions[int(s[State.PC])]
+        s[State.STEPS] = (s[State.STEPS] + 1) & 0x7FFFFFFF
+        s[State.PC] += 1
+        if instruction.op.flow is Flow.NEXT:
+            self._compute(instruction)
+        else:
+            control = getattr(self, "_" + instruction.op.name.lower())
+            control(instruction, *instruction.operands)
+
+    def _value(self, operand: int) -> int:
+        index = self.program.index(operand, int(self.state[State.BASE]))
+        return self._scalar(self.program.descriptors[index])
+
+    def _halt(self, instruction: Instruction, g: int, b: int, a: int) -> None:
+        self.state[State.PC] -= 1
+        self.state[State.STATUS] = HALTED
+        self._clear_scratch()
+
+    def _yield(self, instruction: Instruction, g: int, b: int, a: int) -> None:
+        self.state[State.STATUS] = YIELDED
+        self._clear_scratch()
+
+    def _loop(self, instruction: Instruction, g: int, b: int, a: int) -> None:
+        count = int(np.clip(self._value(g), 0, MAX_COUNT))
+        s = self.state
+        if not count:
+            s[State.PC] = self.match[instruction.index] + 1
+            return
+        at = State.LOOP_STACK + 4 * int(s[State.LOOPS])
+        s[at : at + 4] = s[State.PC], count, a, s[State.BASE]
+        s[State.LOOPS] += 1
+
+    def _endloop(self, instruction: Instruction, g: int, b: int, a: int) -> None:
+        s = self.state
+        at = State.LOOP_STACK + 4 * (int(s[State.LOOPS]) - 1)
+        s[at + 1] -= 1
+        if s[at + 1]:
+            s[State.PC] = s[at]
+            s[State.BASE] += s[at + 2]
+            return
+        s[State.BASE] = s[at + 3]
+        s[at : at + 4] = 0
+        s[State.LOOPS] -= 1
+
+    def _call(self, instruction: Instruction, g: int, b: int, a: int) -> None:
+        s = self.state
+        at = State.CALL_STACK + 2 * int(s[State.CALLS])
+        s[at : at + 2] = s[State.PC], s[State.BASE]
+        s[State.CALLS] += 1
+        s[State.PC] = g | b << 8
+        s[State.BASE] += a
+
+    def _return(self, instruction: Instruction, g: int, b: int, a: int) -> None:
+        s = self.state
+        at = State.CALL_STACK + 2 * (int(s[State.CALLS]) - 1)
+        s[State.PC], s[State.BASE] = s[at], s[at + 1]
+        s[at : at + 2] = 0
+        s[State.CALLS] -= 1
+
+    def _skipifzero(self, instruction: Instruction, g: int, b: int, a: int) -> None:
+        if self._value(g) == 0:
+            self.state[State.PC] += a
+
+
+class Runner(Tensors, Control):
     """Runs a verified program step by step; registers live here between load and store."""
 
     def __init__(self, image: Image, program: TensorProgram) -> None:
@@ -82,20 +171,8 @@ class Runner(Tensors):
     def sync(self) -> None:
         """Nothing: this executor works in the image itself."""
 
-    def step(self) -> None:
-        """Execute one instruction; registers stay here."""
-        s = self.state
-        instruction = self.program.instructions[int(s[State.PC])]
-        s[State.STEPS] = (s[State.STEPS] + 1) & 0x7FFFFFFF
-        s[State.PC] += 1
-        if instruction.op.flow is Flow.NEXT:
-            self._compute(instruction)
-        else:
-            control = getattr(self, "_" + instruction.op.name.lower())
-            control(instruction, *instruction.operands)
-
-    def _operand(self, operand: int) -> Tensor:
-        return self.tensor(self.program.index(operand, int(self.state[State.BASE])))
+    def _scalar(self, d: Descriptor) -> int:
+        return int(Tensor(self, d).scalar)
 
     def _compute(self, instruction: Instruction) -> None:
         tensors, named = self.program.operands(instruction, int(self.state[State.BASE]))
@@ -118,61 +195,11 @@ class Runner(Tensors):
             return mantissa[0], exponent[0]
         return value
 
-    def _halt(self, instruction: Instruction, g: int, b: int, a: int) -> None:
-        self.state[State.PC] -= 1
-        self.state[State.STATUS] = HALTED
-        self._clear_scratch()
-
-    def _yield(self, instruction: Instruction, g: int, b: int, a: int) -> None:
-        self.state[State.STATUS] = YIELDED
-        self._clear_scratch()
-
     def _clear_scratch(self) -> None:
         for d in self.program.descriptors:
             if d.role == Role.SCRATCH and d.dtype != DType.PARAMS:
                 used = Tensor(self, d).used
                 store_words(self.image, d, 0, np.zeros((used, d.row_words), np.uint32))
-
-    def _loop(self, instruction: Instruction, g: int, b: int, a: int) -> None:
-        count = int(np.clip(self._operand(g).scalar, 0, MAX_COUNT))
-        s = self.state
-        if not count:
-            s[State.PC] = self.match[instruction.index] + 1
-            return
-        at = State.LOOP_STACK + 4 * int(s[State.LOOPS])
-        s[at : at + 4] = s[State.PC], count, a, s[State.BASE]
-        s[State.LOOPS] += 1
-
-    def _endloop(self, instruction: Instruction, g: int, b: int, a: int) -> None:
-        s = self.state
-        at = State.LOOP_STACK + 4 * (int(s[State.LOOPS]) - 1)
-        s[at + 1] -= 1
-        if s[at + 1]:
-            s[State.PC] = s[at]
-            s[State.BASE] += s[at + 2]
-            return
-        s[State.BASE] = s[at + 3]
-        s[at : at + 4] = 0
-        s[State.LOOPS] -= 1
-
-    def _call(self, instruction: Instruction, g: int, b: int, a: int) -> None:
-        s = self.state
-        at = State.CALL_STACK + 2 * int(s[State.CALLS])
-        s[at : at + 2] = s[State.PC], s[State.BASE]
-        s[State.CALLS] += 1
-        s[State.PC] = g | b << 8
-        s[State.BASE] += a
-
-    def _return(self, instruction: Instruction, g: int, b: int, a: int) -> None:
-        s = self.state
-        at = State.CALL_STACK + 2 * (int(s[State.CALLS]) - 1)
-        s[State.PC], s[State.BASE] = s[at], s[at + 1]
-        s[at : at + 2] = 0
-        s[State.CALLS] -= 1
-
-    def _skipifzero(self, instruction: Instruction, g: int, b: int, a: int) -> None:
-        if self._operand(g).scalar == 0:
-            self.state[State.PC] += a
 
 
 def _memory(program: TensorProgram) -> int:

@@ -23,7 +23,17 @@ from pxvm.core.isa import OPCODES, Flow, Mode, Opcode
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "ISA.md"
 OPERANDS = "GBA"
 
-RUNNER = ("run", "step", "_operand", "_compute", "_parameter", "_clear_scratch", "load", "store")
+RUNNER = (
+    "run",
+    "step",
+    "_value",
+    "_scalar",
+    "_compute",
+    "_parameter",
+    "_clear_scratch",
+    "load",
+    "store",
+)
 
 
 def source(function: Callable[..., Any]) -> str:

@@ -18,13 +18,11 @@ from pxvm.core import executors, installation
 from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import DeviceError, ProgramError
 from pxvm.core.integer import Ints
-from pxvm.core.isa import Flow, Names
+from pxvm.core.isa import Names
 from pxvm.core.mapping import watched
 from pxvm.core.parts import Image, Instruction, Program
-from pxvm.core.reference1 import matching_loops
+from pxvm.core.reference1 import Control, matching_loops
 from pxvm.core.tensor import (
-    HALTED,
-    MAX_COUNT,
     READY,
     STATE_WORDS,
     YIELDED,
@@ -96,7 +94,7 @@ def choose(option: str) -> Chosen:
     return Chosen(int(option))
 
 
-class Session:
+class Session(Control):
     """A verified program on a GPU.
 
     Raises DeviceError where the device lacks room, ProgramError for an unverified program.
@@ -135,7 +133,7 @@ class Session:
         made = 0
         try:
             while self.state[State.STATUS] == READY and (max_steps is None or made < max_steps):
-                self._step()
+                self.step()
                 made += 1
         finally:
             self._submit()
@@ -175,16 +173,6 @@ class Session:
         self.picture.collect(found)
         self.ahead.difference_update(found)
 
-    def _step(self) -> None:
-        s = self.state
-        instruction = self.program.instructions[int(s[State.PC])]
-        s[State.STEPS] = (s[State.STEPS] + 1) & 0x7FFFFFFF
-        s[State.PC] += 1
-        if instruction.op.flow is Flow.NEXT:
-            self._compute(instruction)
-        else:
-            self._control(instruction)
-
     def _compute(self, instruction: Instruction) -> None:
         base, op = int(self.state[State.BASE]), instruction.op
         named = [
@@ -218,49 +206,6 @@ class Session:
             return self.picture.scalar(d)
         y, x = divmod(d.start, self.program.width)
         return int(self.image[y, x].view("<i4")[0])
-
-    def _control(self, instruction: Instruction) -> None:
-        s, (g, b, a) = self.state, instruction.operands
-        flow = instruction.op.flow
-        if flow in (Flow.HALT, Flow.YIELD):
-            s[State.PC] -= flow is Flow.HALT
-            s[State.STATUS] = HALTED if flow is Flow.HALT else YIELDED
-            self._clear_scratch()
-        elif flow is Flow.LOOP:
-            count = int(np.clip(self._operand(g), 0, MAX_COUNT))
-            if not count:
-                s[State.PC] = self.match[instruction.index] + 1
-                return
-            at = State.LOOP_STACK + 4 * int(s[State.LOOPS])
-            s[at : at + 4] = s[State.PC], count, a, s[State.BASE]
-            s[State.LOOPS] += 1
-        elif flow is Flow.END_LOOP:
-            at = State.LOOP_STACK + 4 * (int(s[State.LOOPS]) - 1)
-            s[at + 1] -= 1
-            if s[at + 1]:
-                s[State.PC] = s[at]
-                s[State.BASE] += s[at + 2]
-                return
-            s[State.BASE] = s[at + 3]
-            s[at : at + 4] = 0
-            s[State.LOOPS] -= 1
-        elif flow is Flow.CALL:
-            at = State.CALL_STACK + 2 * int(s[State.CALLS])
-            s[at : at + 2] = s[State.PC], s[State.BASE]
-            s[State.CALLS] += 1
-            s[State.PC] = g | b << 8
-            s[State.BASE] += a
-        elif flow is Flow.RETURN:
-            at = State.CALL_STACK + 2 * (int(s[State.CALLS]) - 1)
-            s[State.PC], s[State.BASE] = s[at], s[at + 1]
-            s[at : at + 2] = 0
-            s[State.CALLS] -= 1
-        elif self._operand(g) == 0:  # Flow.SKIP
-            s[State.PC] += a
-
-    def _operand(self, operand: int) -> int:
-        index = self.program.index(operand, int(self.state[State.BASE]))
-        return self._scalar(self.program.descriptors[index])
 
     def _clear_scratch(self) -> None:
         for d in self.program.descriptors:
