@@ -31,7 +31,7 @@ test: lint ## lint, types and all tests
 	@echo "== a GPU for the tests"
 	@$(BIN)/python -m tests.gpu.driver
 	@echo "== pytest"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 fuzz: $(STAMP) ## random programs on two executors for SECONDS seconds (default 60)
 	@$(BIN)/python -m tests.differential --seconds $(SECONDS) --devices reference,cpu $(LARGE)

@@ -242,9 +242,10 @@ def _watched(folder: Path, what: str, megabytes: int, told: Progress) -> Iterato
 def _size(folder: Path) -> int:
     """Bytes of the files in a folder, which come and go."""
     size = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            size += path.stat().st_size
+    for inside, _, names in os.walk(folder):  # a folder that goes while it is listed is left out
+        for name in names:
+            with suppress(OSError):
+                size += (Path(inside) / name).stat().st_size
     return size
 
 

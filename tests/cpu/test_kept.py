@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(os.name != "posix", reason="owners and modes")
 
 
-@pytest.mark.parametrize("name", INPUTS)
+@pytest.mark.parametrize("name", sorted(INPUTS))
 def test_every_input_is_part_of_the_name(name: str):
     values = dict(INPUTS)
     before = kept.name_of(values)

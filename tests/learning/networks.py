@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import numpy as np
 
 from pxvm.learning import Draft, Network, Record, Vector
 
+# A seed that is new in every run, and the same in every process of a run that has several.
+FRESH = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).randrange(1 << 30)
 MOMENT = datetime(2024, 2, 29, 12, 30, 15, 123456, tzinfo=timezone.utc)
 TEXTS = (
     "",

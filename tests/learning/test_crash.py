@@ -19,10 +19,10 @@ from PIL import Image
 
 from pxvm.learning import Draft, Network, Record
 from tests.learning.crashing_disk import Disk
+from tests.learning.networks import FRESH
 
 PATH = Path("/disk/k.png")
 REPAIRED = Path("/disk/repaired.png")
-FRESH = random.randrange(1 << 30)
 
 
 def draw(record: Record) -> np.ndarray:

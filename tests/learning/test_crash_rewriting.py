@@ -12,7 +12,8 @@ from PIL import Image
 from pxvm.learning import Draft, Network
 from pxvm.learning.errors import NetworkError
 from tests.learning.crashing_disk import Disk
-from tests.learning.test_crash import FRESH, PATH, contents, draw, goes_on, opened, visible
+from tests.learning.networks import FRESH
+from tests.learning.test_crash import PATH, contents, draw, goes_on, opened, visible
 
 SECRET = "the-secret-4711"
 
