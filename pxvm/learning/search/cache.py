@@ -47,7 +47,7 @@ Answer = TypeVar("Answer")
 _LOG = logging.getLogger(__name__)
 
 #: Of the tables, and of what runs the pictures: another one is built anew.
-VERSION = 3
+VERSION = 4
 #: Records taken in between two commits.
 BATCH = 16_384
 LOCK_SECONDS = 600

@@ -178,17 +178,17 @@ def _source(real: str, base: str) -> str:
             name = os.path.relpath(real, base)
         except ValueError:  # on another drive
             name = real
-    return os.fsencode(Path(name).as_posix()).decode("utf-8", "backslashreplace")
+    return os.fsencode(name.replace(os.sep, "/")).decode("utf-8", "backslashreplace")
 
 
 def _real(path: Path, folders: dict[str, str]) -> str:
     """A path resolved; ``folders`` keeps what each folder is resolved to."""
-    folder = str(path.parent)
-    if not path.name or path.is_symlink():
-        return str(path.resolve())
+    folder, name = os.path.split(path)
+    if not name or os.path.islink(path):
+        return os.path.realpath(path)
     if folder not in folders:
-        folders[folder] = str(path.parent.resolve())
-    return f"{folders[folder].rstrip(os.sep)}{os.sep}{path.name}"
+        folders[folder] = os.path.realpath(folder)
+    return os.path.join(folders[folder], name)
 
 
 def is_there(source: str, base: Path) -> bool:
