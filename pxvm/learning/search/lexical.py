@@ -66,9 +66,8 @@ def _scores(
     cache: Cache, terms: dict[str, int], chosen: Filter | None, count: int
 ) -> dict[int, float]:
     looked_up, is_common = _telling(terms)
-    condition = (
-        "NOT EXISTS (SELECT 1 FROM records INDEXED BY dead WHERE NOT live AND sequence = text.rowid)"
-    )
+    dead = "SELECT 1 FROM records INDEXED BY dead WHERE NOT live AND sequence = text.rowid"
+    condition = f"NOT EXISTS ({dead})"
     if chosen is not None:
         condition = f"rowid IN (SELECT sequence FROM records WHERE live AND {chosen.condition})"
     parameters = chosen.parameters if chosen else ()

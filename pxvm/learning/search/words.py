@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 #: A word of at least so many letters is indexed with its ends, of at least so many letters.
@@ -91,10 +92,15 @@ def ends(text: str) -> str:
     found: dict[str, None] = {}
     for word in (_PLAIN_LONG if is_plain else _LONG).findall(plain):
         if is_plain or not _RUN.search(word):
-            found |= dict.fromkeys(word[first:] for first in range(2, len(word) - END + 1))
+            found |= _ends_of(word)
     if not is_plain:
         found |= dict.fromkeys(filter(None, map(without_article, WORD.findall(plain))))
     return " ".join(found)
+
+
+@lru_cache(1 << 16)  # the same words come again and again
+def _ends_of(word: str) -> dict[str, None]:
+    return dict.fromkeys(word[first:] for first in range(2, len(word) - END + 1))
 
 
 def without_article(word: str) -> str:

@@ -21,7 +21,7 @@ from pxvm.learning.errors import UnreadableError
 from pxvm.learning.sources.blocks import Block, mended, pack, weight
 from pxvm.learning.sources.chats import Exchange
 from pxvm.learning.sources.folders import Skipped as Skipped
-from pxvm.learning.sources.folders import find_files
+from pxvm.learning.sources.folders import closed, find_files
 from pxvm.learning.sources.kinds import read_kind
 from pxvm.learning.store.record import Draft
 
@@ -184,11 +184,11 @@ def _source(real: str, base: str) -> str:
 def _real(path: Path, folders: dict[str, str]) -> str:
     """A path resolved; ``folders`` keeps what each folder is resolved to."""
     folder, name = os.path.split(path)
-    if not name or os.path.islink(path):
+    if not name or path.is_symlink():
         return os.path.realpath(path)
     if folder not in folders:
-        folders[folder] = os.path.realpath(folder)
-    return os.path.join(folders[folder], name)
+        folders[folder] = closed(os.path.realpath(folder))
+    return folders[folder] + name
 
 
 def is_there(source: str, base: Path) -> bool:

@@ -14,7 +14,7 @@ from pxvm.core.reading import read_bytes
 if TYPE_CHECKING:
     import pathspec
 
-#: Patterns, and the folder that they are of: its path, which ends in the separator.
+#: Patterns, and the folder that they are of: its path, closed.
 Rules = list[tuple[str, "pathspec.GitIgnoreSpec"]]
 
 LARGEST = 32 << 20  # bytes; a larger file in a folder is skipped, a larger one named is read
@@ -40,15 +40,20 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path | Skipped]:
     """
     for path in paths:
         if path.is_dir():
-            yield from _walk(path, str(path.resolve()), _ignored_above(path))
+            yield from _walk(path, closed(str(path.resolve())), _ignored_above(path))
         else:
             path.stat()
             yield path
 
 
+def closed(folder: str) -> str:
+    """A folder's path with a separator at its end."""
+    return folder.rstrip(os.sep) + os.sep
+
+
 def _walk(folder: Path, real: str, above: Rules) -> Iterator[Path | Skipped]:
-    """The files of a folder, ``real`` when resolved: no link is followed below it, so that nothing
-    there needs to be resolved again."""
+    """The files of a folder, whose path is ``real`` when resolved and closed: no link is followed
+    below it, so that nothing there needs to be resolved again."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -56,11 +61,11 @@ def _walk(folder: Path, real: str, above: Rules) -> Iterator[Path | Skipped]:
         return
     rules = [*above, *_rules(real)]
     for entry in entries:
-        inside = os.path.join(real, entry.name)
+        inside = real + entry.name
         if reason := _left_out(entry, inside, rules):
             yield Skipped(str(folder / entry.name), reason)
         elif entry.is_dir():
-            yield from _walk(folder / entry.name, inside, rules)
+            yield from _walk(folder / entry.name, inside + os.sep, rules)
         else:
             yield folder / entry.name
 
@@ -78,19 +83,20 @@ def _left_out(entry: os.DirEntry[str], real: str, rules: Rules) -> str:
         return ""
     if not entry.is_file():
         return "not a file"
-    return f"over {LARGEST >> 20} MiB; name it to learn it" if entry.stat().st_size > LARGEST else ""
+    return (
+        f"over {LARGEST >> 20} MiB; name it to learn it" if entry.stat().st_size > LARGEST else ""
+    )
 
 
 def _rules(folder: str) -> Rules:
     """The patterns of a folder's ``.gitignore``, relative to it."""
-    path = os.path.join(folder, ".gitignore")
     try:
-        lines = read_bytes(Path(path)).decode(errors="replace").splitlines()
+        lines = read_bytes(Path(folder, ".gitignore")).decode(errors="replace").splitlines()
     except (OSError, FormatError):
         return []
     import pathspec
 
-    return [(os.path.join(folder, ""), pathspec.GitIgnoreSpec.from_lines(lines))]
+    return [(folder, pathspec.GitIgnoreSpec.from_lines(lines))]
 
 
 def _ignored_above(folder: Path) -> Rules:
@@ -99,7 +105,7 @@ def _ignored_above(folder: Path) -> Rules:
     here = folder.resolve()
     for parent in (here, *here.parents):
         if parent != here:
-            rules = [*_rules(str(parent)), *rules]
+            rules = [*_rules(closed(str(parent))), *rules]
         if (parent / ".git").exists():
             return rules
     return []
