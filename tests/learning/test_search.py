@@ -212,26 +212,6 @@ def test_neighbours_lend_their_words_and_their_meaning(network: Network) -> None
     assert ask(network, "what pet was adopted", embedder=None) == found[:2]
 
 
-def test_a_passage_under_other_headings_lends_nothing(network: Network) -> None:
-    told(
-        network,
-        *(
-            Draft(f"boat.md > {heading}", text, source="boat.md", kind="document")
-            for heading, text in (
-                ("Paint", "The hull is blue."),
-                ("Mast", "The mast is made of spruce."),
-                ("Mast", "It stands on the keel."),
-            )
-        ),
-    )
-    found = ask(network, "spruce", embedder=None)
-    assert found == ["The mast is made of spruce.", "It stands on the keel."]
-    near = {hit.record.answer: hit.why for hit in search(network, "spruce", embedder=EMBEDDER)}
-    below = near["It stands on the keel."]
-    assert below.dense_near > below.dense
-    assert near["The hull is blue."].lexical is None
-
-
 def test_a_time_that_is_named_moves_its_records_up(network: Network) -> None:
     for day in (3, 9, 15):
         moment = datetime(2023, 8, day, tzinfo=timezone.utc)

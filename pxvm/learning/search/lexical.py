@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from pxvm.learning.search import words
 from pxvm.learning.search.cache import Cache
 from pxvm.learning.search.times import Interval
-from pxvm.learning.search.words import END, LONG, asked, without_article
+from pxvm.learning.search.words import END, LONG, LONGEST, asked, without_article
 from pxvm.learning.store.record import to_microseconds
 
 #: Rarity counts as if there were so many records more, since a few say little of what is rare.
@@ -85,10 +85,10 @@ def _newest(
 ) -> dict[int, float]:
     """Of the newest records with a common word the best, by where it stands and their length."""
     rows = cache.connection.execute(
-        "WITH found (n) AS MATERIALIZED (SELECT rowid FROM text WHERE text MATCH ? AND"
-        f" {condition} ORDER BY rowid DESC LIMIT ?), usual (size) AS MATERIALIZED"
+        "WITH found (n) AS (SELECT rowid FROM text WHERE text MATCH ? AND"
+        f" {condition} ORDER BY rowid DESC LIMIT ?), usual (size) AS"
         " (SELECT max(avg(length), 1.0) FROM records WHERE sequence IN (SELECT n FROM found)),"
-        " itself (n) AS MATERIALIZED (SELECT rowid FROM text WHERE text MATCH ? AND"
+        " itself (n) AS (SELECT rowid FROM text WHERE text MATCH ? AND"
         " rowid >= (SELECT min(n) FROM found))"
         " SELECT n, (CASE WHEN n IN itself THEN ? ELSE ? END) / (1 + length / size) AS score"
         " FROM found JOIN records ON sequence = n, usual ORDER BY score DESC, n DESC LIMIT ?",
@@ -157,7 +157,7 @@ def _other_forms(cache: Cache, word: str) -> Iterator[str]:
     yield from [b for b in (f'"{start}"*' for start in beginnings) if _rows(cache, b, 1)][:1]
     if len(word) >= END:
         yield f'ends : "{word}"*'
-    if len(word) >= LONG:
+    if LONG <= len(word) <= LONGEST:
         cuts = range(WORD, len(word) - WORD + 1)
         for parts in ([word[:cut] for cut in reversed(cuts)], [word[cut:] for cut in cuts]):
             yield from [p for p in map(_quoted, parts) if _rows(cache, p, 1)][:1]

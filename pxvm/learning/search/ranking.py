@@ -169,8 +169,7 @@ class Ranking:
         pairs = self.cache.connection.execute(
             "SELECT m.sequence, r.sequence, abs(r.place - m.place) FROM json_each(?) j JOIN records"
             " m ON m.sequence = j.value JOIN records r ON r.conversation = m.conversation AND"
-            " r.place BETWEEN m.place - ? AND m.place + ? AND r.place != m.place"
-            " AND r.section = m.section WHERE r.live",
+            " r.place BETWEEN m.place - ? AND m.place + ? AND r.place != m.place WHERE r.live",
             (self._all, reach, reach),
         ).fetchall()
         best = float(np.nanmax(similar.of(self.sequences), initial=-1.0))

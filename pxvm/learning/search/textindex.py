@@ -1,7 +1,7 @@
 """The words of a network in SQLite: a row for each record, and a full-text index over them.
 
-A record is indexed with the words around it, from its neighbours in the same conversation, or in a
-document under the same headings: what answers a question often does not repeat its words.
+A record is indexed with the words around it, from its neighbours in the same conversation: what
+answers a question often does not repeat its words.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zlib import crc32
 
 from pxvm.learning.search.words import ends, folded, indexed, looks_like_name
 from pxvm.learning.store.record import BOOKKEEPING, Record, to_microseconds
@@ -29,8 +28,7 @@ TOGETHER = 3_600 * 1_000_000
 SCHEMA = """
 CREATE TABLE records (
     sequence INTEGER PRIMARY KEY, id BLOB, kind TEXT, source TEXT, moment INTEGER, speaker TEXT,
-    conversation INTEGER, place INTEGER, section INTEGER, length INTEGER,
-    live INTEGER
+    conversation INTEGER, place INTEGER, length INTEGER, live INTEGER
 );
 CREATE INDEX by_id ON records (id);
 CREATE INDEX by_source ON records (source);
@@ -63,11 +61,6 @@ class _Member(NamedTuple):
         query, answer = indexed(self.record.query), indexed(self.record.answer)
         tags, source = indexed(" ".join(self.tags)), indexed(self.record.source)
         return query, answer, tags, source, ends(f"{self.record.query} {self.record.answer}")
-
-    @property
-    def section(self) -> int:
-        """Of a document the headings, by a number: what stands under others is of other things."""
-        return crc32(self.record.query.encode()) if self.record.kind == "document" else 0
 
     @property
     def words(self) -> list[str]:
@@ -132,13 +125,12 @@ class TextIndex:
                 number, place = found.number, found.size
                 found.size, found.moment = found.size + 1, moment
                 grown[number] = found
-            member = _Member(record.sequence, place, record, record.tags)
             length = len(record.query) + len(record.answer)
             rows[bytes.fromhex(record.id)].append(
                 (record.sequence, record.kind, record.source, moment, speaker, number, place,
-                 member.section, length)
+                 length)
             )  # fmt: skip
-            members[number].append(member)
+            members[number].append(_Member(record.sequence, place, record, record.tags))
         self._enter(rows)
         db.executemany(
             "UPDATE conversations SET size = ? WHERE conversation = ?",
@@ -155,7 +147,7 @@ class TextIndex:
         self.connection.executemany("UPDATE records SET live = 0 WHERE id = ?", identities)
         self.connection.executemany(
             "INSERT INTO records (id, live, sequence, kind, source, moment, speaker, conversation,"
-            " place, section, length) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " place, length) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             sorted(
                 ((identity, row is same[-1], *row) for identity, same in rows.items()
                  for row in same),
@@ -255,15 +247,12 @@ class TextIndex:
 
 
 def _around(members: Sequence[_Member]) -> list[str]:
-    """For each member the nearest words of those of its section before and after it."""
+    """For each member the nearest words of those before and after it."""
     words = [m.words for m in members]
     firsts, lasts = [w[:WORDS] for w in words], [w[-WORDS:] for w in words]
-    sections = [m.section for m in members]
     found = []
     for i in range(len(members)):
-        near = [n for n in range(max(0, i - REACH), min(len(members), i + REACH + 1))
-                if sections[n] == sections[i]]  # fmt: skip
-        before = [w for n in near if n < i for w in lasts[n]]
-        after = [w for n in near if n > i for w in firsts[n]]
+        before = [w for near in lasts[max(0, i - REACH) : i] for w in near]
+        after = [w for near in firsts[i + 1 : i + 1 + REACH] for w in near]
         found.append(" ".join([*before[-WORDS:], *after[:WORDS]]))
     return found
