@@ -51,7 +51,7 @@ VERSION = 4
 #: Records taken in between two commits.
 BATCH = 16_384
 LOCK_SECONDS = 600
-#: Memory for the database's pages while much is taken in; with it, that takes two thirds the time.
+#: Memory for the pages of the database, so that little is written twice while much is taken in.
 PAGES_KIB = 65_536
 DATABASE, LOCK = "text.db", "lock"
 #: From so many new records on, progress is shown.
