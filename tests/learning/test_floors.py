@@ -11,7 +11,6 @@ from pxvm.learning import Draft, Network
 from pxvm.learning.search import lexical
 from pxvm.learning.search.cache import ask
 from pxvm.learning.search.search import search
-from pxvm.learning.search.textindex import TextIndex
 from pxvm.learning.store.record import DEFLATED, Payload, Record, decode, encode
 from tests.learning.hashed_words import HashedWords
 
@@ -69,11 +68,16 @@ def test_a_word_that_all_have_finds_the_newest_in_whose_own_text_it_is(network, 
     assert found() == [3, 4, 6, 7, 8]
 
 
-def test_sizes_are_the_words_of_question_and_answer(network):
-    network.append("one two", "word " * 300)
-    network.append("", "four words are here")
-    found = ask(network, lambda cache: TextIndex(cache.connection).sizes(0))
-    assert found == {1: 302, 2: 4}
+def test_length_counts_beside_that_of_the_records_found_whatever_stands_between(
+    network, monkeypatch
+):
+    monkeypatch.setattr(lexical, "MOST_ROWS", 3)
+    notes = [f"harbour {'pier ' * n}" for n in range(4)]
+    for note in notes:
+        network.append_many([Draft("", note), Draft("", "of something else " * 50)])
+    scores = ask(network, lambda cache: lexical.by_words(cache, "harbour", [], None, 9).scores)
+    usual = sum(map(len, notes)) / len(notes)
+    assert list(scores.values()) == pytest.approx([1 / (1 + len(n) / usual) for n in notes])
 
 
 def test_single_characters_of_a_question_without_spaces_are_found(network):

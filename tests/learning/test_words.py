@@ -62,6 +62,14 @@ def test_each_term_of_a_word_stands_in_the_index(text):
                 assert any(term in token for token in in_index)
 
 
+def test_data_without_spaces_is_no_word_with_ends(network):
+    data = "0123456789abcdef" * 2_000
+    assert ends(f"{data} boathouses ü{data}") == ends("boathouses")
+    network.append("", f"key {data}")
+    assert [hit.record.answer for hit in network.search(data, embedder=None)] == [f"key {data}"]
+    assert network.search(data[1:], embedder=None) == []
+
+
 def test_ends_of_long_words():
     assert ends("Fahrradschlüssel").split()[-1] == "ussel"
     assert "schlussel" in ends("Fahrradschlüssel").split() and ends("Schlüssel") == ""

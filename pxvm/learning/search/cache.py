@@ -47,10 +47,12 @@ Answer = TypeVar("Answer")
 _LOG = logging.getLogger(__name__)
 
 #: Of the tables, and of what runs the pictures: another one is built anew.
-VERSION = 3
+VERSION = 4
 #: Records taken in between two commits.
 BATCH = 16_384
 LOCK_SECONDS = 600
+#: Memory for the pages of the database, so that little is written twice while much is taken in.
+PAGES_KIB = 65_536
 DATABASE, LOCK = "text.db", "lock"
 #: From so many new records on, progress is shown.
 MANY = 5_000
@@ -219,6 +221,7 @@ class Cache:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA cache_size = -{PAGES_KIB}")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0:
             connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")

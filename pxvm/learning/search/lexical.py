@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 
 from pxvm.learning.search import words
 from pxvm.learning.search.cache import Cache
-from pxvm.learning.search.textindex import TextIndex
 from pxvm.learning.search.times import Interval
-from pxvm.learning.search.words import END, LONG, asked, without_article
+from pxvm.learning.search.words import END, LONG, LONGEST, asked, without_article
 from pxvm.learning.store.record import to_microseconds
 
 #: Rarity counts as if there were so many records more, since a few say little of what is rare.
@@ -67,7 +66,8 @@ def _scores(
     cache: Cache, terms: dict[str, int], chosen: Filter | None, count: int
 ) -> dict[int, float]:
     looked_up, is_common = _telling(terms)
-    condition = "rowid NOT IN (SELECT sequence FROM records WHERE NOT live)"
+    dead = "SELECT 1 FROM records INDEXED BY dead WHERE NOT live AND sequence = text.rowid"
+    condition = f"NOT EXISTS ({dead})"
     if chosen is not None:
         condition = f"rowid IN (SELECT sequence FROM records WHERE live AND {chosen.condition})"
     parameters = chosen.parameters if chosen else ()
@@ -84,21 +84,18 @@ def _newest(
     cache: Cache, expression: str, condition: str, parameters: Sequence[Any], count: int
 ) -> dict[int, float]:
     """Of the newest records with a common word the best, by where it stands and their length."""
-    asked_for = f"SELECT rowid FROM text WHERE text MATCH ? AND {condition} ORDER BY rowid DESC"
-    found = [n for (n,) in cache.connection.execute(f"{asked_for} LIMIT ?",
-                                                    (expression, *parameters, NEWEST))]  # fmt: skip
-    if not found:
-        return {}
-    own = cache.connection.execute(
-        "SELECT rowid FROM text WHERE text MATCH ? AND rowid >= ?",
-        (f"{{query answer tags}} : {expression}", found[-1]),
-    )
-    itself = {n for (n,) in own}
-    sizes = TextIndex(cache.connection).sizes(found[-1])
-    usual = sum(sizes[n] for n in found) / len(found)
-    scores = {n: (OWN if n in itself else OTHER) / (1 + sizes[n] / max(usual, 1.0)) for n in found}
-    best = sorted(found, key=lambda n: -scores[n])[:count]
-    return {n: scores[n] for n in best}
+    rows = cache.connection.execute(
+        "WITH found (n) AS (SELECT rowid FROM text WHERE text MATCH ? AND"
+        f" {condition} ORDER BY rowid DESC LIMIT ?), usual (size) AS"
+        " (SELECT max(avg(length), 1.0) FROM records WHERE sequence IN (SELECT n FROM found)),"
+        " itself (n) AS (SELECT rowid FROM text WHERE text MATCH ? AND"
+        " rowid >= (SELECT min(n) FROM found))"
+        " SELECT n, (CASE WHEN n IN itself THEN ? ELSE ? END) / (1 + length / size) AS score"
+        " FROM found JOIN records ON sequence = n, usual ORDER BY score DESC, n DESC LIMIT ?",
+        (expression, *parameters, NEWEST, f"{{query answer tags}} : {expression}", OWN, OTHER,
+         count),
+    )  # fmt: skip
+    return dict(rows.fetchall())
 
 
 def by_time(
@@ -160,7 +157,7 @@ def _other_forms(cache: Cache, word: str) -> Iterator[str]:
     yield from [b for b in (f'"{start}"*' for start in beginnings) if _rows(cache, b, 1)][:1]
     if len(word) >= END:
         yield f'ends : "{word}"*'
-    if len(word) >= LONG:
+    if LONG <= len(word) <= LONGEST:
         cuts = range(WORD, len(word) - WORD + 1)
         for parts in ([word[:cut] for cut in reversed(cuts)], [word[cut:] for cut in cuts]):
             yield from [p for p in map(_quoted, parts) if _rows(cache, p, 1)][:1]

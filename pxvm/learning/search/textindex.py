@@ -28,7 +28,7 @@ TOGETHER = 3_600 * 1_000_000
 SCHEMA = """
 CREATE TABLE records (
     sequence INTEGER PRIMARY KEY, id BLOB, kind TEXT, source TEXT, moment INTEGER, speaker TEXT,
-    conversation INTEGER, place INTEGER, live INTEGER
+    conversation INTEGER, place INTEGER, length INTEGER, live INTEGER
 );
 CREATE INDEX by_id ON records (id);
 CREATE INDEX by_source ON records (source);
@@ -42,6 +42,7 @@ CREATE VIRTUAL TABLE text USING fts5 (
     tokenize="porter unicode61 remove_diacritics 0 categories 'L* N* M* Co'"
 );
 INSERT INTO text (text, rank) VALUES ('rank', 'bm25(1.0, 1.0, 1.0, 0.5, 0.3, 0.4)');
+INSERT INTO text (text, rank) VALUES ('hashsize', 16777216);
 """
 _SPEAKER = re.compile(r"\s*([^\W\d_][\w.' -]{0,30}?)(?: said)?:\s")
 
@@ -99,11 +100,6 @@ class TextIndex:
         for target in tagged:
             self._tag_again(network, target)
 
-    def sizes(self, first: int) -> dict[int, int]:
-        """How many words the records from number ``first`` on have of their own."""
-        rows = self.connection.execute("SELECT id, sz FROM text_docsize WHERE id >= ?", (first,))
-        return {sequence: _own_words(counts) for sequence, counts in rows}
-
     def _place(self, batch: Sequence[Record]) -> Iterator[tuple[int | None, list[_Member]]]:
         """Enter records, each at the end of its conversation; yields what is new of each."""
         db = self.connection
@@ -129,9 +125,11 @@ class TextIndex:
                 number, place = found.number, found.size
                 found.size, found.moment = found.size + 1, moment
                 grown[number] = found
+            length = len(record.query) + len(record.answer)
             rows[bytes.fromhex(record.id)].append(
-                (record.sequence, record.kind, record.source, moment, speaker, number, place)
-            )
+                (record.sequence, record.kind, record.source, moment, speaker, number, place,
+                 length)
+            )  # fmt: skip
             members[number].append(_Member(record.sequence, place, record, record.tags))
         self._enter(rows)
         db.executemany(
@@ -149,7 +147,7 @@ class TextIndex:
         self.connection.executemany("UPDATE records SET live = 0 WHERE id = ?", identities)
         self.connection.executemany(
             "INSERT INTO records (id, live, sequence, kind, source, moment, speaker, conversation,"
-            " place) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " place, length) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             sorted(
                 ((identity, row is same[-1], *row) for identity, same in rows.items()
                  for row in same),
@@ -246,18 +244,6 @@ class TextIndex:
         self.connection.executemany(
             "INSERT INTO tags VALUES (?, ?)", [(sequence, tag) for tag in tags]
         )
-
-
-def _own_words(counts: bytes) -> int:
-    """The first two of a row of SQLite's varints: words of the question and of the answer."""
-    total = value = found = 0
-    for byte in counts:
-        value = value << 7 | byte & 0x7F
-        if byte < 0x80:
-            total, value, found = total + value, 0, found + 1
-            if found == 2:
-                break
-    return total
 
 
 def _around(members: Sequence[_Member]) -> list[str]:

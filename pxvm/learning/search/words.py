@@ -16,10 +16,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 
-#: A word of at least so many letters is indexed with its ends, of at least so many letters.
-LONG, END = 10, 5
+#: A word of at least so many letters is indexed with its ends, of at least so many letters; one of
+#: more than the last is no word but data, whose ends would be its square.
+LONG, END, LONGEST = 10, 5, 100
 
 _DROPPED = re.compile(
     "(?<!и)\u0306|[\u0300-\u0305\u0307-\u036f\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
@@ -90,11 +92,16 @@ def ends(text: str) -> str:
     is_plain = plain.isascii()
     found: dict[str, None] = {}
     for word in (_PLAIN_LONG if is_plain else _LONG).findall(plain):
-        if is_plain or not _RUN.search(word):
-            found |= dict.fromkeys(word[first:] for first in range(2, len(word) - END + 1))
+        if len(word) <= LONGEST and (is_plain or not _RUN.search(word)):
+            found |= _ends_of(word)
     if not is_plain:
         found |= dict.fromkeys(filter(None, map(without_article, WORD.findall(plain))))
     return " ".join(found)
+
+
+@lru_cache(1 << 13)  # the same words come again and again
+def _ends_of(word: str) -> dict[str, None]:
+    return dict.fromkeys(word[first:] for first in range(2, len(word) - END + 1))
 
 
 def without_article(word: str) -> str:

@@ -21,7 +21,7 @@ from pxvm.learning.errors import UnreadableError
 from pxvm.learning.sources.blocks import Block, mended, pack, weight
 from pxvm.learning.sources.chats import Exchange
 from pxvm.learning.sources.folders import Skipped as Skipped
-from pxvm.learning.sources.folders import find_files
+from pxvm.learning.sources.folders import closed, find_files
 from pxvm.learning.sources.kinds import read_kind
 from pxvm.learning.store.record import Draft
 
@@ -178,17 +178,17 @@ def _source(real: str, base: str) -> str:
             name = os.path.relpath(real, base)
         except ValueError:  # on another drive
             name = real
-    return os.fsencode(Path(name).as_posix()).decode("utf-8", "backslashreplace")
+    return os.fsencode(name.replace(os.sep, "/")).decode("utf-8", "backslashreplace")
 
 
 def _real(path: Path, folders: dict[str, str]) -> str:
     """A path resolved; ``folders`` keeps what each folder is resolved to."""
-    folder = str(path.parent)
-    if not path.name or path.is_symlink():
-        return str(path.resolve())
+    folder, name = os.path.split(path)
+    if not name or path.is_symlink():
+        return os.path.realpath(path)
     if folder not in folders:
-        folders[folder] = str(path.parent.resolve())
-    return f"{folders[folder].rstrip(os.sep)}{os.sep}{path.name}"
+        folders[folder] = closed(os.path.realpath(folder))
+    return folders[folder] + name
 
 
 def is_there(source: str, base: Path) -> bool:

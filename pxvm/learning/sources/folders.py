@@ -14,6 +14,9 @@ from pxvm.core.reading import read_bytes
 if TYPE_CHECKING:
     import pathspec
 
+#: Patterns, and the folder that they are of: its path, closed.
+Rules = list[tuple[str, "pathspec.GitIgnoreSpec"]]
+
 LARGEST = 32 << 20  # bytes; a larger file in a folder is skipped, a larger one named is read
 NEVER = {"node_modules", "__pycache__"}  # folders of generated files
 
@@ -37,71 +40,81 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path | Skipped]:
     """
     for path in paths:
         if path.is_dir():
-            yield from _walk(path, _ignored_above(path))
+            yield from _walk(path, closed(str(path.resolve())), _ignored_above(path))
         else:
             path.stat()
             yield path
 
 
-def _walk(
-    folder: Path, above: list[tuple[Path, pathspec.GitIgnoreSpec]]
-) -> Iterator[Path | Skipped]:
+def closed(folder: str) -> str:
+    """A folder's path with a separator at its end."""
+    return folder.rstrip(os.sep) + os.sep
+
+
+def _walk(folder: Path, real: str, above: Rules) -> Iterator[Path | Skipped]:
+    """The files of a folder, whose path is ``real`` when resolved and closed: no link is followed
+    below it, so that nothing there needs to be resolved again."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         yield Skipped(str(folder), error.strerror or str(error))
         return
-    rules = [*above, *_rules(folder)]
+    rules = [*above, *_rules(real)]
     for entry in entries:
-        path = Path(entry.path)
-        is_folder = entry.is_dir()
-        reason = ""
-        if entry.name.startswith("."):
-            reason = "hidden"
-        elif entry.name in NEVER or _ignored(path, is_folder, rules):
-            reason = "ignored"
-        elif entry.is_symlink():
-            reason = "link; name it to learn it"
-        elif not is_folder and not path.is_file():
-            reason = "not a file"
-        elif not is_folder and path.stat().st_size > LARGEST:
-            reason = f"over {LARGEST >> 20} MiB; name it to learn it"
-        if reason:
-            yield Skipped(str(path), reason)
-        elif is_folder:
-            yield from _walk(path, rules)
+        inside = real + entry.name
+        if reason := _left_out(entry, inside, rules):
+            yield Skipped(str(folder / entry.name), reason)
+        elif entry.is_dir():
+            yield from _walk(folder / entry.name, inside + os.sep, rules)
         else:
-            yield path
+            yield folder / entry.name
 
 
-def _rules(folder: Path) -> list[tuple[Path, pathspec.GitIgnoreSpec]]:
+def _left_out(entry: os.DirEntry[str], real: str, rules: Rules) -> str:
+    """Why an entry of a folder is not read; "" where it is."""
+    is_folder = entry.is_dir()
+    if entry.name.startswith("."):
+        return "hidden"
+    if entry.name in NEVER or _ignored(real, is_folder, rules):
+        return "ignored"
+    if entry.is_symlink():
+        return "link; name it to learn it"
+    if is_folder:
+        return ""
+    if not entry.is_file():
+        return "not a file"
+    return (
+        f"over {LARGEST >> 20} MiB; name it to learn it" if entry.stat().st_size > LARGEST else ""
+    )
+
+
+def _rules(folder: str) -> Rules:
     """The patterns of a folder's ``.gitignore``, relative to it."""
-    import pathspec
-
     try:
-        lines = read_bytes(folder / ".gitignore").decode(errors="replace").splitlines()
+        lines = read_bytes(Path(folder, ".gitignore")).decode(errors="replace").splitlines()
     except (OSError, FormatError):
         return []
-    return [(folder.resolve(), pathspec.GitIgnoreSpec.from_lines(lines))]
+    import pathspec
+
+    return [(folder, pathspec.GitIgnoreSpec.from_lines(lines))]
 
 
-def _ignored_above(folder: Path) -> list[tuple[Path, pathspec.GitIgnoreSpec]]:
+def _ignored_above(folder: Path) -> Rules:
     """Patterns of the folders above, up to the root of the repository that it is in, if any."""
-    rules: list[tuple[Path, pathspec.GitIgnoreSpec]] = []
+    rules: Rules = []
     here = folder.resolve()
     for parent in (here, *here.parents):
         if parent != here:
-            rules = [*_rules(parent), *rules]
+            rules = [*_rules(closed(str(parent))), *rules]
         if (parent / ".git").exists():
             return rules
     return []
 
 
-def _ignored(path: Path, is_folder: bool, rules: list[tuple[Path, pathspec.GitIgnoreSpec]]) -> bool:
-    absolute = path.parent.resolve() / path.name
+def _ignored(real: str, is_folder: bool, rules: Rules) -> bool:
     ignored = False
     for folder, spec in rules:
-        name = absolute.relative_to(folder).as_posix() + ("/" if is_folder else "")
+        name = real[len(folder) :].replace(os.sep, "/") + ("/" if is_folder else "")
         answer = spec.check_file(name).include
         ignored = ignored if answer is None else answer
     return ignored
