@@ -232,9 +232,7 @@ def halves_dots(
     first, source, place = weights.ctypes.data + at, x.ctypes.data, totals.ctypes.data
     while done < whole:
         size = min(np.int64(STRETCH), whole - done)
-        avx2_dots(
-            first + done, step, n, source + 2 * done, 2 * stride, size, place, apart, tokens
-        )
+        avx2_dots(first + done, step, n, source + 2 * done, 2 * stride, size, place, apart, tokens)
         done += size
 
 
@@ -244,7 +242,7 @@ def load_halves(c: Any, tid: int, x: int, first: int, last: int, padded: int) ->
 
     They are the sum, the scale word, and 1 where all integers fit.
     """
-    k, mine, out = c.tensors[x, COLS], c.bits[tid], c.planes.view(np.int16)
+    mine, out = c.bits[tid], c.planes.view(np.int16)
     mine[: 2 * padded] = 0
     for t in range(first, last):
         total = np.int64(0)

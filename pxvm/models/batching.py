@@ -16,9 +16,12 @@ import copy
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pxvm.core import executors
 from pxvm.core.container import PathLike, open_image
@@ -42,6 +45,39 @@ if TYPE_CHECKING:
 SLOTS = 8
 PART = 64  # tokens of a prompt between two steps of the others
 GATHERING = 0.002  # seconds to wait for those that are about to ask
+
+
+@dataclass(frozen=True)
+class Score:
+    """A token that was drawn, its log-probability, and those of the most likely ones.
+
+    Of the logits as they are, a form's mask included: temperature, top_k and top_p change nothing.
+    """
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass
+class Scores:
+    """Asks for the scores of an answer's tokens, and takes them.
+
+    Attributes:
+        most: how many of the most likely tokens each has.
+    """
+
+    most: int
+    found: list[Score] = field(default_factory=list)
+
+    def note(self, f: Fields, token: int) -> None:
+        """Append the score of a token from the logits that it was drawn from."""
+        real = f.rows("logits", 1)[0] / 2.0 ** f.descriptor("logits").frac
+        real -= real.max()
+        real -= np.log(np.exp(real).sum())
+        best = np.argsort(-real, kind="stable")[: self.most]
+        top = tuple((int(t), float(real[t])) for t in best)
+        self.found.append(Score(token, float(real[token]), top))
 
 
 class StoppedError(PxvmError, RuntimeError):
@@ -121,10 +157,14 @@ class Batcher:
             return sum(slot.ticket is not None for slot in self.slots) + len(self._waiting)
 
     def answer(
-        self, ids: Sequence[int], sampling: Sampling, constraint: Constraint | None = None
+        self,
+        ids: Sequence[int],
+        sampling: Sampling,
+        constraint: Constraint | None = None,
+        scores: Scores | None = None,
     ) -> Iterator[int]:
-        """Tokens that follow ``ids``; as ``Generator.answer``."""
-        ticket = _Ticket(list(ids), sampling, constraint)
+        """Tokens that follow ``ids``; as ``Generator.answer``. Their scores, where asked for."""
+        ticket = _Ticket(list(ids), sampling, constraint, scores)
         with self._wake:
             self._waiting.append(ticket)
             self._wake.notify_all()
@@ -225,6 +265,9 @@ class Batcher:
         token = g.fields.scalar("token")
         if ticket.constraint is not None:
             ticket.constraint.take([token])
+        if ticket.scores is not None:
+            g.session.sync()
+            ticket.scores.note(g.fields, token)
         with self._wake:
             self._waiting.remove(ticket)
             free = [s for s in self.slots if s.ticket is None or s.ticket.left]
@@ -265,8 +308,11 @@ class Batcher:
 class _Ticket:
     """One answer: what was asked, and the token that is handed over."""
 
-    def __init__(self, ids: list[int], sampling: Sampling, constraint: Constraint | None) -> None:
-        self.ids, self.sampling, self.constraint = ids, sampling, constraint
+    def __init__(
+        self, ids: list[int], sampling: Sampling, constraint: Constraint | None,
+        scores: Scores | None,
+    ) -> None:  # fmt: skip
+        self.ids, self.sampling, self.constraint, self.scores = ids, sampling, constraint, scores
         self.taken: int | None = None  # tokens of the prompt in the caches
         self.token: int | None = None
         self.error: Exception | None = None
@@ -278,7 +324,10 @@ class _Shared:
 
     Attributes:
         prompt, count: tokens taken in, and drawn so far.
+        scores: of the tokens, where they are wanted.
     """
+
+    scores: Scores | None = None
 
     def __init__(self, batcher: Batcher) -> None:
         self.context, self.vocab = batcher.prefill.context, batcher.prefill.vocab
@@ -290,7 +339,7 @@ class _Shared:
     ) -> Iterator[int]:
         """As ``Generator.answer``."""
         self.prompt = len(ids)
-        for token in self._batcher.answer(ids, sampling, constraint):
+        for token in self._batcher.answer(ids, sampling, constraint, self.scores):
             self.count += 1
             yield token
 
@@ -342,6 +391,8 @@ class _Slot:
         self.last = f.scalar("token")
         if constraint is not None:
             constraint.take([self.last])
+        if ticket is not None and ticket.scores is not None:
+            ticket.scores.note(f, self.last)
         return self.last
 
 

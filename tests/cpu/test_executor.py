@@ -124,9 +124,7 @@ def given(rows: int, k: int, value: int) -> Image:
 @needs_numba
 @pytest.mark.parametrize("value", [-32896, -32768, 32639])
 @pytest.mark.parametrize("k", [12, 100, 2060, 4096])
-def test_activations_that_do_not_fit_16_bits(
-    value: int, k: int, monkeypatch: pytest.MonkeyPatch
-):
+def test_activations_that_do_not_fit_16_bits(value: int, k: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(native, "have_vnni", lambda: False)  # AVX2, where this processor has it
     for rows in (1, 6):
         image = given(rows, k, value)
