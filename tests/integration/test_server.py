@@ -385,6 +385,35 @@ def test_a_memory_before_another_server(home):
         assert len(opened) == 2
 
 
+def test_a_server_that_is_its_own_back_end_under_another_name(home):
+    with (
+        misbehaving(["forward"]) as behind,
+        serving("--backend", behind.url, cache=home / "cache") as found,
+        openai.OpenAI(base_url=found.url, api_key="none", max_retries=0) as client,
+    ):
+        behind.target = found.url
+        with pytest.raises(openai.InternalServerError, match="is its own back end"):
+            client.chat.completions.create(model="any", messages=ASK)
+
+
+def test_functions_and_scores_of_a_server_behind(home):
+    with (
+        misbehaving(["calls"]) as behind,
+        serving("--backend", behind.url, cache=home / "cache") as found,
+        openai.OpenAI(base_url=found.url, api_key="none", max_retries=0) as client,
+    ):
+        options = {"tools": [WEATHER], "logprobs": True, "model": "any", "messages": ASK}
+        whole = client.chat.completions.create(**options).choices[0]
+        call = whole.message.tool_calls[0]
+        assert (call.id, call.function.name, call.function.arguments) == ("c1", "weather", "{}")
+        assert (whole.finish_reason, whole.message.content) == ("tool_calls", None)
+        assert [score.logprob for score in whole.logprobs.content] == [-0.5]
+        chunks = client.chat.completions.create(stream=True, **options)
+        deltas = [d for c in chunks for d in c.choices[0].delta.tool_calls or []]
+        assert [d.function.arguments for d in deltas] == ["{", "}"]
+        assert behind.asked[-1]["tools"] == [WEATHER] and behind.asked[-1]["logprobs"] is True
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
