@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pxvm.models.text.calls import Calls, for_template, knows_tools
+from pxvm.models.calls import Calls, for_template, knows_tools
 from tests.models.tiny_models import CHATML
 
 CALL = '<tool_call>\n{"name": "a", "arguments": {"x": "é<"}}\n</tool_call>'

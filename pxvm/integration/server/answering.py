@@ -17,11 +17,12 @@ from pxvm.integration.errors import BackendError, ContextTooLongError
 from pxvm.integration.pieces import NOTHING, Piece
 from pxvm.integration.remote import Remote
 from pxvm.integration.server.wanted import RefusedError, Wanted
-from pxvm.models.batching import Batcher, Scores
+from pxvm.models.batching import Batcher
+from pxvm.models.calls import Calls, for_template, grammar, knows_tools
 from pxvm.models.constrained import GrammarError
 from pxvm.models.generation import ContextError
 from pxvm.models.model import ModelError
-from pxvm.models.text.calls import Calls, for_template, grammar, knows_tools
+from pxvm.models.slots import Scores
 from pxvm.models.text.template import MessageError
 
 

@@ -263,7 +263,7 @@ def _message(number: int, message: Any) -> dict[str, Any]:
     role = {"developer": "system"}.get(message["role"], message["role"])
     if role not in ("system", "user", "assistant", "tool"):
         raise RefusedError(f"message {number}: unknown role {role!r:.40}", field="messages")
-    found = {"role": role, "content": text_of(message.get("content"), number)}
+    found: dict[str, Any] = {"role": role, "content": text_of(message.get("content"), number)}
     found |= {name: message[name] for name in ("name", "tool_call_id") if message.get(name)}
     if calls := message.get("tool_calls"):
         if not isinstance(calls, list) or not all(
