@@ -13,6 +13,8 @@ from typing import Any
 from pxvm.models.streaming import StopFilter
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
+#: Of a function that says nothing of parameters: it takes none.
+NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
 def knows_tools(template: str | None) -> bool:
@@ -33,10 +35,11 @@ def grammar(functions: Sequence[Mapping[str, Any]]) -> str:
             "type": "object",
             "properties": {
                 "name": {"const": function["name"]},
-                "arguments": function.get("parameters") or {"type": "object"},
+                "arguments": function.get("parameters") or NOTHING,
             },
             "required": ["name", "arguments"],
             "additionalProperties": False,
+            "x-guidance": {"whitespace_flexible": False},  # or a small model goes on with spaces
         }
         rules.append(f"call{number}: %json {json.dumps(schema)}")
     return "\n".join(rules)
