@@ -58,8 +58,8 @@ class Batcher:
 
     def __init__(self, model: Model, source: Image, slots: int = SLOTS) -> None:
         self.model, self.prefill = model, model.generator
-        self.slots = [Slot(self, number) for number in range(slots)]
         self.program = Program(model, source, slots, self.prefill.context)
+        self.slots = [Slot(model, self.program, number) for number in range(slots)]
         self._turn = threading.Lock()
         self._wake = threading.Condition(self._turn)  # of the thread that computes
         self._waiting: deque[Ticket] = deque()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from pxvm.models.families.batched import batched, sampler
 from pxvm.models.generation import Generator, Sampling
 from pxvm.models.graph.fields import Fields
 from pxvm.models.model import Model
-
-if TYPE_CHECKING:
-    from pxvm.models.batching import Batcher
 
 
 @dataclass(frozen=True)
@@ -80,23 +77,23 @@ class Slot:
         used: the batcher's step at which the last answer began.
     """
 
-    def __init__(self, owner: Batcher, number: int) -> None:
-        self.owner, self.number = owner, number
+    def __init__(self, model: Model, program: Program, number: int) -> None:
+        self.program, self.number = program, number
         self.ticket: Ticket | None = None
         self.tokens: list[int] = []
         self.last, self.used = 0, -1
-        g = owner.model.generator
+        g = model.generator
         image = sampler(g.vocab, g.fields.descriptor("logits").frac, g.context)
-        program = verify(image)
-        assert isinstance(program, TensorProgram)
-        self.fields = Fields(image, program)
-        executor = executors.executor(owner.model.device, 1)
-        self.session = executor.session(image, program, 1)
+        drawing = verify(image)
+        assert isinstance(drawing, TensorProgram)
+        self.fields = Fields(image, drawing)
+        executor = executors.executor(model.device, 1)
+        self.session = executor.session(image, drawing, 1)
 
     def begin(self, g: Generator, token: int) -> None:
         """Take over a prompt and the state of the sampler from the ordinary program."""
         self.tokens, self.last = g.taken(), token
-        self.owner.program.copy(self.number, g.fields, len(self.tokens))
+        self.program.copy(self.number, g.fields, len(self.tokens))
         f = self.fields
         for name in ("temperature", "top_p", "penalty", "top_k", "random"):
             f[name] = g.fields[name]
