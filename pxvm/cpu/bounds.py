@@ -32,6 +32,8 @@ LANES = 16  # columns of a tile: the words of one vector
 TILE = 8  # activation rows that one tile of the matrix product holds in registers
 PACK = 64  # weight rows packed at a time
 RUN = 32  # weight rows summed before their sums are finished
+TOGETHER = 4  # tokens that a widened weight meets
+STRETCH = 2048  # bytes of a row whose products with 16-bit integers are summed in 32 bits
 BATCH = 4  # from so many tokens on, weights are packed into tiles
 QUERIES = 32  # queries that a thread takes at a time
 FACTS = 16  # numbers known of a query
@@ -58,6 +60,11 @@ SUMS: dict[str, Sum] = {
     "vnni._vnni_rows2": _PRODUCT,
     "vnni._vnni_rows1": _PRODUCT,
     "vnni._vnni_tile": _PRODUCT,
+    # Both planes at once: two products in each lane of a vector of 16.
+    "avx2._dots1": Sum(np.int32, 2 * BYTE * HALF, STRETCH // 16),
+    "avx2._dots4": Sum(np.int32, 2 * BYTE * HALF, STRETCH // 16),
+    "products.halves_dots.totals": Sum(np.int64, BYTE * HALF, MAX_INNER),
+    "products.load_halves.total": Sum(np.int64, PLANE * MAX_INNER, 257),
     "products.stream.total": Sum(np.int64, BYTE * PLANE * MAX_INNER, 257),
     "products._wrapped_dot.total": Sum(np.int64, BYTE * ACTIVATION, MAX_INNER),
     "products.load_planes.total": Sum(np.int64, PLANE * MAX_INNER, 257),

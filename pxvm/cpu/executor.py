@@ -97,7 +97,7 @@ def run(
 
     Args:
         threads: worker threads, no more than processors; None takes every one.
-        vnni: None uses VNNI where the processor has it; False never does (same bytes).
+        vnni: None uses VNNI, or else AVX2, where the processor has it; False neither (same bytes).
     """
     if not isinstance(program, TensorProgram):
         return reference.run(image, program, max_steps, threads)
@@ -226,7 +226,14 @@ def _context(image: Image, program: TensorProgram, threads: int, vnni: bool | No
         match=plan.match,
         ahead=plan.ahead,
         config=np.array(
-            [width, stride, threads, native.have_vnni() and vnni is not False], np.int64
+            [
+                width,
+                stride,
+                threads,
+                native.have_vnni() and vnni is not False,
+                native.have_avx2() and vnni is not False,
+            ],
+            np.int64,
         ),
         registers=np.zeros((threads, STATE_WORDS), np.int64),
         sync=np.zeros(64, np.int64),

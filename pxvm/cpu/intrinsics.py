@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from pxvm.cpu.compiler import jit
 
-I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 PATIENCE = 1000  # spins before a waiting thread gives its processor away; more hurts busy machines
 IS_X86 = llvm.get_process_triple().startswith(("x86_64", "i686"))
 PAUSE = "llvm.x86.sse2.pause"

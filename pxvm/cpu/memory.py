@@ -20,7 +20,7 @@ from pxvm.cpu.compiler import jit
 DTYPE, ROWS, COLS, ROW_WORDS, X, Y, PER, FRAC, SCALE, BIAS, LENGTH, ROLE, SPAN, E0, E1 = range(15)
 COLUMNS = 17  # E0 to E3 are the extents
 # Entries of ``Context.config``.
-WIDTH, STRIDE, THREADS, VNNI = range(4)
+WIDTH, STRIDE, THREADS, VNNI, AVX2 = range(5)
 # Columns of ``Context.counters``, one row for each thread; more than 0 marks the state.
 SATURATIONS, CLAMPS = range(2)
 BELOW, ABOVE = LOWEST - 1, HIGHEST + 1  # what shows that a value does not fit 32 bits

@@ -49,6 +49,11 @@ def have_vnni() -> bool:
     return "+avx512vnni" in features().split(" ")[1].split(",")
 
 
+def have_avx2() -> bool:
+    """True where the processor has ``vpmaddwd`` on 256 bits."""
+    return "+avx2" in features().split(" ")[1].split(",")
+
+
 def target_machine() -> Any:
     """LLVM's code generator for this processor."""
     llvm, (name, extras) = _llvm(), features().split(" ")

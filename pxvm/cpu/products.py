@@ -2,7 +2,8 @@
 
 Weights are stored excess-128, which is what VNNI wants: sum((w + 128) x) = sum(w x) + 128 sum(x),
 and the sum of the activations is known. One token streams the weights row by row; several tokens
-take blocks of 16 weight rows, packed once and held against TILE activation rows at a time.
+take blocks of 16 weight rows, packed once and held against TILE activation rows at a time. Without
+VNNI, but with AVX2, both planes of an activation are one integer of 16 bits (see ``avx2``).
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.cpu.bounds import BATCH, LANES, PACK, RUN, TILE
+from pxvm.cpu.avx2 import avx2_dots
+from pxvm.cpu.bounds import BATCH, HALF, LANES, PACK, RUN, STRETCH, TILE, TOGETHER
 from pxvm.cpu.compiler import jit
 from pxvm.cpu.intrinsics import atomic_add, barrier
 from pxvm.cpu.memory import (
     ACT1,
     ACT2,
+    AVX2,
     BIAS,
     COLS,
     DTYPE,
@@ -147,9 +150,11 @@ def linear(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None:
     k = c.tensors[w, COLS]
     padded = up(k, 64)
     counter = c.sync.ctypes.data + 8 * (COUNTER + turn)
-    # Without VNNI a tile gains nothing over rows that LLVM has vectorised.
-    if rows < BATCH or c.tensors[w, PER] == 0 or not c.config[VNNI]:
+    if rows < BATCH or c.tensors[w, PER] == 0 or not (c.config[VNNI] or c.config[AVX2]):
         _few(c, tid, out, x, w, rows, padded, counter)
+        return
+    if not c.config[VNNI]:
+        _halves(c, tid, out, x, w, rows, padded, counter)
         return
     first, last = part(rows, tid, threads)
     load_planes(c, x, first, last, padded)
@@ -169,7 +174,7 @@ def linear(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None:
 def _few(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, counter: int) -> None:
     """Few tokens: the threads take chunks of weight rows and stream them once for each token."""
     planes, n = planes_of(c, x), c.tensors[w, ROWS]
-    mine = c.bits[tid]
+    mine, whole = c.bits[tid], np.int64(0)
     mine[: 2 * padded] = 0
     chunk = chunk_of(n, c.config[THREADS])
     loaded, minus, m, e = np.int64(-1), np.int64(0), np.int64(0), np.int64(0)
@@ -184,10 +189,112 @@ def _few(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, cou
                     minus += 256 * load_signed(c, x, t, 1, mine, padded)
                 minus *= 128
                 m, e = split(last_word(c, x, t))
+                if c.config[AVX2] and not c.config[VNNI]:
+                    whole = join(mine, mine[2 * padded :].view(np.int16), padded)
             _chunk(
-                c, tid, out, w, t, first, stop - first, padded if planes == 2 else -1, minus, m, e
-            )
+                c, tid, out, w, t, first, stop - first, padded if planes == 2 else -1, minus, m, e,
+                2 * padded if whole else -1,
+            )  # fmt: skip
         first = atomic_add(counter, chunk) + others
+
+
+@jit
+def join(planes: Any, out: Any, n: int) -> int:
+    """Both planes of a row, ``n`` bytes apart, as 16-bit integers; 1 where all of them fit.
+
+    Those that a program quantises fit; those that somebody wrote may not.
+    """
+    least, low, high, out = np.int64(0), planes[:n], planes[n : 2 * n], out[:n]
+    for i in range(n):
+        v = np.int64(low[i]) + 256 * np.int64(high[i])
+        least = min(least, v)
+        out[i] = np.int16(v)
+    return np.int64(least >= -HALF)
+
+
+@jit
+def halves_dots(
+    weights: Any, at: int, step: int, n: int, x: Any, stride: int, k: int, totals: Any, apart: int,
+    tokens: int,
+) -> None:  # fmt: skip
+    """totals[t * apart + r]: products of n weight rows, ``step`` bytes apart, with 16-bit ``x``.
+
+    Args:
+        tokens: 1 or TOGETHER, whose activations are ``stride`` elements apart.
+    """
+    whole, done = k - k % 16, np.int64(0)
+    for t in range(tokens):
+        for r in range(n):
+            totals[t * apart + r] = 0
+            for i in range(whole, k):
+                weight = np.int64(weights[at + r * step + i])
+                totals[t * apart + r] += weight * np.int64(x[t * stride + i])
+    first, source, place = weights.ctypes.data + at, x.ctypes.data, totals.ctypes.data
+    while done < whole:
+        size = min(np.int64(STRETCH), whole - done)
+        avx2_dots(first + done, step, n, source + 2 * done, 2 * stride, size, place, apart, tokens)
+        done += size
+
+
+@jit
+def load_halves(c: Any, tid: int, x: int, first: int, last: int, padded: int) -> None:
+    """Rows [first, last) into ``c.planes`` as 16-bit integers; into ``c.sums`` three each.
+
+    They are the sum, the scale word, and 1 where all integers fit.
+    """
+    mine, out = c.bits[tid], c.planes.view(np.int16)
+    mine[: 2 * padded] = 0
+    for t in range(first, last):
+        total = np.int64(0)
+        for p in range(planes_of(c, x)):
+            total += load_signed(c, x, t, p, mine, p * padded) << (8 * p)
+        fits = join(mine, out[t * padded :], padded)
+        c.sums[3 * t], c.sums[3 * t + 1], c.sums[3 * t + 2] = total, last_word(c, x, t), fits
+
+
+@jit
+def _halves(
+    c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, counter: int
+) -> None:
+    """Many tokens: RUN weight rows at a time are fetched once, and meet TOGETHER tokens at a time.
+
+    Their bytes are copied first: so memory is read in one stream, the products in pairs of rows.
+    """
+    threads, n, k = c.config[THREADS], c.tensors[w, ROWS], c.tensors[w, COLS]
+    first, last = part(rows, tid, threads)
+    load_halves(c, tid, x, first, last, padded)
+    barrier(c.sync, threads, 0, 0)
+    sums, fits = c.sums, np.int64(1)
+    for t in range(rows):
+        fits &= sums[3 * t + 2]
+    if not fits:
+        _few(c, tid, out, x, w, rows, padded, counter)
+        return
+    size, per = 4 * c.tensors[w, ROW_WORDS], c.tensors[w, PER]
+    fetched, halves, totals = c.bits[tid], c.planes.view(np.int16), c.row0[tid]
+    chunk, down = chunk_of(n, threads), excess(k, planes_of(c, x) + 1)
+    row, others = tid * chunk, threads * chunk
+    while row < n:
+        stop, done = min(row + chunk, n), row
+        while done < stop:
+            step = min(min(per - done % per, stop - done), np.int64(RUN))
+            at = 4 * row_at(c, w, done)
+            source, target = c.bytes[at : at + step * size], fetched[: step * size]
+            for i in range(step * size):
+                target[i] = np.int8(source[i])
+            for t in range(0, rows, TOGETHER):
+                halves_dots(
+                    fetched.view(np.uint8), 0, size, step,
+                    halves[t * padded :], padded, k, totals, RUN, TOGETHER,
+                )  # fmt: skip
+                for r in range(min(np.int64(TOGETHER), rows - t)):
+                    m, e = split(sums[3 * (t + r) + 1])
+                    finish_columns(
+                        c, tid, out, t + r, w, done, step, totals[r * RUN : r * RUN + step],
+                        128 * sums[3 * (t + r)], down, m, e,
+                    )  # fmt: skip
+            done += step
+        row = atomic_add(counter, chunk) + others
 
 
 @jit
@@ -292,9 +399,11 @@ def finish_columns(
 @jit
 def _chunk(
     c: Any, tid: int, out: int, w: int, t: int, first: int, n: int, high: int, minus: int, m: int,
-    e: int,
+    e: int, whole: int,
 ) -> None:  # fmt: skip
     """Result columns [first, first + n) of one token, whose planes are in this thread's bytes.
+
+    From byte ``whole`` on, where that is not below 0, both planes stand as 16-bit integers.
 
     Runs of up to RUN rows are summed and finished at once, so that finishing one overlaps with
     fetching the next.
@@ -307,7 +416,11 @@ def _chunk(
         begin, step = row_at(c, w, row), np.int64(1)
         if per > 0:
             step = min(min(per - row % per, n - done), np.int64(RUN))
-            stream(vnni, c.bytes, 4 * begin, 4 * size, step, mine, 0, high, k, totals, 0)
+            if whole >= 0:
+                halves = mine[whole:].view(np.int16)
+                halves_dots(c.bytes, 4 * begin, 4 * size, step, halves, 0, k, totals, 0, 1)
+            else:
+                stream(vnni, c.bytes, 4 * begin, 4 * size, step, mine, 0, high, k, totals, 0)
         else:
             totals[0] = _wrapped_dot(c, w, begin, k, mine, high)
         finish_columns(c, tid, out, t, w, row, step, totals, minus, down, m, e)

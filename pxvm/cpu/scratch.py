@@ -11,8 +11,8 @@ from typing import Any
 
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.ops import BLOCK
-from pxvm.core.tensor import Descriptor, DType
-from pxvm.cpu.bounds import BATCH, FACTS, LANES, PACK, TILE, up
+from pxvm.core.tensor import Descriptor
+from pxvm.cpu.bounds import BATCH, FACTS, LANES, PACK, RUN, TILE, TOGETHER, up
 
 Sizes = dict[str, int]
 Needs = Callable[..., Sizes]
@@ -66,15 +66,15 @@ def _embed(out: Descriptor, ids: Descriptor, table: Descriptor) -> Sizes:
 @_takes("Linear")
 def _linear(out: Descriptor, x: Descriptor, weight: Descriptor) -> Sizes:
     padded, few = up(weight.cols, 64), x.rows < BATCH or not weight.per
-    sizes = {"row0": PACK, "bits": 2 * padded}
+    sizes = {"row0": PACK, "bits": 4 * padded}
     if not few:
-        planes = 2 if x.dtype == DType.ACT2 else 1
         packed = min(PACK, up(weight.rows, LANES)) * weight.cols
         sizes |= {
-            "bits": max(2 * padded, packed),
+            "row0": TOGETHER * RUN,
+            "bits": max(4 * padded, packed),
             "tile": TILE * PACK,
-            "planes": (x.rows * planes + TILE) * padded,
-            "sums": 2 * x.rows,
+            "planes": (2 * x.rows + TILE) * padded,
+            "sums": 3 * x.rows,
         }
     return sizes
 

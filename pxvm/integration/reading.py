@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pxvm.core import installation
-from pxvm.terminal import ask, echo
+from pxvm.terminal import ask, draws, echo
 
 
 class Lines:
@@ -78,8 +77,7 @@ class Lines:
 
 def is_terminal() -> bool:
     """Is there a person at a terminal that can do more than print lines?"""
-    dumb = os.environ.get("TERM", "dumb") in ("dumb", "unknown", "")
-    return sys.stdin.isatty() and sys.stdout.isatty() and not dumb
+    return sys.stdin.isatty() and draws()
 
 
 def history_file() -> Path | None:

@@ -12,6 +12,7 @@ from typing import Any
 from pxvm.core import installation
 from pxvm.integration.backends import ANY_MODEL, Messages
 from pxvm.integration.errors import BackendError, ContextTooLongError
+from pxvm.integration.pieces import Piece
 
 CONNECT, READ = 5.0, 120.0  # seconds: until a server takes the call, and between two pieces
 RETRIES = 1  # of what was refused for now (429, 5xx) or not connected; never of a begun answer
@@ -77,9 +78,9 @@ class Remote:
         """Pieces of the answer; leaving it closes the connection, which stops the server."""
         said = False
         for piece, _ in self.pieces("chat", list(messages), extra=options):
-            said = said or bool(piece.strip())
-            if piece:
-                yield piece
+            said = said or bool(piece.text.strip())
+            if piece.text:
+                yield piece.text
         if not said:
             raise BackendError(f"{self._who}: {self.model} gave an empty answer")
 
@@ -90,8 +91,8 @@ class Remote:
         *,
         extra: Mapping[str, Any],
         headers: Mapping[str, str] | None = None,
-    ) -> Iterator[tuple[str, str | None]]:
-        """(text, why the answer ended) piece by piece, of a "chat" or a "completion".
+    ) -> Iterator[tuple[Piece, str | None]]:
+        """(a piece, why the answer ended) one by one, of a "chat" or a "completion".
 
         Args:
             given: messages, or a prompt.
@@ -116,8 +117,7 @@ class Remote:
                 for chunk in answer:
                     for choice in chunk.choices or ():
                         began, finish = True, choice.finish_reason or finish
-                        text = choice.delta.content if chat else choice.text
-                        yield text or "", choice.finish_reason
+                        yield _piece(choice, chat), choice.finish_reason
             finally:
                 answer.close()
         if finish is None:
@@ -181,6 +181,15 @@ class Remote:
             ):
                 raise
             raise BackendError(f"{who}: the answer was cut in the middle{_cause(error)}") from None
+
+
+def _piece(choice: Any, chat: bool) -> Piece:
+    """A choice of a chunk."""
+    if not chat:
+        return Piece(choice.text or "")
+    calls = tuple(call.model_dump(exclude_none=True) for call in choice.delta.tool_calls or ())
+    scores = choice.logprobs.content if choice.logprobs is not None else None
+    return Piece(choice.delta.content or "", calls, tuple(s.model_dump() for s in scores or ()))
 
 
 def _said(error: Any) -> str:

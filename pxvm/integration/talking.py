@@ -10,7 +10,7 @@ from pxvm.integration.conversation import Conversation
 from pxvm.integration.memory import Memory, changed, note
 from pxvm.integration.reading import Lines
 from pxvm.learning.commands.shared import line, record_name, save_picture
-from pxvm.terminal import Answer, counted, echo, echo_text
+from pxvm.terminal import counted, echo, echo_text, readable_answer
 
 COMMANDS: Mapping[str, str] = {
     "/teach": "TEXT: remember a fact",
@@ -67,7 +67,7 @@ class _Loop:
         todo(rest.strip())
 
     def answer(self, question: str) -> None:
-        answer = Answer()
+        answer = readable_answer()
         try:
             for piece in self.conversation.stream(question, max_tokens=self.max_tokens):
                 answer.put(piece)

@@ -14,25 +14,21 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pxvm.core import executors
 from pxvm.core.container import PathLike, open_image
-from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import PxvmError
-from pxvm.core.program import Image, load_program
-from pxvm.core.tensor import store_words, tensor_words, words_of, write_words
-from pxvm.core.verifier import verify
+from pxvm.core.program import Image
 from pxvm.models.constrained import Constraint
-from pxvm.models.families.batched import batched, sampler
 from pxvm.models.families.llama import set_tokens
-from pxvm.models.generation import Generator, Sampling
-from pxvm.models.graph.fields import Fields
+from pxvm.models.generation import Sampling
 from pxvm.models.model import Messages, Model
+from pxvm.models.slots import Program, Scores, Slot, Ticket, forbid
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -41,7 +37,9 @@ if TYPE_CHECKING:
 
 SLOTS = 8
 PART = 64  # tokens of a prompt between two steps of the others
-GATHERING = 0.002  # seconds to wait for those that are about to ask
+#: Seconds to wait for those that are about to ask, and the share of the last step's time: who asks
+#: a moment later would be computed in a step of its own each time.
+GATHERING, SHARE = 0.002, 0.1
 
 
 class StoppedError(PxvmError, RuntimeError):
@@ -60,12 +58,14 @@ class Batcher:
 
     def __init__(self, model: Model, source: Image, slots: int = SLOTS) -> None:
         self.model, self.prefill = model, model.generator
-        self.slots = [_Slot(self, number) for number in range(slots)]
-        self.program = _Program(model, source, slots, self.prefill.context)
-        self._wake = threading.Condition()
-        self._waiting: deque[_Ticket] = deque()
+        self.program = Program(model, source, slots, self.prefill.context)
+        self.slots = [Slot(model, self.program, number) for number in range(slots)]
+        self._turn = threading.Lock()
+        self._wake = threading.Condition(self._turn)  # of the thread that computes
+        self._waiting: deque[Ticket] = deque()
         self._closing = False
         self.steps = self.rows = 0
+        self._took = 0.0  # seconds of the last step
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
 
@@ -92,9 +92,9 @@ class Batcher:
 
     def close(self) -> None:
         """Stop all answers, which raise StoppedError, and close the model."""
-        with self._wake:
+        with self._turn:
             self._closing = True
-            self._wake.notify_all()
+            self._wake.notify()
         self._thread.join()
         self.model.close()
 
@@ -117,33 +117,37 @@ class Batcher:
     @property
     def busy(self) -> int:
         """Answers under way, and those that wait."""
-        with self._wake:
+        with self._turn:
             return sum(slot.ticket is not None for slot in self.slots) + len(self._waiting)
 
     def answer(
-        self, ids: Sequence[int], sampling: Sampling, constraint: Constraint | None = None
+        self,
+        ids: Sequence[int],
+        sampling: Sampling,
+        constraint: Constraint | None = None,
+        scores: Scores | None = None,
     ) -> Iterator[int]:
-        """Tokens that follow ``ids``; as ``Generator.answer``."""
-        ticket = _Ticket(list(ids), sampling, constraint)
-        with self._wake:
+        """Tokens that follow ``ids``; as ``Generator.answer``. Their scores, where asked for."""
+        ticket = Ticket(list(ids), sampling, constraint, scores, threading.Condition(self._turn))
+        with self._turn:
             self._waiting.append(ticket)
-            self._wake.notify_all()
+            self._wake.notify()
         try:
             while (token := self._next(ticket)) is not None:
                 yield token
         finally:
-            with self._wake:
+            with self._turn:
                 ticket.left = True
                 if ticket in self._waiting:
                     self._waiting.remove(ticket)
-                self._wake.notify_all()
+                self._wake.notify()
 
-    def _next(self, ticket: _Ticket) -> int | None:
-        with self._wake:
+    def _next(self, ticket: Ticket) -> int | None:
+        with self._turn:
             ticket.wants = True
-            self._wake.notify_all()
+            self._wake.notify()
             while ticket.wants and not self._closing:
-                self._wake.wait()
+                ticket.answered.wait()
             if self._closing and ticket.wants:
                 raise StoppedError("the model is being closed")
             if ticket.error is not None:
@@ -154,14 +158,16 @@ class Batcher:
 
     def _work(self) -> None:
         while True:
-            with self._wake:
+            with self._turn:
                 while not (self._closing or self._has_work()):
                     self._wake.wait()
+                patience = max(GATHERING, SHARE * self._took)
+                self._wake.wait_for(lambda: self._closing or not self._late_ones(), patience)
                 if self._closing:
-                    self._wake.notify_all()
+                    for ticket in (*self._waiting, *(slot.ticket for slot in self.slots)):
+                        if ticket is not None:
+                            ticket.answered.notify()
                     return
-                if self._late_ones():
-                    self._wake.wait(GATHERING)
                 for slot in self.slots:
                     if slot.ticket is not None and slot.ticket.left:
                         slot.ticket = None
@@ -191,7 +197,7 @@ class Batcher:
         except Exception as error:
             for ticket in tickets:
                 self._give(ticket, None, error)
-            with self._wake:
+            with self._turn:
                 for slot in self.slots:
                     if slot.ticket in tickets:
                         slot.ticket = None
@@ -199,12 +205,12 @@ class Batcher:
                     if ticket in self._waiting:
                         self._waiting.remove(ticket)
 
-    def _give(self, ticket: _Ticket, token: int | None, error: Exception | None = None) -> None:
-        with self._wake:
+    def _give(self, ticket: Ticket, token: int | None, error: Exception | None = None) -> None:
+        with self._turn:
             ticket.token, ticket.error, ticket.wants = token, error, False
-            self._wake.notify_all()
+            ticket.answered.notify()
 
-    def _take_in(self, ticket: _Ticket) -> None:
+    def _take_in(self, ticket: Ticket) -> None:
         """The next part of a prompt; after its last one the first token, and a slot."""
         g = self.prefill
         if ticket.taken is None:
@@ -214,7 +220,7 @@ class Batcher:
             if ticket.taken + len(ticket.ids[ticket.taken :]) > g.context:
                 g.feed(ticket.ids[ticket.taken :])  # raises what says so
             if ticket.constraint is not None:
-                _forbid(g.fields, ticket.constraint)
+                forbid(g.fields, ticket.constraint)
         alone = all(slot.ticket is None for slot in self.slots)
         end = min(ticket.taken + (g.part if alone else min(g.part, PART)), len(ticket.ids))
         set_tokens(g.fields, ticket.ids[ticket.taken : end], answer=end == len(ticket.ids))
@@ -225,7 +231,10 @@ class Batcher:
         token = g.fields.scalar("token")
         if ticket.constraint is not None:
             ticket.constraint.take([token])
-        with self._wake:
+        if ticket.scores is not None:
+            g.session.sync()
+            ticket.scores.note(g.fields, token)
+        with self._turn:
             self._waiting.remove(ticket)
             free = [s for s in self.slots if s.ticket is None or s.ticket.left]
             slot = min(free, key=lambda s: s.used)  # what was said there is the oldest
@@ -247,7 +256,7 @@ class Batcher:
             for name in ("position", "history_length"):
                 f[name] = common
 
-    def _step(self, ready: list[_Slot]) -> None:
+    def _step(self, ready: list[Slot]) -> None:
         """One token for each slot that is ready."""
         full = [slot for slot in ready if len(slot.tokens) >= self.prefill.context]
         going = [slot for slot in ready if slot not in full]
@@ -255,22 +264,13 @@ class Batcher:
             self._give(slot.ticket, None)  # type: ignore[arg-type]
         if not going:
             return
+        began = time.perf_counter()
         self.program.run({slot.number: (slot.last, len(slot.tokens)) for slot in going})
+        self._took = time.perf_counter() - began
         self.steps, self.rows = self.steps + 1, self.rows + len(going)
         for slot in going:
             token = slot.draw(self.program.logits(slot.number))
             self._give(slot.ticket, token)  # type: ignore[arg-type]
-
-
-class _Ticket:
-    """One answer: what was asked, and the token that is handed over."""
-
-    def __init__(self, ids: list[int], sampling: Sampling, constraint: Constraint | None) -> None:
-        self.ids, self.sampling, self.constraint = ids, sampling, constraint
-        self.taken: int | None = None  # tokens of the prompt in the caches
-        self.token: int | None = None
-        self.error: Exception | None = None
-        self.wants = self.left = False
 
 
 class _Shared:
@@ -278,7 +278,10 @@ class _Shared:
 
     Attributes:
         prompt, count: tokens taken in, and drawn so far.
+        scores: of the tokens, where they are wanted.
     """
+
+    scores: Scores | None = None
 
     def __init__(self, batcher: Batcher) -> None:
         self.context, self.vocab = batcher.prefill.context, batcher.prefill.vocab
@@ -290,106 +293,9 @@ class _Shared:
     ) -> Iterator[int]:
         """As ``Generator.answer``."""
         self.prompt = len(ids)
-        for token in self._batcher.answer(ids, sampling, constraint):
+        for token in self._batcher.answer(ids, sampling, constraint, self.scores):
             self.count += 1
             yield token
-
-
-class _Slot:
-    """A place in the batch, with a sampler of its own.
-
-    Attributes:
-        tokens: in its caches; they stay there when the answer has ended.
-        last: the token drawn last, which is not in the caches yet.
-        used: the batcher's step at which the last answer began.
-    """
-
-    def __init__(self, owner: Batcher, number: int) -> None:
-        self.owner, self.number = owner, number
-        self.ticket: _Ticket | None = None
-        self.tokens: list[int] = []
-        self.last, self.used = 0, -1
-        g = owner.model.generator
-        image = sampler(g.vocab, g.fields.descriptor("logits").frac, g.context)
-        program = verify(image)
-        assert isinstance(program, TensorProgram)
-        self.fields = Fields(image, program)
-        executor = executors.executor(owner.model.device, 1)
-        self.session = executor.session(image, program, 1)
-
-    def begin(self, g: Generator, token: int) -> None:
-        """Take over a prompt and the state of the sampler from the ordinary program."""
-        self.tokens, self.last = g.taken(), token
-        self.owner.program.copy(self.number, g.fields, len(self.tokens))
-        f = self.fields
-        for name in ("temperature", "top_p", "penalty", "top_k", "random"):
-            f[name] = g.fields[name]
-        f["history"] = [[token] for token in self.tokens]
-        f["seen"] = f["history_length"] = len(self.tokens)
-        f["masked"] = 0
-        f.restart()
-
-    def draw(self, logits: Any) -> int:
-        """The next token, from logits behind the last one."""
-        f, ticket = self.fields, self.ticket
-        self.tokens.append(self.last)
-        store_words(f.image, f.descriptor("logits"), 0, logits)
-        f["ids"] = self.last
-        constraint = ticket.constraint if ticket is not None else None
-        if constraint is not None:
-            _forbid(f, constraint)
-        self.session.run(None)
-        self.last = f.scalar("token")
-        if constraint is not None:
-            constraint.take([self.last])
-        return self.last
-
-
-class _Program:
-    """The batched program, bound to an executor."""
-
-    def __init__(self, model: Model, source: Image, slots: int, context: int) -> None:
-        network = load_program(source)
-        assert isinstance(network, TensorProgram)
-        image = batched(source, network, slots, context)
-        program = verify(image)
-        assert isinstance(program, TensorProgram)
-        self.fields, self.slots = Fields(image, program), slots
-        executor = executors.executor(model.device, 1)
-        self.session = executor.session(image, program, model.threads)
-        self._words = words_of(image)
-        names = [d.name for d in model.fields.network.descriptors if d.name.endswith("_cache")]
-        self.caches = [tuple(name.split(".")) for name in names]
-
-    def run(self, tokens: dict[int, tuple[int, int]]) -> None:
-        """One step. ``tokens``: slot -> (its token, tokens in its caches)."""
-        f = self.fields
-        rows = [tokens.get(slot, (0, 0)) for slot in range(self.slots)]
-        f["ids"] = [[token] for token, _ in rows]
-        f["positions"] = [[position] for _, position in rows]
-        f["active"] = [[int(slot in tokens)] for slot in range(self.slots)]
-        f["count"] = max(tokens) + 1
-        self.session.run(None)
-
-    def logits(self, slot: int) -> Any:
-        """A slot's row of logits, as words."""
-        return tensor_words(self.fields.image, self.fields.descriptor("logits"), slot, 1)
-
-    def copy(self, slot: int, other: Fields, count: int, back: bool = False) -> None:
-        """The first ``count`` tokens of the caches of another program into a slot, or back."""
-        for layer, name in self.caches:
-            mine = self.fields.descriptor(f"{layer}.{slot}.{name}")
-            theirs = other.descriptor(f"{layer}.{name}")
-            ends = [(other, theirs), (self.fields, mine)]
-            (source, d), (target, e) = reversed(ends) if back else ends
-            for head in range(d.extents[0]):
-                words = tensor_words(source.image, d, head * d.extents[1], count)
-                store_words(target.image, e, head * e.extents[1], words)
-
-
-def _forbid(f: Fields, constraint: Constraint) -> None:
-    write_words(f.image, f.descriptor("mask").start, constraint.mask())
-    f["masked"] = 1
 
 
 def _common(ours: Sequence[int], wanted: Sequence[int]) -> int:

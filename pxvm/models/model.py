@@ -213,13 +213,13 @@ class Model:
             stream: return an iterator over pieces of text instead of a string. An answer that is
                 left in the middle can be saved, and goes on with ``proceed``.
             options: see ``Options``: max_tokens, temperature, top_k, top_p, penalty, seed, stop,
-                schema, regex, grammar.
+                schema, regex, grammar, tools.
 
         Raises ContextError when the last message alone does not fit, MessageError when the
         model's template refuses the messages, GrammarError, SettingError.
         """
         wanted = Options(**options)
-        return self._answer(self._conversation(messages, wanted.max_tokens), wanted, stream)
+        return self._answer(self._conversation(messages, wanted), wanted, stream)
 
     @overload
     def generate(
@@ -299,15 +299,16 @@ class Model:
     def _constraint(self, wanted: Options) -> Constraint | None:
         return self._constraints.follow(**wanted.form) if wanted.form else None
 
-    def _conversation(self, messages: Messages, max_tokens: int | None) -> list[int]:
+    def _conversation(self, messages: Messages, wanted: Options) -> list[int]:
         """Tokens of a conversation that fits with room for an answer, oldest turns left out."""
         if not messages:
             raise MessageError("expected at least one message; found none")
         context = self.generator.context
-        room = context - min(max_tokens or context, context // 4)
+        room = context - min(wanted.max_tokens or context, context // 4)
+        tools = list(wanted.tools) or None
         kept = list(messages)
         while True:
-            ids = self.tokenizer.encode(self.tokenizer.render(kept), special=False)
+            ids = self.tokenizer.encode(self.tokenizer.render(kept, tools=tools), special=False)
             if len(ids) <= room:
                 return ids
             first = next((i for i, m in enumerate(kept) if m["role"] != "system"), len(kept))

@@ -18,12 +18,14 @@ class Options(Sampling):
         schema: a JSON schema that the answer follows, as a dict or text.
         regex: a regular expression that all of the answer matches.
         grammar: a context-free grammar in Lark's notation that the answer follows.
+        tools: functions that the chat template tells the model of, as OpenAI's protocol has them.
     """
 
     stop: str | Sequence[str] = ()
     schema: Any = None
     regex: str | None = None
     grammar: str | None = None
+    tools: Sequence[Any] = ()
 
     @property
     def stops(self) -> list[str]:
@@ -51,3 +53,4 @@ class Keywords(TypedDict, total=False):
     schema: Any
     regex: str | None
     grammar: str | None
+    tools: Sequence[Any]

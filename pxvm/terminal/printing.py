@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -72,6 +73,11 @@ def echo_table(columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> 
     if not console.is_terminal:
         console = Console(width=WIDE)
     console.print(table)
+
+
+def draws() -> bool:
+    """Is standard output a terminal that can do more than print lines?"""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
 
 
 def counted(count: int, what: str) -> str:

@@ -23,7 +23,7 @@ from pxvm.core.layout import NetworkBuilder
 from pxvm.core.program import Image
 from pxvm.core.tensor import HALTED, DType, Role, State
 from pxvm.core.verifier import verify
-from pxvm.cpu import executor
+from pxvm.cpu import executor, native
 from pxvm.models.families.llama import LlamaConfig, build_llama, set_sampler, set_tokens, tokens
 from pxvm.models.families.llama import weight_shapes as llama_shapes
 from tests.differential.generator import generate
@@ -96,15 +96,45 @@ def expected(image: Image) -> tuple[Image, int]:
 
 @needs_numba
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_threads_and_instructions_change_no_byte(name: str):
+def test_threads_and_instructions_change_no_byte(name: str, monkeypatch: pytest.MonkeyPatch):
     image = PROGRAMS[name]()
     wanted, steps = expected(image)
     assert name.startswith("seed") or not np.array_equal(image, wanted)
-    for threads, vnni in [(1, None), (2, False), (2, True), (3, None), (5, False)]:
+    for threads, vnni in [(1, None), (2, False), (2, True), (3, None), (5, False), (2, "avx2")]:
         found = image.copy()
-        made = executor.run(found, verify(found), STEPS, threads, vnni=vnni)
+        if vnni == "avx2":  # where this processor has it
+            monkeypatch.setattr(native, "have_vnni", lambda: False)
+        made = executor.run(found, verify(found), STEPS, threads, vnni=vnni is not False)
         assert made == steps
         assert np.array_equal(found, wanted), f"{threads} threads, vnni {vnni}"
+
+
+def given(rows: int, k: int, value: int) -> Image:
+    """A product of activations that somebody wrote, all of one value, with the largest weights."""
+    b = NetworkBuilder(1024)
+    one = (np.full(rows, 65535), np.full(rows, -40))
+    b.tensor("x", DType.ACT2, (rows, k), Role.STATE, data=np.full((rows, k), value), scales=one)
+    scale = np.full(37, 40000 | (-12 & 0xFFFF) << 16)
+    b.tensor("scale", DType.SCALE, (37,), Role.CONSTANT, data=scale)
+    b.tensor("w", DType.I8, (37, k), Role.CONSTANT, scale="scale", data=np.full((37, k), 127))
+    b.tensor("out", DType.I32, (rows, 37), Role.STATE)
+    b.emit("Linear", "out", "x", "w")
+    b.emit("Halt")
+    return b.build()
+
+
+@needs_numba
+@pytest.mark.parametrize("value", [-32896, -32768, 32639])
+@pytest.mark.parametrize("k", [12, 100, 2060, 4096])
+def test_activations_that_do_not_fit_16_bits(value: int, k: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(native, "have_vnni", lambda: False)  # AVX2, where this processor has it
+    for rows in (1, 6):
+        image = given(rows, k, value)
+        wanted, steps = expected(image)
+        for threads in (1, 3):
+            found = image.copy()
+            assert executor.run(found, verify(found), STEPS, threads) == steps
+            assert np.array_equal(found, wanted), f"{rows} rows, {threads} threads"
 
 
 @needs_numba

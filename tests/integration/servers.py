@@ -12,6 +12,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,14 +25,17 @@ ROOT = Path(__file__).resolve().parents[2]
 PIECES = ["It is ", "made of ", "oak."]
 
 
-def chunk(content: str | None, finish: str | None = None) -> bytes:
-    delta = {} if content is None else {"content": content}
+def chunk(
+    content: str | None, finish: str | None = None, delta: Any = None, scores: Any = None
+) -> bytes:
+    delta = delta or ({} if content is None else {"content": content})
+    logprobs = {"content": scores, "refusal": None} if scores else None
     body = {
         "id": "c",
         "object": "chat.completion.chunk",
         "created": 1,
         "model": "m",
-        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+        "choices": [{"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}],
     }
     return b"data: " + json.dumps(body).encode() + b"\n\n"
 
@@ -78,8 +83,20 @@ class Misbehaving(BaseHTTPRequestHandler):
     def do_good(self, _: Any) -> None:
         self._stream(*map(chunk, PIECES), chunk(None, "stop"), b"data: [DONE]\n\n")
 
+    def do_calls(self, _: Any) -> None:
+        function = {"index": 0, "id": "c1", "type": "function",
+                    "function": {"name": "weather", "arguments": "{"}}  # fmt: skip
+        rest = {"index": 0, "function": {"arguments": "}"}}
+        score = {"token": "{", "logprob": -0.5, "bytes": [123], "top_logprobs": []}
+        self._stream(
+            chunk(None, delta={"role": "assistant", "tool_calls": [function]}, scores=[score]),
+            chunk(None, delta={"tool_calls": [rest]}),
+            chunk(None, "tool_calls"),
+            b"data: [DONE]\n\n",
+        )
+
     def do_slow(self, _: Any) -> None:
-        self._stream(*map(chunk, PIECES * 20), chunk(None, "stop"), pause=0.1)
+        self._stream(*map(chunk, PIECES * 200), chunk(None, "stop"), pause=0.1)
 
     def do_cut(self, _: Any) -> None:
         self._stream(chunk("It is "))
@@ -114,6 +131,18 @@ class Misbehaving(BaseHTTPRequestHandler):
     def do_drop(self, _: Any) -> None:
         self.connection.shutdown(socket.SHUT_RDWR)
         self.close_connection = True
+
+    def do_forward(self, body: Any) -> None:
+        """What stands between a server and itself under another name."""
+        headers = {name: self.headers[name] for name in ("Content-Type", "X-PXVM-Hop")}
+        url = self.server.target + "/chat/completions"
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                self._raw(answer.status, answer.headers["Content-Type"], answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                self._raw(error.code, "application/json", error.read())
 
     def do_short(self, body: Any) -> None:
         """A model whose context holds few characters."""

@@ -233,6 +233,28 @@ def test_a_session_at_a_terminal(server, tmp_path, monkeypatch):
         assert opened.record(2).query == "What is the keel\nof the Molly made of?"
 
 
+def test_an_answer_is_stopped_and_the_talk_goes_on(server, tmp_path, monkeypatch):
+    """Ctrl-C in the middle of an answer; then files in, out and a picture."""
+    pytest.importorskip("prompt_toolkit")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(server, "fault", "slow")
+    (tmp_path / "boats.md").write_text(f"# Boats\n\n{OAK}\n")
+    code = TALK.format(network=str(tmp_path / "k.png"), url=server.url)
+    ready = b"\x1b[?2004h"
+    view, out = tmp_path / "view.png", tmp_path / "out.md"
+    steps = [(ready, b"What is it?\r"), (b"It is ", b"\x03"), (ready, b"/stats\r"),
+             (ready, f"/learn {tmp_path / 'boats.md'}\r".encode()),
+             (ready, f"/view {view}\r".encode()), (ready, f"/export {out}\r".encode()),
+             (ready, b"/undo\r"), (ready, b"/why\r"), (ready, b"\x04")]  # fmt: skip
+    shown = typed(
+        code, *(keys for _, keys in steps), prompt=[prompt for prompt, _ in steps], columns=200
+    )
+    assert "(stopped; nothing of this is learned)" in shown and "Traceback" not in shown
+    assert "0 records" in shown and "1 document, 1 passage stored" in shown
+    assert "there is nothing to undo" in shown and "was given no evidence" in shown
+    assert view.read_bytes().startswith(b"\x89PNG") and OAK in out.read_text()
+
+
 def test_a_session_through_a_pipe(server, tmp_path):
     import subprocess
     import sys

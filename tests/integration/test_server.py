@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from pxvm import Model, Network
+from pxvm.models.options import Options
 from tests.integration.servers import PIECES, cache_with_an_embedder, misbehaving, serving
-from tests.models.tiny_models import write_llama
+from tests.models.tiny_models import CHATML, write_llama
 from tests.terminal.screen import called
 
 openai = pytest.importorskip("openai", reason="needs the extra bridge")
@@ -26,10 +27,20 @@ CITY = {"type": "object", "properties": {"city": {"type": "string", "maxLength":
         "required": ["city"], "additionalProperties": False}  # fmt: skip
 
 
+#: A template that tells of functions, and of calls and their results.
+TOLD = (
+    "{% if tools %}<tools>{% for tool in tools %}{{ tool.function | tojson }}{% endfor %}</tools>"
+    "<tool_call>{% endif %}{% for message in messages if message.tool_calls %}"
+    "{{ message.tool_calls[0].function.arguments.city }}{% endfor %}"
+)
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": CITY}}
+CLOCK = {"type": "function", "function": {"name": "clock"}}
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
-    write_llama(folder / "tiny.pxi", context=1024)
+    write_llama(folder / "tiny.pxi", context=1024, template=TOLD + CHATML)
     cache_with_an_embedder(folder / "cache")
     return folder
 
@@ -133,6 +144,50 @@ def test_choices_forms_and_stops(client, alone):
     assert asked(client, parts, max_completion_tokens=12).choices[0].message.content == whole
 
 
+def test_scores_are_those_of_the_logits(client, home):
+    options = {"logprobs": True, "top_logprobs": 3, "temperature": 1.0, "seed": 5}
+    whole = asked(client, **options).choices[0].logprobs.content
+    chunks = [c.choices[0] for c in asked(client, stream=True, **options)]
+    assert [s for c in chunks if c.logprobs for s in c.logprobs.content] == whole
+    assert len(whole) == 12
+    with Model.open(home / "tiny.pxi", threads=1) as model:
+        ids = model.tokenizer.encode(model.tokenizer.render(ASK), special=False)
+        drawn = model.generator.answer(ids, Options(temperature=1.0, seed=5))
+        drawn = [token for token, _ in zip(drawn, whole, strict=False)]
+        real = model.logits([*ids, *drawn])[len(ids) - 1 :].astype(np.float64)
+        real -= np.log(np.exp(real).sum(axis=1, keepdims=True))
+        for row, token, score in zip(real, drawn, whole, strict=False):
+            assert score.token == model.tokenizer.inner.decode([token])
+            assert score.logprob == pytest.approx(row[token], abs=1e-3)
+            best = sorted(row, reverse=True)[:3]
+            assert [s.logprob for s in score.top_logprobs] == pytest.approx(best, abs=1e-3)
+            assert score.bytes is None or bytes(score.bytes).decode() == score.token
+    found = client.completions.create(model="tiny", prompt="pixel", max_tokens=5, logprobs=2)
+    scores = found.choices[0].logprobs
+    assert len(scores.tokens) == len(scores.token_logprobs) == 5
+    assert all(len(top) <= 2 for top in scores.top_logprobs)
+
+
+def test_functions_are_called(client):
+    tools = {"tools": [CLOCK, WEATHER], "max_tokens": None}
+    choice = {"type": "function", "function": {"name": "weather"}}
+    for must, names in (("required", ["clock", "weather"]), (choice, ["weather"])):
+        found = asked(client, tool_choice=must, **tools).choices[0]
+        call = found.message.tool_calls[0]
+        assert found.finish_reason == "tool_calls" and found.message.content is None
+        assert call.function.name in names and call.id and call.type == "function"
+    assert list(json.loads(call.function.arguments)) == ["city"]
+    stream = [c.choices[0] for c in asked(client, tool_choice=choice, stream=True, **tools)]
+    deltas = [delta for c in stream for delta in c.delta.tool_calls or []]
+    assert [delta.function.arguments for delta in deltas] == [call.function.arguments]
+    assert stream[-1].finish_reason == "tool_calls"
+    result = {"role": "tool", "content": "sunny", "tool_call_id": call.id}
+    free = {"tools": [WEATHER], "max_tokens": 12}
+    after = asked(client, [*ASK, found.message.to_dict(), result], **free).choices[0]
+    assert after.message.tool_calls is None and after.message.content
+    assert asked(client, tool_choice="none", **free).choices[0].message.content
+
+
 def test_completions_and_models(client, home):
     found = client.completions.create(model="tiny", prompt=["pixel", "word"], max_tokens=5)
     with Model.open(home / "tiny.pxi", threads=1) as model:
@@ -173,7 +228,10 @@ def test_vectors_are_those_of_the_embedder(client, home):
         ({"messages": ASK, "n": 99}, 400, "n"),
         ({"messages": ASK, "stop": 7}, 400, "stop"),
         ({"messages": ASK, "unknown": 7}, 400, "unknown"),
-        ({"messages": ASK, "logprobs": True}, 400, "logprobs"),
+        ({"messages": ASK, "logprobs": 7}, 400, "logprobs"),
+        ({"messages": ASK, "top_logprobs": 3}, 400, "top_logprobs"),
+        ({"messages": ASK, "logprobs": True, "top_logprobs": 99}, 400, "top_logprobs"),
+        ({"messages": ASK, "tool_choice": "required"}, 400, "tool_choice"),
         ({"messages": ASK, "tools": [{"type": "function"}]}, 400, "tools"),
         ({"messages": ASK, "response_format": {"type": "x"}}, 400, "response_format"),
         ({"messages": ASK, "network": "elsewhere"}, 404, "network"),
@@ -325,6 +383,35 @@ def test_a_memory_before_another_server(home):
             opened.record(answer.model_dump()["pxvm"]["stored"]).query == (question[0]["content"])
         )
         assert len(opened) == 2
+
+
+def test_a_server_that_is_its_own_back_end_under_another_name(home):
+    with (
+        misbehaving(["forward"]) as behind,
+        serving("--backend", behind.url, cache=home / "cache") as found,
+        openai.OpenAI(base_url=found.url, api_key="none", max_retries=0) as client,
+    ):
+        behind.target = found.url
+        with pytest.raises(openai.InternalServerError, match="is its own back end"):
+            client.chat.completions.create(model="any", messages=ASK)
+
+
+def test_functions_and_scores_of_a_server_behind(home):
+    with (
+        misbehaving(["calls"]) as behind,
+        serving("--backend", behind.url, cache=home / "cache") as found,
+        openai.OpenAI(base_url=found.url, api_key="none", max_retries=0) as client,
+    ):
+        options = {"tools": [WEATHER], "logprobs": True, "model": "any", "messages": ASK}
+        whole = client.chat.completions.create(**options).choices[0]
+        call = whole.message.tool_calls[0]
+        assert (call.id, call.function.name, call.function.arguments) == ("c1", "weather", "{}")
+        assert (whole.finish_reason, whole.message.content) == ("tool_calls", None)
+        assert [score.logprob for score in whole.logprobs.content] == [-0.5]
+        chunks = client.chat.completions.create(stream=True, **options)
+        deltas = [d for c in chunks for d in c.choices[0].delta.tool_calls or []]
+        assert [d.function.arguments for d in deltas] == ["{", "}"]
+        assert behind.asked[-1]["tools"] == [WEATHER] and behind.asked[-1]["logprobs"] is True
 
 
 @pytest.mark.parametrize(

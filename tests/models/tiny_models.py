@@ -86,13 +86,14 @@ def llama_settings() -> Settings:
 
 
 def write_llama(
-    path: Path, *, stops: tuple[int, ...] = (2,), seed: int = 3, context: int = LLAMA.context
-) -> Path:
+    path: Path, *, stops: tuple[int, ...] = (2,), seed: int = 3, context: int = LLAMA.context,
+    template: str = CHATML,
+) -> Path:  # fmt: skip
     """A random chat model of two layers as a mappable file."""
     config = replace(LLAMA, context=context)
     weights = random_weights(llama_shapes(config), seed)
     weights["embedding"] *= 0.2
-    settings = Settings(bos=0, stops=stops, template=CHATML)
+    settings = Settings(bos=0, stops=stops, template=template)
     image = build_llama(config, weights, extend=lambda b: store_tokenizer(b, bytes_bpe(), settings))
     save_image(image, path, layout="mappable")
     return path

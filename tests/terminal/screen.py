@@ -48,8 +48,13 @@ def called(words: Sequence[object], given: str = "", columns: int = COLUMNS) -> 
     return status, bytes(arrived)
 
 
-def typed(code: str, *keys: bytes, prompt: bytes = b"READY", columns: int = COLUMNS) -> str:
-    """What a Python program shows on a terminal where keys are pressed at each of its prompts."""
+def typed(
+    code: str, *keys: bytes, prompt: bytes | Sequence[bytes] = b"READY", columns: int = COLUMNS
+) -> str:
+    """What a Python program shows on a terminal where keys are pressed at each of its prompts.
+
+    Several prompts are what is waited for before each of the keys.
+    """
     import pty
 
     process, terminal = pty.fork()
@@ -57,6 +62,7 @@ def typed(code: str, *keys: bytes, prompt: bytes = b"READY", columns: int = COLU
         os.environ.update(TERM="xterm", COLUMNS=str(columns))
         os.execv(sys.executable, [sys.executable, "-c", code])
     shown, rest, place = bytearray(), list(keys), 0
+    prompts = [prompt] * len(keys) if isinstance(prompt, bytes) else list(prompt)
     while True:
         try:
             block = os.read(terminal, 1 << 16)
@@ -65,8 +71,8 @@ def typed(code: str, *keys: bytes, prompt: bytes = b"READY", columns: int = COLU
         if not block:
             break
         shown.extend(block)
-        if rest and (found := shown.find(prompt, place)) >= 0:
-            place = found + len(prompt)
+        while rest and (found := shown.find(prompts[0], place)) >= 0:
+            place = found + len(prompts.pop(0))
             os.write(terminal, rest.pop(0))
     os.close(terminal)
     os.waitpid(process, 0)

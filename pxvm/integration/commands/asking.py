@@ -11,7 +11,7 @@ import click
 
 from pxvm.integration.backends import AUTO, NAMES
 from pxvm.learning.commands.shared import json_option, network_option
-from pxvm.terminal import Answer, echo, echo_json, echo_text
+from pxvm.terminal import echo, echo_json, echo_text, readable_answer
 from pxvm.terminal.options import Command, device_option
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _memory(paths: tuple[Path, ...], learn_to: Path | None, learns: bool) -> Rem
 def _answer(
     conversation: Conversation, question: str, use_context: bool, as_json: bool, **options: Any
 ) -> None:
-    answer = None if as_json else Answer()
+    answer = None if as_json else readable_answer()
     try:
         for piece in conversation.stream(question, use_context, **options):
             if answer:

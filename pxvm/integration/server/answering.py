@@ -7,18 +7,22 @@ ended and how many tokens it took. Leaving the iteration stops the work.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from pxvm.integration.embedded import passages_for
 from pxvm.integration.errors import BackendError, ContextTooLongError
+from pxvm.integration.pieces import NOTHING, Piece
 from pxvm.integration.remote import Remote
 from pxvm.integration.server.wanted import RefusedError, Wanted
 from pxvm.models.batching import Batcher
+from pxvm.models.calls import Calls, for_template, grammar, knows_tools
 from pxvm.models.constrained import GrammarError
 from pxvm.models.generation import ContextError
 from pxvm.models.model import ModelError
+from pxvm.models.slots import Scores
 from pxvm.models.text.template import MessageError
 
 
@@ -26,7 +30,7 @@ class Answering(Protocol):
     """One answer that is made.
 
     Attributes:
-        finish: "stop" or "length", once it has ended.
+        finish: "stop", "length" or "tool_calls", once it has ended.
         prompt, drawn: tokens taken in, and drawn so far.
     """
 
@@ -39,7 +43,7 @@ class Answering(Protocol):
     @property
     def drawn(self) -> int: ...
 
-    def __iter__(self) -> Iterator[str]: ...
+    def __iter__(self) -> Iterator[Piece]: ...
 
 
 class Source(Protocol):
@@ -115,10 +119,13 @@ class _LocalAnswer:
     def __init__(self, source: Local, wanted: Wanted, prompt: str | None, seed: int) -> None:
         self.session = source.batcher.session()
         self.wanted, self.text, self.seed = wanted, prompt, seed
+        self.scores = None if wanted.scores is None else Scores(wanted.scores)
+        self.session.generator.scores = self.scores  # type: ignore[attr-defined]
+        self.calls = Calls()
 
     @property
     def finish(self) -> str | None:
-        return self.session.finish
+        return "tool_calls" if self.calls.count else self.session.finish
 
     @property
     def prompt(self) -> int:
@@ -128,19 +135,67 @@ class _LocalAnswer:
     def drawn(self) -> int:
         return int(self.session.generator.count)  # type: ignore[attr-defined]
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Piece]:
         options: dict[str, Any] = dict(self.wanted.options)
         options.setdefault("max_tokens", None)
         options["seed"] = (options.get("seed", 0) + self.seed) % 2**64
         try:
-            if self.text is None:
-                yield from self.session.chat(self.wanted.messages, stream=True, **options)
+            if self.text is not None:
+                made = self.session.generate(self.text, stream=True, **options)
             else:
-                yield from self.session.generate(self.text, stream=True, **options)
+                messages = for_template(self.wanted.messages)
+                made = self.session.chat(messages, stream=True, **options, **self._told())
+            for text in made:
+                yield self._piece(*(self.calls.put(text) if self.wanted.tools else (text, ())))
+            rest = self._piece(*self.calls.finish())
+            if rest != NOTHING:
+                yield rest
         except ContextError as error:
             raise RefusedError(str(error), code="context_length_exceeded") from None
         except (MessageError, GrammarError, ModelError) as error:
             raise RefusedError(str(error)) from None
+
+    def _told(self) -> dict[str, Any]:
+        """What the model is told of functions, and the form of an answer that must call one."""
+        wanted = self.wanted
+        if not wanted.tools:
+            return {}
+        if not knows_tools(self.session.tokenizer.settings.template):
+            raise RefusedError("the model's chat template knows no tools", field="tools")
+        must = {"grammar": grammar(wanted.must_call)} if wanted.must_call else {}
+        return {"tools": wanted.tools, **must}
+
+    def _piece(self, text: str, calls: Sequence[tuple[str, str]]) -> Piece:
+        first = self.calls.count - len(calls)
+        made = tuple(
+            {
+                "index": first + number,
+                "id": f"call_{uuid.uuid4().hex[:24]}",
+                "type": "function",
+                "function": {"name": name, "arguments": arguments},
+            }
+            for number, (name, arguments) in enumerate(calls)
+        )
+        return Piece(text, made, self._scored())
+
+    def _scored(self) -> tuple[dict[str, Any], ...]:
+        """The scores of the tokens drawn since the last piece, but for the one that ends it all."""
+        if self.scores is None:
+            return ()
+        new, self.scores.found = self.scores.found, []
+        tokenizer = self.session.tokenizer
+        stops = tokenizer.settings.stops
+
+        def named(token: int, logprob: float) -> dict[str, Any]:
+            text = tokenizer.inner.decode([token], skip_special_tokens=False)
+            data = None if "\ufffd" in text else list(text.encode())  # a part of a character
+            return {"token": text, "logprob": logprob, "bytes": data}
+
+        return tuple(
+            {**named(s.token, s.logprob), "top_logprobs": [named(*each) for each in s.top]}
+            for s in new
+            if s.token not in stops
+        )
 
 
 class Upstream:
@@ -195,7 +250,7 @@ class _UpstreamAnswer:
         self.finish: str | None = None
         self.prompt = self.drawn = 0
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Piece]:
         remote = self.source.remote
         self.prompt = remote.count(str(self.given))
         try:
@@ -203,7 +258,7 @@ class _UpstreamAnswer:
                 self.kind, self.given, extra=self.body, headers=self.source.hop
             ):
                 self.finish = finish or self.finish
-                if piece:
+                if piece != NOTHING:
                     self.drawn += 1
                     yield piece
         except ContextTooLongError as error:

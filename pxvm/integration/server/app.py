@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from pxvm.core.errors import PxvmError
+from pxvm.integration.pieces import NOTHING, Piece
 from pxvm.integration.server import pages, wanted
 from pxvm.integration.server.answering import Answering, Source, Turnstile
 from pxvm.integration.server.guard import Guard
@@ -161,10 +162,10 @@ class Service:
         gone: asyncio.Future[None],
     ) -> dict[str, Any]:
         """All answers as one object; a client that hangs up stops them."""
-        texts = [""] * run.count
+        found: list[list[Piece]] = [[] for _ in range(run.count)]
         event: Event | None = first
         while event is not None:
-            texts[event.choice] += event.text
+            found[event.choice].append(event.piece)
             waiting = asyncio.ensure_future(run.next())
             both: list[asyncio.Future[Any]] = [waiting, gone]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -172,8 +173,8 @@ class Service:
                 waiting.cancel()
                 raise ClientDisconnect
             event = waiting.result()
-        told = await self._learned(recalled, texts[0])
-        choices = [shape.whole(i, text, run.finish(i)) for i, text in enumerate(texts)]
+        told = await self._learned(recalled, "".join(piece.text for piece in found[0]))
+        choices = [shape.whole(i, pieces, run.finish(i)) for i, pieces in enumerate(found)]
         return {**shape.head(), "choices": choices, "usage": run.usage(), **told}
 
     async def _stream(
@@ -181,20 +182,20 @@ class Service:
     ) -> AsyncIterator[str]:
         """Server-sent events; leaving them, as when a client hangs up, stops the answers."""
         try:
-            texts, event = [""] * run.count, first
+            answer, event = "", first
             for number in range(run.count):
                 if opening := shape.opening(number):
                     yield _sent({**shape.head(), "choices": [opening]})
             while event is not None:
-                texts[event.choice] += event.text
-                if event.text:
-                    piece = shape.piece(event.choice, event.text)
+                answer += event.piece.text if event.choice == 0 else ""
+                if event.piece != NOTHING:
+                    piece = shape.piece(event.choice, event.piece)
                     yield _sent({**shape.head(), "choices": [piece]})
                 if event.ended:
                     last = shape.piece(event.choice, None, run.finish(event.choice))
                     yield _sent({**shape.head(), "choices": [last]})
                 event = await run.next()  # type: ignore[assignment]
-            told = await self._learned(recalled, texts[0])
+            told = await self._learned(recalled, answer)
             if shape.wanted.usage or told:
                 usage = {"usage": run.usage()} if shape.wanted.usage else {}
                 yield _sent({**shape.head(), "choices": [], **usage, **told})

@@ -27,6 +27,10 @@ ENDPOINTS: tuple[tuple[str, str, str, dict[str, tuple[str, str]]], ...] = (
             "seed": ("integer", "of the random numbers"),
             "stop": ("string", "or several: they end the answer"),
             "n": ("integer", "so many answers, of seeds that follow each other"),
+            "logprobs": ("boolean", "how likely each token was"),
+            "top_logprobs": ("integer", "and so many of the most likely, 20 at most"),
+            "tools": ("array", "functions that the model may call, where its template knows any"),
+            "tool_choice": ("string", "none, auto or required; or one function by its name"),
             "response_format": ("object", "json_object, or json_schema with its schema"),
             "regex": ("string", "that the answer matches"),
             "grammar": ("string", "in Lark's notation, that the answer follows"),
@@ -40,6 +44,7 @@ ENDPOINTS: tuple[tuple[str, str, str, dict[str, tuple[str, str]]], ...] = (
         {
             "prompt": ("string", "or several"),
             "max_tokens": ("integer", "16 unless given; the rest as for a chat"),
+            "logprobs": ("integer", "so many of the most likely tokens with each, 20 at most"),
         },
     ),
     (

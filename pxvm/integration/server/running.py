@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pxvm.integration.pieces import NOTHING, Piece
 from pxvm.integration.server.answering import Answering, Turnstile
 from pxvm.integration.server.metrics import Metrics
 from pxvm.integration.server.wanted import RefusedError
@@ -45,7 +46,7 @@ class Event:
     """A piece of an answer, or its end."""
 
     choice: int
-    text: str = ""
+    piece: Piece = NOTHING
     ended: bool = False
 
 

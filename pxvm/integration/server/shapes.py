@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from pxvm.integration.pieces import Piece
 from pxvm.integration.server.wanted import RefusedError, Wanted
 
 
@@ -39,19 +41,60 @@ class Shape:
         return {"index": choice, "delta": {"role": "assistant", "content": ""},
                 "finish_reason": None}  # fmt: skip
 
-    def piece(self, choice: int, text: str | None, finish: str | None = None) -> dict[str, Any]:
+    def piece(self, choice: int, piece: Piece | None, finish: str | None = None) -> dict[str, Any]:
         """A piece of an answer, or its end."""
-        if self.kind == "chat":
-            delta = {} if text is None else {"content": text}
-            return {"index": choice, "delta": delta, "finish_reason": finish}
-        return {"index": choice, "text": text or "", "logprobs": None, "finish_reason": finish}
+        told = {"index": choice, "logprobs": self._scores(piece), "finish_reason": finish}
+        if self.kind != "chat":
+            return {**told, "text": piece.text if piece else ""}
+        delta: dict[str, Any] = {}
+        if piece is not None and (piece.text or not piece.calls):
+            delta["content"] = piece.text
+        if piece is not None and piece.calls:
+            delta["tool_calls"] = list(piece.calls)
+        return {**told, "delta": delta}
 
-    def whole(self, choice: int, text: str, finish: str) -> dict[str, Any]:
+    def whole(self, choice: int, pieces: Sequence[Piece], finish: str) -> dict[str, Any]:
         """An answer."""
+        text, calls = "".join(piece.text for piece in pieces), joined(pieces)
+        all_scores = Piece(text, scores=tuple(s for piece in pieces for s in piece.scores))
+        told = {"index": choice, "logprobs": self._scores(all_scores), "finish_reason": finish}
+        if self.kind != "chat":
+            return {**told, "text": text}
+        message: dict[str, Any] = {"role": "assistant", "content": text or None, "refusal": None}
+        if calls:
+            message["tool_calls"] = calls
+        else:
+            message["content"] = text
+        return {**told, "message": message}
+
+    def _scores(self, piece: Piece | None) -> dict[str, Any] | None:
+        """The scores of a piece, where they are wanted."""
+        if self.wanted.scores is None or piece is None:
+            return None
         if self.kind == "chat":
-            message = {"role": "assistant", "content": text, "refusal": None}
-            return {"index": choice, "message": message, "logprobs": None, "finish_reason": finish}
-        return {"index": choice, "text": text, "logprobs": None, "finish_reason": finish}
+            return {"content": list(piece.scores), "refusal": None}
+        return {
+            "tokens": [score["token"] for score in piece.scores],
+            "token_logprobs": [score["logprob"] for score in piece.scores],
+            "top_logprobs": [
+                {each["token"]: each["logprob"] for each in score["top_logprobs"]}
+                for score in piece.scores
+            ],
+            "text_offset": None,
+        }
+
+
+def joined(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
+    """Calls whose deltas came in several pieces, as one object each."""
+    calls: dict[int, dict[str, Any]] = {}
+    for delta in (call for piece in pieces for call in piece.calls):
+        call = calls.setdefault(
+            delta.get("index", 0), {"id": "", "type": "function", "function": {}}
+        )
+        call["id"] = delta.get("id") or call["id"]
+        for name, text in (delta.get("function") or {}).items():
+            call["function"][name] = call["function"].get(name, "") + text
+    return [calls[index] for index in sorted(calls)]
 
 
 def error_body(error: Exception) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from typing import Any
 
 from pxvm.core.errors import PxvmError
 
-MOST_CHOICES = 8
+MOST_CHOICES, MOST_SCORES, MOST_TOOLS = 8, 20, 128
 #: Fields that change nothing here.
 IGNORED = (
     "user", "metadata", "store", "service_tier", "parallel_tool_calls", "safety_identifier",
     "prompt_cache_key", "verbosity", "reasoning_effort", "frequency_penalty", "presence_penalty",
-    "logit_bias", "modalities", "tool_choice", "best_of", "network",
+    "logit_bias", "modalities", "best_of", "network",
 )  # fmt: skip
 
 
@@ -45,6 +45,9 @@ class Wanted:
         options: as ``Model.chat`` takes them.
         choices: how many answers to each.
         usage: whether a stream ends with the tokens it took.
+        scores: how many of the most likely tokens go with each; None for no logprobs at all.
+        tools: functions that the model may call, as they were given.
+        must_call: those of which it must call one.
     """
 
     model: str
@@ -54,6 +57,9 @@ class Wanted:
     prompts: tuple[str, ...] = ()
     choices: int = 1
     usage: bool = False
+    scores: int | None = None
+    tools: tuple[Any, ...] = ()
+    must_call: tuple[Mapping[str, Any], ...] = ()
     body: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -70,12 +76,8 @@ def parsed(data: bytes) -> dict[str, Any]:
 
 def chat(body: Mapping[str, Any]) -> Wanted:
     """A request to ``/v1/chat/completions``. Raises RefusedError naming the field."""
-    known = ("messages", "max_completion_tokens", "response_format", "tools", "top_logprobs")
-    _no_others(body, known)
-    if body.get("tools"):
-        raise RefusedError("the model's chat template knows no tools", field="tools")
-    if body.get("logprobs"):
-        raise RefusedError("logprobs are not offered", field="logprobs")
+    known = ("messages", "max_completion_tokens", "response_format", "tools", "tool_choice")
+    _no_others(body, (*known, "top_logprobs"))
     given = body.get("messages")
     if not isinstance(given, list) or not given:
         raise RefusedError("expected a list of at least one message", field="messages")
@@ -86,15 +88,19 @@ def chat(body: Mapping[str, Any]) -> Wanted:
         options["max_tokens"] = _number(body, "max_completion_tokens", 1, 1 << 31, int)
     if (schema := _schema(body.get("response_format"))) is not None:
         options["schema"] = schema
+    tools, must_call = _tools(body)
+    if must_call and {"schema", "regex", "grammar"} & options.keys():
+        raise RefusedError("a call and another form are not both possible", field="tool_choice")
     return Wanted(
-        messages=messages, options=options, **_common(body), usage=_usage(body), body=body
-    )
+        messages=messages, options=options, **_common(body), usage=_usage(body), body=body,
+        scores=_scores(body), tools=tools, must_call=must_call,
+    )  # fmt: skip
 
 
 def completion(body: Mapping[str, Any]) -> Wanted:
     """A request to ``/v1/completions``. Raises RefusedError naming the field."""
     _no_others(body, ("prompt", "suffix", "echo"))
-    for name in ("suffix", "echo", "logprobs"):
+    for name in ("suffix", "echo"):
         if body.get(name):
             raise RefusedError(f"{name} is not offered", field=name)
     given = body.get("prompt")
@@ -108,9 +114,12 @@ def completion(body: Mapping[str, Any]) -> Wanted:
     if len(prompts) > MOST_CHOICES:
         raise RefusedError(f"expected at most {MOST_CHOICES} prompts", field="prompt")
     options = {"max_tokens": 16} | _options(body)
+    asks = body.get("logprobs") is not None
+    scores = _number(body, "logprobs", 0, MOST_SCORES, int) if asks else None
     return Wanted(
-        prompts=tuple(prompts), options=options, **_common(body), usage=_usage(body), body=body
-    )
+        prompts=tuple(prompts), options=options, **_common(body), usage=_usage(body), body=body,
+        scores=scores,
+    )  # fmt: skip
 
 
 def embedding(body: Mapping[str, Any]) -> tuple[list[str], str]:
@@ -160,6 +169,49 @@ def _usage(body: Mapping[str, Any]) -> bool:
     return bool(options.get("include_usage"))
 
 
+def _scores(body: Mapping[str, Any]) -> int | None:
+    if not body.get("logprobs"):
+        if body.get("top_logprobs"):
+            raise RefusedError("top_logprobs need logprobs: true", field="top_logprobs")
+        return None
+    if body["logprobs"] is not True:
+        raise RefusedError("expected true or false", field="logprobs")
+    if body.get("top_logprobs") is None:
+        return 0
+    return int(_number(body, "top_logprobs", 0, MOST_SCORES, int))
+
+
+def _tools(body: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Mapping[str, Any], ...]]:
+    """(the functions that may be called, those of which one must be)."""
+    tools, choice = body.get("tools") or [], body.get("tool_choice") or "auto"
+    if not isinstance(tools, list) or len(tools) > MOST_TOOLS:
+        raise RefusedError(f"expected a list of at most {MOST_TOOLS}", field="tools")
+    functions: dict[str, Mapping[str, Any]] = {}
+    for number, tool in enumerate(tools):
+        match tool:
+            case {"type": "function", "function": {"name": str(name)} as function} if isinstance(
+                function.get("parameters") or {}, dict
+            ):
+                functions[name] = function
+            case _:
+                raise RefusedError(
+                    f"tool {number}: expected a function with a name, and parameters as a schema",
+                    field="tools",
+                )
+    match choice:
+        case "none":
+            return (), ()
+        case "auto":
+            return tuple(tools), ()
+        case "required" if functions:
+            return tuple(tools), tuple(functions.values())
+        case {"type": "function", "function": {"name": name}} if name in functions:
+            return tuple(tools), (functions[name],)
+    raise RefusedError(
+        "expected none, auto, required, or a function that is among the tools", field="tool_choice"
+    )
+
+
 def _options(body: Mapping[str, Any]) -> dict[str, Any]:
     """Of the fields that are given, what ``Model.chat`` takes."""
     ranges: dict[str, tuple[str, float, float, type]] = {
@@ -205,13 +257,21 @@ def _number(body: Mapping[str, Any], name: str, low: float, high: float, kind: t
 
 
 def _message(number: int, message: Any) -> dict[str, Any]:
-    """A message as the templates know it: role and text."""
+    """A message as the templates know it: role and text; calls of functions and their results."""
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise RefusedError(f"message {number}: expected a role and a content", field="messages")
     role = {"developer": "system"}.get(message["role"], message["role"])
     if role not in ("system", "user", "assistant", "tool"):
         raise RefusedError(f"message {number}: unknown role {role!r:.40}", field="messages")
-    return {"role": role, "content": text_of(message.get("content"), number)}
+    found: dict[str, Any] = {"role": role, "content": text_of(message.get("content"), number)}
+    found |= {name: message[name] for name in ("name", "tool_call_id") if message.get(name)}
+    if calls := message.get("tool_calls"):
+        if not isinstance(calls, list) or not all(
+            isinstance(call, dict) and isinstance(call.get("function"), dict) for call in calls
+        ):
+            raise RefusedError(f"message {number}: expected calls of functions", field="messages")
+        found["tool_calls"] = calls
+    return found
 
 
 def text_of(content: Any, number: int = 0) -> str:
