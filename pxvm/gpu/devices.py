@@ -1,17 +1,30 @@
-"""GPUs: which there are, what they can do, and one that is open."""
+"""GPUs: which there are, what they can do, and one that is open.
+
+There are two ways to them: ``wgpu`` and Dawn, which is what Chrome runs (the package ``wgpudawn``).
+A GPU that both reach is two here, each with a number; results are the same bytes on either.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import os
+import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from pxvm.core import installation
-from pxvm.core.errors import DeviceError
+from pxvm.core.errors import DeviceError, MissingPackageError
+from pxvm.core.executors import Session
+from pxvm.core.resources import size_text
 
-# Ways to a GPU, the better first; OpenGL has no compute worth the name.
+#: Way to a GPU -> (the package, the extra that brings it), the better first.
+WAYS = {"wgpu": ("wgpu", "gpu"), "dawn": ("wgpudawn", "gpu-dawn")}
+# What a way goes through, the better first; OpenGL has no compute worth the name.
 BACKENDS = ("Vulkan", "Metal", "D3D12")
 KINDS = ("DiscreteGPU", "IntegratedGPU", "VirtualGPU", "Other", "CPU")
 NONE = "no GPU here: the system offers none through Vulkan, Metal or Direct3D 12"
@@ -22,13 +35,28 @@ LIMITS = {
     "max-storage-buffers-per-shader-stage": 8,
     "max-compute-workgroups-per-dimension": 65535,
 }
+CLOCK = "timestamp-query"
+#: Features that are switched on where a device has them.
+WANTED = (CLOCK,)
+PASSES = 512  # that the clock can hold
 
 
-def library() -> Any:
-    """The wgpu package. Raises MissingPackageError."""
+def library(way: str = "wgpu") -> Any:
+    """The package of a way to GPUs. Raises MissingPackageError."""
     if not os.environ.get("XDG_RUNTIME_DIR"):  # else the loader complains on stderr
         os.environ["XDG_RUNTIME_DIR"] = tempfile.gettempdir()
-    return installation.library("wgpu", "gpu")
+    package, extra = WAYS[way]
+    found = installation.library(package, extra)
+    logging.getLogger(package).addHandler(logging.NullHandler())  # what fails is raised as well
+    return found
+
+
+def installed() -> list[str]:
+    """The ways whose package is there. Raises MissingPackageError where none is."""
+    found = [way for way, (package, _) in WAYS.items() if importlib.util.find_spec(package)]
+    if not found:
+        raise MissingPackageError(installation.missing(*WAYS["wgpu"]))
+    return found
 
 
 @dataclass(frozen=True)
@@ -43,33 +71,68 @@ class Adapter:
     limits: dict[str, int]
     features: tuple[str, ...]
     handle: Any = field(repr=False, compare=False)
+    way: str = "wgpu"
 
     @property
     def is_software(self) -> bool:
         """True for a processor that plays a GPU."""
         return self.kind == "CPU"
 
+    def __str__(self) -> str:
+        return f"GPU {self.number} ({self.name})"
+
+
+def adapters() -> tuple[Adapter, ...]:
+    """Every usable GPU: those of the first way, the best first, then those of the next.
+
+    Raises MissingPackageError where no way is installed.
+    """
+    return tuple(adapter for way in installed() for adapter in _of_way(way))
+
 
 @cache
-def adapters() -> tuple[Adapter, ...]:
-    """Every usable GPU, the best first. Raises MissingPackageError."""
-    found = []
-    for handle in library().gpu.enumerate_adapters_sync():
-        info = handle.info
-        if info["backend_type"] in BACKENDS:
-            found.append((KINDS.index(info["adapter_type"]) if info["adapter_type"] in KINDS else 3,
-                          handle))  # fmt: skip
-    found.sort(key=lambda pair: pair[0])
-    return tuple(_adapter(number, handle) for number, (_, handle) in enumerate(found))
+def _of_way(way: str) -> tuple[Adapter, ...]:
+    before = (
+        _of_way(other) for other in installed() if list(WAYS).index(other) < list(WAYS).index(way)
+    )
+    first = sum(map(len, before))
+    with _quiet():
+        handles = library(way).gpu.enumerate_adapters_sync()
+    usable = [handle for handle in handles if handle.info["backend_type"] in BACKENDS]
+    usable.sort(key=lambda handle: _rank(handle.info["adapter_type"]))
+    return tuple(_adapter(number, handle, way) for number, handle in enumerate(usable, first))
 
 
-def _adapter(number: int, handle: Any) -> Adapter:
+def _rank(kind: str) -> int:
+    return KINDS.index(kind if kind in KINDS else "Other")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on standard error: Dawn and drivers write there why they pass a device over."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _adapter(number: int, handle: Any, way: str) -> Adapter:
     info = handle.info
     limits = {name: int(handle.limits[name]) for name in LIMITS}
     return Adapter(
-        number, info["device"], info["adapter_type"], info["backend_type"], info["description"],
-        limits, tuple(sorted(handle.features)), handle,
+        number, _plain(info["device"]), info["adapter_type"], info["backend_type"],
+        _plain(info["description"]), limits, tuple(sorted(handle.features)), handle, way,
     )  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    """A driver's text as one line that does nothing to a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 class Gpu:
@@ -78,19 +141,22 @@ class Gpu:
     Attributes:
         adapter: what it was opened from.
         window: words that one storage binding may hold.
+        clock: what times the passes, where somebody asked for it.
     """
 
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
-        wgpu = library()
-        self.usage = wgpu.BufferUsage
-        self.stages = wgpu.ShaderStage
-        self.lost = ""
+        self.library = library(adapter.way)
+        self.usage = self.library.BufferUsage
+        self.stages = self.library.ShaderStage
+        self.features = [name for name in WANTED if name in adapter.features]
+        self.clock: Clock | None = None
         try:
-            self.device = adapter.handle.request_device_sync(required_limits=adapter.limits)
+            self.device = adapter.handle.request_device_sync(
+                required_limits=adapter.limits, required_features=self.features
+            )
         except Exception as error:
-            where = f"GPU {adapter.number} ({adapter.name})"
-            raise DeviceError(f"{where} does not open: {error}") from None
+            raise DeviceError(f"{adapter} does not open: {_plain(str(error))}") from None
         self.window = adapter.limits["max-storage-buffer-binding-size"] // 256 * 64
         self.pipelines: dict[str, Any] = {}
 
@@ -100,28 +166,153 @@ class Gpu:
         most = self.adapter.limits["max-storage-buffer-binding-size"]
         if size > most:
             raise DeviceError(
-                f"GPU {self.adapter.number} ({self.adapter.name}) takes {most} bytes in one piece;"
-                f" the program needs {size}"
+                f"{self.adapter} takes {most} bytes in one piece; the program needs {size}"
             )
         kind = self.usage.UNIFORM if uniform else self.usage.STORAGE
-        try:
+        with self.told(f"a buffer of {size_text(size)}"):
             return self.device.create_buffer(
                 size=size, usage=kind | self.usage.COPY_DST | self.usage.COPY_SRC
             )
-        except Exception as error:
-            where = f"GPU {self.adapter.number}"
-            raise DeviceError(f"{where}: no room for {size} bytes: {error}") from None
+
+    def begin(self, encoder: Any) -> Any:
+        """Begin a pass of an encoder, timed where somebody asked for the time."""
+        times = self.clock.next() if self.clock else None
+        return encoder.begin_compute_pass(timestamp_writes=times)
+
+    @contextmanager
+    def told(self, what: str = "the program") -> Iterator[None]:
+        """What the library raises inside becomes a DeviceError that says what happened.
+
+        A device that was lost is opened anew by whoever asks for it next.
+        """
+        try:
+            yield
+        except (self.library.GPUError, MemoryError) as error:
+            text = _plain(str(error))
+            if "lost" in text.lower():
+                forget()
+                reason = "was lost while it worked: its driver reset it, or it went away"
+            elif isinstance(error, MemoryError):
+                reason = f"has no room for {what}"
+            else:
+                reason = f"refuses {what}: {text.removeprefix('Validation Error Caused by: ')}"
+            raise DeviceError(f"{self.adapter} {reason}; --device cpu does without it") from None
+
+
+class Clock:
+    """Times the passes of a device from now on, with the device's own clock."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu, self.count = gpu, 0
+        self.queries = gpu.device.create_query_set(type="timestamp", count=2 * PASSES)
+        usage = gpu.library.BufferUsage
+        self.times = gpu.device.create_buffer(
+            size=16 * PASSES, usage=usage.QUERY_RESOLVE | usage.COPY_SRC
+        )
+        self.tick = 1e-9  # seconds, says WebGPU; wgpu gives what the driver counts
+        if gpu.adapter.way == "wgpu":
+            native = importlib.import_module("wgpu.backends.wgpu_native").lib
+            self.tick *= native.wgpuQueueGetTimestampPeriod(gpu.device.queue._internal)
+
+    def next(self) -> dict[str, Any] | None:
+        """What the next pass writes; None once there are too many."""
+        if self.count == PASSES:
+            return None
+        first = 2 * self.count
+        self.count += 1
+        return {"query_set": self.queries, "beginning_of_pass_write_index": first,
+                "end_of_pass_write_index": first + 1}  # fmt: skip
+
+    def seconds(self) -> float:
+        """How long the passes since the last call took."""
+        if not self.count:
+            return 0.0
+        device, count = self.gpu.device, 2 * self.count
+        encoder = device.create_command_encoder()
+        encoder.resolve_query_set(self.queries, 0, count, self.times, 0)
+        device.queue.submit([encoder.finish()])
+        times = memoryview(device.queue.read_buffer(self.times, 0, 8 * count)).cast("B").cast("Q")
+        self.count = 0
+        return self.tick * sum(max(times[i + 1] - times[i], 0) for i in range(0, count, 2))
+
+
+class Guarded:
+    """A session on a GPU: what goes wrong there is a DeviceError, and leaves the image as it was.
+
+    Attributes:
+        inner: the session itself.
+    """
+
+    def __init__(self, gpu: Gpu, make: Callable[[Gpu], Session]) -> None:
+        self.gpu = gpu
+        with gpu.told():
+            self.inner = make(gpu)
+
+    @property
+    def behind(self) -> bool:
+        """True where the device has results that the image has not."""
+        return bool(getattr(self.inner, "ahead", ()))
+
+    def run(self, max_steps: int | None) -> int:
+        """As every session's."""
+        with self.gpu.told():
+            return self.inner.run(max_steps)
+
+    def host(self, names: Any) -> None:
+        """As every session's."""
+        with self.gpu.told():
+            self.inner.host(names)
+
+    def sync(self) -> None:
+        """As every session's."""
+        with self.gpu.told():
+            self.inner.sync()
+
+    def timed(self, max_steps: int | None) -> tuple[int, float | None]:
+        """Run, and the seconds by the device's clock; None where it has none."""
+        if CLOCK not in self.gpu.features:
+            return self.run(max_steps), None
+        with self.gpu.told():
+            self.gpu.clock = Clock(self.gpu)
+            try:
+                return self.inner.run(max_steps), self.gpu.clock.seconds()
+            finally:
+                self.gpu.clock = None
 
 
 @cache
-def open_gpu(number: int | None = None) -> Gpu:
-    """Open GPU ``number``, or the best that is no software.
+def open_gpu(number: int | None = None, way: str = "") -> Gpu:
+    """Open GPU ``number``, or the best there is, or the best of a way.
 
-    Raises DeviceError where there is none, MissingPackageError without wgpu.
+    Raises DeviceError where there is none, MissingPackageError without a package for it.
     """
-    there = adapters()
-    if not there:
-        raise DeviceError(NONE)
-    if number is not None and number >= len(there):
-        raise DeviceError(f"expected a GPU of 0 to {len(there) - 1}; found {number}")
-    return Gpu(there[number or 0])
+    return Gpu(adapter_of(number, way))
+
+
+def adapter_of(number: int | None = None, way: str = "") -> Adapter:
+    """The adapter that ``open_gpu`` opens; errors as there."""
+    if number is not None:
+        if number >= len(adapters()):
+            raise DeviceError(f"expected a GPU of 0 to {len(adapters()) - 1}; found {number}")
+        return adapters()[number]
+    if way:
+        library(way)  # raises where it is missing
+    for name in [way] if way else installed():
+        if found := _of_way(name):
+            return found[0]
+    raise DeviceError(f"{NONE}, with {WAYS[way][0]}" if way else NONE)
+
+
+def available() -> str:
+    """Empty, or why no GPU can be used here."""
+    try:
+        adapter_of()
+    except (DeviceError, MissingPackageError) as error:
+        return str(error)
+    return ""
+
+
+def forget() -> None:
+    """Look for GPUs, and open them, anew."""
+    open_gpu.cache_clear()
+    _of_way.cache_clear()

@@ -7,14 +7,13 @@ device from one run of a session to the next.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pxvm.core import executors, installation
+from pxvm.core import executors
 from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import DeviceError, ProgramError
 from pxvm.core.integer import Ints
@@ -45,9 +44,7 @@ TOGETHER = 8  # lanes that share a weight row of Linear
 
 def available() -> str:
     """Empty, or why no GPU can be used here."""
-    if importlib.util.find_spec("wgpu") is None:
-        return installation.missing("wgpu", "gpu")
-    return "" if devices.adapters() else devices.NONE
+    return devices.available()
 
 
 def run(image: Image, program: Program, max_steps: int | None, threads: int | None = None) -> int:
@@ -62,9 +59,10 @@ def session(image: Image, program: Program, threads: int | None = None) -> execu
 
 @dataclass(frozen=True)
 class Chosen:
-    """This executor on one GPU: ``gpu:N``; None takes the best."""
+    """This executor on one GPU: ``gpu:N``; None takes the best, or the best of a way to GPUs."""
 
     number: int | None = None
+    way: str = ""
 
     def available(self) -> str:
         """Empty, or why it cannot be used."""
@@ -80,17 +78,23 @@ class Chosen:
         self, image: Image, program: Program, threads: int | None = None
     ) -> executors.Session:
         """As the module's."""
-        if not isinstance(program, TensorProgram):
-            from pxvm.gpu.row import Row
+        gpu = devices.open_gpu(self.number, self.way)
+        if isinstance(program, TensorProgram):
+            return devices.Guarded(gpu, lambda gpu: Session(gpu, image, program))
+        from pxvm.gpu.row import Row
 
-            return Row(devices.open_gpu(self.number), image, program)
-        return Session(devices.open_gpu(self.number), image, program)
+        return devices.Guarded(gpu, lambda gpu: Row(gpu, image, program))
 
 
 def choose(option: str) -> Chosen:
     """The executor that ``gpu:option`` means. Raises DeviceError."""
+    if option in devices.WAYS:
+        return Chosen(way=option)
     if not option.isdecimal():
-        raise DeviceError(f"expected gpu or gpu:N, N as `pxvm gpus` shows; found gpu:{option}")
+        ways = ", ".join(f"gpu:{way}" for way in devices.WAYS)
+        raise DeviceError(
+            f"expected gpu, {ways} or gpu:N, N as `pxvm gpus` shows; found gpu:{option}"
+        )
     return Chosen(int(option))
 
 
@@ -144,8 +148,8 @@ class Session(Control):
         """What the run changed, and the registers, to the pixels."""
         self.ahead |= self.written
         self.written.clear()
-        self._collect(self.ahead if self.hosted is None else self.ahead & self.hosted)
         marks = self.picture.read(0, STATE_WORDS)
+        self._collect(self.ahead if self.hosted is None else self.ahead & self.hosted)
         for word in (State.SATURATED, State.CLAMPED):
             if marks[word]:
                 self.state[word] = 1
@@ -228,7 +232,7 @@ class Session(Control):
         device = self.gpu.device
         device.queue.write_buffer(self.uniform, 0, self.calls[: len(self.waiting)])
         encoder = device.create_command_encoder()
-        compute = encoder.begin_compute_pass()
+        compute = self.gpu.begin(encoder)
         for number, (pipeline, groups) in enumerate(self.waiting):
             compute.set_pipeline(pipeline)
             compute.set_bind_group(0, self.group, [4 * ALIGNED * number])

@@ -114,7 +114,11 @@ class Picture:
                 )
 
     def collect(self, indexes: Sequence[int]) -> None:
-        """Download the tensors given, in rising order, into the image; neighbours at once."""
+        """Download the tensors given, in rising order, into the image; neighbours at once.
+
+        The image is written when all of them are there: a device that fails leaves it whole.
+        """
+        found: dict[int, NDArray[np.uint32]] = {}
         while indexes:
             begin, end = self.places[indexes[0]][0], 0
             several: list[int] = []
@@ -124,14 +128,16 @@ class Picture:
                     break
                 several.append(index)
                 end = first + count
-            found = self.read(begin, end - begin)
+            words = self.read(begin, end - begin)
             for index in several:
                 first, count = self.places[index]
-                words = found[first - begin : first - begin + count]
-                self.known[first : first + count] = words
-                d = self.program.descriptors[index]
-                store_words(self.image, d, 0, words.reshape(d.rows, d.row_words))
+                found[index] = words[first - begin : first - begin + count]
             indexes = indexes[len(several) :]
+        for index, words in found.items():
+            first, count = self.places[index]
+            self.known[first : first + count] = words
+            d = self.program.descriptors[index]
+            store_words(self.image, d, 0, words.reshape(d.rows, d.row_words))
 
     def read(self, first: int, count: int) -> NDArray[np.uint32]:
         """Words of the buffer of what changes."""

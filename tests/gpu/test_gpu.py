@@ -86,7 +86,7 @@ def test_devices_by_number_and_what_there_is_not():
     run_program(image, device="gpu:0")
     with pytest.raises(DeviceError, match=r"expected a GPU of 0 to \d+; found 99"):
         run_program(sums(), device="gpu:99")
-    with pytest.raises(DeviceError, match="expected gpu or gpu:N"):
+    with pytest.raises(DeviceError, match="expected gpu, gpu:wgpu, gpu:dawn or gpu:N"):
         run_program(sums(), device="gpu:fast")
     with pytest.raises(DeviceError, match="'reference' is one"):
         run_program(sums(), device="reference:1")
