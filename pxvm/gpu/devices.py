@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pxvm.core import installation
@@ -36,6 +37,13 @@ LIMITS = {
     "max-compute-workgroups-per-dimension": 65535,
 }
 CLOCK = "timestamp-query"
+#: What a program may gain by -> what the two ways call it.
+FAMILIAR = {
+    "subgroups": {"subgroup", "subgroups"},
+    "64-bit integers": {"shader-int64"},
+    "matrix units": {"chromium-experimental-subgroup-matrix", "cooperative-matrix"},
+    "a clock": {CLOCK},
+}
 #: Features that are switched on where a device has them.
 WANTED = (CLOCK,)
 PASSES = 512  # that the clock can hold
@@ -68,7 +76,7 @@ class Adapter:
     kind: str
     backend: str
     driver: str
-    limits: dict[str, int]
+    limits: dict[str, int] = field(hash=False)
     features: tuple[str, ...]
     handle: Any = field(repr=False, compare=False)
     way: str = "wgpu"
@@ -301,6 +309,15 @@ def adapter_of(number: int | None = None, way: str = "") -> Adapter:
         if found := _of_way(name):
             return found[0]
     raise DeviceError(f"{NONE}, with {WAYS[way][0]}" if way else NONE)
+
+
+def hardware() -> bool:
+    """False where the system has no GPU at all, so that what Vulkan offers is software.
+
+    Linux shows what it has in ``/dev``; asking the drivers takes up to a second.
+    """
+    shown = ("dri/renderD*", "nvidia[0-9]*", "dxg", "mali*", "kgsl*")
+    return sys.platform != "linux" or any(any(Path("/dev").glob(name)) for name in shown)
 
 
 def available() -> str:
