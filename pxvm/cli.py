@@ -299,7 +299,7 @@ def gpus(as_json: bool) -> None:
         echo_json(
             [
                 {
-                    "number": g.number, "name": g.name, "kind": g.kind, "library": g.way,
+                    "number": g.number, "name": g.name, "kind": g.kind, "library": g.through,
                     "backend": g.backend, "driver": g.driver, "used": m.use(g.is_software),
                     "measured": asdict(m), "limits": g.limits, "features": list(g.features),
                 }
@@ -315,7 +315,7 @@ def gpus(as_json: bool) -> None:
          "one piece": "right", "copies": "right", "used": "left"},
         [
             (f"gpu:{g.number}", g.name, "software" if g.is_software else g.kind,
-             f"{g.way}, {g.backend}", g.driver, f"{g.limits[list(LIMITS)[1]] >> 20} MiB",
+             f"{g.through}, {g.backend}", g.driver, f"{g.limits[list(LIMITS)[1]] >> 20} MiB",
              f"{m.copy / 1e9:.3g} GB/s" if m.copy else "?", m.use(g.is_software))
             for g, m in found
         ],

@@ -159,15 +159,15 @@ class _Retreating:
         print(f"pxvm: {error}: the processor goes on", file=sys.stderr, flush=True)
         self.inner, self.retreated = self.processor.session(*self.arguments), True
 
-    def run(self, max_steps: int | None) -> int:
+    def run(self, *arguments: Any, **named: Any) -> int:
         whole = not (self.retreated or cast(Any, self.inner).behind)
         try:
-            return self.inner.run(max_steps)
+            return self.inner.run(*arguments, **named)
         except DeviceError as error:
             if not whole:
                 raise
             self._retreat(error)
-            return self.inner.run(max_steps)
+            return self.inner.run(*arguments, **named)
 
     def host(self, names: Iterable[str] | None) -> None:
         self.inner.host(names)

@@ -1,6 +1,6 @@
 """GPUs: which there are, what they can do, and one that is open.
 
-There are two ways to them: ``wgpu`` and Dawn, which is what Chrome runs (the package ``wgpudawn``).
+Two libraries reach them: ``wgpu`` and Dawn, which is what Chrome runs (the package ``wgpudawn``).
 A GPU that both reach is two here, each with a number; results are the same bytes on either.
 """
 
@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,9 +23,9 @@ from pxvm.core.errors import DeviceError, MissingPackageError
 from pxvm.core.executors import Session
 from pxvm.core.resources import size_text
 
-#: Way to a GPU -> (the package, the extra that brings it), the better first.
-WAYS = {"wgpu": ("wgpu", "gpu"), "dawn": ("wgpudawn", "gpu-dawn")}
-# What a way goes through, the better first; OpenGL has no compute worth the name.
+#: Library -> (the package, the extra that brings it), the better first.
+LIBRARIES = {"wgpu": ("wgpu", "gpu"), "dawn": ("wgpudawn", "gpu-dawn")}
+# What a library goes through, the better first; OpenGL has no compute worth the name.
 BACKENDS = ("Vulkan", "Metal", "D3D12")
 KINDS = ("DiscreteGPU", "IntegratedGPU", "VirtualGPU", "Other", "CPU")
 NONE = "no GPU here: the system offers none through Vulkan, Metal or Direct3D 12"
@@ -37,7 +37,7 @@ LIMITS = {
     "max-compute-workgroups-per-dimension": 65535,
 }
 CLOCK = "timestamp-query"
-#: What a program may gain by -> what the two ways call it.
+#: What a program may gain by -> what the libraries call it.
 FAMILIAR = {
     "subgroups": {"subgroup", "subgroups"},
     "64-bit integers": {"shader-int64"},
@@ -49,21 +49,23 @@ WANTED = (CLOCK,)
 PASSES = 512  # that the clock can hold
 
 
-def library(way: str = "wgpu") -> Any:
-    """The package of a way to GPUs. Raises MissingPackageError."""
+def library(through: str = "wgpu") -> Any:
+    """The package of one that reaches GPUs. Raises MissingPackageError."""
     if not os.environ.get("XDG_RUNTIME_DIR"):  # else the loader complains on stderr
         os.environ["XDG_RUNTIME_DIR"] = tempfile.gettempdir()
-    package, extra = WAYS[way]
+    package, extra = LIBRARIES[through]
     found = installation.library(package, extra)
     logging.getLogger(package).addHandler(logging.NullHandler())  # what fails is raised as well
     return found
 
 
 def installed() -> list[str]:
-    """The ways whose package is there. Raises MissingPackageError where none is."""
-    found = [way for way, (package, _) in WAYS.items() if importlib.util.find_spec(package)]
+    """The libraries that are there. Raises MissingPackageError where none is."""
+    found = [
+        through for through, (package, _) in LIBRARIES.items() if importlib.util.find_spec(package)
+    ]
     if not found:
-        raise MissingPackageError(installation.missing(*WAYS["wgpu"]))
+        raise MissingPackageError(installation.missing(*LIBRARIES["wgpu"]))
     return found
 
 
@@ -79,7 +81,7 @@ class Adapter:
     limits: dict[str, int] = field(hash=False)
     features: tuple[str, ...]
     handle: Any = field(repr=False, compare=False)
-    way: str = "wgpu"
+    through: str = "wgpu"
 
     @property
     def is_software(self) -> bool:
@@ -91,24 +93,22 @@ class Adapter:
 
 
 def adapters() -> tuple[Adapter, ...]:
-    """Every usable GPU: those of the first way, the best first, then those of the next.
+    """Every usable GPU: those of the first library, the best first, then those of the next.
 
-    Raises MissingPackageError where no way is installed.
+    Raises MissingPackageError where no library is installed.
     """
-    return tuple(adapter for way in installed() for adapter in _of_way(way))
+    return tuple(adapter for through in installed() for adapter in _found(through))
 
 
 @cache
-def _of_way(way: str) -> tuple[Adapter, ...]:
-    before = (
-        _of_way(other) for other in installed() if list(WAYS).index(other) < list(WAYS).index(way)
-    )
-    first = sum(map(len, before))
+def _found(through: str) -> tuple[Adapter, ...]:
+    there = installed()
+    first = sum(len(_found(other)) for other in there[: there.index(through)])
     with _quiet():
-        handles = library(way).gpu.enumerate_adapters_sync()
+        handles = library(through).gpu.enumerate_adapters_sync()
     usable = [handle for handle in handles if handle.info["backend_type"] in BACKENDS]
     usable.sort(key=lambda handle: _rank(handle.info["adapter_type"]))
-    return tuple(_adapter(number, handle, way) for number, handle in enumerate(usable, first))
+    return tuple(_adapter(number, handle, through) for number, handle in enumerate(usable, first))
 
 
 def _rank(kind: str) -> int:
@@ -129,12 +129,12 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _adapter(number: int, handle: Any, way: str) -> Adapter:
+def _adapter(number: int, handle: Any, through: str) -> Adapter:
     info = handle.info
     limits = {name: int(handle.limits[name]) for name in LIMITS}
     return Adapter(
         number, _plain(info["device"]), info["adapter_type"], info["backend_type"],
-        _plain(info["description"]), limits, tuple(sorted(handle.features)), handle, way,
+        _plain(info["description"]), limits, tuple(sorted(handle.features)), handle, through,
     )  # fmt: skip
 
 
@@ -154,7 +154,7 @@ class Gpu:
 
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
-        self.library = library(adapter.way)
+        self.library = library(adapter.through)
         self.usage = self.library.BufferUsage
         self.stages = self.library.ShaderStage
         self.features = [name for name in WANTED if name in adapter.features]
@@ -218,7 +218,7 @@ class Clock:
             size=16 * PASSES, usage=usage.QUERY_RESOLVE | usage.COPY_SRC
         )
         self.tick = 1e-9  # seconds, says WebGPU; wgpu gives what the driver counts
-        if gpu.adapter.way == "wgpu":
+        if gpu.adapter.through == "wgpu":
             native = importlib.import_module("wgpu.backends.wgpu_native").lib
             self.tick *= native.wgpuQueueGetTimestampPeriod(gpu.device.queue._internal)
 
@@ -249,32 +249,32 @@ class Guarded:
 
     Attributes:
         inner: the session itself.
+        behind: the device has results that the image has not.
     """
 
     def __init__(self, gpu: Gpu, make: Callable[[Gpu], Session]) -> None:
-        self.gpu = gpu
+        self.gpu, self.partial, self.behind = gpu, False, False
         with gpu.told():
             self.inner = make(gpu)
 
-    @property
-    def behind(self) -> bool:
-        """True where the device has results that the image has not."""
-        return bool(getattr(self.inner, "ahead", ()))
-
-    def run(self, max_steps: int | None) -> int:
+    def run(self, *arguments: Any, **named: Any) -> int:
         """As every session's."""
         with self.gpu.told():
-            return self.inner.run(max_steps)
+            made = self.inner.run(*arguments, **named)
+        self.behind = self.partial
+        return made
 
-    def host(self, names: Any) -> None:
+    def host(self, names: Iterable[str] | None) -> None:
         """As every session's."""
         with self.gpu.told():
             self.inner.host(names)
+        self.partial, self.behind = names is not None, False
 
     def sync(self) -> None:
         """As every session's."""
         with self.gpu.told():
             self.inner.sync()
+        self.behind = False
 
     def timed(self, max_steps: int | None) -> tuple[int, float | None]:
         """Run, and the seconds by the device's clock; None where it has none."""
@@ -283,32 +283,32 @@ class Guarded:
         with self.gpu.told():
             self.gpu.clock = Clock(self.gpu)
             try:
-                return self.inner.run(max_steps), self.gpu.clock.seconds()
+                return self.run(max_steps), self.gpu.clock.seconds()
             finally:
                 self.gpu.clock = None
 
 
 @cache
-def open_gpu(number: int | None = None, way: str = "") -> Gpu:
-    """Open GPU ``number``, or the best there is, or the best of a way.
+def open_gpu(number: int | None = None, through: str = "") -> Gpu:
+    """Open GPU ``number``, or the best there is, or the best of a library.
 
     Raises DeviceError where there is none, MissingPackageError without a package for it.
     """
-    return Gpu(adapter_of(number, way))
+    return Gpu(adapter_of(number, through))
 
 
-def adapter_of(number: int | None = None, way: str = "") -> Adapter:
+def adapter_of(number: int | None = None, through: str = "") -> Adapter:
     """The adapter that ``open_gpu`` opens; errors as there."""
     if number is not None:
         if number >= len(adapters()):
             raise DeviceError(f"expected a GPU of 0 to {len(adapters()) - 1}; found {number}")
         return adapters()[number]
-    if way:
-        library(way)  # raises where it is missing
-    for name in [way] if way else installed():
-        if found := _of_way(name):
+    if through:
+        library(through)  # raises where it is missing
+    for name in [through] if through else installed():
+        if found := _found(name):
             return found[0]
-    raise DeviceError(f"{NONE}, with {WAYS[way][0]}" if way else NONE)
+    raise DeviceError(f"{NONE}, with {LIBRARIES[through][0]}" if through else NONE)
 
 
 def hardware() -> bool:
@@ -332,4 +332,4 @@ def available() -> str:
 def forget() -> None:
     """Look for GPUs, and open them, anew."""
     open_gpu.cache_clear()
-    _of_way.cache_clear()
+    _found.cache_clear()

@@ -74,16 +74,27 @@ def gaining(program: Program, once: bool) -> Chosen | None:
     return None
 
 
+def copy_rate() -> float:
+    """Bytes a second, read and written, at which the best GPU copies its memory; 0: not known."""
+    return Chosen().copy_rate()
+
+
 @dataclass(frozen=True)
 class Chosen:
-    """This executor on one GPU: ``gpu:N``; None takes the best, or the best of a way to GPUs."""
+    """This executor on one GPU: ``gpu:N``; None takes the best, or the best of a library."""
 
     number: int | None = None
-    way: str = ""
+    through: str = ""
 
     def available(self) -> str:
         """Empty, or why it cannot be used."""
         return available()
+
+    def copy_rate(self) -> float:
+        """As the module's."""
+        from pxvm.gpu.measuring import measured
+
+        return measured(devices.adapter_of(self.number, self.through)).copy
 
     def run(
         self, image: Image, program: Program, max_steps: int | None, threads: int | None = None
@@ -95,7 +106,7 @@ class Chosen:
         self, image: Image, program: Program, threads: int | None = None
     ) -> executors.Session:
         """As the module's."""
-        gpu = devices.open_gpu(self.number, self.way)
+        gpu = devices.open_gpu(self.number, self.through)
         if isinstance(program, TensorProgram):
             return devices.Guarded(gpu, lambda gpu: Session(gpu, image, program))
         from pxvm.gpu.row import Row
@@ -105,14 +116,18 @@ class Chosen:
 
 def choose(option: str) -> Chosen:
     """The executor that ``gpu:option`` means. Raises DeviceError."""
-    if option in devices.WAYS:
-        return Chosen(way=option)
-    if not option.isdecimal():
-        ways = ", ".join(f"gpu:{way}" for way in devices.WAYS)
-        raise DeviceError(
-            f"expected gpu, {ways} or gpu:N, N as `pxvm gpus` shows; found gpu:{option}"
-        )
-    return Chosen(int(option))
+    number, through = None, ""
+    for word in option.split(":"):
+        if word.isdecimal() and number is None:
+            number = int(word)
+        elif word in devices.LIBRARIES and not through:
+            through = word
+        else:
+            libraries = ", ".join(f"gpu:{name}" for name in devices.LIBRARIES)
+            raise DeviceError(
+                f"expected gpu, {libraries} or gpu:N, N as `pxvm gpus` shows; found gpu:{option}"
+            )
+    return Chosen(number, through)
 
 
 class Session(Control):

@@ -40,7 +40,7 @@ from pxvm.core.resources import processors, size_text
 from pxvm.core.saving import replacing
 from pxvm.core.tensor import DType, Role, encode_scales
 from pxvm.core.verifier import verify
-from pxvm.gpu.devices import WAYS, Adapter, Gpu, adapters, open_gpu
+from pxvm.gpu.devices import LIBRARIES, Adapter, Gpu, adapters, open_gpu
 
 LIMIT = 120.0  # seconds for everything
 MARGIN = 0.8  # of the processor's time: what a GPU must need at most
@@ -100,7 +100,7 @@ class Measured:
     def use(self, software: bool) -> str:
         """What the device will be used for, in words."""
         if software:
-            return "when named"
+            return "when named; auto takes no software"
         if self.failed:
             return f"when named; measuring it failed: {self.failed}"
         if self.enough is None:
@@ -177,7 +177,7 @@ def _name(adapter: Adapter) -> str:
         for path in sorted((Path(__file__).parents[1] / room).rglob("*.[pw][yg]*")):
             if path.suffix in (".py", ".wgsl"):
                 sources.update(path.read_bytes())
-    package = WAYS[adapter.way][0]
+    package = LIBRARIES[adapter.through][0]
     parts = (adapter.name, adapter.kind, adapter.backend, adapter.driver, package,
              importlib.metadata.version(package), str(processors()), platform.processor(),
              sources.hexdigest())  # fmt: skip
@@ -273,8 +273,9 @@ def _seconds(executor: executors.Executor, image: Image) -> float:
 
 def _copy(gpu: Gpu) -> tuple[float, float]:
     """Bytes a second of a copy inside the device, read and written, and from the host."""
-    device, one, other = gpu.device, gpu.buffer(COPIED // 4), gpu.buffer(COPIED // 4)
-    data = np.ones(COPIED, np.uint8)
+    size = COPIED >> 2 * gpu.adapter.is_software
+    device, one, other = gpu.device, gpu.buffer(size // 4), gpu.buffer(size // 4)
+    data = np.ones(size, np.uint8)
     copies: list[float] = []
     uploads: list[float] = []
     for _ in range(TIMES):
@@ -284,12 +285,12 @@ def _copy(gpu: Gpu) -> tuple[float, float]:
             if count == 1:
                 device.queue.write_buffer(one, 0, data)
             for _ in range(count):
-                encoder.copy_buffer_to_buffer(one, 0, other, 0, COPIED)
+                encoder.copy_buffer_to_buffer(one, 0, other, 0, size)
             device.queue.submit([encoder.finish()])
             device.queue.read_buffer(other, 0, 4)
             found.append(time.perf_counter() - begin)
     copied = min(copies) / 8
-    return 2 * COPIED / copied, COPIED / max(min(uploads) - copied, 1e-9)
+    return 2 * size / copied, size / max(min(uploads) - copied, 1e-9)
 
 
 if __name__ == "__main__":
