@@ -180,7 +180,9 @@ def main() -> int:
     check.conformance()
     check.random(given.seconds, given.programs)
     with tempfile.TemporaryDirectory() as folder:
-        check.answers("a small model", write_llama(Path(folder) / "tiny.pxi"), min(given.tokens, 16))
+        check.answers(
+            "a small model", write_llama(Path(folder) / "tiny.pxi"), min(given.tokens, 16)
+        )
     if not given.short:
         for name in ("smollm2", "minilm"):
             if not cached(name).exists():
