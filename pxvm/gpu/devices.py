@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ FAMILIAR = {
 }
 #: Features that are switched on where a device has them.
 WANTED = (CLOCK,)
+PATIENCE = 1.0  # seconds of a start without a word
 PASSES = 512  # that the clock can hold
 
 
@@ -247,15 +249,20 @@ class Clock:
 class Guarded:
     """A session on a GPU: what goes wrong there is a DeviceError, and leaves the image as it was.
 
+    A start that takes longer than ``PATIENCE`` is reported.
+
     Attributes:
         inner: the session itself.
         behind: the device has results that the image has not.
     """
 
-    def __init__(self, gpu: Gpu, make: Callable[[Gpu], Session]) -> None:
-        self.gpu, self.partial, self.behind = gpu, False, False
-        with gpu.told():
-            self.inner = make(gpu)
+    def __init__(self, adapter: Adapter, make: Callable[[Gpu], Session]) -> None:
+        begin = time.monotonic()
+        self.gpu, self.partial, self.behind = _opened(adapter), False, False
+        with self.gpu.told():
+            self.inner = make(self.gpu)
+        if (took := time.monotonic() - begin) > PATIENCE:
+            print(f"pxvm: {adapter} was ready after {took:.1f} s", file=sys.stderr, flush=True)
 
     def run(self, *arguments: Any, **named: Any) -> int:
         """As every session's."""
@@ -288,13 +295,17 @@ class Guarded:
                 self.gpu.clock = None
 
 
-@cache
 def open_gpu(number: int | None = None, through: str = "") -> Gpu:
     """Open GPU ``number``, or the best there is, or the best of a library.
 
     Raises DeviceError where there is none, MissingPackageError without a package for it.
     """
-    return Gpu(adapter_of(number, through))
+    return _opened(adapter_of(number, through))
+
+
+@cache
+def _opened(adapter: Adapter) -> Gpu:
+    return Gpu(adapter)
 
 
 def adapter_of(number: int | None = None, through: str = "") -> Adapter:
@@ -331,5 +342,5 @@ def available() -> str:
 
 def forget() -> None:
     """Look for GPUs, and open them, anew."""
-    open_gpu.cache_clear()
+    _opened.cache_clear()
     _found.cache_clear()

@@ -106,12 +106,12 @@ class Chosen:
         self, image: Image, program: Program, threads: int | None = None
     ) -> executors.Session:
         """As the module's."""
-        gpu = devices.open_gpu(self.number, self.through)
+        adapter = devices.adapter_of(self.number, self.through)
         if isinstance(program, TensorProgram):
-            return devices.Guarded(gpu, lambda gpu: Session(gpu, image, program))
+            return devices.Guarded(adapter, lambda gpu: Session(gpu, image, program))
         from pxvm.gpu.row import Row
 
-        return devices.Guarded(gpu, lambda gpu: Row(gpu, image, program))
+        return devices.Guarded(adapter, lambda gpu: Row(gpu, image, program))
 
 
 def choose(option: str) -> Chosen:
