@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -190,6 +191,7 @@ def _timed(session: Session, steps: int) -> tuple[float, float | None]:
     return time.perf_counter() - start, own
 
 
+@cache
 def copy_rate(threads: int | None) -> float:
     """Bytes a second, read and written, at which so many threads copy memory."""
     count = threads_for(threads)
