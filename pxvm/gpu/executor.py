@@ -191,6 +191,7 @@ class Session(Control):
     def host(self, names: Iterable[str] | None) -> None:
         """As every session's; the caches of an answer, say, then stay on the device."""
         self.sync()
+        self.picture.refresh(self.picture.places)  # what the host names no more is looked at now
         self.hosted = None
         if names is not None:
             wanted = set(names)

@@ -58,6 +58,20 @@ def test_what_the_host_does_not_name_stays_on_the_device_until_asked_for():
 
 
 @needs_gpu
+def test_what_the_host_never_names_is_there_from_the_beginning():
+    """The caches of a saved answer, say, which is gone on with."""
+    ours, plain = sums(), sums()
+    for image in (ours, plain):
+        Fields(image)["z"] = [[7, 8, 9, 10]]
+    session = gpu.Session(devices.open_gpu(), ours, verify(ours))
+    session.host(["x"])
+    session.run()
+    session.sync()
+    run_program(plain, device="reference")
+    assert np.array_equal(ours, plain)
+
+
+@needs_gpu
 def test_the_mark_of_what_did_not_fit_comes_back():
     image = sums()
     session = gpu.Session(devices.open_gpu(), image, verify(image))
