@@ -88,12 +88,14 @@ def test_an_answer_saved_on_one_goes_on_on_the_other(other, back, tmp_path):
     settings = {"temperature": 0.9, "top_p": 0.95, "seed": 3}
     first, second = (other, "reference") if back else ("reference", other)
     with Model.open(path, device="reference") as plain:
-        whole = plain.generate("bado fine", max_tokens=4, **settings)
+        plain.generate("bado fine", max_tokens=4, **settings)
+        whole = plain.generator.drawn()
         plain.save_state(tmp_path / "whole.pxi")
     with Model.open(path, device=first) as model:
-        begun = model.generate("bado fine", max_tokens=2, **settings)
+        model.generate("bado fine", max_tokens=2, **settings)
         model.save_state(state)
     with Model.resume(state, device=second) as model:
-        assert begun + model.proceed(max_tokens=4) == whole
+        model.proceed(max_tokens=4)
+        assert model.generator.drawn() == whole
         model.save_state(state)
     assert state.read_bytes() == (tmp_path / "whole.pxi").read_bytes()
