@@ -88,15 +88,12 @@ class Picture:
                 f"GPU {self.gpu.adapter.number} ({self.gpu.adapter.name}) takes pictures of"
                 f" {WINDOWS * window} pixels; found {words}"
             )
-        buffers = []
-        for first in range(0, WINDOWS * window, window):
-            part = max(min(words - first, window), 0)
-            buffer = self.gpu.buffer(part)
-            for begin in range(first, first + part, CHUNK):
-                count = min(CHUNK, first + part - begin)
-                data = read_words(self.image, begin, count)
-                self.gpu.device.queue.write_buffer(buffer, 4 * (begin - first), data)
-            buffers.append(buffer)
+        parts = [min(max(words - number * window, 0), window) for number in range(WINDOWS)]
+        buffers = [self.gpu.buffer(part) for part in parts]  # is there room for all of it?
+        for number, (buffer, part) in enumerate(zip(buffers, parts, strict=True)):
+            for begin in range(0, part, CHUNK):
+                data = read_words(self.image, number * window + begin, min(CHUNK, part - begin))
+                self.gpu.device.queue.write_buffer(buffer, 4 * begin, data)
         return buffers
 
     def refresh(self, indexes: Iterable[int]) -> None:
