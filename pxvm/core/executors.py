@@ -17,6 +17,10 @@ from pxvm.core.program import Image, Program
 DEVICES = ("auto", "cpu", "gpu", "reference")
 
 
+#: The name of an I32 scalar, and values of it.
+Until = tuple[str, Iterable[int]]
+
+
 class Session(Protocol):
     """A program bound to its image, run in parts; between two parts the pixels hold the state."""
 

@@ -21,6 +21,9 @@ LIMITS = {
     "max-storage-buffer-binding-size": 2**27,
     "max-storage-buffers-per-shader-stage": 8,
     "max-compute-workgroups-per-dimension": 65535,
+    "max-compute-workgroup-storage-size": 16384,
+    "max-compute-invocations-per-workgroup": 256,
+    "max-compute-workgroup-size-x": 256,
 }
 
 
@@ -92,7 +95,7 @@ class Gpu:
             where = f"GPU {adapter.number} ({adapter.name})"
             raise DeviceError(f"{where} does not open: {error}") from None
         self.window = adapter.limits["max-storage-buffer-binding-size"] // 256 * 64
-        self.pipelines: dict[str, Any] = {}
+        self.pipelines: dict[Any, Any] = {}
 
     def buffer(self, words: int, *, uniform: bool = False) -> Any:
         """A buffer of so many words, all zero. Raises DeviceError when it does not fit."""

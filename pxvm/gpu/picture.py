@@ -6,7 +6,8 @@ written overlaps nothing else, so that this is no other program.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import DeviceError
 from pxvm.core.parts import Image
 from pxvm.core.tensor import (
-    STATE_WORDS,
     Descriptor,
     DType,
     Role,
@@ -26,32 +26,54 @@ from pxvm.core.tensor import (
     words_of,
 )
 from pxvm.gpu.devices import WINDOWS, Gpu
-from pxvm.gpu.shaders import FIELDS, powers
+from pxvm.gpu.phases import table_of
+from pxvm.gpu.shaders import FIELDS, FRONT, TABLE, powers
 
 CHUNK = 1 << 24  # words copied at a time
 GAP = 1 << 14  # words fetched in vain rather than in a copy of their own
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Stop at a Yield where an I32 scalar has one of these values."""
+
+    descriptor: int
+    values: tuple[int, ...]
 
 
 class Picture:
     """The buffers of a program, and what the device has in them that the host knows.
 
     Attributes:
-        tensors: the table of records.
+        tensors: the table of records, and behind it of the plan.
+        marks: where in that table the plan begins.
+        cleared: scratch tensors.
         changing: the words that change.
         images: the image in windows.
+        windows: how many of them it takes.
+        ahead: tensors that the device has and the image not yet.
     """
 
     def __init__(self, gpu: Gpu, image: Image, program: TensorProgram) -> None:
         self.gpu, self.image, self.program = gpu, image, program
         self.places: dict[int, tuple[int, int]] = {}
-        total = STATE_WORDS
+        self.ahead: set[int] = set()
+        total = FRONT
         for d in program.descriptors:
             if d.dtype != DType.PARAMS and d.role != Role.CONSTANT:
                 self.places[d.index] = (total, d.rows * d.row_words)
                 total += d.rows * d.row_words
         self.known: NDArray[np.uint32] = np.zeros(total, np.uint32)
         self.changing = gpu.buffer(total)
-        table = np.concatenate([powers(), self._records().reshape(-1)]).astype(np.int32)
+        self.cleared = [
+            d.index
+            for d in program.descriptors
+            if d.role == Role.SCRATCH and d.dtype != DType.PARAMS
+        ]
+        records = self._records().reshape(-1)
+        self.marks = TABLE + len(records)
+        table = np.concatenate([powers(), records, table_of(program), self.cleared])
+        table = table.astype(np.int32)
         self.tensors = gpu.buffer(len(table))
         gpu.device.queue.write_buffer(self.tensors, 0, table)
         self.images = self._upload()
@@ -88,6 +110,7 @@ class Picture:
                 f"GPU {self.gpu.adapter.number} ({self.gpu.adapter.name}) takes pictures of"
                 f" {WINDOWS * window} pixels; found {words}"
             )
+        self.windows = max(-(-words // window), 1)
         buffers = []
         for first in range(0, WINDOWS * window, window):
             part = max(min(words - first, window), 0)
@@ -113,8 +136,10 @@ class Picture:
                     self.changing, 4 * (first + begin), np.ascontiguousarray(now[begin:end])
                 )
 
-    def collect(self, indexes: Sequence[int]) -> None:
-        """Download the tensors given, in rising order, into the image; neighbours at once."""
+    def collect(self, wanted: Iterable[int]) -> None:
+        """Download the tensors given into the image; neighbours at once."""
+        indexes = sorted(wanted)
+        self.ahead.difference_update(indexes)
         while indexes:
             begin, end = self.places[indexes[0]][0], 0
             several: list[int] = []

@@ -9,8 +9,6 @@
 @group(0) @binding(6) var<storage, read> image2: array<u32>;
 @group(0) @binding(7) var<storage, read> image3: array<u32>;
 
-struct Call { g: u32, b: u32, a: u32, rows_g: u32, rows_b: u32, rows_a: u32 }
-
 var<workgroup> now: Call;
 
 fn ld(at: u32) -> u32 { return changing[at]; }
@@ -18,6 +16,8 @@ fn ld(at: u32) -> u32 { return changing[at]; }
 fn st(at: u32, value: u32) { changing[at] = value; }
 
 fn call(lane: u32) -> Call {
-    if (lane == 0u) { now = Call(given.x, given.y, given.z, used(given.x), used(given.y), used(given.z)); }
+    if (lane == 0u) {
+        now = Call(given.x, given.y, given.z, used(given.x), used(given.y), used(given.z), 0u, count(given.x, COLS));
+    }
     return workgroupUniformLoad(&now);
 }

@@ -1,7 +1,5 @@
 // Products: exact sums of bytes; 256 * high + low is shifted down as far as its largest value may need.
 
-var<workgroup> sums: array<vec2<i32>, LANES>;
-
 fn excess(terms: u32, plane_count: u32) -> u32 {
     // The bits of terms * 2^14 (* 257, * 257^2) beyond 31.
     var p = multiply_unsigned(terms, 16384u);
@@ -16,38 +14,146 @@ fn scaled(c: Call, row: u32, col: u32, total: i32, shift: u32) -> Fitted {
     return add(rescale(total, s.m, s.e + i32(shift) + field(c.g, FRAC)), bias(c.a, col));
 }
 
-const TOGETHER: u32 = 8u;  // lanes that share a weight row
-
-// x times weight transposed. Eight lanes take a weight row, so that its words are read together.
-fn op_linear(c: Call, group: u32, groups: u32, lane: u32) {
+// x times weight transposed, of a few rows: each workgroup has its share of the weight's rows, and as
+// many lanes take a weight row together as it has lanes for.
+fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
     let n = count(c.a, ROWS); let words = quads(c.a);
     let two = planes(c.b) == 2u;
     let shift = excess(count(c.b, COLS), planes(c.b) + 1u);
-    let each = LANES / TOGETHER;
-    let blocks = (n + each - 1u) / each;
-    for (var i = group; i < blocks * c.rows_g; i += groups) {
-        let row = i / blocks;
-        let col = i % blocks * each + lane / TOGETHER;
+    let share = share_of(n, group, groups);
+    var together = LANES;
+    while (together > 8u && LANES / together < share.y) { together = together / 2u; }
+    let each = LANES / together;
+    for (var row = 0u; row < c.rows_g; row++) {
         let x = row_at(c.b, row);
-        var low = 0; var high = 0;
-        if (col < n) {
+        for (var block = 0u; block < share.y; block += each) {
+            let inside = block + lane / together < share.y;
+            let col = share.x + min(block + lane / together, share.y - 1u);
             let w = row_at(c.a, col);
-            for (var q = lane % TOGETHER; q < words; q += TOGETHER) {
-                let weight = word(c.a, w + q) ^ 0x80808080u;
-                low += dot4I8Packed(weight, four(c.b, x, 0u, q));
-                if (two) { high += dot4I8Packed(weight, four(c.b, x, 1u, q)); }
+            let s = multiply_scales(row_scale(c.b, row), row_scale(c.a, col));
+            var low = 0; var high = 0;
+            for (var first = 0u; first < words; first += STAGED / 2u) {
+                let part = min(words - first, STAGED / 2u);
+                if (block == 0u || words > STAGED / 2u) {
+                    workgroupBarrier();
+                    for (var q = lane; q < part; q += LANES) {
+                        staged[q] = four(c.b, x, 0u, first + q);
+                        if (two) { staged[STAGED / 2u + q] = four(c.b, x, 1u, first + q); }
+                    }
+                    workgroupBarrier();
+                }
+                for (var q = lane % together; q < part; q += together) {
+                    let weight = four(c.a, w, 0u, first + q);
+                    low += dot4I8Packed(weight, staged[q]);
+                    if (two) { high += dot4I8Packed(weight, staged[STAGED / 2u + q]); }
+                }
+            }
+            gathered[lane] = low;
+            gathered_too[lane] = u32(high);
+            for (var step = together / 2u; step > 0u; step = step / 2u) {
+                workgroupBarrier();
+                if (lane % together < step) {
+                    gathered[lane] += gathered[lane + step];
+                    gathered_too[lane] += gathered_too[lane + step];
+                }
+            }
+            if (lane % together == 0u && inside) {
+                let total = joined(gathered[lane], i32(gathered_too[lane]), shift, two);
+                put(row_at(c.g, row) + col, add(rescale(total, s.m, s.e + i32(shift) + field(c.g, FRAC)), bias(c.a, col)));
+            }
+            workgroupBarrier();
+        }
+    }
+}
+
+fn joined(low: i32, high: i32, shift: u32, two: bool) -> i32 {
+    return select(low, (high << (8u - shift)) + shift_down(low, shift), two);
+}
+
+// The same of many rows, in tiles of TALL rows and WIDE columns that stand in workgroup memory, DEEP
+// vectors of four words at a time; a lane has four rows and four columns of each.
+const TALL: u32 = LANES / 4u;
+const DEEP: u32 = 4u;
+const TILES: u32 = DEEP * (WIDE + 2u * TALL);
+
+var<workgroup> pool: array<vec4<u32>, TILES>;
+
+fn vector(d: u32, start: u32, plane: u32, first: u32) -> vec4<u32> {
+    let words = quads(d);
+    var v: vec4<u32>;
+    for (var i = 0u; i < 4u; i++) {
+        if (first + i < words) { v[i] = four(d, start, plane, first + i); }
+    }
+    return v;
+}
+
+fn dot16(a: vec4<u32>, b: vec4<u32>) -> i32 {
+    return dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w);
+}
+
+fn dots(a: vec4<u32>, w0: vec4<u32>, w1: vec4<u32>, w2: vec4<u32>, w3: vec4<u32>) -> vec4<i32> {
+    return vec4<i32>(dot16(a, w0), dot16(a, w1), dot16(a, w2), dot16(a, w3));
+}
+
+fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
+    let n = count(c.a, ROWS); let words = quads(c.a);
+    let plane_count = planes(c.b); let two = plane_count == 2u;
+    let shift = excess(count(c.b, COLS), plane_count + 1u);
+    let across = (n + WIDE - 1u) / WIDE;
+    let tiles = across * ((c.rows_g + TALL - 1u) / TALL);
+    let x = lane % 16u; let y = lane / 16u;
+    for (var tile = group; tile < tiles; tile += groups) {
+        let col0 = tile % across * WIDE; let row0 = tile / across * TALL;
+        var low0: vec4<i32>; var low1: vec4<i32>; var low2: vec4<i32>; var low3: vec4<i32>;
+        var high0: vec4<i32>; var high1: vec4<i32>; var high2: vec4<i32>; var high3: vec4<i32>;
+        for (var first = 0u; first < words; first += 4u * DEEP) {
+            workgroupBarrier();
+            for (var i = lane; i < DEEP * WIDE; i += LANES) {
+                let col = col0 + i / DEEP;
+                var v: vec4<u32>;
+                if (col < n) { v = vector(c.a, row_at(c.a, col), 0u, first + i % DEEP * 4u); }
+                pool[i % DEEP * WIDE + i / DEEP] = v;
+            }
+            for (var i = lane; i < plane_count * DEEP * TALL; i += LANES) {
+                let row = row0 + i / DEEP % TALL; let plane = i / (DEEP * TALL);
+                var v: vec4<u32>;
+                if (row < c.rows_g) { v = vector(c.b, row_at(c.b, row), plane, first + i % DEEP * 4u); }
+                pool[DEEP * (WIDE + plane * TALL) + i % DEEP * TALL + i / DEEP % TALL] = v;
+            }
+            workgroupBarrier();
+            for (var deep = 0u; deep < DEEP; deep++) {
+                let w = deep * WIDE + x;
+                let w0 = pool[w]; let w1 = pool[w + 16u]; let w2 = pool[w + 32u]; let w3 = pool[w + 48u];
+                let at = DEEP * WIDE + deep * TALL + y;
+                low0 += dots(pool[at], w0, w1, w2, w3);
+                low1 += dots(pool[at + TALL / 4u], w0, w1, w2, w3);
+                low2 += dots(pool[at + TALL / 2u], w0, w1, w2, w3);
+                low3 += dots(pool[at + TALL / 4u * 3u], w0, w1, w2, w3);
+                if (two) {
+                    let above = at + DEEP * TALL;
+                    high0 += dots(pool[above], w0, w1, w2, w3);
+                    high1 += dots(pool[above + TALL / 4u], w0, w1, w2, w3);
+                    high2 += dots(pool[above + TALL / 2u], w0, w1, w2, w3);
+                    high3 += dots(pool[above + TALL / 4u * 3u], w0, w1, w2, w3);
+                }
             }
         }
-        sums[lane] = vec2<i32>(low, high);
-        workgroupBarrier();
-        if (lane % TOGETHER == 0u && col < n) {
-            var all = vec2<i32>(0, 0);
-            for (var j = 0u; j < TOGETHER; j++) { all += sums[lane + j]; }
-            let total = select(all.x, (all.y << (8u - shift)) + shift_down(all.x, shift), two);
-            put(row_at(c.g, row) + col, scaled(c, row, col, total, shift));
+        var low = array<vec4<i32>, 4>(low0, low1, low2, low3);
+        var high = array<vec4<i32>, 4>(high0, high1, high2, high3);
+        for (var j = 0u; j < 4u; j++) {
+            let row = row0 + y + j * (TALL / 4u);
+            for (var i = 0u; i < 4u; i++) {
+                let col = col0 + x + 16u * i;
+                if (row < c.rows_g && col < n) {
+                    put(row_at(c.g, row) + col, scaled(c, row, col, joined(low[j][i], high[j][i], shift, two), shift));
+                }
+            }
         }
-        workgroupBarrier();
     }
+}
+
+fn op_linear(c: Call, group: u32, groups: u32, lane: u32) {
+    if (c.rows_g <= FEW) { linear_of_few(c, group, groups, lane); } else { linear_of_many(c, group, groups, lane); }
 }
 
 // Both sides activations, of one or two planes each; an element a lane.
@@ -105,41 +211,43 @@ fn op_conv2d(c: Call, group: u32, groups: u32, lane: u32) {
     }
 }
 
+// A window of a pool: the place of its first element, size, and how far it is to the next row and column.
+struct Window { first: u32, size: u32, down: u32, right: u32 }
+
 // Parameters of the pools: height, width, size, stride.
-fn op_maxpool(c: Call, group: u32, groups: u32, lane: u32) {
+fn window(c: Call, row: u32, col: u32) -> Window {
     let width = count(c.a, 1u); let size = count(c.a, 2u); let stride = count(c.a, 3u);
     let channels = count(c.b, COLS) / (count(c.a, 0u) * width);
-    let across = (width - size) / stride + 1u; let cols = count(c.g, COLS);
-    for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
-        let row = i / cols; let place = i % cols / channels; let channel = i % cols % channels;
-        let start = row_at(c.b, row);
-        let first = (place / across * width + place % across) * stride;
+    let across = (width - size) / stride + 1u;
+    let place = col / channels;
+    let at = (place / across * width + place % across) * stride;
+    return Window(row_at(c.b, row) + at * channels + col % channels, size, width * channels, channels);
+}
+
+fn in_window(c: Call, w: Window, i: u32) -> i32 {
+    return i32(word(c.b, w.first + i / w.size * w.down + i % w.size * w.right));
+}
+
+fn op_maxpool(c: Call, group: u32, groups: u32, lane: u32) {
+    for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+        let row = i / c.cols; let col = c.first + i % c.cols;
+        let w = window(c, row, col);
         var top = LOWEST;
-        for (var y = 0u; y < size; y++) {
-            for (var x = 0u; x < size; x++) {
-                top = max(top, i32(word(c.b, start + (first + y * width + x) * channels + channel)));
-            }
-        }
-        put_word(row_at(c.g, row) + i % cols, top);
+        for (var j = 0u; j < w.size * w.size; j++) { top = max(top, in_window(c, w, j)); }
+        put_word(row_at(c.g, row) + col, top);
     }
 }
 
 fn op_avgpool(c: Call, group: u32, groups: u32, lane: u32) {
-    let width = count(c.a, 1u); let size = count(c.a, 2u); let stride = count(c.a, 3u);
-    let channels = count(c.b, COLS) / (count(c.a, 0u) * width);
-    let across = (width - size) / stride + 1u; let cols = count(c.g, COLS);
-    for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
-        let row = i / cols; let place = i % cols / channels; let channel = i % cols % channels;
-        let start = row_at(c.b, row);
-        let first = (place / across * width + place % across) * stride;
+    for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+        let row = i / c.cols; let col = c.first + i % c.cols;
+        let w = window(c, row, col);
         var high = 0; var low = 0u;
-        for (var y = 0u; y < size; y++) {
-            for (var x = 0u; x < size; x++) {
-                let v = i32(word(c.b, start + (first + y * width + x) * channels + channel));
-                high += v >> 16u;
-                low += u32(v) & 65535u;
-            }
+        for (var j = 0u; j < w.size * w.size; j++) {
+            let v = in_window(c, w, j);
+            high += v >> 16u;
+            low += u32(v) & 65535u;
         }
-        put_word(row_at(c.g, row) + i % cols, mean(pair_of_halves(high, low), size * size));
+        put_word(row_at(c.g, row) + col, mean(pair_of_halves(high, low), w.size * w.size));
     }
 }

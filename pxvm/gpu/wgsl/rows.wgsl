@@ -1,29 +1,50 @@
 // Row by row: a workgroup takes a row, its lanes every LANES-th element.
 
-fn largest_magnitude(d: u32, row: u32, shift: u32, lane: u32) -> u32 {
-    let start = row_at(d, row);
-    var top = 0u;
-    for (var i = lane; i < count(d, COLS); i += LANES) {
-        top = max(top, magnitude(shift_down(i32(word(d, start + i)), shift)));
-    }
-    return largest_unsigned_of_lanes(top, lane);
+// What a row begins with, near at hand for those who look at it several times.
+var<workgroup> staged: array<u32, STAGED>;
+
+// The i-th word from start on, of a row that was brought near.
+fn near(d: u32, start: u32, i: u32) -> i32 {
+    if (i < STAGED) { return i32(staged[i]); }
+    return i32(word(d, start + i));
 }
 
-// Activations: the integer for x with the row's largest magnitude given, and the row's scale.
+const NO_RANGE = vec2<i32>(HIGHEST, LOWEST);
+
+// Brings so many words near, and tells the least and the largest of them.
+fn bring_near(d: u32, start: u32, cols: u32, lane: u32) -> vec2<i32> {
+    var range = NO_RANGE;
+    workgroupBarrier();
+    for (var i = lane; i < cols; i += LANES) {
+        let v = i32(word(d, start + i));
+        if (i < STAGED) { staged[i] = u32(v); }
+        range = vec2<i32>(min(range.x, v), max(range.y, v));
+    }
+    return range_of_lanes(range, lane);
+}
+
+fn farther(range: vec2<i32>) -> u32 { return max(magnitude(range.x), magnitude(range.y)); }
+
+// Activations: the integer for x with the row's range given, and the row's scale.
 struct Steps { shift: u32, m: i32, scale: Scale }
 
-fn steps_of(largest: u32, frac: i32) -> Steps {
-    let shift = max(bit_length(largest) - 14, 0);
+fn fourteen_bits(range: vec2<i32>, frac: i32) -> Steps {
+    let shift = max(bit_length(farther(range)) - 14, 0);
     return Steps(u32(shift), 0, normalise(1u, shift - frac));
 }
 
-// For seven bits: the largest magnitude is that of the numbers after the shift.
-fn shift_to_22(largest: u32) -> u32 { return u32(max(bit_length(largest) - 22, 0)); }
-
-fn seven_bits(shift: u32, largest_small: u32, frac: i32) -> Steps {
-    let m = max(largest_small, 1u);
+// The largest magnitude counts after the shift, which keeps the order.
+fn seven_bits(range: vec2<i32>, frac: i32) -> Steps {
+    let shift = u32(max(bit_length(farther(range)) - 22, 0));
+    let small = vec2<i32>(shift_down(range.x, shift), shift_down(range.y, shift));
+    let m = max(farther(small), 1u);
     let up = 31 - bit_length(m);
     return Steps(shift, i32(m), normalise((m << u32(up)) / 127u, i32(shift) - frac - up));
+}
+
+fn steps_of(d: u32, range: vec2<i32>, frac: i32) -> Steps {
+    if (planes(d) == 1u) { return seven_bits(range, frac); }
+    return fourteen_bits(range, frac);
 }
 
 fn quantised(x: i32, s: Steps) -> i32 {
@@ -60,16 +81,14 @@ fn put_scale(d: u32, start: u32, s: Scale) { st(start + count(d, ROW_WORDS) - 1u
 
 fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
-        let largest = largest_magnitude(c.b, row, 0u, lane);
-        var s = steps_of(largest, field(c.b, FRAC));
-        if (planes(c.g) == 1u) {
-            let shift = shift_to_22(largest);
-            s = seven_bits(shift, largest_magnitude(c.b, row, shift, lane), field(c.b, FRAC));
-        }
         let from_row = row_at(c.b, row); let start = row_at(c.g, row);
+        let s = steps_of(c.g, bring_near(c.b, from_row, count(c.b, COLS), lane), field(c.b, FRAC));
         for (var quad = lane; quad < quads(c.g); quad += LANES) {
             var v: vec4<i32>;
-            for (var i = 0u; i < 4u; i++) { v[i] = quantised(i32(word(c.b, from_row + 4u * quad + i)), s); }
+            for (var i = 0u; i < 4u; i++) {
+                let at = 4u * quad + i;
+                v[i] = quantised(near(c.b, from_row, at), s);
+            }
             put_quad(c.g, start, quad, v);
         }
         if (lane == 0u) { put_scale(c.g, start, s.scale); }
@@ -82,12 +101,12 @@ fn weighed(x: i32, less: i32, shift: u32, weight: i32) -> i32 { return shift_dow
 fn normalise_row(c: Call, row: u32, less: i32, lane: u32) {
     let cols = count(c.b, COLS);
     let start = row_at(c.b, row); let target_row = row_at(c.g, row);
-    var top = 0u;
-    for (var i = lane; i < cols; i += LANES) { top = max(top, magnitude(subtract(i32(word(c.b, start + i)), less).v)); }
-    let shift = u32(max(bit_length(largest_unsigned_of_lanes(top, lane)) - 15, 0));
+    let span = bring_near(c.b, start, cols, lane);
+    let farthest = farther(vec2<i32>(subtract(span.x, less).v, subtract(span.y, less).v));
+    let shift = u32(max(bit_length(farthest) - 15, 0));
     var high = 0; var low = 0u;
     for (var i = lane; i < cols; i += LANES) {
-        let small = shift_down(subtract(i32(word(c.b, start + i)), less).v, shift);
+        let small = shift_down(subtract(near(c.b, start, i), less).v, shift);
         let square = small * small;
         high += square >> 16u;
         low += u32(square) & 65535u;
@@ -101,31 +120,22 @@ fn normalise_row(c: Call, row: u32, less: i32, lane: u32) {
     if (!is_activation(c.g)) {
         let e = scale.e + field(c.g, FRAC) - weight_frac;
         for (var i = lane; i < cols; i += LANES) {
-            let v = weighed(i32(word(c.b, start + i)), less, shift, short(c.a, 0u, i));
+            let v = weighed(near(c.b, start, i), less, shift, short(c.a, 0u, i));
             put(target_row + i, add(rescale(v, scale.m, e), bias(c.a, i)));
         }
         return;
     }
-    var largest = 0u;
+    var range = NO_RANGE;
     for (var i = lane; i < cols; i += LANES) {
-        largest = max(largest, magnitude(weighed(i32(word(c.b, start + i)), less, shift, short(c.a, 0u, i))));
+        let v = weighed(near(c.b, start, i), less, shift, short(c.a, 0u, i));
+        range = vec2<i32>(min(range.x, v), max(range.y, v));
     }
-    largest = largest_unsigned_of_lanes(largest, lane);
-    var s = steps_of(largest, weight_frac);
-    if (planes(c.g) == 1u) {
-        let down = shift_to_22(largest);
-        var small = 0u;
-        for (var i = lane; i < cols; i += LANES) {
-            let v = weighed(i32(word(c.b, start + i)), less, shift, short(c.a, 0u, i));
-            small = max(small, magnitude(shift_down(v, down)));
-        }
-        s = seven_bits(down, largest_unsigned_of_lanes(small, lane), weight_frac);
-    }
+    let s = steps_of(c.g, range_of_lanes(range, lane), weight_frac);
     for (var quad = lane; quad < quads(c.g); quad += LANES) {
         var v: vec4<i32>;
         for (var j = 0u; j < 4u; j++) {
             let i = 4u * quad + j;
-            v[j] = quantised(weighed(i32(word(c.b, start + i)), less, shift, short(c.a, 0u, i)), s);
+            v[j] = quantised(weighed(near(c.b, start, i), less, shift, short(c.a, 0u, i)), s);
         }
         put_quad(c.g, target_row, quad, v);
     }
@@ -158,10 +168,10 @@ fn op_l2norm(c: Call, group: u32, groups: u32, lane: u32) {
     let cols = count(c.b, COLS);
     for (var row = group; row < c.rows_g; row += groups) {
         let start = row_at(c.b, row); let target_row = row_at(c.g, row);
-        let shift = max(bit_length(largest_magnitude(c.b, row, 0u, lane)) - 15, 0);
+        let shift = max(bit_length(farther(bring_near(c.b, start, cols, lane))) - 15, 0);
         var high = 0; var low = 0u;
         for (var i = lane; i < cols; i += LANES) {
-            let small = shift_down(i32(word(c.b, start + i)), u32(shift));
+            let small = shift_down(near(c.b, start, i), u32(shift));
             let square = small * small;
             high += square >> 16u;
             low += u32(square) & 65535u;
@@ -170,7 +180,7 @@ fn op_l2norm(c: Call, group: u32, groups: u32, lane: u32) {
         if (sum.x == 0u && sum.y == 0u) { sum.x = 1u; }
         let scale = inverse_root(1u, sum);
         let e = scale.e - shift + field(c.g, FRAC);
-        for (var i = lane; i < cols; i += LANES) { put(target_row + i, rescale(i32(word(c.b, start + i)), scale.m, e)); }
+        for (var i = lane; i < cols; i += LANES) { put(target_row + i, rescale(near(c.b, start, i), scale.m, e)); }
     }
 }
 
@@ -286,17 +296,15 @@ fn op_append(c: Call, group: u32, groups: u32, lane: u32) {
         let place = clamp_position(position, row, context);
         let stays = row + 1u >= c.rows_b || clamp_position(position, row + 1u, context) != place;
         let start = row_at(c.b, row) + head * width;
-        var top = 0u;
-        for (var j = lane; j < width; j += LANES) { top = max(top, magnitude(i32(word(c.b, start + j)))); }
-        let shift = shift_to_22(largest_unsigned_of_lanes(top, lane));
-        top = 0u;
-        for (var j = lane; j < width; j += LANES) { top = max(top, magnitude(shift_down(i32(word(c.b, start + j)), shift))); }
-        let s = seven_bits(shift, largest_unsigned_of_lanes(top, lane), field(c.b, FRAC));
+        let s = seven_bits(bring_near(c.b, start, width, lane), field(c.b, FRAC));
         if (stays) {
             let target_row = row_at(c.g, head * context + place);
             for (var quad = lane; quad < width / 4u; quad += LANES) {
                 var v: vec4<i32>;
-                for (var j = 0u; j < 4u; j++) { v[j] = quantised(i32(word(c.b, start + 4u * quad + j)), s); }
+                for (var j = 0u; j < 4u; j++) {
+                    let at = 4u * quad + j;
+                    v[j] = quantised(near(c.b, start, at), s);
+                }
                 put_quad(c.g, target_row, quad, v);
             }
             if (lane == 0u) { put_scale(c.g, target_row, s.scale); }

@@ -1,22 +1,34 @@
 // Sample: one workgroup. Scratch holds the logits with their penalty, then the candidates.
 
+var<workgroup> bins: array<atomic<u32>, 256>;
 var<workgroup> found: atomic<u32>;
 
 fn counted(value: u32) -> u32 { return value ^ 0x80000000u; }  // an order of i32 as one of u32
 
-fn sum_u32(value: u32, lane: u32) -> u32 { return u32(sum_of_lanes(i32(value), lane)); }
-
-// How many adjusted logits are above a bound (in the order of u32).
-fn above(cols: u32, bound: u32, lane: u32) -> u32 {
-    var n = 0u;
-    for (var i = lane; i < cols; i += LANES) { n += select(0u, 1u, counted(scratch[i]) > bound); }
-    return sum_u32(n, lane);
-}
-
-fn equal_up_to(cols: u32, bound: u32, last: u32, lane: u32) -> u32 {
-    var n = 0u;
-    for (var i = lane; i < cols && i <= last; i += LANES) { n += select(0u, 1u, counted(scratch[i]) == bound); }
-    return sum_u32(n, lane);
+// The rank-th smallest key, from 1 on, and how many of those equal to it are among the rank: eight bits
+// after the other. A key is a logit, the largest first, or the place of one that equals bound.
+fn ranked(cols: u32, rank: u32, places: bool, bound: u32, lane: u32) -> vec2<u32> {
+    var part = vec2<u32>(0u, rank);
+    for (var shift = 32u; shift > 0u; shift -= 8u) {
+        for (var i = lane; i < 256u; i += LANES) { atomicStore(&bins[i], 0u); }
+        workgroupBarrier();
+        for (var i = lane; i < cols; i += LANES) {
+            let v = ~counted(scratch[i]);
+            let key = select(v, i, places);
+            let begins = shift == 32u || key >> (shift & 31u) == part.x;
+            if (begins && (!places || v == bound)) { atomicAdd(&bins[(key >> (shift - 8u)) & 255u], 1u); }
+        }
+        workgroupBarrier();
+        var rest = part.y; var bin = 0u;
+        if (lane == 0u) {
+            while (bin < 255u && atomicLoad(&bins[bin]) < rest) {
+                rest -= atomicLoad(&bins[bin]);
+                bin += 1u;
+            }
+        }
+        part = agree(vec2<u32>((part.x << 8u) | bin, rest), lane);
+    }
+    return part;
 }
 
 fn draw(random: u32) -> u32 {
@@ -56,23 +68,27 @@ fn op_sample(c: Call, group: u32, groups: u32, lane: u32) {
     }
     storageBarrier();
     workgroupBarrier();
+    let warmth = i32(agree(vec2<u32>(u32(scalar(count(c.a, 0u))), 0u), lane).x);
+    let target_at = row_at(c.g, 0u);
+    if (warmth <= 0) {  // the largest, the lowest place among equals
+        var top = LOWEST; var at = 0xffffffffu;
+        for (var i = lane; i < cols; i += LANES) {
+            let v = i32(scratch[i]);
+            if (v > top || at == 0xffffffffu) { top = v; at = i; }
+        }
+        let best = largest_of_lanes(top, lane);
+        let place = ~largest_unsigned_of_lanes(~select(0xffffffffu, at, top == best), lane);
+        if (lane == 0u) { put_word(target_at, i32(place)); }
+        return;
+    }
     let limit = u32(clamp(scalar(count(c.a, 1u)), 1, i32(min(CANDIDATES, cols))));
-    // The limit-th largest: the smallest bound that fewer than limit are above.
-    var bound = 0u;
-    for (var step = 0x80000000u; step > 0u; step = step >> 1u) {
-        // Keep the bit when at least limit stand at or above bound + step.
-        if (above(cols, bound + step - 1u, lane) >= limit) { bound += step; }
-    }
-    let rest = limit - above(cols, bound, lane);
-    var last = 0u;
-    for (var step = 1u << 28u; step > 0u; step = step >> 1u) {
-        if (equal_up_to(cols, bound, last + step - 1u, lane) < rest) { last += step; }
-    }
+    let bound = ranked(cols, limit, false, 0u, lane);
+    let last = ranked(cols, bound.y, true, bound.x, lane).x;
     if (lane == 0u) { atomicStore(&found, 0u); }
     workgroupBarrier();
     for (var i = lane; i < cols; i += LANES) {
-        let v = counted(scratch[i]);
-        if (v > bound || (v == bound && i <= last)) { scratch[cols + atomicAdd(&found, 1u)] = i; }
+        let v = ~counted(scratch[i]);
+        if (v < bound.x || (v == bound.x && i <= last)) { scratch[cols + atomicAdd(&found, 1u)] = i; }
     }
     storageBarrier();
     workgroupBarrier();
@@ -92,12 +108,6 @@ fn op_sample(c: Call, group: u32, groups: u32, lane: u32) {
     workgroupBarrier();
     if (lane != 0u) { return; }
     let order = cols + CANDIDATES;
-    let warmth = scalar(count(c.a, 0u));
-    let target_at = row_at(c.g, 0u);
-    if (warmth <= 0) {
-        put_word(target_at, i32(scratch[order]));
-        return;
-    }
     let cold = multiply_scales(reciprocal(vec2<u32>(u32(warmth), 0u)), Scale(LOG2E_M, LOG2E_E));
     let best = i32(scratch[scratch[order]]);
     var total = 0u;

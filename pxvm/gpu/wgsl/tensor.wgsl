@@ -1,6 +1,9 @@
 // Tensors: where their elements stand, how many rows are in use, and what is marked in the state.
 // ld and st read and write words that change; the rest comes from the image as it was uploaded.
 
+// An instruction: descriptors, their rows in use, and the columns of g to work on.
+struct Call { g: u32, b: u32, a: u32, rows_g: u32, rows_b: u32, rows_a: u32, first: u32, cols: u32 }
+
 fn field(d: u32, name: u32) -> i32 { return tensors[TABLE + RECORD * d + name]; }
 
 fn count(d: u32, name: u32) -> u32 { return u32(field(d, name)); }
@@ -11,6 +14,7 @@ fn word(d: u32, at: u32) -> u32 {
 }
 
 fn image(at: u32) -> u32 {
+    if (WINDOWS == 1u) { return image0[at]; }
     switch (at / WINDOW) {
         case 0u: { return image0[at]; }
         case 1u: { return image1[at - WINDOW]; }
@@ -87,6 +91,16 @@ fn bias(d: u32, index: u32) -> i32 {
     return number_flat(u32(link), index);
 }
 
+// A workgroup's share of the columns: where it begins, and how many. Two at a time, so that pairs
+// that are turned together stay together.
+fn share_of(cols: u32, group: u32, groups: u32) -> vec2<u32> {
+    let pairs = (cols + 1u) / 2u;
+    let each = pairs / groups;
+    let more = pairs % groups;
+    let first = 2u * (group * each + min(group, more));
+    return vec2<u32>(first, min(2u * (each + select(0u, 1u, group < more)), cols - min(first, cols)));
+}
+
 fn mark_clamped() { st(CLAMPED, 1u); }
 
 fn clamp_index(index: i32, size: u32) -> u32 {
@@ -107,48 +121,94 @@ fn put(at: u32, value: Fitted) {
 
 fn put_word(at: u32, value: i32) { st(at, u32(value)); }
 
-// Sums and maxima over the lanes of a workgroup; every lane gets the result.
+// Sums and maxima over the lanes of a workgroup; every lane gets the result. Each of the first FEWER
+// lanes takes every FEWER-th number, then the first lane takes theirs.
+const FEWER: u32 = 16u;
+
 var<workgroup> gathered: array<i32, LANES>;
 var<workgroup> gathered_too: array<u32, LANES>;
 
 fn largest_of_lanes(value: i32, lane: u32) -> i32 {
+    var top = value;
     gathered[lane] = value;
-    for (var step = LANES / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane < step) { gathered[lane] = max(gathered[lane], gathered[lane + step]); }
+    workgroupBarrier();
+    if (lane < FEWER) {
+        for (var i = lane + FEWER; i < LANES; i += FEWER) { top = max(top, gathered[i]); }
+        gathered[lane] = top;
+    }
+    workgroupBarrier();
+    if (lane == 0u) {
+        for (var i = 1u; i < FEWER; i++) { top = max(top, gathered[i]); }
+        gathered[0] = top;
     }
     return workgroupUniformLoad(&gathered[0]);
 }
 
 fn largest_unsigned_of_lanes(value: u32, lane: u32) -> u32 {
-    gathered_too[lane] = value;
-    for (var step = LANES / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane < step) { gathered_too[lane] = max(gathered_too[lane], gathered_too[lane + step]); }
-    }
-    return workgroupUniformLoad(&gathered_too[0]);
-}
-
-fn sum_of_lanes(value: i32, lane: u32) -> i32 {
-    gathered[lane] = value;
-    for (var step = LANES / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane < step) { gathered[lane] += gathered[lane + step]; }
-    }
-    return workgroupUniformLoad(&gathered[0]);
+    return u32(largest_of_lanes(i32(value ^ 0x80000000u), lane)) ^ 0x80000000u;
 }
 
 // The sum of 65536 * high + low over the lanes.
 fn pair_of_lanes(high: i32, low: u32, lane: u32) -> vec2<u32> {
+    var all_high = high;
+    var all_low = low;
     gathered[lane] = high;
     gathered_too[lane] = low;
-    for (var step = LANES / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane < step) {
-            gathered[lane] += gathered[lane + step];
-            gathered_too[lane] += gathered_too[lane + step];
+    workgroupBarrier();
+    if (lane < FEWER) {
+        for (var i = lane + FEWER; i < LANES; i += FEWER) {
+            all_high += gathered[i];
+            all_low += gathered_too[i];
         }
+        gathered[lane] = all_high;
+        gathered_too[lane] = all_low;
     }
-    let all_high = workgroupUniformLoad(&gathered[0]);
-    return pair_of_halves(all_high, workgroupUniformLoad(&gathered_too[0]));
+    workgroupBarrier();
+    if (lane == 0u) {
+        for (var i = 1u; i < FEWER; i++) {
+            all_high += gathered[i];
+            all_low += gathered_too[i];
+        }
+        gathered[0] = all_high;
+        gathered_too[0] = all_low;
+    }
+    let sum_high = workgroupUniformLoad(&gathered[0]);
+    return pair_of_halves(sum_high, workgroupUniformLoad(&gathered_too[0]));
+}
+
+var<workgroup> agreed: vec2<u32>;
+
+// What the first lane says, in every lane.
+fn agree(v: vec2<u32>, lane: u32) -> vec2<u32> {
+    if (lane == 0u) { agreed = v; }
+    return workgroupUniformLoad(&agreed);
+}
+
+// The least and the largest of the lanes' ranges.
+fn range_of_lanes(range: vec2<i32>, lane: u32) -> vec2<i32> {
+    var all = range;
+    gathered[lane] = range.x;
+    gathered_too[lane] = u32(range.y);
+    workgroupBarrier();
+    if (lane < FEWER) {
+        for (var i = lane + FEWER; i < LANES; i += FEWER) {
+            all = vec2<i32>(min(all.x, gathered[i]), max(all.y, i32(gathered_too[i])));
+        }
+        gathered[lane] = all.x;
+        gathered_too[lane] = u32(all.y);
+    }
+    workgroupBarrier();
+    if (lane == 0u) {
+        for (var i = 1u; i < FEWER; i++) {
+            all = vec2<i32>(min(all.x, gathered[i]), max(all.y, i32(gathered_too[i])));
+        }
+        gathered[0] = all.x;
+        gathered_too[0] = u32(all.y);
+    }
+    let least = workgroupUniformLoad(&gathered[0]);
+    return vec2<i32>(least, i32(workgroupUniformLoad(&gathered_too[0])));
+}
+
+fn sum_of_lanes(value: i32, lane: u32) -> i32 {
+    return i32(pair_of_lanes(0, u32(value), lane).x);
 }
