@@ -16,6 +16,11 @@ BACKENDS = ("Vulkan", "Metal", "D3D12")
 KINDS = ("DiscreteGPU", "IntegratedGPU", "VirtualGPU", "Other", "CPU")
 NONE = "no GPU here: the system offers none through Vulkan, Metal or Direct3D 12"
 WINDOWS = 4  # storage bindings that the picture may take
+#: Names of the feature, and what a shader says first to use it.
+SUBGROUPS = {
+    "subgroup": "",
+    "subgroups": "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n",
+}
 LIMITS = {
     "max-buffer-size": 2**28,
     "max-storage-buffer-binding-size": 2**27,
@@ -90,7 +95,10 @@ class Gpu:
         self.stages = wgpu.ShaderStage
         self.lost = ""
         try:
-            self.device = adapter.handle.request_device_sync(required_limits=adapter.limits)
+            self.device = adapter.handle.request_device_sync(
+                required_features=[f for f in SUBGROUPS if f in adapter.features],
+                required_limits=adapter.limits,
+            )
         except Exception as error:
             where = f"GPU {adapter.number} ({adapter.name})"
             raise DeviceError(f"{where} does not open: {error}") from None

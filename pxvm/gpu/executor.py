@@ -98,7 +98,7 @@ class Session:
     unverified program.
     """
 
-    burst = 16
+    burst = 32
 
     def __init__(
         self, gpu: devices.Gpu, image: Image, program: TensorProgram, way: str = ""
@@ -129,7 +129,7 @@ class Session:
         if state[State.STATUS] == YIELDED:
             state[State.STATUS] = READY
         picture = self.picture
-        picture.refresh(picture.places if self.hosted is None else self.hosted)
+        picture.refresh(picture.loose if self.hosted is None else self.hosted)
         watch = self._watch(until)
         try:
             made = self.worker.run(state, max_steps, rounds, watch)
@@ -160,7 +160,7 @@ class Session:
             self.hosted = frozenset(
                 d.index
                 for d in self.program.descriptors
-                if d.name in wanted and d.index in self.picture.places
+                if d.name in wanted and d.index in self.picture.loose
             )
 
     def sync(self) -> None:

@@ -1,7 +1,7 @@
-"""A program's picture on a GPU: the image as it is, and beside it the tensors that change.
+"""A program's picture on a GPU: the image as it is, and beside it the tensors that may change.
 
-What changes lies row behind row in a buffer of its own, behind the state's words; a tensor that is
-written overlaps nothing else, so that this is no other program.
+Those, and the small constants, lie row behind row in a buffer of their own, behind the state's words;
+a tensor that is written overlaps nothing else, so that this is no other program.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from pxvm.gpu.phases import table_of
 from pxvm.gpu.shaders import FIELDS, FRONT, TABLE, powers
 
 CHUNK = 1 << 24  # words copied at a time
+NEAR = 1 << 15  # words that are fetched after every run
 GAP = 1 << 14  # words fetched in vain rather than in a copy of their own
 
 
@@ -41,6 +42,11 @@ class Watch:
     values: tuple[int, ...]
 
 
+def _order(d: Descriptor) -> tuple[bool, int]:
+    """Small tensors that may change first: the host reads them all at once."""
+    return d.role == Role.CONSTANT, d.rows * d.row_words
+
+
 class Picture:
     """The buffers of a program, and what the device has in them that the host knows.
 
@@ -48,21 +54,27 @@ class Picture:
         tensors: the table of records, and behind it of the plan.
         marks: where in that table the plan begins.
         cleared: scratch tensors.
-        changing: the words that change.
+        changing: the words of all tensors but weights.
+        loose: tensors that may change.
         images: the image in windows.
         windows: how many of them it takes.
         ahead: tensors that the device has and the image not yet.
+        near: how far the small tensors that may change reach.
+        recent: the words up to there, while the device does nothing.
     """
 
     def __init__(self, gpu: Gpu, image: Image, program: TensorProgram) -> None:
         self.gpu, self.image, self.program = gpu, image, program
         self.places: dict[int, tuple[int, int]] = {}
         self.ahead: set[int] = set()
-        total = FRONT
-        for d in program.descriptors:
-            if d.dtype != DType.PARAMS and d.role != Role.CONSTANT:
+        self.recent: NDArray[np.uint32] = np.zeros(0, np.uint32)
+        total = self.near = FRONT
+        for d in sorted(program.descriptors, key=_order):
+            if d.dtype != DType.PARAMS and (d.dtype, d.role) != (DType.I8, Role.CONSTANT):
                 self.places[d.index] = (total, d.rows * d.row_words)
                 total += d.rows * d.row_words
+                if d.role != Role.CONSTANT and total <= NEAR:
+                    self.near = total
         self.known: NDArray[np.uint32] = np.zeros(total, np.uint32)
         self.changing = gpu.buffer(total)
         self.cleared = [
@@ -77,6 +89,9 @@ class Picture:
         self.tensors = gpu.buffer(len(table))
         gpu.device.queue.write_buffer(self.tensors, 0, table)
         self.images = self._upload()
+        constant = {d.index for d in program.descriptors if d.role == Role.CONSTANT}
+        self.refresh(constant & self.places.keys())
+        self.loose = frozenset(self.places.keys() - constant)
 
     def _records(self) -> NDArray[np.int64]:
         width = self.program.width
@@ -96,7 +111,7 @@ class Picture:
                 place = [d.start, 1, -(-d.row_words // width) * width]
             extents = (*d.extents, 1, 1, 1)[:4]
             records[d.index] = [
-                *place, d.row_words, d.rows, d.cols, d.dtype, d.frac, d.index in self.places,
+                *place, d.row_words, d.rows, d.cols, d.dtype, d.frac,
                 *links, *extents,
             ]  # fmt: skip
         return (records + 2**31) % 2**32 - 2**31
@@ -138,7 +153,7 @@ class Picture:
 
     def collect(self, wanted: Iterable[int]) -> None:
         """Download the tensors given into the image; neighbours at once."""
-        indexes = sorted(wanted)
+        indexes = sorted(wanted, key=self.places.__getitem__)
         self.ahead.difference_update(indexes)
         while indexes:
             begin, end = self.places[indexes[0]][0], 0
@@ -158,8 +173,16 @@ class Picture:
                 store_words(self.image, d, 0, words.reshape(d.rows, d.row_words))
             indexes = indexes[len(several) :]
 
+    def catch_up(self) -> NDArray[np.uint32]:
+        """Fetch what a run has left in front, and all small tensors with it."""
+        self.recent = self.recent[:0]
+        self.recent = self.read(0, self.near)
+        return self.recent
+
     def read(self, first: int, count: int) -> NDArray[np.uint32]:
         """Words of the buffer of what changes."""
+        if first + count <= len(self.recent):
+            return self.recent[first : first + count]
         data = self.gpu.device.queue.read_buffer(self.changing, 4 * first, 4 * count)
         words: NDArray[np.uint32] = np.frombuffer(data, np.uint32).copy()
         return words

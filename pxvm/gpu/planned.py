@@ -54,6 +54,7 @@ class Planned(Control):
     def run(self, state: Ints, max_steps: int | None, rounds: int, watch: Watch | None) -> int:
         """As the resident way's; it never fails."""
         self.state = state
+        self.picture.recent = self.picture.recent[:0]
         marks = np.zeros(STATE_WORDS, np.uint32)
         self.gpu.device.queue.write_buffer(self.picture.changing, 0, marks)
         made = 0

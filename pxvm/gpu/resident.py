@@ -17,7 +17,7 @@ from pxvm.core.integer import Ints
 from pxvm.core.plan import touched
 from pxvm.core.tensor import READY, STATE_WORDS, State
 from pxvm.gpu import shaders
-from pxvm.gpu.devices import WINDOWS, Adapter, Gpu
+from pxvm.gpu.devices import SUBGROUPS, WINDOWS, Adapter, Gpu
 from pxvm.gpu.picture import Picture, Watch
 from pxvm.gpu.planned import scratch_words
 from pxvm.gpu.shaders import FRONT, LEFT, LOST, MADE, RESULT
@@ -34,6 +34,8 @@ MEMORY = {512: 32768, 256: 24576}
 
 def lanes_of(adapter: Adapter) -> int:
     """Lanes of a workgroup on a device."""
+    if adapter.is_software:
+        return shaders.LANES
     limits = adapter.limits
     most = min(
         limits["max-compute-invocations-per-workgroup"], limits["max-compute-workgroup-size-x"]
@@ -42,6 +44,17 @@ def lanes_of(adapter: Adapter) -> int:
         if lanes <= most and MEMORY[lanes] <= limits["max-compute-workgroup-storage-size"]:
             return lanes
     return shaders.LANES
+
+
+def subgroups_of(adapter: Adapter) -> str | None:
+    """What a shader that uses subgroups says first; None where it may not."""
+    there = [said for name, said in SUBGROUPS.items() if name in adapter.features]
+    return None if adapter.is_software or not there else there[0]
+
+
+def codes_of(program: TensorProgram) -> tuple[int, ...]:
+    """The opcodes that the interpreter has to know: compiled are only those."""
+    return tuple(sorted({i.code for i in program.instructions}))
 
 
 class Resident:
@@ -64,11 +77,13 @@ class Resident:
             ]
         )
         self.job = gpu.buffer(JOB, uniform=True)
-        codes = tuple(sorted({i.code for i in program.instructions}))
+        codes = codes_of(program)
         self.lanes = lanes_of(gpu.adapter)
         key = ("interpreter", picture.windows, self.lanes, codes)
         if key not in gpu.pipelines:
-            code = shaders.interpreter(gpu.window, picture.windows, self.lanes, codes)
+            code = shaders.interpreter(
+                gpu.window, picture.windows, self.lanes, codes, subgroups_of(gpu.adapter)
+            )
             pipeline = gpu.device.create_compute_pipeline(
                 layout=gpu.device.create_pipeline_layout(bind_group_layouts=[self.layout]),
                 compute={
@@ -158,7 +173,7 @@ class Resident:
             queue.write_buffer(self.job, 0, job)
             queue.write_buffer(self.picture.changing, 0, front)
             self._submit(self.pipeline, self.bound, self.groups, keep=not made)
-            front = self.picture.read(0, FRONT)
+            front = self.picture.catch_up()
             if front[LOST]:
                 self._restore()
                 state[:] = before

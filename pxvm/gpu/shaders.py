@@ -35,7 +35,7 @@ MADE, LEFT, FIRST_SEAT, SEATS = LOST + 1, LOST + 2, LOST + 3, STATE_WORDS - 3
 FRONT = LOST + STATE_WORDS
 #: Words of a tensor's record; a block of parameters has its words from 0 on.
 FIELDS = (
-    "START", "PER", "STRIDE", "ROW_WORDS", "ROWS", "COLS", "DTYPE", "FRAC", "CHANGES", "SCALE",
+    "START", "PER", "STRIDE", "ROW_WORDS", "ROWS", "COLS", "DTYPE", "FRAC", "SCALE",
     "BIAS", "LENGTH", "E0", "E1", "E2", "E3",
 )  # fmt: skip
 TABLE = 260  # where the records begin, behind the powers of two
@@ -93,8 +93,8 @@ def text(name: str) -> str:
     return (files("pxvm.gpu") / "wgsl" / f"{name}.wgsl").read_text(encoding="utf-8")
 
 
-def _module(window: int, windows: int, lanes: int, way: str) -> str:
-    bodies = "\n".join(text(name) for name in (way, *FAMILIES))
+def _module(window: int, windows: int, lanes: int, *more: str) -> str:
+    bodies = "\n".join(text(name) for name in (*more, *FAMILIES))
     return constants(window, windows, lanes) + bodies
 
 
@@ -102,11 +102,17 @@ def _module(window: int, windows: int, lanes: int, way: str) -> str:
 def planned(window: int, windows: int) -> str:
     """The module with an entry point for each opcode."""
     entries = "".join(_entry(name) for name in (*OPERATIONS.values(), *EXTRA))
-    return _module(window, windows, LANES, "planned") + entries
+    return _module(window, windows, LANES, "planned", "lanes") + entries
 
 
-def interpreter(window: int, windows: int, lanes: int, codes: Iterable[int]) -> str:
-    """The module of the interpreter for programs of these opcodes."""
+def interpreter(
+    window: int, windows: int, lanes: int, codes: Iterable[int], subgroups: str | None = None
+) -> str:
+    """The module of the interpreter for programs of these opcodes.
+
+    Args:
+        subgroups: what to say first where lanes may reduce by subgroups, None where not.
+    """
     cases = "".join(
         f"        case {code}u: {{ {CASES.get(OPERATIONS[code], OPERATIONS[code])}"
         "(c, group, groups, lane); }\n"
@@ -119,7 +125,9 @@ fn execute(code: u32, c: Call, group: u32, groups: u32, lane: u32) {{
     }}
 }}
 """
-    return _module(window, windows, lanes, "interpreter") + _control() + switch
+    more = ("lanes", "alone") if subgroups is None else ("subgroups",)
+    module = _module(window, windows, lanes, "interpreter", *more)
+    return (subgroups or "") + module + _control() + switch
 
 
 def _control() -> str:

@@ -9,52 +9,48 @@ struct Block { reference: i32, lift: i32, light: i32 }
 var<workgroup> blocks: array<Block, SIDES>;
 var<workgroup> weights: array<i32, LANES>;
 
+// A query's bytes and its sums so far: the first NEAR words of each in workgroup memory.
+const NEAR: u32 = 256u;
+
+var<workgroup> query: array<u32, NEAR / 4u>;
+var<workgroup> totals: array<i32, NEAR>;
+
+fn query_word(mine: u32, quad: u32) -> u32 {
+    if (quad < NEAR / 4u) { return query[quad]; }
+    return scratch[mine + quad];
+}
+
+fn total(mine: u32, i: u32) -> i32 {
+    if (i < NEAR) { return totals[i]; }
+    return i32(scratch[mine + i]);
+}
+
+fn set_total(mine: u32, i: u32, v: i32) {
+    if (i < NEAR) { totals[i] = v; } else { scratch[mine + i] = u32(v); }
+}
+
+fn bytes_of(x: u32) -> vec4<i32> { return vec4<i32>(byte_of(x, 0u), byte_of(x, 1u), byte_of(x, 2u), byte_of(x, 3u)); }
+
 fn shift_of(n: u32, bits: i32) -> u32 { return u32(max(bit_length(n) - bits, 0)); }
-
-// The largest score's and the largest exponent's block by block, then the weights' sum.
-fn survey(score: i32, e: i32, lane: u32) {
-    gathered[lane] = score;
-    gathered_too[lane] = u32(e);
-    for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane % BLOCK < step) {
-            gathered[lane] = max(gathered[lane], gathered[lane + step]);
-            gathered_too[lane] = u32(max(i32(gathered_too[lane]), i32(gathered_too[lane + step])));
-        }
-    }
-    workgroupBarrier();
-    if (lane % BLOCK == 0u) {
-        blocks[lane / BLOCK] = Block((gathered[lane] + 65535) >> 16u, i32(gathered_too[lane]), 0);
-    }
-    workgroupBarrier();
-}
-
-fn weigh(w: i32, lighter: u32, lane: u32) {
-    gathered[lane] = w;
-    for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane % BLOCK < step) { gathered[lane] += gathered[lane + step]; }
-    }
-    if (lane % BLOCK == 0u) { blocks[lane / BLOCK].light = shift_down(gathered[lane], lighter); }
-    workgroupBarrier();
-}
 
 // Tokens [start, stop) of a head's cache that a query sees.
 fn attend(c: Call, k: u32, v: u32, scale: Scale, row: u32, head: u32, start: u32, stop: u32, group: u32, lane: u32) {
     let heads = count(k, E0); let context = count(k, E1); let width = count(k, E2);
     let quad_count = width / 4u;
     let mine = group * (quad_count + width);
+    let sums_at = mine + quad_count;
     let first_row = head / (count(c.b, COLS) / width / heads) * context;
     // The query, quantised.
     let q = row_at(c.b, row) + head * width;
-    let s = seven_bits(bring_near(c.b, q, width, lane), field(c.b, FRAC));
-    let size = multiply_scales(s.scale, scale);
+    let s = seven_bits(bring_near(q, width, lane), field(c.b, FRAC));
+    let query_scale = multiply_scales(s.scale, scale);
     for (var quad = lane; quad < quad_count; quad += LANES) {
         var x: vec4<i32>;
-        for (var i = 0u; i < 4u; i++) { x[i] = quantised(near(c.b, q, 4u * quad + i), s); }
-        scratch[mine + quad] = pack_word(x.x, x.y, x.z, x.w) ^ 0x80808080u;
+        for (var i = 0u; i < 4u; i++) { x[i] = quantised(near(q, 4u * quad + i), s); }
+        let packed = pack_word(x.x, x.y, x.z, x.w) ^ 0x80808080u;
+        if (quad < NEAR / 4u) { query[quad] = packed; } else { scratch[mine + quad] = packed; }
     }
-    for (var i = lane; i < width; i += LANES) { scratch[mine + quad_count + i] = 0u; }
+    for (var i = lane; i < width; i += LANES) { set_total(sums_at, i, 0); }
     storageBarrier();
     workgroupBarrier();
     let n = stop - start;
@@ -71,12 +67,19 @@ fn attend(c: Call, k: u32, v: u32, scale: Scale, row: u32, head: u32, start: u32
         if (inside) {
             let at = row_at(k, first_row + token);
             var sum = 0;
-            for (var quad = 0u; quad < quad_count; quad++) { sum += dot4I8Packed(scratch[mine + quad], four(k, at, 0u, quad)); }
-            let m = multiply_scales(size, row_scale(k, first_row + token));
-            score = clamp(rescale(sum, m.m, m.e + 16).v, -1073741824, 1073741824);
+            let key_scale = row_scale(k, first_row + token);
             value_scale = row_scale(v, first_row + token);
+            for (var quad = 0u; quad < quad_count; quad += 4u) {
+                let words = vector(at, quad, quad_count);
+                sum += dot4I8Packed(query_word(mine, quad), words.x);
+                if (quad + 1u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 1u), words.y); }
+                if (quad + 2u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 2u), words.z); }
+                if (quad + 3u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 3u), words.w); }
+            }
+            let m = multiply_scales(query_scale, key_scale);
+            score = clamp(rescale(sum, m.m, m.e + 16).v, -1073741824, 1073741824);
         }
-        survey(score, value_scale.e, lane);
+        largest_of_blocks(score, value_scale.e, lane);
         let block = blocks[side];
         var w = 0; var share = 0;
         if (inside) {
@@ -84,22 +87,31 @@ fn attend(c: Call, k: u32, v: u32, scale: Scale, row: u32, head: u32, start: u32
             share = shift_round(multiply_unsigned(u32(w), value_scale.m), block.lift - value_scale.e + 18).v;
         }
         weights[lane] = share;
-        weigh(w, lighter, lane);  // barriers for the weights, too
+        sum_of_blocks(w, lighter, lane);  // barriers for the weights, too
         let begin = first + side * BLOCK;
         let mine_of_block = min(stop - min(begin, stop), BLOCK);
         for (var quad0 = 0u; quad0 < quad_count; quad0 += across) {
             var sums = vec4<i32>(0, 0, 0, 0);
             let quad = quad0 + column;
             if (slice < slices && quad < quad_count) {
-                for (var j = slice; j < mine_of_block; j += slices) {
-                    let x = four(v, row_at(v, first_row + begin + j), 0u, quad);
-                    sums += weights[side * BLOCK + j] * vec4<i32>(byte_of(x, 0u), byte_of(x, 1u), byte_of(x, 2u), byte_of(x, 3u));
+                // Those behind the block's last token have no weight; its words are read for them.
+                let step = count(v, ROW_WORDS);
+                let at = row_at(v, first_row + begin) + quad;
+                for (var j = slice; j < mine_of_block; j += 4u * slices) {
+                    let last = mine_of_block - 1u;
+                    let j1 = min(j + slices, last); let j2 = min(j + 2u * slices, last); let j3 = min(j + 3u * slices, last);
+                    let x0 = ld(at + j * step); let x1 = ld(at + j1 * step); let x2 = ld(at + j2 * step); let x3 = ld(at + j3 * step);
+                    let w0 = side * BLOCK + j;
+                    sums += weights[w0] * bytes_of(x0 ^ 0x80808080u);
+                    if (j + slices < mine_of_block) { sums += weights[w0 + slices] * bytes_of(x1 ^ 0x80808080u); }
+                    if (j + 2u * slices < mine_of_block) { sums += weights[w0 + 2u * slices] * bytes_of(x2 ^ 0x80808080u); }
+                    if (j + 3u * slices < mine_of_block) { sums += weights[w0 + 3u * slices] * bytes_of(x3 ^ 0x80808080u); }
                 }
             }
             pool[lane] = bitcast<vec4<u32>>(sums);
             workgroupBarrier();
             for (var i = lane; i < min(4u * across, width - 4u * quad0); i += LANES) {
-                var sum = i32(scratch[mine + quad_count + 4u * quad0 + i]);
+                var sum = total(sums_at, 4u * quad0 + i);
                 var sum_e = total_e;
                 for (var part = 0u; part < SIDES && first + part * BLOCK < stop; part++) {
                     var more = 0;
@@ -109,7 +121,7 @@ fn attend(c: Call, k: u32, v: u32, scale: Scale, row: u32, head: u32, start: u32
                     sum = shift_down(sum, u32(min(joined - sum_e, 32))) + shift_down(shift_down(more, fewer), u32(min(joined - e, 32)));
                     sum_e = joined;
                 }
-                scratch[mine + quad_count + 4u * quad0 + i] = u32(sum);
+                set_total(sums_at, 4u * quad0 + i, sum);
             }
             workgroupBarrier();
         }
@@ -128,7 +140,7 @@ fn attend(c: Call, k: u32, v: u32, scale: Scale, row: u32, head: u32, start: u32
     storageBarrier();
     workgroupBarrier();
     for (var i = lane; i < width; i += LANES) {
-        put(target_row + i, rescale(i32(scratch[mine + quad_count + i]), inverse.m, e));
+        put(target_row + i, rescale(total(sums_at, i), inverse.m, e));
     }
     storageBarrier();
 }

@@ -81,7 +81,7 @@ fn op_embed(c: Call, group: u32, groups: u32, lane: u32) {
         let row = i / c.cols; let col = c.first + i % c.cols;
         let id = clamp_index(number(c.b, row, 0u), count(c.a, ROWS));
         let s = row_scale(c.a, id);
-        let v = small_number(c.a, row_at(c.a, id), col);
+        let v = weight(weight_at(c.a, id), col);
         put(row_at(c.g, row) + col, rescale(v, s.m, s.e + field(c.g, FRAC)));
     }
 }
@@ -101,7 +101,7 @@ fn rotate(c: Call, group: u32, groups: u32, lane: u32, apart: bool) {
         let start = row_at(c.g, row) + head * 2u * half;
         let first = start + select(2u * j, j, apart);
         let second = first + select(1u, half, apart);
-        let a = i32(word(c.g, first)); let b = i32(word(c.g, second));
+        let a = i32(ld(first)); let b = i32(ld(second));
         put(first, shift_round(pair_sub(multiply(a, cosine), multiply(b, sine)), 14));
         put(second, shift_round(pair_add(multiply(a, sine), multiply(b, cosine)), 14));
     }

@@ -121,20 +121,12 @@ fn reciprocal(p: vec2<u32>) -> Scale {
     return normalise((0x80000000u + (s.m >> 1u)) / s.m, -31 - s.e);
 }
 
+// The root of v, 2^30 or more, rounded to the nearest: as a float says, and put right.
 fn root(v: u32) -> u32 {
-    var rest = v;
-    var found = 0u;
-    var one = 1u << 30u;
-    while (one > 0u) {
-        if (rest >= found + one) {
-            rest -= found + one;
-            found = (found >> 1u) + one;
-        } else {
-            found = found >> 1u;
-        }
-        one = one >> 2u;
-    }
-    return found + select(0u, 1u, rest > found);
+    var found = clamp(u32(sqrt(f32(v))), 32768u, 65535u);
+    while (found * found > v) { found -= 1u; }
+    while (found < 65535u && (found + 1u) * (found + 1u) <= v) { found += 1u; }
+    return found + select(0u, 1u, v - found * found > found);
 }
 
 // sqrt(numerator / denominator)

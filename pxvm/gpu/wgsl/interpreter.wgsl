@@ -233,28 +233,27 @@ fn clear_scratch(group: u32, groups: u32, lane: u32) {
     }
 }
 
-@compute @workgroup_size(LANES)
-fn interpret(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn run(group: u32, groups: u32, lane: u32) {
     for (var i = lane; i < STATE_WORDS; i += LANES) { registers[i] = i32(ld(i)); }
     steps_left = job[0].x;
     rounds_left = job[0].y;
-    trial(id.x, n.x, lane);
+    trial(group, groups, lane);
     workgroupBarrier();
     loop {
         if (lane == 0u) { next = decide(); }
         let now = workgroupUniformLoad(&next);
         if (now.what == THE_END) { break; }
         switch now.what {
-            case MEETING: { meet(n.x, lane); }
-            case CLEARING: { clear_scratch(id.x, n.x, lane); }
+            case MEETING: { meet(groups, lane); }
+            case CLEARING: { clear_scratch(group, groups, lane); }
             default: {
                 decode(now.at, now.count, lane);
-                work(now.count, id.x, n.x, lane);
+                work(now.count, group, groups, lane);
             }
         }
     }
     // Not where they were read: a workgroup may begin when this one has ended.
-    if (id.x == 0u && lane == 0u) {
+    if (group == 0u && lane == 0u) {
         for (var i = 0u; i < STATE_WORDS; i++) {
             st(RESULT + i, u32(registers[i]));
         }

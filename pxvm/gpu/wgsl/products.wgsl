@@ -14,6 +14,16 @@ fn scaled(c: Call, row: u32, col: u32, total: i32, shift: u32) -> Fitted {
     return add(rescale(total, s.m, s.e + i32(shift) + field(c.g, FRAC)), bias(c.a, col));
 }
 
+// Four words of weights, so far apart, of those up to an end.
+fn apart(start: u32, q: u32, step: u32, end: u32) -> vec4<u32> {
+    var v: vec4<u32>;
+    if (q < end) { v.x = weight_four(start, q); }
+    if (q + step < end) { v.y = weight_four(start, q + step); }
+    if (q + 2u * step < end) { v.z = weight_four(start, q + 2u * step); }
+    if (q + 3u * step < end) { v.w = weight_four(start, q + 3u * step); }
+    return v;
+}
+
 // x times weight transposed, of a few rows: each workgroup has its share of the weight's rows, and as
 // many lanes take a weight row together as it has lanes for.
 fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
@@ -29,23 +39,29 @@ fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
         for (var block = 0u; block < share.y; block += each) {
             let inside = block + lane / together < share.y;
             let col = share.x + min(block + lane / together, share.y - 1u);
-            let w = row_at(c.a, col);
+            let w = weight_at(c.a, col);
             let s = multiply_scales(row_scale(c.b, row), row_scale(c.a, col));
             var low = 0; var high = 0;
             for (var first = 0u; first < words; first += STAGED / 2u) {
                 let part = min(words - first, STAGED / 2u);
+                var q = lane % together;
+                var four_of_w = apart(w + first, q, together, part);
                 if (block == 0u || words > STAGED / 2u) {
                     workgroupBarrier();
-                    for (var q = lane; q < part; q += LANES) {
-                        staged[q] = four(c.b, x, 0u, first + q);
-                        if (two) { staged[STAGED / 2u + q] = four(c.b, x, 1u, first + q); }
+                    for (var i = lane; i < part; i += LANES) {
+                        staged[i] = four(c.b, x, 0u, first + i);
+                        if (two) { staged[STAGED / 2u + i] = four(c.b, x, 1u, first + i); }
                     }
                     workgroupBarrier();
                 }
-                for (var q = lane % together; q < part; q += together) {
-                    let weight = four(c.a, w, 0u, first + q);
-                    low += dot4I8Packed(weight, staged[q]);
-                    if (two) { high += dot4I8Packed(weight, staged[STAGED / 2u + q]); }
+                while (q < part) {
+                    for (var i = 0u; i < 4u; i++) {
+                        let at = min(q + i * together, STAGED / 2u - 1u);
+                        low += dot4I8Packed(four_of_w[i], staged[at]);
+                        if (two) { high += dot4I8Packed(four_of_w[i], staged[STAGED / 2u + at]); }
+                    }
+                    q += 4u * together;
+                    four_of_w = apart(w + first, q, together, part);
                 }
             }
             gathered[lane] = low;
@@ -78,12 +94,22 @@ const TILES: u32 = DEEP * (WIDE + 2u * TALL);
 
 var<workgroup> pool: array<vec4<u32>, TILES>;
 
-fn vector(d: u32, start: u32, plane: u32, first: u32) -> vec4<u32> {
-    let words = quads(d);
+// Four words from the first on, as far as there are that many.
+fn weight_vector(start: u32, first: u32, words: u32) -> vec4<u32> {
     var v: vec4<u32>;
-    for (var i = 0u; i < 4u; i++) {
-        if (first + i < words) { v[i] = four(d, start, plane, first + i); }
-    }
+    if (first < words) { v.x = weight_four(start, first); }
+    if (first + 1u < words) { v.y = weight_four(start, first + 1u); }
+    if (first + 2u < words) { v.z = weight_four(start, first + 2u); }
+    if (first + 3u < words) { v.w = weight_four(start, first + 3u); }
+    return v;
+}
+
+fn vector(start: u32, first: u32, words: u32) -> vec4<u32> {
+    var v: vec4<u32>;
+    if (first < words) { v.x = ld(start + first) ^ 0x80808080u; }
+    if (first + 1u < words) { v.y = ld(start + first + 1u) ^ 0x80808080u; }
+    if (first + 2u < words) { v.z = ld(start + first + 2u) ^ 0x80808080u; }
+    if (first + 3u < words) { v.w = ld(start + first + 3u) ^ 0x80808080u; }
     return v;
 }
 
@@ -111,13 +137,13 @@ fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
             for (var i = lane; i < DEEP * WIDE; i += LANES) {
                 let col = col0 + i / DEEP;
                 var v: vec4<u32>;
-                if (col < n) { v = vector(c.a, row_at(c.a, col), 0u, first + i % DEEP * 4u); }
+                if (col < n) { v = weight_vector(weight_at(c.a, col), first + i % DEEP * 4u, words); }
                 pool[i % DEEP * WIDE + i / DEEP] = v;
             }
             for (var i = lane; i < plane_count * DEEP * TALL; i += LANES) {
                 let row = row0 + i / DEEP % TALL; let plane = i / (DEEP * TALL);
                 var v: vec4<u32>;
-                if (row < c.rows_g) { v = vector(c.b, row_at(c.b, row), plane, first + i % DEEP * 4u); }
+                if (row < c.rows_g) { v = vector(row_at(c.b, row) + plane * words, first + i % DEEP * 4u, words); }
                 pool[DEEP * (WIDE + plane * TALL) + i % DEEP * TALL + i / DEEP % TALL] = v;
             }
             workgroupBarrier();
@@ -191,7 +217,7 @@ fn op_conv2d(c: Call, group: u32, groups: u32, lane: u32) {
         let row = i / cols; let col = i % cols;
         let kernel = col % kernels; let place = col / kernels;
         let top = i32(place / across) * stride - pad; let left = i32(place % across) * stride - pad;
-        let x = row_at(c.b, row); let weights = row_at(w, kernel);
+        let x = row_at(c.b, row); let weights = weight_at(w, kernel);
         var low = 0; var high = 0;
         for (var ky = max(-top, 0); ky < min(size, height - top); ky++) {
             for (var kx = max(-left, 0); kx < min(size, width - left); kx++) {
@@ -199,7 +225,7 @@ fn op_conv2d(c: Call, group: u32, groups: u32, lane: u32) {
                 let weight_at = (ky * size + kx) * channels;
                 for (var ch = 0; ch < channels; ch++) {
                     let a = u32(pixel + ch); let b = u32(weight_at + ch);
-                    let v = byte_of(four(w, weights, 0u, b / 4u), b);
+                    let v = weight(weights, b);
                     low += v * byte_of(four(c.b, x, 0u, a / 4u), a);
                     if (planes(c.b) == 2u) { high += v * byte_of(four(c.b, x, 1u, a / 4u), a); }
                 }
@@ -225,7 +251,7 @@ fn window(c: Call, row: u32, col: u32) -> Window {
 }
 
 fn in_window(c: Call, w: Window, i: u32) -> i32 {
-    return i32(word(c.b, w.first + i / w.size * w.down + i % w.size * w.right));
+    return i32(ld(w.first + i / w.size * w.down + i % w.size * w.right));
 }
 
 fn op_maxpool(c: Call, group: u32, groups: u32, lane: u32) {

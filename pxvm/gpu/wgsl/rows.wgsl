@@ -4,19 +4,19 @@
 var<workgroup> staged: array<u32, STAGED>;
 
 // The i-th word from start on, of a row that was brought near.
-fn near(d: u32, start: u32, i: u32) -> i32 {
+fn near(start: u32, i: u32) -> i32 {
     if (i < STAGED) { return i32(staged[i]); }
-    return i32(word(d, start + i));
+    return i32(ld(start + i));
 }
 
 const NO_RANGE = vec2<i32>(HIGHEST, LOWEST);
 
 // Brings so many words near, and tells the least and the largest of them.
-fn bring_near(d: u32, start: u32, cols: u32, lane: u32) -> vec2<i32> {
+fn bring_near(start: u32, cols: u32, lane: u32) -> vec2<i32> {
     var range = NO_RANGE;
     workgroupBarrier();
     for (var i = lane; i < cols; i += LANES) {
-        let v = i32(word(d, start + i));
+        let v = i32(ld(start + i));
         if (i < STAGED) { staged[i] = u32(v); }
         range = vec2<i32>(min(range.x, v), max(range.y, v));
     }
@@ -82,12 +82,12 @@ fn put_scale(d: u32, start: u32, s: Scale) { st(start + count(d, ROW_WORDS) - 1u
 fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
         let from_row = row_at(c.b, row); let start = row_at(c.g, row);
-        let s = steps_of(c.g, bring_near(c.b, from_row, count(c.b, COLS), lane), field(c.b, FRAC));
+        let s = steps_of(c.g, bring_near(from_row, count(c.b, COLS), lane), field(c.b, FRAC));
         for (var quad = lane; quad < quads(c.g); quad += LANES) {
             var v: vec4<i32>;
             for (var i = 0u; i < 4u; i++) {
                 let at = 4u * quad + i;
-                v[i] = quantised(near(c.b, from_row, at), s);
+                v[i] = quantised(near(from_row, at), s);
             }
             put_quad(c.g, start, quad, v);
         }
@@ -98,36 +98,40 @@ fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
 // An element of a normalised row: shifted to 15 bits, times its weight.
 fn weighed(x: i32, less: i32, shift: u32, weight: i32) -> i32 { return shift_down(subtract(x, less).v, shift) * weight; }
 
+// One by the root of the mean square and epsilon.
+fn norm_scale(c: Call, cols: u32, sum: vec2<u32>, shift: u32) -> Scale {
+    let weight_scale = row_scale(c.a, 0u);
+    let epsilon = clamp(rescale(i32(cols), weight_scale.m, weight_scale.e + 2 * (field(c.b, FRAC) - i32(shift))).v, 1, HIGHEST);
+    return inverse_root(cols, pair_add(sum, pair(epsilon)));
+}
+
 fn normalise_row(c: Call, row: u32, less: i32, lane: u32) {
     let cols = count(c.b, COLS);
     let start = row_at(c.b, row); let target_row = row_at(c.g, row);
-    let span = bring_near(c.b, start, cols, lane);
+    let span = bring_near(start, cols, lane);
     let farthest = farther(vec2<i32>(subtract(span.x, less).v, subtract(span.y, less).v));
     let shift = u32(max(bit_length(farthest) - 15, 0));
     var high = 0; var low = 0u;
     for (var i = lane; i < cols; i += LANES) {
-        let small = shift_down(subtract(near(c.b, start, i), less).v, shift);
+        let small = shift_down(subtract(near(start, i), less).v, shift);
         let square = small * small;
         high += square >> 16u;
         low += u32(square) & 65535u;
     }
     let sum = pair_of_lanes(high, low, lane);
-    let weight_scale = row_scale(c.a, 0u);
-    let frac = field(c.b, FRAC);
-    let epsilon = clamp(rescale(i32(cols), weight_scale.m, weight_scale.e + 2 * (frac - i32(shift))).v, 1, HIGHEST);
-    let scale = inverse_root(cols, pair_add(sum, pair(epsilon)));
     let weight_frac = field(c.a, FRAC);
     if (!is_activation(c.g)) {
+        let scale = norm_scale(c, cols, sum, shift);
         let e = scale.e + field(c.g, FRAC) - weight_frac;
         for (var i = lane; i < cols; i += LANES) {
-            let v = weighed(near(c.b, start, i), less, shift, short(c.a, 0u, i));
+            let v = weighed(near(start, i), less, shift, short(c.a, 0u, i));
             put(target_row + i, add(rescale(v, scale.m, e), bias(c.a, i)));
         }
         return;
     }
     var range = NO_RANGE;
     for (var i = lane; i < cols; i += LANES) {
-        let v = weighed(near(c.b, start, i), less, shift, short(c.a, 0u, i));
+        let v = weighed(near(start, i), less, shift, short(c.a, 0u, i));
         range = vec2<i32>(min(range.x, v), max(range.y, v));
     }
     let s = steps_of(c.g, range_of_lanes(range, lane), weight_frac);
@@ -135,11 +139,12 @@ fn normalise_row(c: Call, row: u32, less: i32, lane: u32) {
         var v: vec4<i32>;
         for (var j = 0u; j < 4u; j++) {
             let i = 4u * quad + j;
-            v[j] = quantised(weighed(near(c.b, start, i), less, shift, short(c.a, 0u, i)), s);
+            v[j] = quantised(weighed(near(start, i), less, shift, short(c.a, 0u, i)), s);
         }
         put_quad(c.g, target_row, quad, v);
     }
-    if (lane == 0u) { put_scale(c.g, target_row, multiply_scales(s.scale, scale)); }
+    // The last lane, which has the least to do, while the others put the row.
+    if (lane == LANES - 1u) { put_scale(c.g, target_row, multiply_scales(s.scale, norm_scale(c, cols, sum, shift))); }
 }
 
 fn op_rmsnorm(c: Call, group: u32, groups: u32, lane: u32) {
@@ -151,7 +156,7 @@ fn row_sum(d: u32, row: u32, lane: u32) -> vec2<u32> {
     let start = row_at(d, row);
     var high = 0; var low = 0u;
     for (var i = lane; i < count(d, COLS); i += LANES) {
-        let v = i32(word(d, start + i));
+        let v = i32(ld(start + i));
         high += v >> 16u;
         low += u32(v) & 65535u;
     }
@@ -168,10 +173,10 @@ fn op_l2norm(c: Call, group: u32, groups: u32, lane: u32) {
     let cols = count(c.b, COLS);
     for (var row = group; row < c.rows_g; row += groups) {
         let start = row_at(c.b, row); let target_row = row_at(c.g, row);
-        let shift = max(bit_length(farther(bring_near(c.b, start, cols, lane))) - 15, 0);
+        let shift = max(bit_length(farther(bring_near(start, cols, lane))) - 15, 0);
         var high = 0; var low = 0u;
         for (var i = lane; i < cols; i += LANES) {
-            let small = shift_down(near(c.b, start, i), u32(shift));
+            let small = shift_down(near(start, i), u32(shift));
             let square = small * small;
             high += square >> 16u;
             low += u32(square) & 65535u;
@@ -180,14 +185,14 @@ fn op_l2norm(c: Call, group: u32, groups: u32, lane: u32) {
         if (sum.x == 0u && sum.y == 0u) { sum.x = 1u; }
         let scale = inverse_root(1u, sum);
         let e = scale.e - shift + field(c.g, FRAC);
-        for (var i = lane; i < cols; i += LANES) { put(target_row + i, rescale(near(c.b, start, i), scale.m, e)); }
+        for (var i = lane; i < cols; i += LANES) { put(target_row + i, rescale(near(start, i), scale.m, e)); }
     }
 }
 
 fn row_largest(d: u32, row: u32, lane: u32) -> i32 {
     let start = row_at(d, row);
     var top = LOWEST;
-    for (var i = lane; i < count(d, COLS); i += LANES) { top = max(top, i32(word(d, start + i))); }
+    for (var i = lane; i < count(d, COLS); i += LANES) { top = max(top, i32(ld(start + i))); }
     return largest_of_lanes(top, lane);
 }
 
@@ -202,13 +207,13 @@ fn op_softmax(c: Call, group: u32, groups: u32, lane: u32) {
         let top = row_largest(c.b, row, lane);
         var high = 0; var low = 0u;
         for (var i = lane; i < cols; i += LANES) {
-            let w = softmax_weight(i32(word(c.b, start + i)), top, frac);
+            let w = softmax_weight(i32(ld(start + i)), top, frac);
             high += w >> 16u;
             low += u32(w) & 65535u;
         }
         let s = reciprocal(pair_of_lanes(high, low, lane));
         for (var i = lane; i < cols; i += LANES) {
-            let w = softmax_weight(i32(word(c.b, start + i)), top, frac);
+            let w = softmax_weight(i32(ld(start + i)), top, frac);
             put(target_row + i, rescale(w, s.m, s.e + field(c.g, FRAC)));
         }
     }
@@ -241,7 +246,7 @@ fn op_dot(c: Call, group: u32, groups: u32, lane: u32) {
         let left = row_at(c.b, row); let right = row_at(c.a, row);
         var high = 0; var low = 0u;
         for (var i = lane; i < count(c.b, COLS); i += LANES) {
-            let term = shift_round(multiply(i32(word(c.b, left + i)), i32(word(c.a, right + i))), shift);
+            let term = shift_round(multiply(i32(ld(left + i)), i32(ld(right + i))), shift);
             if (term.over) { st(SATURATED, 1u); }
             high += term.v >> 16u;
             low += u32(term.v) & 65535u;
@@ -258,7 +263,7 @@ fn next_best(d: u32, row: u32, after: Best, first: bool, lane: u32) -> Best {
     let start = row_at(d, row);
     var top = LOWEST; var at = 0xffffffffu;
     for (var i = lane; i < count(d, COLS); i += LANES) {
-        let v = i32(word(d, start + i));
+        let v = i32(ld(start + i));
         let open = first || v < after.v || (v == after.v && i > after.i);
         if (open && (v > top || at == 0xffffffffu)) { top = v; at = i; }
     }
@@ -296,14 +301,14 @@ fn op_append(c: Call, group: u32, groups: u32, lane: u32) {
         let place = clamp_position(position, row, context);
         let stays = row + 1u >= c.rows_b || clamp_position(position, row + 1u, context) != place;
         let start = row_at(c.b, row) + head * width;
-        let s = seven_bits(bring_near(c.b, start, width, lane), field(c.b, FRAC));
+        let s = seven_bits(bring_near(start, width, lane), field(c.b, FRAC));
         if (stays) {
             let target_row = row_at(c.g, head * context + place);
             for (var quad = lane; quad < width / 4u; quad += LANES) {
                 var v: vec4<i32>;
                 for (var j = 0u; j < 4u; j++) {
                     let at = 4u * quad + j;
-                    v[j] = quantised(near(c.b, start, at), s);
+                    v[j] = quantised(near(start, at), s);
                 }
                 put_quad(c.g, target_row, quad, v);
             }

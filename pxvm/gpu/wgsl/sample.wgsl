@@ -32,7 +32,7 @@ fn ranked(cols: u32, rank: u32, places: bool, bound: u32, lane: u32) -> vec2<u32
 }
 
 fn draw(random: u32) -> u32 {
-    let low = word(random, flat_at(random, 0u)); let high = word(random, flat_at(random, 1u));
+    let low = ld(flat_at(random, 0u)); let high = ld(flat_at(random, 1u));
     let state = vec2<u32>(low, high);
     // PCG32, XSH RR 64/32.
     let mixed = vec2<u32>((low >> 18u) | (high << 14u), high >> 18u) ^ state;
@@ -53,32 +53,42 @@ fn op_sample(c: Call, group: u32, groups: u32, lane: u32) {
     if (group != 0u) { return; }
     let cols = count(c.b, COLS);
     let start = row_at(c.b, 0u);
-    for (var i = lane; i < cols; i += LANES) { scratch[i] = word(c.b, start + i); }
-    storageBarrier();
-    let penalty = u32(max(scalar(count(c.a, 3u)), 1));
+    let settings = agree(vec2<u32>(u32(scalar(count(c.a, 0u))), u32(max(scalar(count(c.a, 3u)), 1))), lane);
+    let warmth = i32(settings.x); let penalty = settings.y;
+    let plain = warmth <= 0 && penalty == 65536u;  // no logit becomes another
+    if (!plain) {
+        for (var i = lane; i < cols; i += LANES) { scratch[i] = ld(start + i); }
+        storageBarrier();
+    }
     let factor = normalise(penalty, -16);
     let inverse = reciprocal(vec2<u32>(penalty, 0u));
     let history = count(c.a, 4u);
     for (var i = lane; i < used(history); i += LANES) {
         let token = clamp_index(number(history, i, 0u), cols);
-        let x = i32(word(c.b, start + token));
+        if (plain) { continue; }
+        let x = i32(ld(start + token));
         var y = rescale(x, factor.m, factor.e);
         if (x > 0) { y = rescale(x, inverse.m, inverse.e + 16); }
         scratch[token] = u32(y.v);
     }
     storageBarrier();
     workgroupBarrier();
-    let warmth = i32(agree(vec2<u32>(u32(scalar(count(c.a, 0u))), 0u), lane).x);
     let target_at = row_at(c.g, 0u);
     if (warmth <= 0) {  // the largest, the lowest place among equals
         var top = LOWEST; var at = 0xffffffffu;
-        for (var i = lane; i < cols; i += LANES) {
-            let v = i32(scratch[i]);
-            if (v > top || at == 0xffffffffu) { top = v; at = i; }
+        for (var i = lane; i < cols; i += 4u * LANES) {
+            var v: vec4<i32>;
+            for (var j = 0u; j < 4u; j++) {
+                let place_of_v = min(i + j * LANES, cols - 1u);
+                if (plain) { v[j] = i32(ld(start + place_of_v)); } else { v[j] = i32(scratch[place_of_v]); }
+            }
+            for (var j = 0u; j < 4u; j++) {
+                if (v[j] > top || at == 0xffffffffu) { top = v[j]; at = min(i + j * LANES, cols - 1u); }
+            }
         }
         let best = largest_of_lanes(top, lane);
-        let place = ~largest_unsigned_of_lanes(~select(0xffffffffu, at, top == best), lane);
-        if (lane == 0u) { put_word(target_at, i32(place)); }
+        let found_at = ~largest_unsigned_of_lanes(~select(0xffffffffu, at, top == best), lane);
+        if (lane == 0u) { put_word(target_at, i32(found_at)); }
         return;
     }
     let limit = u32(clamp(scalar(count(c.a, 1u)), 1, i32(min(CANDIDATES, cols))));

@@ -1,5 +1,5 @@
 // Tensors: where their elements stand, how many rows are in use, and what is marked in the state.
-// ld and st read and write words that change; the rest comes from the image as it was uploaded.
+// ld and st read and write words of tensors; those of I8, which never change, come from the image.
 
 // An instruction: descriptors, their rows in use, and the columns of g to work on.
 struct Call { g: u32, b: u32, a: u32, rows_g: u32, rows_b: u32, rows_a: u32, first: u32, cols: u32 }
@@ -7,11 +7,6 @@ struct Call { g: u32, b: u32, a: u32, rows_g: u32, rows_b: u32, rows_a: u32, fir
 fn field(d: u32, name: u32) -> i32 { return tensors[TABLE + RECORD * d + name]; }
 
 fn count(d: u32, name: u32) -> u32 { return u32(field(d, name)); }
-
-fn word(d: u32, at: u32) -> u32 {
-    if (field(d, CHANGES) != 0) { return ld(at); }
-    return image(at);
-}
 
 fn image(at: u32) -> u32 {
     if (WINDOWS == 1u) { return image0[at]; }
@@ -23,24 +18,29 @@ fn image(at: u32) -> u32 {
     }
 }
 
-fn row_at(d: u32, row: u32) -> u32 {
+fn row_at(d: u32, row: u32) -> u32 { return count(d, START) + row * count(d, ROW_WORDS); }
+
+// Of I8, which stays in the image: where a row begins, and four bytes of it, each less 128.
+fn weight_at(d: u32, row: u32) -> u32 {
     let per = count(d, PER);
     return count(d, START) + row / per * count(d, STRIDE) + row % per * count(d, ROW_WORDS);
 }
+
+fn weight_four(start: u32, quad: u32) -> u32 { return image(start + quad) ^ 0x80808080u; }
 
 fn flat_at(d: u32, index: u32) -> u32 {
     let cols = count(d, COLS);
     return row_at(d, index / cols) + index % cols;
 }
 
-fn number(d: u32, row: u32, col: u32) -> i32 { return i32(word(d, row_at(d, row) + col)); }
+fn number(d: u32, row: u32, col: u32) -> i32 { return i32(ld(row_at(d, row) + col)); }
 
-fn number_flat(d: u32, index: u32) -> i32 { return i32(word(d, flat_at(d, index))); }
+fn number_flat(d: u32, index: u32) -> i32 { return i32(ld(flat_at(d, index))); }
 
-fn scalar(d: u32) -> i32 { return i32(word(d, count(d, START))); }
+fn scalar(d: u32) -> i32 { return i32(ld(count(d, START))); }
 
 fn short(d: u32, row: u32, col: u32) -> i32 {
-    let w = word(d, row_at(d, row) + col / 2u);
+    let w = ld(row_at(d, row) + col / 2u);
     return i32(w << (16u * (1u - (col & 1u)))) >> 16u;
 }
 
@@ -61,17 +61,13 @@ fn is_activation(d: u32) -> bool { return field(d, DTYPE) == ACT1 || field(d, DT
 
 // Four bytes of a plane, each less 128.
 fn four(d: u32, start: u32, plane: u32, quad: u32) -> u32 {
-    return word(d, start + plane * quads(d) + quad) ^ 0x80808080u;
+    return ld(start + plane * quads(d) + quad) ^ 0x80808080u;
 }
 
 fn byte_of(w: u32, index: u32) -> i32 { return i32(w << (24u - 8u * (index & 3u))) >> 24u; }
 
-// An element of I8, ACT1 or ACT2.
-fn small_number(d: u32, start: u32, col: u32) -> i32 {
-    let low = byte_of(four(d, start, 0u, col / 4u), col);
-    if (planes(d) == 1u) { return low; }
-    return 256 * byte_of(four(d, start, 1u, col / 4u), col) + low;
-}
+// An element of I8.
+fn weight(start: u32, col: u32) -> i32 { return byte_of(weight_four(start, col / 4u), col); }
 
 fn scale_of(w: u32) -> Scale { return Scale(w & 65535u, i32(w) >> 16u); }
 
@@ -79,10 +75,10 @@ fn scale_word(s: Scale) -> u32 { return s.m | (u32(s.e) << 16u); }
 
 // The scale of a row: an activation's own, or the linked one.
 fn row_scale(d: u32, row: u32) -> Scale {
-    if (is_activation(d)) { return scale_of(word(d, row_at(d, row) + count(d, ROW_WORDS) - 1u)); }
+    if (is_activation(d)) { return scale_of(ld(row_at(d, row) + count(d, ROW_WORDS) - 1u)); }
     let link = field(d, SCALE);
     if (link < 0) { return Scale(0u, 0); }
-    return scale_of(word(u32(link), flat_at(u32(link), row)));
+    return scale_of(ld(flat_at(u32(link), row)));
 }
 
 fn bias(d: u32, index: u32) -> i32 {
@@ -121,61 +117,8 @@ fn put(at: u32, value: Fitted) {
 
 fn put_word(at: u32, value: i32) { st(at, u32(value)); }
 
-// Sums and maxima over the lanes of a workgroup; every lane gets the result. Each of the first FEWER
-// lanes takes every FEWER-th number, then the first lane takes theirs.
-const FEWER: u32 = 16u;
-
 var<workgroup> gathered: array<i32, LANES>;
 var<workgroup> gathered_too: array<u32, LANES>;
-
-fn largest_of_lanes(value: i32, lane: u32) -> i32 {
-    var top = value;
-    gathered[lane] = value;
-    workgroupBarrier();
-    if (lane < FEWER) {
-        for (var i = lane + FEWER; i < LANES; i += FEWER) { top = max(top, gathered[i]); }
-        gathered[lane] = top;
-    }
-    workgroupBarrier();
-    if (lane == 0u) {
-        for (var i = 1u; i < FEWER; i++) { top = max(top, gathered[i]); }
-        gathered[0] = top;
-    }
-    return workgroupUniformLoad(&gathered[0]);
-}
-
-fn largest_unsigned_of_lanes(value: u32, lane: u32) -> u32 {
-    return u32(largest_of_lanes(i32(value ^ 0x80000000u), lane)) ^ 0x80000000u;
-}
-
-// The sum of 65536 * high + low over the lanes.
-fn pair_of_lanes(high: i32, low: u32, lane: u32) -> vec2<u32> {
-    var all_high = high;
-    var all_low = low;
-    gathered[lane] = high;
-    gathered_too[lane] = low;
-    workgroupBarrier();
-    if (lane < FEWER) {
-        for (var i = lane + FEWER; i < LANES; i += FEWER) {
-            all_high += gathered[i];
-            all_low += gathered_too[i];
-        }
-        gathered[lane] = all_high;
-        gathered_too[lane] = all_low;
-    }
-    workgroupBarrier();
-    if (lane == 0u) {
-        for (var i = 1u; i < FEWER; i++) {
-            all_high += gathered[i];
-            all_low += gathered_too[i];
-        }
-        gathered[0] = all_high;
-        gathered_too[0] = all_low;
-    }
-    let sum_high = workgroupUniformLoad(&gathered[0]);
-    return pair_of_halves(sum_high, workgroupUniformLoad(&gathered_too[0]));
-}
-
 var<workgroup> agreed: vec2<u32>;
 
 // What the first lane says, in every lane.
@@ -184,29 +127,8 @@ fn agree(v: vec2<u32>, lane: u32) -> vec2<u32> {
     return workgroupUniformLoad(&agreed);
 }
 
-// The least and the largest of the lanes' ranges.
-fn range_of_lanes(range: vec2<i32>, lane: u32) -> vec2<i32> {
-    var all = range;
-    gathered[lane] = range.x;
-    gathered_too[lane] = u32(range.y);
-    workgroupBarrier();
-    if (lane < FEWER) {
-        for (var i = lane + FEWER; i < LANES; i += FEWER) {
-            all = vec2<i32>(min(all.x, gathered[i]), max(all.y, i32(gathered_too[i])));
-        }
-        gathered[lane] = all.x;
-        gathered_too[lane] = u32(all.y);
-    }
-    workgroupBarrier();
-    if (lane == 0u) {
-        for (var i = 1u; i < FEWER; i++) {
-            all = vec2<i32>(min(all.x, gathered[i]), max(all.y, i32(gathered_too[i])));
-        }
-        gathered[0] = all.x;
-        gathered_too[0] = u32(all.y);
-    }
-    let least = workgroupUniformLoad(&gathered[0]);
-    return vec2<i32>(least, i32(workgroupUniformLoad(&gathered_too[0])));
+fn largest_unsigned_of_lanes(value: u32, lane: u32) -> u32 {
+    return u32(largest_of_lanes(i32(value ^ 0x80000000u), lane)) ^ 0x80000000u;
 }
 
 fn sum_of_lanes(value: i32, lane: u32) -> i32 {
