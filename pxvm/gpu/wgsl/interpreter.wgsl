@@ -204,18 +204,20 @@ fn work(n: u32, group: u32, groups: u32, lane: u32) {
         }
         if (c.rows_g == 0u || c.rows_b == 0u || c.rows_a == 0u) { continue; }
         let way = (t.mark >> 2u) & 3u;
-        if (few && way == COPIED) {
-            execute(t.code, c, 0u, 1u, lane);
-        } else if (few && way == OWN) {
+        // Neighbours begin with different workgroups.
+        var its_group = (group + j * (groups / 8u)) % groups;
+        var its_groups = groups;
+        if (few && way == OWN) {
             let share = share_of(c.cols, group, groups);
             c.first = share.x;
             c.cols = share.y;
-            execute(t.code, c, 0u, 1u, lane);
-        } else if (few && way == SHARED) {
-            execute(t.code, c, group, groups, lane);
-        } else {  // neighbours begin with different workgroups
-            execute(t.code, c, (group + j * (groups / 8u)) % groups, groups, lane);
         }
+        if (few && way == SHARED) { its_group = group; }
+        if (few && (way == OWN || way == COPIED)) {
+            its_group = 0u;
+            its_groups = 1u;
+        }
+        execute(t.code, c, its_group, its_groups, lane);  // the only place, for all of it is compiled there
     }
 }
 
