@@ -102,17 +102,18 @@ class Picture:
                 # The type stands where a tensor's does; no opcode has so many parameters.
                 records[d.index, FIELDS.index("DTYPE")] = d.dtype
                 continue
-            links = [-1 if link is None else link for link in (d.scale, d.bias, d.length)]
+            scale, bias, length = (
+                -1 if link is None else self.places[link][0] for link in (d.scale, d.bias, d.length)
+            )
             if d.index in self.places:
-                place = [self.places[d.index][0], 1, d.row_words]
-            elif d.per:
-                place = [d.start, d.per, width]
+                start, per, stride = self.places[d.index][0], 1, d.row_words
             else:
-                place = [d.start, 1, -(-d.row_words // width) * width]
+                start, per = d.start, max(d.per, 1)
+                stride = width if d.per else -(-d.row_words // width) * width
             extents = (*d.extents, 1, 1, 1)[:4]
             records[d.index] = [
-                *place, d.row_words, d.rows, d.cols, d.dtype, d.frac,
-                *links, *extents,
+                start, d.row_words, d.rows, d.cols, d.frac, scale, bias, per, stride, d.dtype,
+                length, *extents,
             ]  # fmt: skip
         return (records + 2**31) % 2**32 - 2**31
 

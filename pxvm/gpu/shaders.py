@@ -33,10 +33,10 @@ STAGED = 1024  # words of a row that a workgroup keeps at hand
 RESULT, ARRIVED, LOST = (STATE_WORDS * number for number in (1, 2, 3))
 MADE, LEFT, FIRST_SEAT, SEATS = LOST + 1, LOST + 2, LOST + 3, STATE_WORDS - 3
 FRONT = LOST + STATE_WORDS
-#: Words of a tensor's record; a block of parameters has its words from 0 on.
+#: Words of a tensor's record, as in tensor.wgsl; a block of parameters has its words from 0 on.
 FIELDS = (
-    "START", "PER", "STRIDE", "ROW_WORDS", "ROWS", "COLS", "DTYPE", "FRAC", "SCALE",
-    "BIAS", "LENGTH", "E0", "E1", "E2", "E3",
+    "START", "ROW_WORDS", "ROWS", "COLS", "FRAC", "SCALE", "BIAS", "PER", "STRIDE", "DTYPE",
+    "LENGTH", "E0", "E1", "E2", "E3",
 )  # fmt: skip
 TABLE = 260  # where the records begin, behind the powers of two
 FAMILIES = ("integer", "tensor", "elements", "moving", "rows", "products", "attention", "sample")
@@ -65,7 +65,6 @@ def constants(window: int, windows: int, lanes: int) -> str:
         "CANDIDATES": ops.SAMPLE_CANDIDATES, "LOG2E_M": int(ops.LOG2E[0]),
         "PCG_LOW": PCG[0] & 0xFFFFFFFF, "PCG_HIGH": PCG[0] >> 32,
         "PCG_STEP_LOW": PCG[1] & 0xFFFFFFFF, "PCG_STEP_HIGH": PCG[1] >> 32,
-        **{name: place for place, name in enumerate(FIELDS)},
     }  # fmt: skip
     signed = {
         "LOWEST": LOWEST, "HIGHEST": HIGHEST, "FAR": ops.FAR, "LOG2E_E": int(ops.LOG2E[1]),
@@ -81,9 +80,9 @@ def _entry(operation: str) -> str:
 @compute @workgroup_size(LANES)
 fn run_{operation[3:]}(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {{
-    let c = call(lane);
+    let c = named(lane);
     if (c.rows_g == 0u || c.rows_b == 0u || c.rows_a == 0u) {{ return; }}
-    {operation}(c, id.x, n.x, lane);
+    {operation}(call(c), id.x, n.x, lane);
 }}
 """
 
@@ -115,11 +114,11 @@ def interpreter(
     """
     cases = "".join(
         f"        case {code}u: {{ {CASES.get(OPERATIONS[code], OPERATIONS[code])}"
-        "(c, group, groups, lane); }\n"
+        "(call(c), group, groups, lane); }\n"
         for code in sorted(set(codes) & OPERATIONS.keys())
     )
     switch = f"""
-fn execute(code: u32, c: Call, group: u32, groups: u32, lane: u32) {{
+fn execute(code: u32, c: Named, group: u32, groups: u32, lane: u32) {{
     switch code {{
 {cases}        default: {{ }}
     }}

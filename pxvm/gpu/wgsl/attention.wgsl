@@ -34,15 +34,15 @@ fn bytes_of(x: u32) -> vec4<i32> { return vec4<i32>(byte_of(x, 0u), byte_of(x, 1
 fn shift_of(n: u32, bits: i32) -> u32 { return u32(max(bit_length(n) - bits, 0)); }
 
 // Tokens [start, stop) of a head's cache that a query sees.
-fn attend(c: Call, k: u32, v: u32, scale: Scale, row: u32, head: u32, start: u32, stop: u32, group: u32, lane: u32) {
-    let heads = count(k, E0); let context = count(k, E1); let width = count(k, E2);
+fn attend(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, head: u32, start: u32, stop: u32, group: u32, lane: u32) {
+    let heads = k.e0; let context = k.e1; let width = k.e2;
     let quad_count = width / 4u;
     let mine = group * (quad_count + width);
     let sums_at = mine + quad_count;
-    let first_row = head / (count(c.b, COLS) / width / heads) * context;
+    let first_row = head / (c.b.cols / width / heads) * context;
     // The query, quantised.
     let q = row_at(c.b, row) + head * width;
-    let s = seven_bits(bring_near(q, width, lane), field(c.b, FRAC));
+    let s = seven_bits(bring_near(q, width, lane), c.b.frac);
     let query_scale = multiply_scales(s.scale, scale);
     for (var quad = lane; quad < quad_count; quad += LANES) {
         var x: vec4<i32>;
@@ -95,7 +95,7 @@ fn attend(c: Call, k: u32, v: u32, scale: Scale, row: u32, head: u32, start: u32
             let quad = quad0 + column;
             if (slice < slices && quad < quad_count) {
                 // Those behind the block's last token have no weight; its words are read for them.
-                let step = count(v, ROW_WORDS);
+                let step = v.row_words;
                 let at = row_at(v, first_row + begin) + quad;
                 for (var j = slice; j < mine_of_block; j += 4u * slices) {
                     let last = mine_of_block - 1u;
@@ -135,7 +135,7 @@ fn attend(c: Call, k: u32, v: u32, scale: Scale, row: u32, head: u32, start: u32
         workgroupBarrier();
     }
     let inverse = reciprocal(vec2<u32>(u32(weight), 0u));
-    let e = inverse.e + total_e + i32(fewer) + 18 - weight_e - i32(lighter) + field(c.g, FRAC);
+    let e = inverse.e + total_e + i32(fewer) + 18 - weight_e - i32(lighter) + c.g.frac;
     let target_row = row_at(c.g, row) + head * width;
     storageBarrier();
     workgroupBarrier();
@@ -147,27 +147,27 @@ fn attend(c: Call, k: u32, v: u32, scale: Scale, row: u32, head: u32, start: u32
 
 // Parameters: k, v, position, scale.
 fn op_attentioncausal(c: Call, group: u32, groups: u32, lane: u32) {
-    let k = count(c.a, 0u); let v = count(c.a, 1u);
-    let heads = count(c.b, COLS) / count(k, E2);
-    let position = scalar(count(c.a, 2u));
+    let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
+    let heads = c.b.cols / k.e2;
+    let position = scalar(parameter_tensor(c, 2u));
     for (var i = group; i < c.rows_g * heads; i += groups) {
-        let last = clamp_position(position, i / heads, count(k, E1));
+        let last = clamp_position(position, i / heads, k.e1);
         let tokens = agree(vec2<u32>(0u, last + 1u), lane);
-        attend(c, k, v, scale_of(count(c.a, 3u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+        attend(c, k, v, scale_of(parameter(c, 3u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
     }
 }
 
 // Parameters: k, v, span, lengths, scale.
 fn op_attentionfull(c: Call, group: u32, groups: u32, lane: u32) {
-    let k = count(c.a, 0u); let v = count(c.a, 1u); let lengths = count(c.a, 3u);
-    let heads = count(c.b, COLS) / count(k, E2); let context = count(k, E1);
-    let step = u32(clamp(scalar(count(c.a, 2u)), 1, i32(context)));
-    let known = count(lengths, ROWS) * count(lengths, COLS);
+    let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u); let lengths = parameter_tensor(c, 3u);
+    let heads = c.b.cols / k.e2; let context = k.e1;
+    let step = u32(clamp(scalar(parameter_tensor(c, 2u)), 1, i32(context)));
+    let known = lengths.rows * lengths.cols;
     for (var i = group; i < c.rows_g * heads; i += groups) {
         let part = i / heads / step;
         let start = min(part * step, context - 1u);
         let wanted = min(u32(max(number_flat(lengths, min(part, known - 1u)), 1)), step);
         let tokens = agree(vec2<u32>(start, min(start + wanted, context)), lane);
-        attend(c, k, v, scale_of(count(c.a, 4u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+        attend(c, k, v, scale_of(parameter(c, 4u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
     }
 }

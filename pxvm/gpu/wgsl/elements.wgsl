@@ -1,7 +1,7 @@
 // Element by element; op_* are what the table's opcodes do, each on its share of the call's columns.
 
-fn other(b: u32, row: u32, col: u32) -> i32 {
-    return number(b, select(row, 0u, field(b, ROWS) == 1), select(col, 0u, field(b, COLS) == 1));
+fn other(b: Tensor, row: u32, col: u32) -> i32 {
+    return number(b, select(row, 0u, i32(b.rows) == 1), select(col, 0u, i32(b.cols) == 1));
 }
 
 fn op_add(c: Call, group: u32, groups: u32, lane: u32) {
@@ -12,7 +12,7 @@ fn op_add(c: Call, group: u32, groups: u32, lane: u32) {
 }
 
 fn op_mul(c: Call, group: u32, groups: u32, lane: u32) {
-    let shift = field(c.b, FRAC) + field(c.a, FRAC) - field(c.g, FRAC);
+    let shift = c.b.frac + c.a.frac - c.g.frac;
     for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
         let row = i / c.cols; let col = c.first + i % c.cols;
         put(row_at(c.g, row) + col, shift_round(multiply(number(c.b, row, col), other(c.a, row, col)), shift));
@@ -47,8 +47,8 @@ fn op_relu(c: Call, group: u32, groups: u32, lane: u32) {
     }
 }
 
-fn interpolate(table: u32, x: Fitted) -> i32 {
-    let steps = count(table, COLS) - 1u;
+fn interpolate(table: Tensor, x: Fitted) -> i32 {
+    let steps = table.cols - 1u;
     let bits = 22 - bit_length(steps);
     let offset = u32(clamp(x.v, -1048576, 1048576) + 1048576);
     let index = min(offset >> u32(bits), steps - 1u);
@@ -58,20 +58,20 @@ fn interpolate(table: u32, x: Fitted) -> i32 {
 }
 
 fn op_table(c: Call, group: u32, groups: u32, lane: u32) {
-    let shift = field(c.a, FRAC) - field(c.g, FRAC);
+    let shift = c.a.frac - c.g.frac;
     for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
         let row = i / c.cols; let col = c.first + i % c.cols;
-        let y = interpolate(c.a, shift_round(pair(number(c.b, row, col)), field(c.b, FRAC) - 16));
+        let y = interpolate(c.a, shift_round(pair(number(c.b, row, col)), c.b.frac - 16));
         put(row_at(c.g, row) + col, shift_round(pair(y), shift));
     }
 }
 
 fn op_gate(c: Call, group: u32, groups: u32, lane: u32) {
-    let shift = field(c.b, FRAC) + field(c.a, FRAC) - field(c.g, FRAC);
+    let shift = c.b.frac + c.a.frac - c.g.frac;
     for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
         let row = i / c.cols; let col = c.first + i % c.cols;
         let x = number(c.b, row, col);
-        let y = interpolate(c.a, shift_round(pair(x), field(c.b, FRAC) - 16));
+        let y = interpolate(c.a, shift_round(pair(x), c.b.frac - 16));
         put(row_at(c.g, row) + col, shift_round(multiply(x, y), shift));
     }
 }
@@ -79,23 +79,23 @@ fn op_gate(c: Call, group: u32, groups: u32, lane: u32) {
 fn op_embed(c: Call, group: u32, groups: u32, lane: u32) {
     for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
         let row = i / c.cols; let col = c.first + i % c.cols;
-        let id = clamp_index(number(c.b, row, 0u), count(c.a, ROWS));
+        let id = clamp_index(number(c.b, row, 0u), c.a.rows);
         let s = row_scale(c.a, id);
         let v = weight(weight_at(c.a, id), col);
-        put(row_at(c.g, row) + col, rescale(v, s.m, s.e + field(c.g, FRAC)));
+        put(row_at(c.g, row) + col, rescale(v, s.m, s.e + c.g.frac));
     }
 }
 
 // Two elements of a head turned by the angles of position + row.
 fn rotate(c: Call, group: u32, groups: u32, lane: u32, apart: bool) {
-    let half = count(c.b, COLS) / 2u;
+    let half = c.b.cols / 2u;
     let pairs = c.cols / 2u;
     let position = scalar(c.a);
     for (var i = group * LANES + lane; i < c.rows_g * pairs; i += groups * LANES) {
         let row = i / pairs;
         let place = c.first / 2u + i % pairs;
         let head = place / half; let j = place % half;
-        let angle = clamp_position(position, row, count(c.b, ROWS));
+        let angle = clamp_position(position, row, c.b.rows);
         let cosine = short(c.b, angle, 2u * j);
         let sine = short(c.b, angle, 2u * j + 1u);
         let start = row_at(c.g, row) + head * 2u * half;

@@ -26,12 +26,10 @@ const CLEARING: u32 = 3u;
 
 struct Next { what: u32, at: u32, count: u32 }
 
-struct Todo { call: Call, code: u32, mark: u32 }
+struct Todo { named: Named, code: u32, mark: u32 }
 
 var<workgroup> registers: array<i32, STATE_WORDS>;
 var<workgroup> next: Next;
-var<workgroup> named: array<u32, 4 * MOST>;
-var<workgroup> in_use: array<u32, 4 * MOST>;
 var<workgroup> todo: array<Todo, MOST>;
 
 // The first lane's.
@@ -93,7 +91,7 @@ fn control(word: u32, pc: u32) -> bool {
     let operand_a = i32(word >> 24u);
     switch word & 255u {
         case OP_LOOP: {
-            let rounds = clamp(scalar(descriptor(word, 0u)), 0, MAX_COUNT);
+            let rounds = clamp(scalar(tensor_at(descriptor(word, 0u))), 0, MAX_COUNT);
             pending = true;
             if (rounds == 0) {
                 registers[PC] = tensors[job[1].z + pc] + 1;
@@ -136,7 +134,7 @@ fn control(word: u32, pc: u32) -> bool {
         }
         case OP_SKIPIFZERO: {
             pending = true;
-            if (scalar(descriptor(word, 0u)) == 0) { registers[PC] += operand_a; }
+            if (scalar(tensor_at(descriptor(word, 0u))) == 0) { registers[PC] += operand_a; }
         }
         case OP_YIELD: {
             rounds_left -= 1u;
@@ -179,25 +177,40 @@ fn decide() -> Next {
 
 // A lane looks an operand up.
 fn decode(from_pc: u32, n: u32, lane: u32) {
-    if (lane < 4u * n) {
-        let pc = from_pc + lane / 4u;
-        let arity = (mark_at(pc) >> 4u) & 3u;
-        let d = descriptor(instruction(pc), select(0u, lane % 4u, lane % 4u < arity));
-        named[lane] = d;
-        in_use[lane] = used(d);
-    }
-    workgroupBarrier();
-    if (lane < n) {
-        let at = 4u * lane;
-        let c = Call(named[at], named[at + 1u], named[at + 2u], in_use[at], in_use[at + 1u], in_use[at + 2u], 0u, count(named[at], COLS));
-        todo[lane] = Todo(c, instruction(from_pc + lane) & 255u, mark_at(from_pc + lane));
+    if (lane >= 4u * n) { return; }
+    let pc = from_pc + lane / 4u;
+    let word = instruction(pc);
+    let mark = mark_at(pc);
+    let operand = lane % 4u;
+    let d = descriptor(word, select(0u, operand, operand < ((mark >> 4u) & 3u)));
+    let t = tensor_at(d);
+    let rows = used(t);
+    let at = lane / 4u;
+    switch operand {
+        case 0u: {
+            todo[at].named.g = d;
+            todo[at].named.rows_g = rows;
+            todo[at].named.first = 0u;
+            todo[at].named.cols = t.cols;
+            todo[at].code = word & 255u;
+            todo[at].mark = mark;
+        }
+        case 1u: {
+            todo[at].named.b = d;
+            todo[at].named.rows_b = rows;
+        }
+        case 2u: {
+            todo[at].named.a = d;
+            todo[at].named.rows_a = rows;
+        }
+        default: { }
     }
 }
 
 fn work(n: u32, group: u32, groups: u32, lane: u32) {
     for (var j = 0u; j < n; j++) {
         let t = workgroupUniformLoad(&todo[j]);
-        var c = t.call;
+        var c = t.named;
         let few = c.rows_g <= FEW;
         if (j > 0u && (t.mark & 3u) == LIGHT_NEED) {
             if (few) { storageBarrier(); } else { meet(groups, lane); }
@@ -231,7 +244,7 @@ fn push_all(c: Call, group: u32, groups: u32, lane: u32) {
 fn clear_scratch(group: u32, groups: u32, lane: u32) {
     for (var i = 0u; i < job[2].x; i++) {
         let d = u32(tensors[job[1].w + i]);
-        op_clear(Call(d, d, d, used(d), 1u, 1u, 0u, 0u), group, groups, lane);
+        op_clear(call(Named(d, d, d, used(tensor_at(d)), 1u, 1u, 0u, 0u)), group, groups, lane);
     }
 }
 

@@ -11,7 +11,7 @@ fn excess(terms: u32, plane_count: u32) -> u32 {
 
 fn scaled(c: Call, row: u32, col: u32, total: i32, shift: u32) -> Fitted {
     let s = multiply_scales(row_scale(c.b, row), row_scale(c.a, col));
-    return add(rescale(total, s.m, s.e + i32(shift) + field(c.g, FRAC)), bias(c.a, col));
+    return add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), bias(c.a, col));
 }
 
 // Four words of weights, so far apart, of those up to an end.
@@ -27,9 +27,9 @@ fn apart(start: u32, q: u32, step: u32, end: u32) -> vec4<u32> {
 // x times weight transposed, of a few rows: each workgroup has its share of the weight's rows, and as
 // many lanes take a weight row together as it has lanes for.
 fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
-    let n = count(c.a, ROWS); let words = quads(c.a);
+    let n = c.a.rows; let words = quads(c.a);
     let two = planes(c.b) == 2u;
-    let shift = excess(count(c.b, COLS), planes(c.b) + 1u);
+    let shift = excess(c.b.cols, planes(c.b) + 1u);
     let share = share_of(n, group, groups);
     var together = LANES;
     while (together > 8u && LANES / together < share.y) { together = together / 2u; }
@@ -75,7 +75,7 @@ fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
             }
             if (lane % together == 0u && inside) {
                 let total = joined(gathered[lane], i32(gathered_too[lane]), shift, two);
-                put(row_at(c.g, row) + col, add(rescale(total, s.m, s.e + i32(shift) + field(c.g, FRAC)), bias(c.a, col)));
+                put(row_at(c.g, row) + col, add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), bias(c.a, col)));
             }
             workgroupBarrier();
         }
@@ -122,9 +122,9 @@ fn dots(a: vec4<u32>, w0: vec4<u32>, w1: vec4<u32>, w2: vec4<u32>, w3: vec4<u32>
 }
 
 fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
-    let n = count(c.a, ROWS); let words = quads(c.a);
+    let n = c.a.rows; let words = quads(c.a);
     let plane_count = planes(c.b); let two = plane_count == 2u;
-    let shift = excess(count(c.b, COLS), plane_count + 1u);
+    let shift = excess(c.b.cols, plane_count + 1u);
     let across = (n + WIDE - 1u) / WIDE;
     let tiles = across * ((c.rows_g + TALL - 1u) / TALL);
     let x = lane % 16u; let y = lane / 16u;
@@ -184,8 +184,8 @@ fn op_linear(c: Call, group: u32, groups: u32, lane: u32) {
 
 // Both sides activations, of one or two planes each; an element a lane.
 fn op_matmul(c: Call, group: u32, groups: u32, lane: u32) {
-    let n = count(c.a, ROWS); let words = quads(c.a);
-    let shift = excess(count(c.b, COLS), planes(c.b) + planes(c.a));
+    let n = c.a.rows; let words = quads(c.a);
+    let shift = excess(c.b.cols, planes(c.b) + planes(c.a));
     for (var i = group * LANES + lane; i < c.rows_g * n; i += groups * LANES) {
         let row = i / n; let col = i % n;
         let x = row_at(c.b, row); let w = row_at(c.a, col);
@@ -207,12 +207,12 @@ fn op_matmul(c: Call, group: u32, groups: u32, lane: u32) {
 
 // Parameters of Conv2D: weight, height, width, size, stride, pad.
 fn op_conv2d(c: Call, group: u32, groups: u32, lane: u32) {
-    let w = count(c.a, 0u); let height = field(c.a, 1u); let width = field(c.a, 2u);
-    let size = field(c.a, 3u); let stride = field(c.a, 4u); let pad = field(c.a, 5u);
-    let channels = field(c.b, COLS) / (height * width);
-    let kernels = count(w, ROWS); let across = u32((width + 2 * pad - size) / stride + 1);
-    let cols = count(c.g, COLS);
-    let shift = excess(count(w, COLS), planes(c.b) + 1u);
+    let w = parameter_tensor(c, 0u); let height = i32(parameter(c, 1u)); let width = i32(parameter(c, 2u));
+    let size = i32(parameter(c, 3u)); let stride = i32(parameter(c, 4u)); let pad = i32(parameter(c, 5u));
+    let channels = i32(c.b.cols) / (height * width);
+    let kernels = w.rows; let across = u32((width + 2 * pad - size) / stride + 1);
+    let cols = c.g.cols;
+    let shift = excess(w.cols, planes(c.b) + 1u);
     for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
         let row = i / cols; let col = i % cols;
         let kernel = col % kernels; let place = col / kernels;
@@ -233,7 +233,7 @@ fn op_conv2d(c: Call, group: u32, groups: u32, lane: u32) {
         }
         let total = select(low, (high << (8u - shift)) + shift_down(low, shift), planes(c.b) == 2u);
         let s = multiply_scales(row_scale(c.b, row), row_scale(w, kernel));
-        put(row_at(c.g, row) + col, add(rescale(total, s.m, s.e + i32(shift) + field(c.g, FRAC)), bias(w, kernel)));
+        put(row_at(c.g, row) + col, add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), bias(w, kernel)));
     }
 }
 
@@ -242,8 +242,8 @@ struct Window { first: u32, size: u32, down: u32, right: u32 }
 
 // Parameters of the pools: height, width, size, stride.
 fn window(c: Call, row: u32, col: u32) -> Window {
-    let width = count(c.a, 1u); let size = count(c.a, 2u); let stride = count(c.a, 3u);
-    let channels = count(c.b, COLS) / (count(c.a, 0u) * width);
+    let width = parameter(c, 1u); let size = parameter(c, 2u); let stride = parameter(c, 3u);
+    let channels = c.b.cols / (parameter(c, 0u) * width);
     let across = (width - size) / stride + 1u;
     let place = col / channels;
     let at = (place / across * width + place % across) * stride;

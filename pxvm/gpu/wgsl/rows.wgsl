@@ -42,7 +42,7 @@ fn seven_bits(range: vec2<i32>, frac: i32) -> Steps {
     return Steps(shift, i32(m), normalise((m << u32(up)) / 127u, i32(shift) - frac - up));
 }
 
-fn steps_of(d: u32, range: vec2<i32>, frac: i32) -> Steps {
+fn steps_of(d: Tensor, range: vec2<i32>, frac: i32) -> Steps {
     if (planes(d) == 1u) { return seven_bits(range, frac); }
     return fourteen_bits(range, frac);
 }
@@ -68,7 +68,7 @@ fn high_plane(v: vec4<i32>) -> u32 {
 }
 
 // Four integers of an activation row, from the quad-th on.
-fn put_quad(d: u32, start: u32, quad: u32, v: vec4<i32>) {
+fn put_quad(d: Tensor, start: u32, quad: u32, v: vec4<i32>) {
     if (planes(d) == 1u) {
         st(start + quad, pack_word(v.x, v.y, v.z, v.w));
         return;
@@ -77,12 +77,12 @@ fn put_quad(d: u32, start: u32, quad: u32, v: vec4<i32>) {
     st(start + quads(d) + quad, high_plane(v));
 }
 
-fn put_scale(d: u32, start: u32, s: Scale) { st(start + count(d, ROW_WORDS) - 1u, scale_word(s)); }
+fn put_scale(d: Tensor, start: u32, s: Scale) { st(start + d.row_words - 1u, scale_word(s)); }
 
 fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
         let from_row = row_at(c.b, row); let start = row_at(c.g, row);
-        let s = steps_of(c.g, bring_near(from_row, count(c.b, COLS), lane), field(c.b, FRAC));
+        let s = steps_of(c.g, bring_near(from_row, c.b.cols, lane), c.b.frac);
         for (var quad = lane; quad < quads(c.g); quad += LANES) {
             var v: vec4<i32>;
             for (var i = 0u; i < 4u; i++) {
@@ -101,12 +101,12 @@ fn weighed(x: i32, less: i32, shift: u32, weight: i32) -> i32 { return shift_dow
 // One by the root of the mean square and epsilon.
 fn norm_scale(c: Call, cols: u32, sum: vec2<u32>, shift: u32) -> Scale {
     let weight_scale = row_scale(c.a, 0u);
-    let epsilon = clamp(rescale(i32(cols), weight_scale.m, weight_scale.e + 2 * (field(c.b, FRAC) - i32(shift))).v, 1, HIGHEST);
+    let epsilon = clamp(rescale(i32(cols), weight_scale.m, weight_scale.e + 2 * (c.b.frac - i32(shift))).v, 1, HIGHEST);
     return inverse_root(cols, pair_add(sum, pair(epsilon)));
 }
 
 fn normalise_row(c: Call, row: u32, less: i32, lane: u32) {
-    let cols = count(c.b, COLS);
+    let cols = c.b.cols;
     let start = row_at(c.b, row); let target_row = row_at(c.g, row);
     let span = bring_near(start, cols, lane);
     let farthest = farther(vec2<i32>(subtract(span.x, less).v, subtract(span.y, less).v));
@@ -119,10 +119,10 @@ fn normalise_row(c: Call, row: u32, less: i32, lane: u32) {
         low += u32(square) & 65535u;
     }
     let sum = pair_of_lanes(high, low, lane);
-    let weight_frac = field(c.a, FRAC);
+    let weight_frac = c.a.frac;
     if (!is_activation(c.g)) {
         let scale = norm_scale(c, cols, sum, shift);
-        let e = scale.e + field(c.g, FRAC) - weight_frac;
+        let e = scale.e + c.g.frac - weight_frac;
         for (var i = lane; i < cols; i += LANES) {
             let v = weighed(near(start, i), less, shift, short(c.a, 0u, i));
             put(target_row + i, add(rescale(v, scale.m, e), bias(c.a, i)));
@@ -152,10 +152,10 @@ fn op_rmsnorm(c: Call, group: u32, groups: u32, lane: u32) {
 }
 
 // The sum of a row.
-fn row_sum(d: u32, row: u32, lane: u32) -> vec2<u32> {
+fn row_sum(d: Tensor, row: u32, lane: u32) -> vec2<u32> {
     let start = row_at(d, row);
     var high = 0; var low = 0u;
-    for (var i = lane; i < count(d, COLS); i += LANES) {
+    for (var i = lane; i < d.cols; i += LANES) {
         let v = i32(ld(start + i));
         high += v >> 16u;
         low += u32(v) & 65535u;
@@ -165,12 +165,12 @@ fn row_sum(d: u32, row: u32, lane: u32) -> vec2<u32> {
 
 fn op_layernorm(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
-        normalise_row(c, row, mean(row_sum(c.b, row, lane), count(c.b, COLS)), lane);
+        normalise_row(c, row, mean(row_sum(c.b, row, lane), c.b.cols), lane);
     }
 }
 
 fn op_l2norm(c: Call, group: u32, groups: u32, lane: u32) {
-    let cols = count(c.b, COLS);
+    let cols = c.b.cols;
     for (var row = group; row < c.rows_g; row += groups) {
         let start = row_at(c.b, row); let target_row = row_at(c.g, row);
         let shift = max(bit_length(farther(bring_near(start, cols, lane))) - 15, 0);
@@ -184,15 +184,15 @@ fn op_l2norm(c: Call, group: u32, groups: u32, lane: u32) {
         var sum = pair_of_lanes(high, low, lane);
         if (sum.x == 0u && sum.y == 0u) { sum.x = 1u; }
         let scale = inverse_root(1u, sum);
-        let e = scale.e - shift + field(c.g, FRAC);
+        let e = scale.e - shift + c.g.frac;
         for (var i = lane; i < cols; i += LANES) { put(target_row + i, rescale(near(start, i), scale.m, e)); }
     }
 }
 
-fn row_largest(d: u32, row: u32, lane: u32) -> i32 {
+fn row_largest(d: Tensor, row: u32, lane: u32) -> i32 {
     let start = row_at(d, row);
     var top = LOWEST;
-    for (var i = lane; i < count(d, COLS); i += LANES) { top = max(top, i32(ld(start + i))); }
+    for (var i = lane; i < d.cols; i += LANES) { top = max(top, i32(ld(start + i))); }
     return largest_of_lanes(top, lane);
 }
 
@@ -201,7 +201,7 @@ fn softmax_weight(x: i32, top: i32, frac: i32) -> i32 {
 }
 
 fn op_softmax(c: Call, group: u32, groups: u32, lane: u32) {
-    let cols = count(c.b, COLS); let frac = field(c.b, FRAC);
+    let cols = c.b.cols; let frac = c.b.frac;
     for (var row = group; row < c.rows_g; row += groups) {
         let start = row_at(c.b, row); let target_row = row_at(c.g, row);
         let top = row_largest(c.b, row, lane);
@@ -214,7 +214,7 @@ fn op_softmax(c: Call, group: u32, groups: u32, lane: u32) {
         let s = reciprocal(pair_of_lanes(high, low, lane));
         for (var i = lane; i < cols; i += LANES) {
             let w = softmax_weight(i32(ld(start + i)), top, frac);
-            put(target_row + i, rescale(w, s.m, s.e + field(c.g, FRAC)));
+            put(target_row + i, rescale(w, s.m, s.e + c.g.frac));
         }
     }
 }
@@ -229,7 +229,7 @@ fn op_sum(c: Call, group: u32, groups: u32, lane: u32) {
 fn op_mean(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
         let sum = row_sum(c.b, row, lane);
-        if (lane == 0u) { put_word(row_at(c.g, row), mean(sum, count(c.b, COLS))); }
+        if (lane == 0u) { put_word(row_at(c.g, row), mean(sum, c.b.cols)); }
     }
 }
 
@@ -241,11 +241,11 @@ fn op_max(c: Call, group: u32, groups: u32, lane: u32) {
 }
 
 fn op_dot(c: Call, group: u32, groups: u32, lane: u32) {
-    let shift = field(c.b, FRAC) + field(c.a, FRAC) - field(c.g, FRAC);
+    let shift = c.b.frac + c.a.frac - c.g.frac;
     for (var row = group; row < c.rows_g; row += groups) {
         let left = row_at(c.b, row); let right = row_at(c.a, row);
         var high = 0; var low = 0u;
-        for (var i = lane; i < count(c.b, COLS); i += LANES) {
+        for (var i = lane; i < c.b.cols; i += LANES) {
             let term = shift_round(multiply(i32(ld(left + i)), i32(ld(right + i))), shift);
             if (term.over) { st(SATURATED, 1u); }
             high += term.v >> 16u;
@@ -259,10 +259,10 @@ fn op_dot(c: Call, group: u32, groups: u32, lane: u32) {
 // The largest of those behind (value, index) in the order of value falling, then index rising.
 struct Best { v: i32, i: u32 }
 
-fn next_best(d: u32, row: u32, after: Best, first: bool, lane: u32) -> Best {
+fn next_best(d: Tensor, row: u32, after: Best, first: bool, lane: u32) -> Best {
     let start = row_at(d, row);
     var top = LOWEST; var at = 0xffffffffu;
-    for (var i = lane; i < count(d, COLS); i += LANES) {
+    for (var i = lane; i < d.cols; i += LANES) {
         let v = i32(ld(start + i));
         let open = first || v < after.v || (v == after.v && i > after.i);
         if (open && (v > top || at == 0xffffffffu)) { top = v; at = i; }
@@ -282,7 +282,7 @@ fn op_argmax(c: Call, group: u32, groups: u32, lane: u32) {
 fn op_topk(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
         var best = Best(0, 0u);
-        for (var k = 0u; k < count(c.g, COLS); k++) {
+        for (var k = 0u; k < c.g.cols; k++) {
             best = next_best(c.b, row, best, k == 0u, lane);
             if (lane == 0u) {
                 put_word(row_at(c.g, row) + k, i32(best.i));
@@ -294,14 +294,14 @@ fn op_topk(c: Call, group: u32, groups: u32, lane: u32) {
 
 // Each head of each row to seven bits in the cache; rows behind the end have one place, the last stays.
 fn op_append(c: Call, group: u32, groups: u32, lane: u32) {
-    let heads = count(c.g, E0); let context = count(c.g, E1); let width = count(c.g, E2);
+    let heads = c.g.e0; let context = c.g.e1; let width = c.g.e2;
     let position = scalar(c.a);
     for (var i = group; i < c.rows_b * heads; i += groups) {
         let row = i / heads; let head = i % heads;
         let place = clamp_position(position, row, context);
         let stays = row + 1u >= c.rows_b || clamp_position(position, row + 1u, context) != place;
         let start = row_at(c.b, row) + head * width;
-        let s = seven_bits(bring_near(start, width, lane), field(c.b, FRAC));
+        let s = seven_bits(bring_near(start, width, lane), c.b.frac);
         if (stays) {
             let target_row = row_at(c.g, head * context + place);
             for (var quad = lane; quad < width / 4u; quad += LANES) {
@@ -319,10 +319,10 @@ fn op_append(c: Call, group: u32, groups: u32, lane: u32) {
 
 // Parameters of MeanPool: span, lengths.
 fn op_meanpool(c: Call, group: u32, groups: u32, lane: u32) {
-    let span = count(c.a, 0u); let lengths = count(c.a, 1u);
-    let cols = count(c.b, COLS);
-    let step = u32(clamp(scalar(span), 1, field(c.b, ROWS)));
-    let known = count(lengths, ROWS) * count(lengths, COLS);
+    let span = parameter_tensor(c, 0u); let lengths = parameter_tensor(c, 1u);
+    let cols = c.b.cols;
+    let step = u32(clamp(scalar(span), 1, i32(c.b.rows)));
+    let known = lengths.rows * lengths.cols;
     for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
         let block = i / cols; let col = i % cols;
         let wanted = u32(clamp(number_flat(lengths, min(block, known - 1u)), 1, i32(step)));

@@ -31,7 +31,7 @@ fn ranked(cols: u32, rank: u32, places: bool, bound: u32, lane: u32) -> vec2<u32
     return part;
 }
 
-fn draw(random: u32) -> u32 {
+fn draw(random: Tensor) -> u32 {
     let low = ld(flat_at(random, 0u)); let high = ld(flat_at(random, 1u));
     let state = vec2<u32>(low, high);
     // PCG32, XSH RR 64/32.
@@ -42,7 +42,7 @@ fn draw(random: u32) -> u32 {
     var next = multiply_unsigned(low, PCG_LOW);
     next.y += low * PCG_HIGH + high * PCG_LOW;
     next = pair_add(next, vec2<u32>(PCG_STEP_LOW, PCG_STEP_HIGH));
-    let start = count(random, START);
+    let start = random.start;
     st(start, next.x);
     st(start + 1u, next.y);
     return result;
@@ -51,9 +51,9 @@ fn draw(random: u32) -> u32 {
 // Parameters: temperature, top_k, top_p, penalty, history, random.
 fn op_sample(c: Call, group: u32, groups: u32, lane: u32) {
     if (group != 0u) { return; }
-    let cols = count(c.b, COLS);
+    let cols = c.b.cols;
     let start = row_at(c.b, 0u);
-    let settings = agree(vec2<u32>(u32(scalar(count(c.a, 0u))), u32(max(scalar(count(c.a, 3u)), 1))), lane);
+    let settings = agree(vec2<u32>(u32(scalar(parameter_tensor(c, 0u))), u32(max(scalar(parameter_tensor(c, 3u)), 1))), lane);
     let warmth = i32(settings.x); let penalty = settings.y;
     let plain = warmth <= 0 && penalty == 65536u;  // no logit becomes another
     if (!plain) {
@@ -62,7 +62,7 @@ fn op_sample(c: Call, group: u32, groups: u32, lane: u32) {
     }
     let factor = normalise(penalty, -16);
     let inverse = reciprocal(vec2<u32>(penalty, 0u));
-    let history = count(c.a, 4u);
+    let history = parameter_tensor(c, 4u);
     for (var i = lane; i < used(history); i += LANES) {
         let token = clamp_index(number(history, i, 0u), cols);
         if (plain) { continue; }
@@ -91,7 +91,7 @@ fn op_sample(c: Call, group: u32, groups: u32, lane: u32) {
         if (lane == 0u) { put_word(target_at, i32(found_at)); }
         return;
     }
-    let limit = u32(clamp(scalar(count(c.a, 1u)), 1, i32(min(CANDIDATES, cols))));
+    let limit = u32(clamp(scalar(parameter_tensor(c, 1u)), 1, i32(min(CANDIDATES, cols))));
     let bound = ranked(cols, limit, false, 0u, lane);
     let last = ranked(cols, bound.y, true, bound.x, lane).x;
     if (lane == 0u) { atomicStore(&found, 0u); }
@@ -123,14 +123,14 @@ fn op_sample(c: Call, group: u32, groups: u32, lane: u32) {
     var total = 0u;
     for (var i = 0u; i < limit; i++) {
         let distance = subtract(best, i32(scratch[scratch[order + i]])).v;
-        total += u32(exp2_negative(u32(rescale(distance, cold.m, cold.e + 32 - field(c.b, FRAC)).v)));
+        total += u32(exp2_negative(u32(rescale(distance, cold.m, cold.e + 32 - c.b.frac).v)));
         scratch[cols + i] = total;
     }
-    let share = clamp(scalar(count(c.a, 2u)), 0, 65536);
+    let share = clamp(scalar(parameter_tensor(c, 2u)), 0, 65536);
     let enough = u32(max(shift_round(multiply(i32(total), share), 16).v, 1));
     var kept = 0u;
     while (scratch[cols + kept] < enough) { kept += 1u; }
-    let goal = multiply_unsigned(draw(count(c.a, 5u)), scratch[cols + kept]).y;
+    let goal = multiply_unsigned(draw(parameter_tensor(c, 5u)), scratch[cols + kept]).y;
     var at = 0u;
     while (scratch[cols + at] <= goal) { at += 1u; }
     put_word(target_at, i32(scratch[order + at]));
