@@ -31,6 +31,12 @@ fn set_total(mine: u32, i: u32, v: i32) {
 
 fn bytes_of(x: u32) -> vec4<i32> { return vec4<i32>(byte_of(x, 0u), byte_of(x, 1u), byte_of(x, 2u), byte_of(x, 3u)); }
 
+// v / 2^s rounded half up; s of 1 to 33.
+fn round_down(v: u32, s: u32) -> i32 {
+    if (s > 32u) { return 0; }
+    return i32(((v >> (s - 1u)) >> 1u) + ((v >> (s - 1u)) & 1u));
+}
+
 fn shift_of(n: u32, bits: i32) -> u32 { return u32(max(bit_length(n) - bits, 0)); }
 
 // Tokens [start, stop) of a head's cache that a query sees.
@@ -84,7 +90,7 @@ fn attend(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, head: u32, star
         var w = 0; var share = 0;
         if (inside) {
             w = exp2_negative((u32(block.reference) << 16u) - u32(score));
-            share = shift_round(multiply_unsigned(u32(w), value_scale.m), block.lift - value_scale.e + 18).v;
+            share = round_down(u32(w) * value_scale.m, u32(min(block.lift - value_scale.e + 18, 33)));
         }
         weights[lane] = share;
         sum_of_blocks(w, lighter, lane);  // barriers for the weights, too

@@ -68,9 +68,21 @@ fn trial(group: u32, groups: u32, lane: u32) {
     }
 }
 
-fn mark_at(pc: u32) -> u32 { return u32(tensors[job[1].y + pc]); }
+// The first instructions and their marks are kept at hand.
+const AT_HAND: u32 = 256u;
 
-fn instruction(pc: u32) -> u32 { return image(job[1].x + pc); }
+var<workgroup> near_marks: array<u32, AT_HAND>;
+var<workgroup> near_code: array<u32, AT_HAND>;
+
+fn mark_at(pc: u32) -> u32 {
+    if (pc < AT_HAND) { return near_marks[pc]; }
+    return u32(tensors[job[1].y + pc]);
+}
+
+fn instruction(pc: u32) -> u32 {
+    if (pc < AT_HAND) { return near_code[pc]; }
+    return image(job[1].x + pc);
+}
 
 fn descriptor(instruction: u32, operand: u32) -> u32 {
     let byte = (instruction >> (8u * operand + 8u)) & 255u;
@@ -250,6 +262,10 @@ fn clear_scratch(group: u32, groups: u32, lane: u32) {
 
 fn run(group: u32, groups: u32, lane: u32) {
     for (var i = lane; i < STATE_WORDS; i += LANES) { registers[i] = i32(ld(i)); }
+    for (var i = lane; i < min(AT_HAND, job[1].z - job[1].y); i += LANES) {
+        near_marks[i] = u32(tensors[job[1].y + i]);
+        near_code[i] = image(job[1].x + i);
+    }
     steps_left = job[0].x;
     rounds_left = job[0].y;
     trial(group, groups, lane);

@@ -1,12 +1,9 @@
 // Products: exact sums of bytes; 256 * high + low is shifted down as far as its largest value may need.
 
+// The bits of terms * 2^14 (of three planes * 257, of four * 257^2) beyond 31.
 fn excess(terms: u32, plane_count: u32) -> u32 {
-    // The bits of terms * 2^14 (* 257, * 257^2) beyond 31.
-    var p = multiply_unsigned(terms, 16384u);
-    if (plane_count > 2u) { p = multiply_unsigned(terms << 14u, 257u); }
-    if (plane_count > 3u) { p = pair_add(multiply_unsigned(p.x, 257u), vec2<u32>(0u, p.y * 257u)); }
-    let bits = select(bit_length(p.x), 32 + bit_length(p.y), p.y > 0u);
-    return u32(max(bits - 31, 0));
+    let most = multiply_unsigned(terms * select(1u, 257u, plane_count > 2u), select(1u, 257u, plane_count > 3u));
+    return u32(max(select(bit_length(most.x), 32 + bit_length(most.y), most.y > 0u) - 17, 0));
 }
 
 fn scaled(c: Call, row: u32, col: u32, total: i32, shift: u32) -> Fitted {
