@@ -20,6 +20,10 @@ LEAST = 1 << 20  # pixels of a program that may gain by a GPU
 DEVICES = ("auto", "cpu", "gpu", "reference")
 
 
+#: The name of an I32 scalar, and values of it.
+Until = tuple[str, Iterable[int]]
+
+
 class Session(Protocol):
     """A program bound to its image, run in parts; between two parts the pixels hold the state."""
 

@@ -31,22 +31,30 @@ BACKENDS = ("Vulkan", "Metal", "D3D12")
 KINDS = ("DiscreteGPU", "IntegratedGPU", "VirtualGPU", "Other", "CPU")
 NONE = "no GPU here: the system offers none through Vulkan, Metal or Direct3D 12"
 WINDOWS = 4  # storage bindings that the picture may take
+#: Names of the feature, and what a shader says first to use it.
+SUBGROUPS = {
+    "subgroup": "",
+    "subgroups": "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n",
+}
 LIMITS = {
     "max-buffer-size": 2**28,
     "max-storage-buffer-binding-size": 2**27,
     "max-storage-buffers-per-shader-stage": 8,
     "max-compute-workgroups-per-dimension": 65535,
+    "max-compute-workgroup-storage-size": 16384,
+    "max-compute-invocations-per-workgroup": 256,
+    "max-compute-workgroup-size-x": 256,
 }
 CLOCK = "timestamp-query"
 #: What a program may gain by -> what the libraries call it.
 FAMILIAR = {
-    "subgroups": {"subgroup", "subgroups"},
+    "subgroups": {*SUBGROUPS},
     "64-bit integers": {"shader-int64"},
     "matrix units": {"chromium-experimental-subgroup-matrix", "cooperative-matrix"},
     "a clock": {CLOCK},
 }
 #: Features that are switched on where a device has them.
-WANTED = (CLOCK,)
+WANTED = (CLOCK, *SUBGROUPS)
 PATIENCE = 1.0  # seconds of a start without a word
 PASSES = 512  # that the clock can hold
 
@@ -168,7 +176,7 @@ class Gpu:
         except Exception as error:
             raise DeviceError(f"{adapter} does not open: {_plain(str(error))}") from None
         self.window = adapter.limits["max-storage-buffer-binding-size"] // 256 * 64
-        self.pipelines: dict[str, Any] = {}
+        self.pipelines: dict[Any, Any] = {}
 
     def buffer(self, words: int, *, uniform: bool = False) -> Any:
         """A buffer of so many words, all zero. Raises DeviceError when it does not fit."""

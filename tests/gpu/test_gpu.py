@@ -115,7 +115,7 @@ def test_the_list_of_gpus():
 
 
 def test_every_opcode_has_its_shader_and_its_workgroups():
-    text = shaders.planned(1 << 25)
+    text = shaders.planned(1 << 25, 4)
     for operation in (*shaders.OPERATIONS.values(), *shaders.EXTRA):
         assert len(re.findall(rf"fn {operation}\(c: Call", text)) == 1
         assert f"fn run_{operation[3:]}(" in text
