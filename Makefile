@@ -4,9 +4,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 SECONDS ?= 60
-.PHONY: help setup demo test lint fuzz bench docs clean
+DEVICE ?= gpu
+.PHONY: help setup demo test lint fuzz gpu-check bench docs clean
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(STAMP): pyproject.toml
 	@echo "== creating $(VENV) and installing pxvm with its development tools"
@@ -35,6 +36,9 @@ test: lint ## lint, types and all tests
 
 fuzz: $(STAMP) ## random programs on two executors for SECONDS seconds (default 60)
 	@$(BIN)/python -m tests.differential --seconds $(SECONDS) --devices reference,cpu $(LARGE)
+
+gpu-check: $(STAMP) ## is a GPU's every byte the processor's? DEVICE=gpu:1, SECONDS of random programs
+	@$(BIN)/python -m tests.gpu.check --device $(DEVICE) --seconds $(SECONDS)
 
 bench: $(STAMP) ## benchmarks, each beside its peer; installs the peers, which takes minutes once
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

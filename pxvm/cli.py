@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING
@@ -286,33 +287,42 @@ def info(file: Path, max_pixels: int | None, as_json: bool) -> None:
 @cli.command(short_help="Show the GPUs that programs can run on.")
 @click.option("--json", "as_json", is_flag=True, help="Print features and limits as JSON.")
 def gpus(as_json: bool) -> None:
-    """List the GPUs, the best first; the number is N of --device gpu:N."""
-    from pxvm.gpu.devices import LIMITS, NONE, adapters
+    """List the GPUs, the best first; the number is N of --device gpu:N.
 
-    found = adapters()
+    How fast each is, and whether `auto` takes it, is measured once and kept in the cache folder.
+    """
+    from pxvm.gpu.devices import FAMILIAR, LIMITS, NONE, adapters
+    from pxvm.gpu.measuring import measured
+
+    found = [(g, measured(g)) for g in adapters()]
     if as_json:
         echo_json(
             [
                 {
-                    "number": g.number, "name": g.name, "kind": g.kind, "backend": g.backend,
-                    "driver": g.driver, "limits": g.limits, "features": list(g.features),
+                    "number": g.number, "name": g.name, "kind": g.kind, "library": g.through,
+                    "backend": g.backend, "driver": g.driver, "used": m.use(g.is_software),
+                    "measured": asdict(m), "limits": g.limits, "features": list(g.features),
                 }
-                for g in found
+                for g, m in found
             ]
         )  # fmt: skip
-    elif not found:
+        return
+    if not found:
         echo(NONE)
-    else:
-        binding = list(LIMITS)[1]
-        echo_table(
-            {"device": "left", "name": "left", "kind": "left", "through": "left",
-             "one piece": "right"},
-            [
-                (f"gpu:{g.number}", g.name, "software" if g.is_software else g.kind, g.backend,
-                 f"{g.limits[binding] >> 20} MiB")
-                for g in found
-            ],
-        )  # fmt: skip
+        return
+    echo_table(
+        {"device": "left", "name": "left", "kind": "left", "through": "left", "driver": "left",
+         "one piece": "right", "copies": "right", "used": "left"},
+        [
+            (f"gpu:{g.number}", g.name, "software" if g.is_software else g.kind,
+             f"{g.through}, {g.backend}", g.driver, f"{g.limits[list(LIMITS)[1]] >> 20} MiB",
+             f"{m.copy / 1e9:.3g} GB/s" if m.copy else "?", m.use(g.is_software))
+            for g, m in found
+        ],
+    )  # fmt: skip
+    for g, _ in found:
+        names = [word for word, names in FAMILIAR.items() if not names.isdisjoint(g.features)]
+        echo(f"gpu:{g.number} has {', '.join(names) or 'what WebGPU promises, and no more'}")
 
 
 @cli.command(short_help="Compress a .pxi for shipping.")

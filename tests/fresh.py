@@ -63,7 +63,7 @@ def install(folder: Path, words: list[str]) -> None:
 
 def _editable(folder: Path, target: str) -> list[Requirement]:
     """Put a project's folder on the path of an environment; what it needs."""
-    match = re.fullmatch(r"([^\[\]]+)(?:\[([\w,]+)\])?", target)
+    match = re.fullmatch(r"([^\[\]]+)(?:\[([\w,-]+)\])?", target)
     if match is None:
         raise ValueError(f"{target}: expected a folder and extras, such as .[cpu]")
     tree = Path(match[1]).resolve()

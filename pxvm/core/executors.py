@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Iterable
-from typing import Protocol, cast
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 from pxvm.core.errors import DeviceError
 from pxvm.core.program import Image, Program
 
+LEAST = 1 << 20  # pixels of a program that may gain by a GPU
 DEVICES = ("auto", "cpu", "gpu", "reference")
+
+
+#: The name of an I32 scalar, and values of it.
+Until = tuple[str, Iterable[int]]
 
 
 class Session(Protocol):
@@ -68,16 +75,15 @@ def installed() -> list[str]:
 def executor(device: str = "auto", dialect: int = 0) -> Executor:
     """The executor for ``device``.
 
-    "auto" takes the compiled executor for dialect 1 where it can run, else the reference: a
-    dialect 0 program is done before a compiler's runtime is loaded.
+    "auto" takes the reference for dialect 0, which is done before a compiler's runtime is loaded,
+    and for dialect 1 what ``Automatic`` says.
 
     A colon says which of several: "gpu:1". Raises DeviceError naming the devices that can be used.
     """
     names = installed()
     device, _, option = device.partition(":")
     if device == "auto":
-        fast = dialect and "cpu" in names and not load("cpu").available()
-        return load("cpu" if fast else "reference")
+        return Automatic(plain()) if dialect else load("reference")
     if device not in names:
         raise DeviceError(f"no executor for device {device!r}; there are auto, {', '.join(names)}")
     found = load(device)
@@ -90,6 +96,85 @@ def executor(device: str = "auto", dialect: int = 0) -> Executor:
     return cast(Executor, found.choose(option))
 
 
+def plain() -> Executor:
+    """The fastest executor of dialect 1 on the processor."""
+    fast = "cpu" in installed() and not load("cpu").available()
+    return load("cpu" if fast else "reference")
+
+
 def load(device: str) -> Executor:
     """Import the module of an installed device."""
     return cast(Executor, importlib.import_module(_module(device)))
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """Device "auto" of dialect 1: the processor, or a GPU that is known to be done sooner.
+
+    The GPU's room says which (``gaining``), of programs of ``LEAST`` pixels and more. Where a GPU
+    fails while the image has all that it had, the processor takes over, and that is said.
+    """
+
+    processor: Executor
+
+    def available(self) -> str:
+        """Empty: there is always the reference."""
+        return ""
+
+    def run(
+        self, image: Image, program: Program, max_steps: int | None, threads: int | None = None
+    ) -> int:
+        """As every executor's."""
+        return self._session(image, program, threads, once=True).run(max_steps)
+
+    def session(self, image: Image, program: Program, threads: int | None = None) -> Session:
+        """As every executor's."""
+        return self._session(image, program, threads, once=False)
+
+    def _session(
+        self, image: Image, program: Program, threads: int | None, *, once: bool
+    ) -> Session:
+        if image.size >= 4 * LEAST and "gpu" in installed():
+            gpu: Executor | None = importlib.import_module(_module("gpu")).gaining(program, once)
+            if gpu is not None:
+                return _Retreating(gpu, self.processor, image, program, threads)
+        return self.processor.session(image, program, threads)
+
+
+class _Retreating:
+    """A session on a GPU that goes on on the processor where the GPU fails."""
+
+    def __init__(
+        self,
+        gpu: Executor,
+        processor: Executor,
+        image: Image,
+        program: Program,
+        threads: int | None,
+    ) -> None:
+        self.processor, self.arguments = processor, (image, program, threads)
+        self.retreated = False
+        try:
+            self.inner = gpu.session(*self.arguments)
+        except DeviceError as error:
+            self._retreat(error)
+
+    def _retreat(self, error: DeviceError) -> None:
+        print(f"pxvm: {error}: the processor goes on", file=sys.stderr, flush=True)
+        self.inner, self.retreated = self.processor.session(*self.arguments), True
+
+    def run(self, *arguments: Any, **named: Any) -> int:
+        whole = not (self.retreated or cast(Any, self.inner).behind)
+        try:
+            return self.inner.run(*arguments, **named)
+        except DeviceError as error:
+            if not whole:
+                raise
+            self._retreat(error)
+            return self.inner.run(*arguments, **named)
+
+    def host(self, names: Iterable[str] | None) -> None:
+        self.inner.host(names)
+
+    def sync(self) -> None:
+        self.inner.sync()

@@ -15,6 +15,7 @@ from pxvm.core.errors import MissingPackageError, PxvmError
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "cpu": ("numba",),
     "gpu": ("wgpu",),
+    "gpu-dawn": ("wgpudawn",),
     "debug": ("textual",),
     "examples": ("scikit-learn",),
     "documents": ("pypdf", "selectolax", "chardet", "striprtf"),

@@ -106,7 +106,7 @@ def plan_of(program: TensorProgram) -> Plan:
     code = program.instructions
     match = matching_loops(code)
     barriers = np.zeros(len(code), np.bool_)
-    barriers[list(_leaders(code))] = True
+    barriers[list(leaders(code))] = True
     bases: dict[int, list[int]] = {}
     for index, base in program.visits:
         bases.setdefault(index, []).append(base)
@@ -118,7 +118,7 @@ def plan_of(program: TensorProgram) -> Plan:
     return Plan(barriers, matches, _ahead(code))
 
 
-def _leaders(code: tuple[Instruction, ...]) -> set[int]:
+def leaders(code: tuple[Instruction, ...]) -> set[int]:
     """Instructions that stop, that jumps arrive at, or that follow one that jumps or stops."""
     found = {0}
     for i in code:

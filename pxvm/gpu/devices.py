@@ -1,34 +1,82 @@
-"""GPUs: which there are, what they can do, and one that is open."""
+"""GPUs: which there are, what they can do, and one that is open.
+
+Two libraries reach them: ``wgpu`` and Dawn, which is what Chrome runs (the package ``wgpudawn``).
+A GPU that both reach is two here, each with a number; results are the same bytes on either.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import os
+import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pxvm.core import installation
-from pxvm.core.errors import DeviceError
+from pxvm.core.errors import DeviceError, MissingPackageError
+from pxvm.core.executors import Session
+from pxvm.core.resources import size_text
 
-# Ways to a GPU, the better first; OpenGL has no compute worth the name.
+#: Library -> (the package, the extra that brings it), the better first.
+LIBRARIES = {"wgpu": ("wgpu", "gpu"), "dawn": ("wgpudawn", "gpu-dawn")}
+# What a library goes through, the better first; OpenGL has no compute worth the name.
 BACKENDS = ("Vulkan", "Metal", "D3D12")
 KINDS = ("DiscreteGPU", "IntegratedGPU", "VirtualGPU", "Other", "CPU")
 NONE = "no GPU here: the system offers none through Vulkan, Metal or Direct3D 12"
 WINDOWS = 4  # storage bindings that the picture may take
+#: Names of the feature, and what a shader says first to use it.
+SUBGROUPS = {
+    "subgroup": "",
+    "subgroups": "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n",
+}
 LIMITS = {
     "max-buffer-size": 2**28,
     "max-storage-buffer-binding-size": 2**27,
     "max-storage-buffers-per-shader-stage": 8,
     "max-compute-workgroups-per-dimension": 65535,
+    "max-compute-workgroup-storage-size": 16384,
+    "max-compute-invocations-per-workgroup": 256,
+    "max-compute-workgroup-size-x": 256,
 }
+CLOCK = "timestamp-query"
+#: What a program may gain by -> what the libraries call it.
+FAMILIAR = {
+    "subgroups": {*SUBGROUPS},
+    "64-bit integers": {"shader-int64"},
+    "matrix units": {"chromium-experimental-subgroup-matrix", "cooperative-matrix"},
+    "a clock": {CLOCK},
+}
+#: Features that are switched on where a device has them.
+WANTED = (CLOCK, *SUBGROUPS)
+PATIENCE = 1.0  # seconds of a start without a word
+PASSES = 512  # that the clock can hold
 
 
-def library() -> Any:
-    """The wgpu package. Raises MissingPackageError."""
+def library(through: str = "wgpu") -> Any:
+    """The package of one that reaches GPUs. Raises MissingPackageError."""
     if not os.environ.get("XDG_RUNTIME_DIR"):  # else the loader complains on stderr
         os.environ["XDG_RUNTIME_DIR"] = tempfile.gettempdir()
-    return installation.library("wgpu", "gpu")
+    package, extra = LIBRARIES[through]
+    found = installation.library(package, extra)
+    logging.getLogger(package).addHandler(logging.NullHandler())  # what fails is raised as well
+    return found
+
+
+def installed() -> list[str]:
+    """The libraries that are there. Raises MissingPackageError where none is."""
+    found = [
+        through for through, (package, _) in LIBRARIES.items() if importlib.util.find_spec(package)
+    ]
+    if not found:
+        raise MissingPackageError(installation.missing(*LIBRARIES["wgpu"]))
+    return found
 
 
 @dataclass(frozen=True)
@@ -40,36 +88,69 @@ class Adapter:
     kind: str
     backend: str
     driver: str
-    limits: dict[str, int]
+    limits: dict[str, int] = field(hash=False)
     features: tuple[str, ...]
     handle: Any = field(repr=False, compare=False)
+    through: str = "wgpu"
 
     @property
     def is_software(self) -> bool:
         """True for a processor that plays a GPU."""
         return self.kind == "CPU"
 
+    def __str__(self) -> str:
+        return f"GPU {self.number} ({self.name})"
+
+
+def adapters() -> tuple[Adapter, ...]:
+    """Every usable GPU: those of the first library, the best first, then those of the next.
+
+    Raises MissingPackageError where no library is installed.
+    """
+    return tuple(adapter for through in installed() for adapter in _found(through))
+
 
 @cache
-def adapters() -> tuple[Adapter, ...]:
-    """Every usable GPU, the best first. Raises MissingPackageError."""
-    found = []
-    for handle in library().gpu.enumerate_adapters_sync():
-        info = handle.info
-        if info["backend_type"] in BACKENDS:
-            found.append((KINDS.index(info["adapter_type"]) if info["adapter_type"] in KINDS else 3,
-                          handle))  # fmt: skip
-    found.sort(key=lambda pair: pair[0])
-    return tuple(_adapter(number, handle) for number, (_, handle) in enumerate(found))
+def _found(through: str) -> tuple[Adapter, ...]:
+    there = installed()
+    first = sum(len(_found(other)) for other in there[: there.index(through)])
+    with _quiet():
+        handles = library(through).gpu.enumerate_adapters_sync()
+    usable = [handle for handle in handles if handle.info["backend_type"] in BACKENDS]
+    usable.sort(key=lambda handle: _rank(handle.info["adapter_type"]))
+    return tuple(_adapter(number, handle, through) for number, handle in enumerate(usable, first))
 
 
-def _adapter(number: int, handle: Any) -> Adapter:
+def _rank(kind: str) -> int:
+    return KINDS.index(kind if kind in KINDS else "Other")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on standard error: Dawn and drivers write there why they pass a device over."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _adapter(number: int, handle: Any, through: str) -> Adapter:
     info = handle.info
     limits = {name: int(handle.limits[name]) for name in LIMITS}
     return Adapter(
-        number, info["device"], info["adapter_type"], info["backend_type"], info["description"],
-        limits, tuple(sorted(handle.features)), handle,
+        number, _plain(info["device"]), info["adapter_type"], info["backend_type"],
+        _plain(info["description"]), limits, tuple(sorted(handle.features)), handle, through,
     )  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    """A driver's text as one line that does nothing to a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 class Gpu:
@@ -78,21 +159,24 @@ class Gpu:
     Attributes:
         adapter: what it was opened from.
         window: words that one storage binding may hold.
+        clock: what times the passes, where somebody asked for it.
     """
 
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
-        wgpu = library()
-        self.usage = wgpu.BufferUsage
-        self.stages = wgpu.ShaderStage
-        self.lost = ""
+        self.library = library(adapter.through)
+        self.usage = self.library.BufferUsage
+        self.stages = self.library.ShaderStage
+        self.features = [name for name in WANTED if name in adapter.features]
+        self.clock: Clock | None = None
         try:
-            self.device = adapter.handle.request_device_sync(required_limits=adapter.limits)
+            self.device = adapter.handle.request_device_sync(
+                required_limits=adapter.limits, required_features=self.features
+            )
         except Exception as error:
-            where = f"GPU {adapter.number} ({adapter.name})"
-            raise DeviceError(f"{where} does not open: {error}") from None
+            raise DeviceError(f"{adapter} does not open: {_plain(str(error))}") from None
         self.window = adapter.limits["max-storage-buffer-binding-size"] // 256 * 64
-        self.pipelines: dict[str, Any] = {}
+        self.pipelines: dict[Any, Any] = {}
 
     def buffer(self, words: int, *, uniform: bool = False) -> Any:
         """A buffer of so many words, all zero. Raises DeviceError when it does not fit."""
@@ -100,28 +184,171 @@ class Gpu:
         most = self.adapter.limits["max-storage-buffer-binding-size"]
         if size > most:
             raise DeviceError(
-                f"GPU {self.adapter.number} ({self.adapter.name}) takes {most} bytes in one piece;"
-                f" the program needs {size}"
+                f"{self.adapter} takes {most} bytes in one piece; the program needs {size}"
             )
         kind = self.usage.UNIFORM if uniform else self.usage.STORAGE
-        try:
+        with self.told(f"a buffer of {size_text(size)}"):
             return self.device.create_buffer(
                 size=size, usage=kind | self.usage.COPY_DST | self.usage.COPY_SRC
             )
-        except Exception as error:
-            where = f"GPU {self.adapter.number}"
-            raise DeviceError(f"{where}: no room for {size} bytes: {error}") from None
+
+    def begin(self, encoder: Any) -> Any:
+        """Begin a pass of an encoder, timed where somebody asked for the time."""
+        times = self.clock.next() if self.clock else None
+        return encoder.begin_compute_pass(timestamp_writes=times)
+
+    @contextmanager
+    def told(self, what: str = "the program") -> Iterator[None]:
+        """What the library raises inside becomes a DeviceError that says what happened.
+
+        A device that was lost is opened anew by whoever asks for it next.
+        """
+        try:
+            yield
+        except (self.library.GPUError, MemoryError) as error:
+            text = _plain(str(error))
+            if "lost" in text.lower():
+                forget()
+                reason = "was lost while it worked: its driver reset it, or it went away"
+            elif isinstance(error, MemoryError):
+                reason = f"has no room for {what}"
+            else:
+                reason = f"refuses {what}: {text.removeprefix('Validation Error Caused by: ')}"
+            raise DeviceError(f"{self.adapter} {reason}; --device cpu does without it") from None
+
+
+class Clock:
+    """Times the passes of a device from now on, with the device's own clock."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu, self.count = gpu, 0
+        self.queries = gpu.device.create_query_set(type="timestamp", count=2 * PASSES)
+        usage = gpu.library.BufferUsage
+        self.times = gpu.device.create_buffer(
+            size=16 * PASSES, usage=usage.QUERY_RESOLVE | usage.COPY_SRC
+        )
+        self.tick = 1e-9  # seconds, says WebGPU; wgpu gives what the driver counts
+        if gpu.adapter.through == "wgpu":
+            native = importlib.import_module("wgpu.backends.wgpu_native").lib
+            self.tick *= native.wgpuQueueGetTimestampPeriod(gpu.device.queue._internal)
+
+    def next(self) -> dict[str, Any] | None:
+        """What the next pass writes; None once there are too many."""
+        if self.count == PASSES:
+            return None
+        first = 2 * self.count
+        self.count += 1
+        return {"query_set": self.queries, "beginning_of_pass_write_index": first,
+                "end_of_pass_write_index": first + 1}  # fmt: skip
+
+    def seconds(self) -> float:
+        """How long the passes since the last call took."""
+        if not self.count:
+            return 0.0
+        device, count = self.gpu.device, 2 * self.count
+        encoder = device.create_command_encoder()
+        encoder.resolve_query_set(self.queries, 0, count, self.times, 0)
+        device.queue.submit([encoder.finish()])
+        times = memoryview(device.queue.read_buffer(self.times, 0, 8 * count)).cast("B").cast("Q")
+        self.count = 0
+        return self.tick * sum(max(times[i + 1] - times[i], 0) for i in range(0, count, 2))
+
+
+class Guarded:
+    """A session on a GPU: what goes wrong there is a DeviceError, and leaves the image as it was.
+
+    A start that takes longer than ``PATIENCE`` is reported.
+
+    Attributes:
+        inner: the session itself.
+        behind: the device has results that the image has not.
+    """
+
+    def __init__(self, adapter: Adapter, make: Callable[[Gpu], Session]) -> None:
+        begin = time.monotonic()
+        self.gpu, self.partial, self.behind = _opened(adapter), False, False
+        with self.gpu.told():
+            self.inner = make(self.gpu)
+        if (took := time.monotonic() - begin) > PATIENCE:
+            print(f"pxvm: {adapter} was ready after {took:.1f} s", file=sys.stderr, flush=True)
+
+    def run(self, *arguments: Any, **named: Any) -> int:
+        """As every session's."""
+        with self.gpu.told():
+            made = self.inner.run(*arguments, **named)
+        self.behind = self.partial
+        return made
+
+    def host(self, names: Iterable[str] | None) -> None:
+        """As every session's."""
+        with self.gpu.told():
+            self.inner.host(names)
+        self.partial, self.behind = names is not None, False
+
+    def sync(self) -> None:
+        """As every session's."""
+        with self.gpu.told():
+            self.inner.sync()
+        self.behind = False
+
+    def timed(self, max_steps: int | None) -> tuple[int, float | None]:
+        """Run, and the seconds by the device's clock; None where it has none."""
+        if CLOCK not in self.gpu.features:
+            return self.run(max_steps), None
+        with self.gpu.told():
+            self.gpu.clock = Clock(self.gpu)
+            try:
+                return self.run(max_steps), self.gpu.clock.seconds()
+            finally:
+                self.gpu.clock = None
+
+
+def open_gpu(number: int | None = None, through: str = "") -> Gpu:
+    """Open GPU ``number``, or the best there is, or the best of a library.
+
+    Raises DeviceError where there is none, MissingPackageError without a package for it.
+    """
+    return _opened(adapter_of(number, through))
 
 
 @cache
-def open_gpu(number: int | None = None) -> Gpu:
-    """Open GPU ``number``, or the best that is no software.
+def _opened(adapter: Adapter) -> Gpu:
+    return Gpu(adapter)
 
-    Raises DeviceError where there is none, MissingPackageError without wgpu.
+
+def adapter_of(number: int | None = None, through: str = "") -> Adapter:
+    """The adapter that ``open_gpu`` opens; errors as there."""
+    if number is not None:
+        if number >= len(adapters()):
+            raise DeviceError(f"expected a GPU of 0 to {len(adapters()) - 1}; found {number}")
+        return adapters()[number]
+    if through:
+        library(through)  # raises where it is missing
+    for name in [through] if through else installed():
+        if found := _found(name):
+            return found[0]
+    raise DeviceError(f"{NONE}, with {LIBRARIES[through][0]}" if through else NONE)
+
+
+def hardware() -> bool:
+    """False where the system has no GPU at all, so that what Vulkan offers is software.
+
+    Linux shows what it has in ``/dev``; asking the drivers takes up to a second.
     """
-    there = adapters()
-    if not there:
-        raise DeviceError(NONE)
-    if number is not None and number >= len(there):
-        raise DeviceError(f"expected a GPU of 0 to {len(there) - 1}; found {number}")
-    return Gpu(there[number or 0])
+    shown = ("dri/renderD*", "nvidia[0-9]*", "dxg", "mali*", "kgsl*")
+    return sys.platform != "linux" or any(any(Path("/dev").glob(name)) for name in shown)
+
+
+def available() -> str:
+    """Empty, or why no GPU can be used here."""
+    try:
+        adapter_of()
+    except (DeviceError, MissingPackageError) as error:
+        return str(error)
+    return ""
+
+
+def forget() -> None:
+    """Look for GPUs, and open them, anew."""
+    _opened.cache_clear()
+    _found.cache_clear()

@@ -168,7 +168,7 @@ class Row:
         )
         groups = -(-invocations // LANES)
         encoder = device.create_command_encoder()
-        compute = encoder.begin_compute_pass()
+        compute = self.gpu.begin(encoder)
         compute.set_pipeline(self.pipelines[kernel])
         compute.set_bind_group(0, group)
         compute.dispatch_workgroups(min(groups, GROUPS), -(-groups // GROUPS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
@@ -10,13 +11,32 @@ import numpy as np
 from pxvm.core import isa, ops
 from pxvm.core.integer import EXP2, HIGHEST, LOWEST
 from pxvm.core.isa import Flow
-from pxvm.core.tensor import DType, State
+from pxvm.core.tensor import (
+    HALTED,
+    MAX_COUNT,
+    READY,
+    STATE_WORDS,
+    YIELDED,
+    DType,
+    State,
+)
+from pxvm.gpu.phases import MOST, Need, Way
 
-LANES = ops.BLOCK  # a token of attention's block each
-#: Words of a tensor's record; a block of parameters has its words from 0 on.
+LANES = (
+    ops.BLOCK
+)  # of a workgroup, unless many can run at a time: a token of attention's block each
+FEW = 4  # rows: of so few, workgroups share a product's columns, and repeat what is short
+WIDE = 64  # columns of a product's tile
+STAGED = 1024  # words of a row that a workgroup keeps at hand
+#: Words in front of the tensors that change: the state, the registers when a run ends, and how
+#: workgroups meet: those that arrived, that one waited in vain, steps made, rounds left, seats.
+RESULT, ARRIVED, LOST = (STATE_WORDS * number for number in (1, 2, 3))
+MADE, LEFT, FIRST_SEAT, SEATS = LOST + 1, LOST + 2, LOST + 3, STATE_WORDS - 3
+FRONT = LOST + STATE_WORDS
+#: Words of a tensor's record, as in tensor.wgsl; a block of parameters has its words from 0 on.
 FIELDS = (
-    "START", "PER", "STRIDE", "ROW_WORDS", "ROWS", "COLS", "DTYPE", "FRAC", "CHANGES", "SCALE",
-    "BIAS", "LENGTH", "E0", "E1", "E2", "E3",
+    "START", "ROW_WORDS", "ROWS", "COLS", "FRAC", "SCALE", "BIAS", "PER", "STRIDE", "DTYPE",
+    "LENGTH", "E0", "E1", "E2", "E3",
 )  # fmt: skip
 TABLE = 260  # where the records begin, behind the powers of two
 FAMILIES = ("integer", "tensor", "elements", "moving", "rows", "products", "attention", "sample")
@@ -24,20 +44,27 @@ OPERATIONS = {op.code: f"op_{op.name.lower()}" for op in isa.OPCODES
               if op.dialect == 1 and op.flow is Flow.NEXT}  # fmt: skip
 #: Dispatches that are no instruction's own.
 EXTRA = ("op_clear", "op_push_length")
+CASES = {"op_push": "push_all"}  # what the interpreter does in one piece
 PCG = 6364136223846793005, 1442695040888963407
 
 assert len(EXP2) <= TABLE
 
 
-def constants(window: int) -> str:
-    """WGSL constants from the tables; ``window`` words of the picture are in one binding."""
+def constants(window: int, windows: int, lanes: int) -> str:
+    """WGSL constants from the tables.
+
+    Args:
+        window: words of the picture that are in one binding.
+        windows: bindings that the picture takes.
+        lanes: of a workgroup.
+    """
     unsigned = {
-        "LANES": LANES, "TABLE": TABLE, "RECORD": len(FIELDS), "WINDOW": window,
+        "LANES": lanes, "BLOCK": ops.BLOCK, "FEW": FEW, "WIDE": WIDE, "STAGED": STAGED,
+        "TABLE": TABLE, "RECORD": len(FIELDS), "WINDOW": window, "WINDOWS": windows,
         "SATURATED": int(State.SATURATED), "CLAMPED": int(State.CLAMPED),
         "CANDIDATES": ops.SAMPLE_CANDIDATES, "LOG2E_M": int(ops.LOG2E[0]),
         "PCG_LOW": PCG[0] & 0xFFFFFFFF, "PCG_HIGH": PCG[0] >> 32,
         "PCG_STEP_LOW": PCG[1] & 0xFFFFFFFF, "PCG_STEP_HIGH": PCG[1] >> 32,
-        **{name: place for place, name in enumerate(FIELDS)},
     }  # fmt: skip
     signed = {
         "LOWEST": LOWEST, "HIGHEST": HIGHEST, "FAR": ops.FAR, "LOG2E_E": int(ops.LOG2E[1]),
@@ -53,9 +80,9 @@ def _entry(operation: str) -> str:
 @compute @workgroup_size(LANES)
 fn run_{operation[3:]}(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {{
-    let c = call(lane);
+    let c = named(lane);
     if (c.rows_g == 0u || c.rows_b == 0u || c.rows_a == 0u) {{ return; }}
-    {operation}(c, id.x, n.x, lane);
+    {operation}(call(c), id.x, n.x, lane);
 }}
 """
 
@@ -65,12 +92,55 @@ def text(name: str) -> str:
     return (files("pxvm.gpu") / "wgsl" / f"{name}.wgsl").read_text(encoding="utf-8")
 
 
+def _module(window: int, windows: int, lanes: int, *more: str) -> str:
+    bodies = "\n".join(text(name) for name in (*more, *FAMILIES))
+    return constants(window, windows, lanes) + bodies
+
+
 @cache
-def planned(window: int) -> str:
+def planned(window: int, windows: int) -> str:
     """The module with an entry point for each opcode."""
-    bodies = "\n".join(text(name) for name in ("planned", *FAMILIES))
     entries = "".join(_entry(name) for name in (*OPERATIONS.values(), *EXTRA))
-    return constants(window) + bodies + entries
+    return _module(window, windows, LANES, "planned", "lanes") + entries
+
+
+def interpreter(
+    window: int, windows: int, lanes: int, codes: Iterable[int], subgroups: str | None = None
+) -> str:
+    """The module of the interpreter for programs of these opcodes.
+
+    Args:
+        subgroups: what to say first where lanes may reduce by subgroups, None where not.
+    """
+    cases = "".join(
+        f"        case {code}u: {{ {CASES.get(OPERATIONS[code], OPERATIONS[code])}"
+        "(call(c), group, groups, lane); }\n"
+        for code in sorted(set(codes) & OPERATIONS.keys())
+    )
+    switch = f"""
+fn execute(code: u32, c: Named, group: u32, groups: u32, lane: u32) {{
+    switch code {{
+{cases}        default: {{ }}
+    }}
+}}
+"""
+    more = ("lanes", "alone") if subgroups is None else ("subgroups",)
+    module = _module(window, windows, lanes, "interpreter", *more)
+    return (subgroups or "") + module + _control() + switch
+
+
+def _control() -> str:
+    unsigned = {
+        "STATE_WORDS": STATE_WORDS, "RESULT": RESULT, "ARRIVED": ARRIVED, "LOST": LOST,
+        "MADE": MADE, "LEFT": LEFT, "FIRST_SEAT": FIRST_SEAT, "SEATS": SEATS, "MOST": MOST,
+        **{need.name + "_NEED": int(need) for need in Need}, **{w.name: int(w) for w in Way},
+        **{word.name: int(word) for word in State if word not in (State.SATURATED, State.CLAMPED)},
+        **{f"OP_{op.name.upper()}": op.code for op in isa.OPCODES
+           if op.dialect == 1 and op.flow is not Flow.NEXT},
+    }  # fmt: skip
+    signed = {"READY": READY, "YIELDED": YIELDED, "HALTED": HALTED, "MAX_COUNT": MAX_COUNT}
+    lines = [f"const {name}: u32 = {value}u;" for name, value in unsigned.items()]
+    return "\n".join(lines + [f"const {name}: i32 = {value};" for name, value in signed.items()])
 
 
 def powers() -> np.ndarray:

@@ -43,7 +43,7 @@ set_option = click.option(
 def device_option(what: str) -> Callable[[Command], Command]:
     """The option --device; ``what`` the executor does, for its help."""
     choices = (
-        "auto (the fastest that can run here), cpu (compiled), gpu or gpu:N (see `pxvm gpus`), or"
+        "auto (the fastest here), cpu (compiled), gpu, gpu:N or gpu:dawn (see `pxvm gpus`), or"
         " reference (NumPy)"
     )
     return click.option(

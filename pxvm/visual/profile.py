@@ -1,16 +1,22 @@
 """Where a run spends its time: one instruction at a time on any device, timed and counted.
 
-Operations and bytes are those of the table's formulas (see ``core.cost``). A stop after every
-instruction costs time of its own: a stop without an instruction is timed before each step, and the
-median of these is subtracted. ``straight`` is the same run without stops. On several threads a stop
-costs more than a small instruction, and its time varies: one thread shows the shares best.
+Operations and bytes are those of the table's formulas (see ``core.cost``). A GPU that has a clock
+times its instructions itself. Else a stop after every instruction costs time of its own: a stop
+without an instruction is timed before each step, and the median of these is subtracted.
+``straight`` is the same run without stops. On several threads a stop costs more than a small
+instruction, and its time varies: one thread shows the shares best.
+
+How good a time is shows beside what copying takes: an instruction that reads and writes its bytes
+at the rate at which the device copies memory is as fast as it can be, unless caches hold them.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -23,15 +29,19 @@ from pxvm.core.errors import ProgramError
 from pxvm.core.executors import Session
 from pxvm.core.isa import Flow
 from pxvm.core.program import Image, Instruction, Program
+from pxvm.core.resources import threads_for
 from pxvm.core.tensor import HALTED, YIELDED, DType, Role, State, write_words
 from pxvm.core.verifier import verify
+
+COPIED = 1 << 26  # bytes, more than caches hold
 
 
 @dataclass
 class Line:
     """What all executions of one instruction, or of one opcode, took together.
 
-    ``seconds`` is what was measured less the empty steps, and may be below zero by noise.
+    ``seconds`` is what was measured less the empty steps, and may be below zero by noise; of a
+    device's own clock there are none to subtract.
     """
 
     name: str
@@ -47,8 +57,12 @@ class Line:
         self.operations += other.operations
         self.bytes += other.bytes
 
-    def figures(self, total: float) -> dict[str, Any]:
-        """The line for a reader: milliseconds, share of ``total`` seconds, rates per second."""
+    def figures(self, total: float, copy: float) -> dict[str, Any]:
+        """The line for a reader: milliseconds, share of ``total`` seconds, rates per second.
+
+        Args:
+            copy: bytes a second, of which "of copy" is the share.
+        """
         seconds = max(self.seconds, 0.0)
         return {
             "name": self.name,
@@ -58,6 +72,7 @@ class Line:
             "operations": self.operations,
             "bytes": self.bytes,
             "GB/s": self.bytes / seconds / 1e9 if seconds else None,
+            "of copy": self.bytes / seconds / copy if seconds and copy else None,
             "Gop/s": self.operations / seconds / 1e9 if seconds else None,
         }
 
@@ -72,6 +87,8 @@ class Profile:
         empty: median seconds of a stop without an instruction, subtracted from every step.
         measured: seconds of all steps, one stop with each included.
         straight: seconds of the same run without stops.
+        copy: bytes a second, read and written, at which the device copies; 0: not known.
+        clock: "device" where it timed its instructions itself, else "host".
         instructions: by index of the instruction: (it, the operands of its first execution, sums).
     """
 
@@ -81,6 +98,8 @@ class Profile:
     empty: float = 0.0
     measured: float = 0.0
     straight: float = 0.0
+    copy: float = 0.0
+    clock: str = "host"
     instructions: dict[int, tuple[Instruction, str, Line]] = field(default_factory=dict)
 
     def opcodes(self) -> list[Line]:
@@ -93,6 +112,10 @@ class Profile:
     def lines(self) -> list[Line]:
         """One line for each instruction, in the order of the program."""
         return [self.instructions[index][2] for index in sorted(self.instructions)]
+
+    def seconds(self) -> float:
+        """All that the instructions took, noise below zero left out."""
+        return sum(max(line.seconds, 0.0) for line in self.lines())
 
     def total(self, lines: Iterable[Line] | None = None) -> Line:
         """All together."""
@@ -121,8 +144,9 @@ def profile(
     Raises ProgramError, ExecutionError and DeviceError as running does.
     """
     program = verify(image)
-    executor = executors.executor(device)
-    found = Profile(device, threads)
+    executor = executors.executor(device, program.dialect)
+    rate = getattr(executor, "copy_rate", None)
+    found = Profile(device, threads, copy=rate() if rate else copy_rate(threads))
     if not isinstance(program, TensorProgram):  # what NumPy loads at first use is no part of a run
         executor.session(image.copy(), program, threads).run(max_steps)
     straight = executor.session(image.copy(), program, threads)
@@ -144,23 +168,42 @@ def profile(
             named = _operands(program, instruction, base)
             line = Line(f"{instruction} {instruction.op.name} {named}".rstrip())
             found.instructions[instruction.index] = instruction, named, line
-        empties.append(_timed(session, 0))
-        took = _timed(session, 1)
+        empties.append(_timed(session, 0)[0])
+        took, own = _timed(session, 1)
         found.steps += 1
         report(found.steps)
         found.measured += took
+        if own is not None:
+            found.clock, took = "device", own
         step = Line("", 1, took, price.operations, price.bytes)
         found.instructions[instruction.index][2].add(step)
     found.empty = median(empties) if empties else 0.0
-    for line in found.lines():
+    for line in found.lines() if found.clock == "host" else ():
         line.seconds -= line.count * found.empty
     return found
 
 
-def _timed(session: Session, steps: int) -> float:
+def _timed(session: Session, steps: int) -> tuple[float, float | None]:
+    """Seconds of some steps by the host's clock, and by the device's where it has one."""
+    timed = getattr(session, "timed", None)
     start = time.perf_counter()
-    session.run(steps)
-    return time.perf_counter() - start
+    own = timed(steps)[1] if timed else session.run(steps) and None
+    return time.perf_counter() - start, own
+
+
+@cache
+def copy_rate(threads: int | None) -> float:
+    """Bytes a second, read and written, at which so many threads copy memory."""
+    count = threads_for(threads)
+    source, target = np.ones(COPIED, np.uint8), np.zeros(COPIED, np.uint8)
+    parts = list(zip(np.array_split(target, count), np.array_split(source, count), strict=True))
+    best = float("inf")
+    with ThreadPoolExecutor(count) as pool:
+        for _ in range(3):
+            start = time.perf_counter()
+            list(pool.map(lambda part: np.copyto(*part), parts))
+            best = min(best, time.perf_counter() - start)
+    return 2 * COPIED / best
 
 
 def _steps(image: Image, program: Program, runs: int) -> Iterator[tuple[Instruction, int]]:

@@ -1,14 +1,14 @@
-"""``pxvm profile``: time, bytes and operations per opcode."""
+"""``pxvm profile``: time, bytes and operations per opcode, as tables, JSON and a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pxvm.core.container import open_image
+from pxvm.core.saving import check_output, replacing
 from pxvm.terminal import counted, echo, echo_json, echo_table, progress
 from pxvm.terminal.options import FILE, device_option, larger_files, set_option
 from pxvm.visual.profile import Line, Profile, set_scalar
@@ -24,6 +24,7 @@ from pxvm.visual.profile import profile as measure
               help="Runs, each of which ends at a Yield.")  # fmt: skip
 @set_option
 @click.option("--instructions", is_flag=True, help="One line for each instruction as well.")
+@click.option("-o", "--output", type=FILE, help="Picture to write.")
 @larger_files
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def profile(
@@ -34,10 +35,17 @@ def profile(
     runs: int,
     settings: tuple[str, ...],
     instructions: bool,
+    output: Path | None,
     max_pixels: int | None,
     as_json: bool,
 ) -> None:
-    """Run FILE one instruction at a time and show where the time goes. FILE is never changed."""
+    """Run FILE one instruction at a time and show where the time goes. FILE is never changed.
+
+    "of copy" is the rate of an instruction's bytes as a share of that at which the device copies
+    memory. A GPU times its instructions with its own clock where it has one.
+    """
+    if output:
+        check_output(output, file)
     image = open_image(file, max_pixels=max_pixels)
     for setting in settings:
         set_scalar(image, setting)
@@ -45,18 +53,26 @@ def profile(
         found = measure(
             image, device=device, threads=threads, max_steps=max_steps, runs=runs, report=report
         )
+    if output:
+        from pxvm.visual.profile_picture import draw
+
+        picture = draw(found, file.name, summary(found))
+        with replacing(output) as stream:
+            picture.save(stream, format="PNG")
     if as_json:
         echo_json(as_data(found))
         return
     if instructions:
         _print_table(found, "instruction", found.lines())
     _print_table(found, "opcode", found.opcodes())
-    echo(_summary(found))
+    echo(summary(found))
+    if output:
+        echo(f"wrote {output}, {picture.width} x {picture.height} dots")
 
 
 def as_data(found: Profile) -> dict[str, Any]:
     """A profile as JSON wants it."""
-    total = _seconds(found.lines())
+    total, copy = found.seconds(), found.copy
     return {
         "device": found.device,
         "threads": found.threads,
@@ -64,24 +80,29 @@ def as_data(found: Profile) -> dict[str, Any]:
         "measured_ms": 1e3 * found.measured,
         "empty_step_us": 1e6 * found.empty,
         "straight_ms": 1e3 * found.straight,
-        "opcodes": [line.figures(total) for line in found.opcodes()],
+        "copy_GB/s": copy / 1e9,
+        "clock": found.clock,
+        "opcodes": [line.figures(total, copy) for line in found.opcodes()],
         "instructions": [
-            {"index": index, "operands": found.instructions[index][1], **line.figures(total)}
+            {"index": index, "operands": found.instructions[index][1], **line.figures(total, copy)}
             for index, line in zip(sorted(found.instructions), found.lines(), strict=True)
         ],
     }
 
 
-def _seconds(lines: Iterable[Line]) -> float:
-    return sum(max(line.seconds, 0.0) for line in lines)
-
-
-def _summary(found: Profile) -> str:
-    stops = found.steps * found.empty
+def summary(found: Profile) -> str:
+    """How long it took in all, and by which clock."""
+    stops, own = found.steps * found.empty, 1e3 * found.seconds()
+    share = (
+        f"{own:.3f} ms by the device's own clock"
+        if found.clock == "device"
+        else f"{1e3 * stops:.3f} ms for the stops between them ({1e6 * found.empty:.1f} µs each,"
+        " subtracted above)"
+    )
     return (
-        f"{counted(found.steps, 'instruction')} in {1e3 * found.measured:.3f} ms, of which"
-        f" {1e3 * stops:.3f} ms for the stops between them ({1e6 * found.empty:.1f} µs each,"
-        f" subtracted above); without stops {1e3 * found.straight:.3f} ms"
+        f"{counted(found.steps, 'instruction')} in {1e3 * found.measured:.3f} ms, of which {share};"
+        f" without stops {1e3 * found.straight:.3f} ms; the device copies"
+        f" {found.copy / 1e9:.3g} GB/s"
     )
 
 
@@ -91,12 +112,16 @@ def _rate(value: float | None) -> str:
 
 
 def _print_table(found: Profile, what: str, lines: list[Line]) -> None:
-    columns = {what: "left", **dict.fromkeys(("count", "ms", "share", "GB/s", "Gop/s"), "right")}
-    total = _seconds(lines)
+    columns = {
+        what: "left",
+        **dict.fromkeys(("count", "ms", "share", "GB/s", "of copy", "Gop/s"), "right"),
+    }
+    total = found.seconds()
     rows = []
     for line in [*lines, found.total()]:
-        f = line.figures(total)
-        rates = [_rate(f[key]) for key in ("GB/s", "Gop/s")]
+        f = line.figures(total, found.copy)
+        part = "" if f["of copy"] is None else f"{f['of copy']:.1%}"
+        rates = [_rate(f["GB/s"]), part, _rate(f["Gop/s"])]
         share = "" if line.name == "all" else f"{f['share']:.1%}"
         rows.append((line.name, line.count, f"{f['ms']:.3f}", share, *rates))
     echo_table(columns, rows)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "pxvm"
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if "__pycache__" not in p.parts)
 OUTSIDE = {"NumPy": "numpy", "Pillow": "PIL"}
-MANNERS = ("PIL", "click", "rich", "textual", "prompt_toolkit", "numba", "wgpu")
+MANNERS = ("PIL", "click", "rich", "textual", "prompt_toolkit", "numba", "wgpu", "wgpudawn")
 
 
 @dataclass(frozen=True)

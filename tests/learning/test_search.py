@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from pxvm.core.container import open_image
 from pxvm.core.integer import multiply_scales, rescale
+from pxvm.gpu import executor as gpu
+from pxvm.gpu.picture import Picture
 from pxvm.learning import Draft, Network
 from pxvm.learning.search import ranking
 from pxvm.learning.search import vectors as vectors_module
@@ -55,6 +57,25 @@ def random_vectors(count: int, dimension: int, seed: int = 0) -> tuple[Any, Any,
     records = np.sort(random.choice(10 * count, count, replace=False)).astype(np.int64)
     scales = random.uniform(0.0005, 0.01, count)
     return records, scales, random.integers(-127, 128, (count, dimension), dtype=np.int8)
+
+
+@pytest.mark.skipif(bool(gpu.available()), reason=gpu.available() or "there is one")
+def test_a_gpu_finds_the_same_and_keeps_the_vectors_between_questions(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads: list[Any] = []
+    upload = Picture._upload
+    monkeypatch.setattr(Picture, "_upload", lambda self: uploads.append(self) or upload(self))
+    monkeypatch.setattr(vectors_module, "RUNS", 2)  # and then the program begins anew
+    told(network, *(Draft(query=f"word{i} thing", answer=str(i)) for i in range(40)))
+
+    def found(device: str) -> list[Any]:
+        texts = ("word3", "thing word7", "word39 word1")
+        hits = [search(network, text, embedder=EMBEDDER, device=device) for text in texts]
+        return [[(hit.record.sequence, hit.score) for hit in few] for few in hits]
+
+    assert found("gpu") == found("reference")
+    assert len(uploads) == 2, "once, and once more behind the program's last run"
 
 
 @pytest.mark.parametrize(("count", "dimension"), [(1, 4), (3, 30), (257, 384), (2000, 96)])

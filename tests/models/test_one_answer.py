@@ -79,3 +79,23 @@ def test_a_conversation_that_turns_back_has_one_saved_state(other, tmp_path):
             one.chat(talk, **settings)
             one.save_state(tmp_path / name)
     assert (tmp_path / "other.pxi").read_bytes() == (tmp_path / "plain.pxi").read_bytes()
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_an_answer_saved_on_one_goes_on_on_the_other(other, back, tmp_path):
+    """Its caches too, which the host does not look at between two tokens."""
+    path, state = write_llama(tmp_path / "tiny.pxi"), tmp_path / "state.pxi"
+    settings = {"temperature": 0.9, "top_p": 0.95, "seed": 3}
+    first, second = (other, "reference") if back else ("reference", other)
+    with Model.open(path, device="reference") as plain:
+        plain.generate("bado fine", max_tokens=4, **settings)
+        whole = plain.generator.drawn()
+        plain.save_state(tmp_path / "whole.pxi")
+    with Model.open(path, device=first) as model:
+        model.generate("bado fine", max_tokens=2, **settings)
+        model.save_state(state)
+    with Model.resume(state, device=second) as model:
+        model.proceed(max_tokens=4)
+        assert model.generator.drawn() == whole
+        model.save_state(state)
+    assert state.read_bytes() == (tmp_path / "whole.pxi").read_bytes()

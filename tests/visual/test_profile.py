@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image as Picture
 
 from pxvm.cli import cli
 from pxvm.core import executors
@@ -15,7 +16,7 @@ from pxvm.core.builder import Builder
 from pxvm.core.container import read_image, save_image
 from pxvm.core.cost import Cost, cost
 from pxvm.core.dialect1 import read_state
-from pxvm.core.errors import ProgramError
+from pxvm.core.errors import OutputError, ProgramError
 from pxvm.core.isa import OPCODES
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.machine import Machine
@@ -23,8 +24,8 @@ from pxvm.core.program import Image
 from pxvm.core.tensor import DType, Role, State
 from pxvm.core.verifier import verify
 from pxvm.visual.pixels import Shadow
-from pxvm.visual.profile import profile, set_scalar
-from pxvm.visual.profile_command import _rate
+from pxvm.visual.profile import Line, copy_rate, profile, set_scalar
+from pxvm.visual.profile_command import _rate, summary
 from tests.differential.generator import generate
 
 DEVICES = [name for name in executors.installed() if not executors.load(name).available()]
@@ -188,6 +189,51 @@ def test_the_command_prints_both_tables_and_json(tmp_path: Path):
     linear = next(line for line in data["opcodes"] if line["name"] == "Linear")
     assert linear["operations"] == 3 * 2 * 2 * 12 * 8
     assert path.read_bytes() == before
+
+
+def test_the_picture_has_a_bar_for_each_line_and_is_no_input(tmp_path: Path):
+    path, out = tmp_path / "network.png", tmp_path / "profile.png"
+    save_image(network(), path)
+    options = ["profile", str(path), "--device", "reference", "--json", "-o"]
+    assert CliRunner().invoke(cli, [*options, str(out)], catch_exceptions=False).exit_code == 0
+    with Picture.open(out) as picture:
+        dots = np.asarray(picture)
+    for name in ("Linear", "Sum"):
+        color = next(op.color for op in OPCODES if op.name == name and op.dialect == 1)
+        bars = (dots == color).all(axis=2).sum(axis=1) > 15  # in the glyph's box, and in a bar
+        assert bars.sum() >= 2 * 12, "an opcode's line and an instruction's"
+    with pytest.raises(OutputError):
+        CliRunner().invoke(cli, [*options, str(path)], catch_exceptions=False)
+
+
+def test_the_share_of_a_copy_by_hand():
+    found = Line("x", 2, 0.5, 100, 3 * 10**9).figures(total=2.0, copy=12e9)
+    assert (found["share"], found["GB/s"], found["of copy"]) == (0.25, 6.0, 0.5)
+    assert Line("x", 1, 0.5, 1, 1).figures(1.0, 0.0)["of copy"] is None
+    assert copy_rate(1) > 1e8
+
+
+def test_a_device_with_a_clock_times_its_instructions_itself(monkeypatch: pytest.MonkeyPatch):
+    reference = executors.load("reference")
+
+    class Timed:
+        """The reference, every instruction of which takes two seconds by its own clock."""
+
+        def __init__(self, *arguments):
+            self.inner = reference.session(*arguments)
+            self.run = self.inner.run
+
+        def timed(self, steps):
+            return self.run(steps), 2.0 * steps
+
+    class Device:
+        session, copy_rate = Timed, staticmethod(lambda: 24.0)
+
+    monkeypatch.setattr(executors, "executor", lambda *chosen: Device)
+    found = profile(network(), device="gpu")
+    assert (found.clock, found.copy, found.seconds()) == ("device", 24.0, 22.0)
+    assert all(line.seconds == 2.0 * line.count for line in found.lines())
+    assert "22000.000 ms by the device's own clock" in summary(found)
 
 
 def test_rates_of_a_tiny_program_are_no_zeros():

@@ -1,35 +1,70 @@
-// Attention: a workgroup takes a query of a head, and tokens in blocks of LANES = BLOCK, a lane each.
-// What a group works on lies in its part of scratch: the query's bytes, then its sums.
+// Attention: a workgroup takes a query of a head, and SIDES blocks of BLOCK tokens side by side, a lane
+// each, which join the sums so far in order. A workgroup's part of scratch holds the query's bytes and
+// those sums.
+const SIDES: u32 = LANES / BLOCK;
 
+// Of each block: its reference, what its values' exponents are lifted to, the sum of its weights.
+struct Block { reference: i32, lift: i32, light: i32 }
+
+var<workgroup> blocks: array<Block, SIDES>;
 var<workgroup> weights: array<i32, LANES>;
-var<workgroup> ranges: vec2<u32>;
+
+// A query's bytes and its sums so far: the first NEAR words of each in workgroup memory.
+const NEAR: u32 = 256u;
+
+var<workgroup> query: array<u32, NEAR / 4u>;
+var<workgroup> totals: array<i32, NEAR>;
+
+fn query_word(mine: u32, quad: u32) -> u32 {
+    if (quad < NEAR / 4u) { return query[quad]; }
+    return scratch[mine + quad];
+}
+
+fn total(mine: u32, i: u32) -> i32 {
+    if (i < NEAR) { return totals[i]; }
+    return i32(scratch[mine + i]);
+}
+
+fn set_total(mine: u32, i: u32, v: i32) {
+    if (i < NEAR) { totals[i] = v; } else { scratch[mine + i] = u32(v); }
+}
+
+fn bytes_of(x: u32) -> vec4<i32> { return vec4<i32>(byte_of(x, 0u), byte_of(x, 1u), byte_of(x, 2u), byte_of(x, 3u)); }
+
+// v / 2^s rounded half up; s of 1 to 33.
+fn round_down(v: u32, s: u32) -> i32 {
+    if (s > 32u) { return 0; }
+    return i32(((v >> (s - 1u)) >> 1u) + ((v >> (s - 1u)) & 1u));
+}
 
 fn shift_of(n: u32, bits: i32) -> u32 { return u32(max(bit_length(n) - bits, 0)); }
 
-// Tokens [start, stop) of a head's cache that a query sees; span rows a group.
-fn attend(c: Call, k: u32, v: u32, scale: Scale, row: u32, head: u32, start: u32, stop: u32, group: u32, lane: u32) {
-    let heads = count(k, E0); let context = count(k, E1); let width = count(k, E2);
+// Tokens [start, stop) of a head's cache that a query sees.
+fn attend(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, head: u32, start: u32, stop: u32, group: u32, lane: u32) {
+    let heads = k.e0; let context = k.e1; let width = k.e2;
     let quad_count = width / 4u;
     let mine = group * (quad_count + width);
-    let first_row = head / (count(c.b, COLS) / width / heads) * context;
+    let sums_at = mine + quad_count;
+    let first_row = head / (c.b.cols / width / heads) * context;
     // The query, quantised.
     let q = row_at(c.b, row) + head * width;
-    var top = 0u;
-    for (var i = lane; i < width; i += LANES) { top = max(top, magnitude(i32(word(c.b, q + i)))); }
-    let shift = shift_to_22(largest_unsigned_of_lanes(top, lane));
-    top = 0u;
-    for (var i = lane; i < width; i += LANES) { top = max(top, magnitude(shift_down(i32(word(c.b, q + i)), shift))); }
-    let s = seven_bits(shift, largest_unsigned_of_lanes(top, lane), field(c.b, FRAC));
-    let size = multiply_scales(s.scale, scale);
+    let s = seven_bits(bring_near(q, width, lane), c.b.frac);
+    let query_scale = multiply_scales(s.scale, scale);
     for (var quad = lane; quad < quad_count; quad += LANES) {
         var x: vec4<i32>;
-        for (var i = 0u; i < 4u; i++) { x[i] = quantised(i32(word(c.b, q + 4u * quad + i)), s); }
-        scratch[mine + quad] = pack_word(x.x, x.y, x.z, x.w) ^ 0x80808080u;
+        for (var i = 0u; i < 4u; i++) { x[i] = quantised(near(q, 4u * quad + i), s); }
+        let packed = pack_word(x.x, x.y, x.z, x.w) ^ 0x80808080u;
+        if (quad < NEAR / 4u) { query[quad] = packed; } else { scratch[mine + quad] = packed; }
     }
-    for (var i = lane; i < width; i += LANES) { scratch[mine + quad_count + i] = 0u; }
+    for (var i = lane; i < width; i += LANES) { set_total(sums_at, i, 0); }
     storageBarrier();
+    workgroupBarrier();
     let n = stop - start;
     let fewer = shift_of(n, 10); let lighter = shift_of(n, 16);
+    // Lanes of a block share its values: a quad of columns each, and every slices-th token.
+    let across = min(quad_count, BLOCK);
+    let slices = BLOCK / across;
+    let side = lane / BLOCK; let slice = lane % BLOCK / across; let column = lane % BLOCK % across;
     var total_e = FAR; var weight = 0; var weight_e = FAR;
     for (var first = start; first < stop; first += LANES) {
         let token = first + lane;
@@ -38,76 +73,107 @@ fn attend(c: Call, k: u32, v: u32, scale: Scale, row: u32, head: u32, start: u32
         if (inside) {
             let at = row_at(k, first_row + token);
             var sum = 0;
-            for (var quad = 0u; quad < quad_count; quad++) { sum += dot4I8Packed(scratch[mine + quad], four(k, at, 0u, quad)); }
-            let m = multiply_scales(size, row_scale(k, first_row + token));
-            score = clamp(rescale(sum, m.m, m.e + 16).v, -1073741824, 1073741824);
+            let key_scale = row_scale(k, first_row + token);
             value_scale = row_scale(v, first_row + token);
+            for (var quad = 0u; quad < quad_count; quad += 4u) {
+                let words = vector(at, quad, quad_count);
+                sum += dot4I8Packed(query_word(mine, quad), words.x);
+                if (quad + 1u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 1u), words.y); }
+                if (quad + 2u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 2u), words.z); }
+                if (quad + 3u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 3u), words.w); }
+            }
+            let m = multiply_scales(query_scale, key_scale);
+            score = clamp(rescale(sum, m.m, m.e + 16).v, -1073741824, 1073741824);
         }
-        let reference = (largest_of_lanes(score, lane) + 65535) >> 16u;
-        let lift = largest_of_lanes(value_scale.e, lane);
+        largest_of_blocks(score, value_scale.e, lane);
+        let block = blocks[side];
         var w = 0; var share = 0;
         if (inside) {
-            w = exp2_negative((u32(reference) << 16u) - u32(score));
-            share = shift_round(multiply_unsigned(u32(w), value_scale.m), lift - value_scale.e + 18).v;
+            w = exp2_negative((u32(block.reference) << 16u) - u32(score));
+            share = round_down(u32(w) * value_scale.m, u32(min(block.lift - value_scale.e + 18, 33)));
         }
         weights[lane] = share;
-        let light = shift_down(sum_of_lanes(w, lane), lighter);  // a barrier for the weights, too
-        let block = min(stop - first, LANES);
-        let e = reference + lift;
-        let joined = max(total_e, e);
-        for (var i = lane; i < width; i += LANES) {
-            var sum = 0;
-            for (var j = 0u; j < block; j++) {
-                let at = row_at(v, first_row + first + j);
-                sum += weights[j] * byte_of(four(v, at, 0u, i / 4u), i);
+        sum_of_blocks(w, lighter, lane);  // barriers for the weights, too
+        let begin = first + side * BLOCK;
+        let mine_of_block = min(stop - min(begin, stop), BLOCK);
+        for (var quad0 = 0u; quad0 < quad_count; quad0 += across) {
+            var sums = vec4<i32>(0, 0, 0, 0);
+            let quad = quad0 + column;
+            if (slice < slices && quad < quad_count) {
+                // Those behind the block's last token have no weight; its words are read for them.
+                let step = v.row_words;
+                let at = row_at(v, first_row + begin) + quad;
+                for (var j = slice; j < mine_of_block; j += 4u * slices) {
+                    let last = mine_of_block - 1u;
+                    let j1 = min(j + slices, last); let j2 = min(j + 2u * slices, last); let j3 = min(j + 3u * slices, last);
+                    let x0 = ld(at + j * step); let x1 = ld(at + j1 * step); let x2 = ld(at + j2 * step); let x3 = ld(at + j3 * step);
+                    let w0 = side * BLOCK + j;
+                    sums += weights[w0] * bytes_of(x0 ^ 0x80808080u);
+                    if (j + slices < mine_of_block) { sums += weights[w0 + slices] * bytes_of(x1 ^ 0x80808080u); }
+                    if (j + 2u * slices < mine_of_block) { sums += weights[w0 + 2u * slices] * bytes_of(x2 ^ 0x80808080u); }
+                    if (j + 3u * slices < mine_of_block) { sums += weights[w0 + 3u * slices] * bytes_of(x3 ^ 0x80808080u); }
+                }
             }
-            let before = i32(scratch[mine + quad_count + i]);
-            scratch[mine + quad_count + i] = u32(shift_down(before, u32(min(joined - total_e, 32)))
-                + shift_down(shift_down(sum, fewer), u32(min(joined - e, 32))));
+            pool[lane] = bitcast<vec4<u32>>(sums);
+            workgroupBarrier();
+            for (var i = lane; i < min(4u * across, width - 4u * quad0); i += LANES) {
+                var sum = total(sums_at, 4u * quad0 + i);
+                var sum_e = total_e;
+                for (var part = 0u; part < SIDES && first + part * BLOCK < stop; part++) {
+                    var more = 0;
+                    for (var j = 0u; j < slices; j++) { more += i32(pool[part * BLOCK + j * across + i / 4u][i % 4u]); }
+                    let e = blocks[part].reference + blocks[part].lift;
+                    let joined = max(sum_e, e);
+                    sum = shift_down(sum, u32(min(joined - sum_e, 32))) + shift_down(shift_down(more, fewer), u32(min(joined - e, 32)));
+                    sum_e = joined;
+                }
+                set_total(sums_at, 4u * quad0 + i, sum);
+            }
+            workgroupBarrier();
         }
-        total_e = joined;
-        let heavier = max(weight_e, reference);
-        weight = shift_down(weight, u32(min(heavier - weight_e, 32))) + shift_down(light, u32(min(heavier - reference, 32)));
-        weight_e = heavier;
+        for (var part = 0u; part < SIDES && first + part * BLOCK < stop; part++) {
+            let b = blocks[part];
+            total_e = max(total_e, b.reference + b.lift);
+            let heavier = max(weight_e, b.reference);
+            weight = shift_down(weight, u32(min(heavier - weight_e, 32))) + shift_down(b.light, u32(min(heavier - b.reference, 32)));
+            weight_e = heavier;
+        }
         workgroupBarrier();
     }
     let inverse = reciprocal(vec2<u32>(u32(weight), 0u));
-    let e = inverse.e + total_e + i32(fewer) + 18 - weight_e - i32(lighter) + field(c.g, FRAC);
+    let e = inverse.e + total_e + i32(fewer) + 18 - weight_e - i32(lighter) + c.g.frac;
     let target_row = row_at(c.g, row) + head * width;
+    storageBarrier();
+    workgroupBarrier();
     for (var i = lane; i < width; i += LANES) {
-        put(target_row + i, rescale(i32(scratch[mine + quad_count + i]), inverse.m, e));
+        put(target_row + i, rescale(total(sums_at, i), inverse.m, e));
     }
     storageBarrier();
 }
 
-fn uniform_range(start: u32, stop: u32, lane: u32) -> vec2<u32> {
-    if (lane == 0u) { ranges = vec2<u32>(start, stop); }
-    return workgroupUniformLoad(&ranges);
-}
-
 // Parameters: k, v, position, scale.
 fn op_attentioncausal(c: Call, group: u32, groups: u32, lane: u32) {
-    let k = count(c.a, 0u); let v = count(c.a, 1u);
-    let heads = count(c.b, COLS) / count(k, E2);
-    let position = scalar(count(c.a, 2u));
+    let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
+    let heads = c.b.cols / k.e2;
+    let position = scalar(parameter_tensor(c, 2u));
     for (var i = group; i < c.rows_g * heads; i += groups) {
-        let last = clamp_position(position, i / heads, count(k, E1));
-        let tokens = uniform_range(0u, last + 1u, lane);
-        attend(c, k, v, scale_of(count(c.a, 3u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+        let last = clamp_position(position, i / heads, k.e1);
+        let tokens = agree(vec2<u32>(0u, last + 1u), lane);
+        attend(c, k, v, scale_of(parameter(c, 3u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
     }
 }
 
 // Parameters: k, v, span, lengths, scale.
 fn op_attentionfull(c: Call, group: u32, groups: u32, lane: u32) {
-    let k = count(c.a, 0u); let v = count(c.a, 1u); let lengths = count(c.a, 3u);
-    let heads = count(c.b, COLS) / count(k, E2); let context = count(k, E1);
-    let step = u32(clamp(scalar(count(c.a, 2u)), 1, i32(context)));
-    let known = count(lengths, ROWS) * count(lengths, COLS);
+    let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u); let lengths = parameter_tensor(c, 3u);
+    let heads = c.b.cols / k.e2; let context = k.e1;
+    let step = u32(clamp(scalar(parameter_tensor(c, 2u)), 1, i32(context)));
+    let known = lengths.rows * lengths.cols;
     for (var i = group; i < c.rows_g * heads; i += groups) {
         let part = i / heads / step;
         let start = min(part * step, context - 1u);
         let wanted = min(u32(max(number_flat(lengths, min(part, known - 1u)), 1)), step);
-        let tokens = uniform_range(start, min(start + wanted, context), lane);
-        attend(c, k, v, scale_of(count(c.a, 4u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+        let tokens = agree(vec2<u32>(start, min(start + wanted, context)), lane);
+        attend(c, k, v, scale_of(parameter(c, 4u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
     }
 }

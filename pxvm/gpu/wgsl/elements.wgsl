@@ -1,60 +1,54 @@
-// Element by element; op_* are what the table's opcodes do, each on its share of the elements.
+// Element by element; op_* are what the table's opcodes do, each on its share of the call's columns.
 
-fn other(b: u32, row: u32, col: u32) -> i32 {
-    return number(b, select(row, 0u, field(b, ROWS) == 1), select(col, 0u, field(b, COLS) == 1));
+fn other(b: Tensor, row: u32, col: u32) -> i32 {
+    return number(b, select(row, 0u, i32(b.rows) == 1), select(col, 0u, i32(b.cols) == 1));
 }
 
 fn op_add(c: Call, group: u32, groups: u32, lane: u32) {
-    let cols = count(c.g, COLS);
-    for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
-        let row = i / cols; let col = i % cols;
+    for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+        let row = i / c.cols; let col = c.first + i % c.cols;
         put(row_at(c.g, row) + col, add_saturating(number(c.b, row, col), other(c.a, row, col)));
     }
 }
 
 fn op_mul(c: Call, group: u32, groups: u32, lane: u32) {
-    let cols = count(c.g, COLS);
-    let shift = field(c.b, FRAC) + field(c.a, FRAC) - field(c.g, FRAC);
-    for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
-        let row = i / cols; let col = i % cols;
+    let shift = c.b.frac + c.a.frac - c.g.frac;
+    for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+        let row = i / c.cols; let col = c.first + i % c.cols;
         put(row_at(c.g, row) + col, shift_round(multiply(number(c.b, row, col), other(c.a, row, col)), shift));
     }
 }
 
 fn op_less(c: Call, group: u32, groups: u32, lane: u32) {
-    let cols = count(c.g, COLS);
-    for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
-        let row = i / cols; let col = i % cols;
+    for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+        let row = i / c.cols; let col = c.first + i % c.cols;
         put_word(row_at(c.g, row) + col, select(0, 1, number(c.b, row, col) < other(c.a, row, col)));
     }
 }
 
 fn op_equal(c: Call, group: u32, groups: u32, lane: u32) {
-    let cols = count(c.g, COLS);
-    for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
-        let row = i / cols; let col = i % cols;
+    for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+        let row = i / c.cols; let col = c.first + i % c.cols;
         put_word(row_at(c.g, row) + col, select(0, 1, number(c.b, row, col) == other(c.a, row, col)));
     }
 }
 
 fn op_select(c: Call, group: u32, groups: u32, lane: u32) {
-    let cols = count(c.g, COLS);
-    for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
-        let row = i / cols; let col = i % cols;
+    for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+        let row = i / c.cols; let col = c.first + i % c.cols;
         if (number(c.b, row, col) != 0) { put_word(row_at(c.g, row) + col, number(c.a, row, col)); }
     }
 }
 
 fn op_relu(c: Call, group: u32, groups: u32, lane: u32) {
-    let cols = count(c.g, COLS);
-    for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
-        let row = i / cols; let col = i % cols;
+    for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+        let row = i / c.cols; let col = c.first + i % c.cols;
         put_word(row_at(c.g, row) + col, max(number(c.b, row, col), 0));
     }
 }
 
-fn interpolate(table: u32, x: Fitted) -> i32 {
-    let steps = count(table, COLS) - 1u;
+fn interpolate(table: Tensor, x: Fitted) -> i32 {
+    let steps = table.cols - 1u;
     let bits = 22 - bit_length(steps);
     let offset = u32(clamp(x.v, -1048576, 1048576) + 1048576);
     let index = min(offset >> u32(bits), steps - 1u);
@@ -64,52 +58,50 @@ fn interpolate(table: u32, x: Fitted) -> i32 {
 }
 
 fn op_table(c: Call, group: u32, groups: u32, lane: u32) {
-    let cols = count(c.g, COLS);
-    let shift = field(c.a, FRAC) - field(c.g, FRAC);
-    for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
-        let row = i / cols; let col = i % cols;
-        let y = interpolate(c.a, shift_round(pair(number(c.b, row, col)), field(c.b, FRAC) - 16));
+    let shift = c.a.frac - c.g.frac;
+    for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+        let row = i / c.cols; let col = c.first + i % c.cols;
+        let y = interpolate(c.a, shift_round(pair(number(c.b, row, col)), c.b.frac - 16));
         put(row_at(c.g, row) + col, shift_round(pair(y), shift));
     }
 }
 
 fn op_gate(c: Call, group: u32, groups: u32, lane: u32) {
-    let cols = count(c.g, COLS);
-    let shift = field(c.b, FRAC) + field(c.a, FRAC) - field(c.g, FRAC);
-    for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
-        let row = i / cols; let col = i % cols;
+    let shift = c.b.frac + c.a.frac - c.g.frac;
+    for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+        let row = i / c.cols; let col = c.first + i % c.cols;
         let x = number(c.b, row, col);
-        let y = interpolate(c.a, shift_round(pair(x), field(c.b, FRAC) - 16));
+        let y = interpolate(c.a, shift_round(pair(x), c.b.frac - 16));
         put(row_at(c.g, row) + col, shift_round(multiply(x, y), shift));
     }
 }
 
 fn op_embed(c: Call, group: u32, groups: u32, lane: u32) {
-    let cols = count(c.g, COLS);
-    for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
-        let row = i / cols; let col = i % cols;
-        let id = clamp_index(number(c.b, row, 0u), count(c.a, ROWS));
+    for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+        let row = i / c.cols; let col = c.first + i % c.cols;
+        let id = clamp_index(number(c.b, row, 0u), c.a.rows);
         let s = row_scale(c.a, id);
-        let v = small_number(c.a, row_at(c.a, id), col);
-        put(row_at(c.g, row) + col, rescale(v, s.m, s.e + field(c.g, FRAC)));
+        let v = weight(weight_at(c.a, id), col);
+        put(row_at(c.g, row) + col, rescale(v, s.m, s.e + c.g.frac));
     }
 }
 
 // Two elements of a head turned by the angles of position + row.
 fn rotate(c: Call, group: u32, groups: u32, lane: u32, apart: bool) {
-    let half = count(c.b, COLS) / 2u;
-    let pairs = count(c.g, COLS) / 2u;
+    let half = c.b.cols / 2u;
+    let pairs = c.cols / 2u;
     let position = scalar(c.a);
     for (var i = group * LANES + lane; i < c.rows_g * pairs; i += groups * LANES) {
         let row = i / pairs;
-        let head = i % pairs / half; let j = i % half;
-        let angle = clamp_position(position, row, count(c.b, ROWS));
+        let place = c.first / 2u + i % pairs;
+        let head = place / half; let j = place % half;
+        let angle = clamp_position(position, row, c.b.rows);
         let cosine = short(c.b, angle, 2u * j);
         let sine = short(c.b, angle, 2u * j + 1u);
         let start = row_at(c.g, row) + head * 2u * half;
         let first = start + select(2u * j, j, apart);
         let second = first + select(1u, half, apart);
-        let a = i32(word(c.g, first)); let b = i32(word(c.g, second));
+        let a = i32(ld(first)); let b = i32(ld(second));
         put(first, shift_round(pair_sub(multiply(a, cosine), multiply(b, sine)), 14));
         put(second, shift_round(pair_add(multiply(a, sine), multiply(b, cosine)), 14));
     }

@@ -71,7 +71,31 @@ fn shift_round(p: vec2<u32>, s: i32) -> Fitted {
     return Fitted(select(HIGHEST, LOWEST, f.v < 0), true);
 }
 
-fn rescale(v: i32, m: u32, e: i32) -> Fitted { return shift_round(multiply(v, i32(m)), -e); }
+// v * m * 2^e rounded half up, m below 2^16; saturated. The product is 65536 * h + low.
+fn rescale(v: i32, m: u32, e: i32) -> Fitted {
+    let b = (u32(v) & 65535u) * m;
+    let h = (v >> 16u) * i32(m) + i32(b >> 16u);
+    let low = b & 65535u;
+    let s = -e;
+    if (s > 16) {
+        if (s > 48) { return Fitted(0, false); }
+        return Fitted(((h >> u32(s - 17)) + 1) >> 1u, false);
+    }
+    // What is in front of the point of h comes first, then what follows from low.
+    let up = u32(min(16 - max(s, 0), 16));
+    let front = h << up;
+    var y = front;
+    if (s > 0) { y += i32((low + (1u << u32(s - 1))) >> u32(s)); } else { y |= i32(low); }
+    var over = (front >> up) != h || (s > 0 && y < front);
+    if (s < 0 && !over) {
+        let left = u32(min(-s, 32));
+        let t = select(0, y << (left & 31u), left < 32u);
+        over = y != 0 && (left > 31u || (t >> (left & 31u)) != y);
+        y = t;
+    }
+    if (over) { return Fitted(select(HIGHEST, LOWEST, v < 0), true); }
+    return Fitted(y, false);
+}
 
 // v / 2^s rounded half up; s of 0..32.
 fn shift_down(v: i32, s: u32) -> i32 {
@@ -121,20 +145,12 @@ fn reciprocal(p: vec2<u32>) -> Scale {
     return normalise((0x80000000u + (s.m >> 1u)) / s.m, -31 - s.e);
 }
 
+// The root of v, 2^30 or more, rounded to the nearest: as a float says, and put right.
 fn root(v: u32) -> u32 {
-    var rest = v;
-    var found = 0u;
-    var one = 1u << 30u;
-    while (one > 0u) {
-        if (rest >= found + one) {
-            rest -= found + one;
-            found = (found >> 1u) + one;
-        } else {
-            found = found >> 1u;
-        }
-        one = one >> 2u;
-    }
-    return found + select(0u, 1u, rest > found);
+    var found = clamp(u32(sqrt(f32(v))), 32768u, 65535u);
+    while (found * found > v) { found -= 1u; }
+    while (found < 65535u && (found + 1u) * (found + 1u) <= v) { found += 1u; }
+    return found + select(0u, 1u, v - found * found > found);
 }
 
 // sqrt(numerator / denominator)

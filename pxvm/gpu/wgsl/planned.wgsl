@@ -9,15 +9,16 @@
 @group(0) @binding(6) var<storage, read> image2: array<u32>;
 @group(0) @binding(7) var<storage, read> image3: array<u32>;
 
-struct Call { g: u32, b: u32, a: u32, rows_g: u32, rows_b: u32, rows_a: u32 }
-
-var<workgroup> now: Call;
-
 fn ld(at: u32) -> u32 { return changing[at]; }
 
 fn st(at: u32, value: u32) { changing[at] = value; }
 
-fn call(lane: u32) -> Call {
-    if (lane == 0u) { now = Call(given.x, given.y, given.z, used(given.x), used(given.y), used(given.z)); }
+var<workgroup> now: Named;
+
+fn named(lane: u32) -> Named {
+    if (lane == 0u) {
+        let g = tensor_at(given.x);
+        now = Named(given.x, given.y, given.z, used(g), used(tensor_at(given.y)), used(tensor_at(given.z)), 0u, g.cols);
+    }
     return workgroupUniformLoad(&now);
 }

@@ -1,59 +1,188 @@
 // Products: exact sums of bytes; 256 * high + low is shifted down as far as its largest value may need.
 
-var<workgroup> sums: array<vec2<i32>, LANES>;
-
+// The bits of terms * 2^14 (of three planes * 257, of four * 257^2) beyond 31.
 fn excess(terms: u32, plane_count: u32) -> u32 {
-    // The bits of terms * 2^14 (* 257, * 257^2) beyond 31.
-    var p = multiply_unsigned(terms, 16384u);
-    if (plane_count > 2u) { p = multiply_unsigned(terms << 14u, 257u); }
-    if (plane_count > 3u) { p = pair_add(multiply_unsigned(p.x, 257u), vec2<u32>(0u, p.y * 257u)); }
-    let bits = select(bit_length(p.x), 32 + bit_length(p.y), p.y > 0u);
-    return u32(max(bits - 31, 0));
+    let most = multiply_unsigned(terms * select(1u, 257u, plane_count > 2u), select(1u, 257u, plane_count > 3u));
+    return u32(max(select(bit_length(most.x), 32 + bit_length(most.y), most.y > 0u) - 17, 0));
 }
 
 fn scaled(c: Call, row: u32, col: u32, total: i32, shift: u32) -> Fitted {
     let s = multiply_scales(row_scale(c.b, row), row_scale(c.a, col));
-    return add(rescale(total, s.m, s.e + i32(shift) + field(c.g, FRAC)), bias(c.a, col));
+    return add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), bias(c.a, col));
 }
 
-const TOGETHER: u32 = 8u;  // lanes that share a weight row
+// Four words of weights, so far apart, of those up to an end.
+fn apart(start: u32, q: u32, step: u32, end: u32) -> vec4<u32> {
+    var v: vec4<u32>;
+    if (q < end) { v.x = weight_four(start, q); }
+    if (q + step < end) { v.y = weight_four(start, q + step); }
+    if (q + 2u * step < end) { v.z = weight_four(start, q + 2u * step); }
+    if (q + 3u * step < end) { v.w = weight_four(start, q + 3u * step); }
+    return v;
+}
 
-// x times weight transposed. Eight lanes take a weight row, so that its words are read together.
-fn op_linear(c: Call, group: u32, groups: u32, lane: u32) {
-    let n = count(c.a, ROWS); let words = quads(c.a);
+// x times weight transposed, of a few rows: each workgroup has its share of the weight's rows, and as
+// many lanes take a weight row together as it has lanes for.
+fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
+    let n = c.a.rows; let words = quads(c.a);
     let two = planes(c.b) == 2u;
-    let shift = excess(count(c.b, COLS), planes(c.b) + 1u);
-    let each = LANES / TOGETHER;
-    let blocks = (n + each - 1u) / each;
-    for (var i = group; i < blocks * c.rows_g; i += groups) {
-        let row = i / blocks;
-        let col = i % blocks * each + lane / TOGETHER;
+    let shift = excess(c.b.cols, planes(c.b) + 1u);
+    let share = share_of(n, group, groups);
+    var together = LANES;
+    while (together > 8u && LANES / together < share.y) { together = together / 2u; }
+    let each = LANES / together;
+    for (var row = 0u; row < c.rows_g; row++) {
         let x = row_at(c.b, row);
-        var low = 0; var high = 0;
-        if (col < n) {
-            let w = row_at(c.a, col);
-            for (var q = lane % TOGETHER; q < words; q += TOGETHER) {
-                let weight = word(c.a, w + q) ^ 0x80808080u;
-                low += dot4I8Packed(weight, four(c.b, x, 0u, q));
-                if (two) { high += dot4I8Packed(weight, four(c.b, x, 1u, q)); }
+        for (var block = 0u; block < share.y; block += each) {
+            let inside = block + lane / together < share.y;
+            let col = share.x + min(block + lane / together, share.y - 1u);
+            let w = weight_at(c.a, col);
+            let s = multiply_scales(row_scale(c.b, row), row_scale(c.a, col));
+            var low = 0; var high = 0;
+            for (var first = 0u; first < words; first += STAGED / 2u) {
+                let part = min(words - first, STAGED / 2u);
+                var q = lane % together;
+                var four_of_w = apart(w + first, q, together, part);
+                if (block == 0u || words > STAGED / 2u) {
+                    workgroupBarrier();
+                    for (var i = lane; i < part; i += LANES) {
+                        staged[i] = four(c.b, x, 0u, first + i);
+                        if (two) { staged[STAGED / 2u + i] = four(c.b, x, 1u, first + i); }
+                    }
+                    workgroupBarrier();
+                }
+                while (q < part) {
+                    for (var i = 0u; i < 4u; i++) {
+                        let at = min(q + i * together, STAGED / 2u - 1u);
+                        low += dot4I8Packed(four_of_w[i], staged[at]);
+                        if (two) { high += dot4I8Packed(four_of_w[i], staged[STAGED / 2u + at]); }
+                    }
+                    q += 4u * together;
+                    four_of_w = apart(w + first, q, together, part);
+                }
+            }
+            gathered[lane] = low;
+            gathered_too[lane] = u32(high);
+            for (var step = together / 2u; step > 0u; step = step / 2u) {
+                workgroupBarrier();
+                if (lane % together < step) {
+                    gathered[lane] += gathered[lane + step];
+                    gathered_too[lane] += gathered_too[lane + step];
+                }
+            }
+            if (lane % together == 0u && inside) {
+                let total = joined(gathered[lane], i32(gathered_too[lane]), shift, two);
+                put(row_at(c.g, row) + col, add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), bias(c.a, col)));
+            }
+            workgroupBarrier();
+        }
+    }
+}
+
+fn joined(low: i32, high: i32, shift: u32, two: bool) -> i32 {
+    return select(low, (high << (8u - shift)) + shift_down(low, shift), two);
+}
+
+// The same of many rows, in tiles of TALL rows and WIDE columns that stand in workgroup memory, DEEP
+// vectors of four words at a time; a lane has four rows and four columns of each.
+const TALL: u32 = LANES / 4u;
+const DEEP: u32 = 4u;
+const TILES: u32 = DEEP * (WIDE + 2u * TALL);
+
+var<workgroup> pool: array<vec4<u32>, TILES>;
+
+// Four words from the first on, as far as there are that many.
+fn weight_vector(start: u32, first: u32, words: u32) -> vec4<u32> {
+    var v: vec4<u32>;
+    if (first < words) { v.x = weight_four(start, first); }
+    if (first + 1u < words) { v.y = weight_four(start, first + 1u); }
+    if (first + 2u < words) { v.z = weight_four(start, first + 2u); }
+    if (first + 3u < words) { v.w = weight_four(start, first + 3u); }
+    return v;
+}
+
+fn vector(start: u32, first: u32, words: u32) -> vec4<u32> {
+    var v: vec4<u32>;
+    if (first < words) { v.x = ld(start + first) ^ 0x80808080u; }
+    if (first + 1u < words) { v.y = ld(start + first + 1u) ^ 0x80808080u; }
+    if (first + 2u < words) { v.z = ld(start + first + 2u) ^ 0x80808080u; }
+    if (first + 3u < words) { v.w = ld(start + first + 3u) ^ 0x80808080u; }
+    return v;
+}
+
+fn dot16(a: vec4<u32>, b: vec4<u32>) -> i32 {
+    return dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w);
+}
+
+fn dots(a: vec4<u32>, w0: vec4<u32>, w1: vec4<u32>, w2: vec4<u32>, w3: vec4<u32>) -> vec4<i32> {
+    return vec4<i32>(dot16(a, w0), dot16(a, w1), dot16(a, w2), dot16(a, w3));
+}
+
+fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
+    let n = c.a.rows; let words = quads(c.a);
+    let plane_count = planes(c.b); let two = plane_count == 2u;
+    let shift = excess(c.b.cols, plane_count + 1u);
+    let across = (n + WIDE - 1u) / WIDE;
+    let tiles = across * ((c.rows_g + TALL - 1u) / TALL);
+    let x = lane % 16u; let y = lane / 16u;
+    for (var tile = group; tile < tiles; tile += groups) {
+        let col0 = tile % across * WIDE; let row0 = tile / across * TALL;
+        var low0: vec4<i32>; var low1: vec4<i32>; var low2: vec4<i32>; var low3: vec4<i32>;
+        var high0: vec4<i32>; var high1: vec4<i32>; var high2: vec4<i32>; var high3: vec4<i32>;
+        for (var first = 0u; first < words; first += 4u * DEEP) {
+            workgroupBarrier();
+            for (var i = lane; i < DEEP * WIDE; i += LANES) {
+                let col = col0 + i / DEEP;
+                var v: vec4<u32>;
+                if (col < n) { v = weight_vector(weight_at(c.a, col), first + i % DEEP * 4u, words); }
+                pool[i % DEEP * WIDE + i / DEEP] = v;
+            }
+            for (var i = lane; i < plane_count * DEEP * TALL; i += LANES) {
+                let row = row0 + i / DEEP % TALL; let plane = i / (DEEP * TALL);
+                var v: vec4<u32>;
+                if (row < c.rows_g) { v = vector(row_at(c.b, row) + plane * words, first + i % DEEP * 4u, words); }
+                pool[DEEP * (WIDE + plane * TALL) + i % DEEP * TALL + i / DEEP % TALL] = v;
+            }
+            workgroupBarrier();
+            for (var deep = 0u; deep < DEEP; deep++) {
+                let w = deep * WIDE + x;
+                let w0 = pool[w]; let w1 = pool[w + 16u]; let w2 = pool[w + 32u]; let w3 = pool[w + 48u];
+                let at = DEEP * WIDE + deep * TALL + y;
+                low0 += dots(pool[at], w0, w1, w2, w3);
+                low1 += dots(pool[at + TALL / 4u], w0, w1, w2, w3);
+                low2 += dots(pool[at + TALL / 2u], w0, w1, w2, w3);
+                low3 += dots(pool[at + TALL / 4u * 3u], w0, w1, w2, w3);
+                if (two) {
+                    let above = at + DEEP * TALL;
+                    high0 += dots(pool[above], w0, w1, w2, w3);
+                    high1 += dots(pool[above + TALL / 4u], w0, w1, w2, w3);
+                    high2 += dots(pool[above + TALL / 2u], w0, w1, w2, w3);
+                    high3 += dots(pool[above + TALL / 4u * 3u], w0, w1, w2, w3);
+                }
             }
         }
-        sums[lane] = vec2<i32>(low, high);
-        workgroupBarrier();
-        if (lane % TOGETHER == 0u && col < n) {
-            var all = vec2<i32>(0, 0);
-            for (var j = 0u; j < TOGETHER; j++) { all += sums[lane + j]; }
-            let total = select(all.x, (all.y << (8u - shift)) + shift_down(all.x, shift), two);
-            put(row_at(c.g, row) + col, scaled(c, row, col, total, shift));
+        var low = array<vec4<i32>, 4>(low0, low1, low2, low3);
+        var high = array<vec4<i32>, 4>(high0, high1, high2, high3);
+        for (var j = 0u; j < 4u; j++) {
+            let row = row0 + y + j * (TALL / 4u);
+            for (var i = 0u; i < 4u; i++) {
+                let col = col0 + x + 16u * i;
+                if (row < c.rows_g && col < n) {
+                    put(row_at(c.g, row) + col, scaled(c, row, col, joined(low[j][i], high[j][i], shift, two), shift));
+                }
+            }
         }
-        workgroupBarrier();
     }
+}
+
+fn op_linear(c: Call, group: u32, groups: u32, lane: u32) {
+    if (c.rows_g <= FEW) { linear_of_few(c, group, groups, lane); } else { linear_of_many(c, group, groups, lane); }
 }
 
 // Both sides activations, of one or two planes each; an element a lane.
 fn op_matmul(c: Call, group: u32, groups: u32, lane: u32) {
-    let n = count(c.a, ROWS); let words = quads(c.a);
-    let shift = excess(count(c.b, COLS), planes(c.b) + planes(c.a));
+    let n = c.a.rows; let words = quads(c.a);
+    let shift = excess(c.b.cols, planes(c.b) + planes(c.a));
     for (var i = group * LANES + lane; i < c.rows_g * n; i += groups * LANES) {
         let row = i / n; let col = i % n;
         let x = row_at(c.b, row); let w = row_at(c.a, col);
@@ -75,17 +204,17 @@ fn op_matmul(c: Call, group: u32, groups: u32, lane: u32) {
 
 // Parameters of Conv2D: weight, height, width, size, stride, pad.
 fn op_conv2d(c: Call, group: u32, groups: u32, lane: u32) {
-    let w = count(c.a, 0u); let height = field(c.a, 1u); let width = field(c.a, 2u);
-    let size = field(c.a, 3u); let stride = field(c.a, 4u); let pad = field(c.a, 5u);
-    let channels = field(c.b, COLS) / (height * width);
-    let kernels = count(w, ROWS); let across = u32((width + 2 * pad - size) / stride + 1);
-    let cols = count(c.g, COLS);
-    let shift = excess(count(w, COLS), planes(c.b) + 1u);
+    let w = parameter_tensor(c, 0u); let height = i32(parameter(c, 1u)); let width = i32(parameter(c, 2u));
+    let size = i32(parameter(c, 3u)); let stride = i32(parameter(c, 4u)); let pad = i32(parameter(c, 5u));
+    let channels = i32(c.b.cols) / (height * width);
+    let kernels = w.rows; let across = u32((width + 2 * pad - size) / stride + 1);
+    let cols = c.g.cols;
+    let shift = excess(w.cols, planes(c.b) + 1u);
     for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
         let row = i / cols; let col = i % cols;
         let kernel = col % kernels; let place = col / kernels;
         let top = i32(place / across) * stride - pad; let left = i32(place % across) * stride - pad;
-        let x = row_at(c.b, row); let weights = row_at(w, kernel);
+        let x = row_at(c.b, row); let weights = weight_at(w, kernel);
         var low = 0; var high = 0;
         for (var ky = max(-top, 0); ky < min(size, height - top); ky++) {
             for (var kx = max(-left, 0); kx < min(size, width - left); kx++) {
@@ -93,7 +222,7 @@ fn op_conv2d(c: Call, group: u32, groups: u32, lane: u32) {
                 let weight_at = (ky * size + kx) * channels;
                 for (var ch = 0; ch < channels; ch++) {
                     let a = u32(pixel + ch); let b = u32(weight_at + ch);
-                    let v = byte_of(four(w, weights, 0u, b / 4u), b);
+                    let v = weight(weights, b);
                     low += v * byte_of(four(c.b, x, 0u, a / 4u), a);
                     if (planes(c.b) == 2u) { high += v * byte_of(four(c.b, x, 1u, a / 4u), a); }
                 }
@@ -101,45 +230,47 @@ fn op_conv2d(c: Call, group: u32, groups: u32, lane: u32) {
         }
         let total = select(low, (high << (8u - shift)) + shift_down(low, shift), planes(c.b) == 2u);
         let s = multiply_scales(row_scale(c.b, row), row_scale(w, kernel));
-        put(row_at(c.g, row) + col, add(rescale(total, s.m, s.e + i32(shift) + field(c.g, FRAC)), bias(w, kernel)));
+        put(row_at(c.g, row) + col, add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), bias(w, kernel)));
     }
 }
 
+// A window of a pool: the place of its first element, size, and how far it is to the next row and column.
+struct Window { first: u32, size: u32, down: u32, right: u32 }
+
 // Parameters of the pools: height, width, size, stride.
+fn window(c: Call, row: u32, col: u32) -> Window {
+    let width = parameter(c, 1u); let size = parameter(c, 2u); let stride = parameter(c, 3u);
+    let channels = c.b.cols / (parameter(c, 0u) * width);
+    let across = (width - size) / stride + 1u;
+    let place = col / channels;
+    let at = (place / across * width + place % across) * stride;
+    return Window(row_at(c.b, row) + at * channels + col % channels, size, width * channels, channels);
+}
+
+fn in_window(c: Call, w: Window, i: u32) -> i32 {
+    return i32(ld(w.first + i / w.size * w.down + i % w.size * w.right));
+}
+
 fn op_maxpool(c: Call, group: u32, groups: u32, lane: u32) {
-    let width = count(c.a, 1u); let size = count(c.a, 2u); let stride = count(c.a, 3u);
-    let channels = count(c.b, COLS) / (count(c.a, 0u) * width);
-    let across = (width - size) / stride + 1u; let cols = count(c.g, COLS);
-    for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
-        let row = i / cols; let place = i % cols / channels; let channel = i % cols % channels;
-        let start = row_at(c.b, row);
-        let first = (place / across * width + place % across) * stride;
+    for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+        let row = i / c.cols; let col = c.first + i % c.cols;
+        let w = window(c, row, col);
         var top = LOWEST;
-        for (var y = 0u; y < size; y++) {
-            for (var x = 0u; x < size; x++) {
-                top = max(top, i32(word(c.b, start + (first + y * width + x) * channels + channel)));
-            }
-        }
-        put_word(row_at(c.g, row) + i % cols, top);
+        for (var j = 0u; j < w.size * w.size; j++) { top = max(top, in_window(c, w, j)); }
+        put_word(row_at(c.g, row) + col, top);
     }
 }
 
 fn op_avgpool(c: Call, group: u32, groups: u32, lane: u32) {
-    let width = count(c.a, 1u); let size = count(c.a, 2u); let stride = count(c.a, 3u);
-    let channels = count(c.b, COLS) / (count(c.a, 0u) * width);
-    let across = (width - size) / stride + 1u; let cols = count(c.g, COLS);
-    for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
-        let row = i / cols; let place = i % cols / channels; let channel = i % cols % channels;
-        let start = row_at(c.b, row);
-        let first = (place / across * width + place % across) * stride;
+    for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+        let row = i / c.cols; let col = c.first + i % c.cols;
+        let w = window(c, row, col);
         var high = 0; var low = 0u;
-        for (var y = 0u; y < size; y++) {
-            for (var x = 0u; x < size; x++) {
-                let v = i32(word(c.b, start + (first + y * width + x) * channels + channel));
-                high += v >> 16u;
-                low += u32(v) & 65535u;
-            }
+        for (var j = 0u; j < w.size * w.size; j++) {
+            let v = in_window(c, w, j);
+            high += v >> 16u;
+            low += u32(v) & 65535u;
         }
-        put_word(row_at(c.g, row) + i % cols, mean(pair_of_halves(high, low), size * size));
+        put_word(row_at(c.g, row) + col, mean(pair_of_halves(high, low), w.size * w.size));
     }
 }

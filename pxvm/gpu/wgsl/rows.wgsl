@@ -1,29 +1,50 @@
 // Row by row: a workgroup takes a row, its lanes every LANES-th element.
 
-fn largest_magnitude(d: u32, row: u32, shift: u32, lane: u32) -> u32 {
-    let start = row_at(d, row);
-    var top = 0u;
-    for (var i = lane; i < count(d, COLS); i += LANES) {
-        top = max(top, magnitude(shift_down(i32(word(d, start + i)), shift)));
-    }
-    return largest_unsigned_of_lanes(top, lane);
+// What a row begins with, near at hand for those who look at it several times.
+var<workgroup> staged: array<u32, STAGED>;
+
+// The i-th word from start on, of a row that was brought near.
+fn near(start: u32, i: u32) -> i32 {
+    if (i < STAGED) { return i32(staged[i]); }
+    return i32(ld(start + i));
 }
 
-// Activations: the integer for x with the row's largest magnitude given, and the row's scale.
+const NO_RANGE = vec2<i32>(HIGHEST, LOWEST);
+
+// Brings so many words near, and tells the least and the largest of them.
+fn bring_near(start: u32, cols: u32, lane: u32) -> vec2<i32> {
+    var range = NO_RANGE;
+    workgroupBarrier();
+    for (var i = lane; i < cols; i += LANES) {
+        let v = i32(ld(start + i));
+        if (i < STAGED) { staged[i] = u32(v); }
+        range = vec2<i32>(min(range.x, v), max(range.y, v));
+    }
+    return range_of_lanes(range, lane);
+}
+
+fn farther(range: vec2<i32>) -> u32 { return max(magnitude(range.x), magnitude(range.y)); }
+
+// Activations: the integer for x with the row's range given, and the row's scale.
 struct Steps { shift: u32, m: i32, scale: Scale }
 
-fn steps_of(largest: u32, frac: i32) -> Steps {
-    let shift = max(bit_length(largest) - 14, 0);
+fn fourteen_bits(range: vec2<i32>, frac: i32) -> Steps {
+    let shift = max(bit_length(farther(range)) - 14, 0);
     return Steps(u32(shift), 0, normalise(1u, shift - frac));
 }
 
-// For seven bits: the largest magnitude is that of the numbers after the shift.
-fn shift_to_22(largest: u32) -> u32 { return u32(max(bit_length(largest) - 22, 0)); }
-
-fn seven_bits(shift: u32, largest_small: u32, frac: i32) -> Steps {
-    let m = max(largest_small, 1u);
+// The largest magnitude counts after the shift, which keeps the order.
+fn seven_bits(range: vec2<i32>, frac: i32) -> Steps {
+    let shift = u32(max(bit_length(farther(range)) - 22, 0));
+    let small = vec2<i32>(shift_down(range.x, shift), shift_down(range.y, shift));
+    let m = max(farther(small), 1u);
     let up = 31 - bit_length(m);
     return Steps(shift, i32(m), normalise((m << u32(up)) / 127u, i32(shift) - frac - up));
+}
+
+fn steps_of(d: Tensor, range: vec2<i32>, frac: i32) -> Steps {
+    if (planes(d) == 1u) { return seven_bits(range, frac); }
+    return fourteen_bits(range, frac);
 }
 
 fn quantised(x: i32, s: Steps) -> i32 {
@@ -47,7 +68,7 @@ fn high_plane(v: vec4<i32>) -> u32 {
 }
 
 // Four integers of an activation row, from the quad-th on.
-fn put_quad(d: u32, start: u32, quad: u32, v: vec4<i32>) {
+fn put_quad(d: Tensor, start: u32, quad: u32, v: vec4<i32>) {
     if (planes(d) == 1u) {
         st(start + quad, pack_word(v.x, v.y, v.z, v.w));
         return;
@@ -56,20 +77,18 @@ fn put_quad(d: u32, start: u32, quad: u32, v: vec4<i32>) {
     st(start + quads(d) + quad, high_plane(v));
 }
 
-fn put_scale(d: u32, start: u32, s: Scale) { st(start + count(d, ROW_WORDS) - 1u, scale_word(s)); }
+fn put_scale(d: Tensor, start: u32, s: Scale) { st(start + d.row_words - 1u, scale_word(s)); }
 
 fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
-        let largest = largest_magnitude(c.b, row, 0u, lane);
-        var s = steps_of(largest, field(c.b, FRAC));
-        if (planes(c.g) == 1u) {
-            let shift = shift_to_22(largest);
-            s = seven_bits(shift, largest_magnitude(c.b, row, shift, lane), field(c.b, FRAC));
-        }
         let from_row = row_at(c.b, row); let start = row_at(c.g, row);
+        let s = steps_of(c.g, bring_near(from_row, c.b.cols, lane), c.b.frac);
         for (var quad = lane; quad < quads(c.g); quad += LANES) {
             var v: vec4<i32>;
-            for (var i = 0u; i < 4u; i++) { v[i] = quantised(i32(word(c.b, from_row + 4u * quad + i)), s); }
+            for (var i = 0u; i < 4u; i++) {
+                let at = 4u * quad + i;
+                v[i] = quantised(near(from_row, at), s);
+            }
             put_quad(c.g, start, quad, v);
         }
         if (lane == 0u) { put_scale(c.g, start, s.scale); }
@@ -79,57 +98,53 @@ fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
 // An element of a normalised row: shifted to 15 bits, times its weight.
 fn weighed(x: i32, less: i32, shift: u32, weight: i32) -> i32 { return shift_down(subtract(x, less).v, shift) * weight; }
 
+// One by the root of the mean square and epsilon.
+fn norm_scale(c: Call, cols: u32, sum: vec2<u32>, shift: u32) -> Scale {
+    let weight_scale = row_scale(c.a, 0u);
+    let epsilon = clamp(rescale(i32(cols), weight_scale.m, weight_scale.e + 2 * (c.b.frac - i32(shift))).v, 1, HIGHEST);
+    return inverse_root(cols, pair_add(sum, pair(epsilon)));
+}
+
 fn normalise_row(c: Call, row: u32, less: i32, lane: u32) {
-    let cols = count(c.b, COLS);
+    let cols = c.b.cols;
     let start = row_at(c.b, row); let target_row = row_at(c.g, row);
-    var top = 0u;
-    for (var i = lane; i < cols; i += LANES) { top = max(top, magnitude(subtract(i32(word(c.b, start + i)), less).v)); }
-    let shift = u32(max(bit_length(largest_unsigned_of_lanes(top, lane)) - 15, 0));
+    let span = bring_near(start, cols, lane);
+    let farthest = farther(vec2<i32>(subtract(span.x, less).v, subtract(span.y, less).v));
+    let shift = u32(max(bit_length(farthest) - 15, 0));
     var high = 0; var low = 0u;
     for (var i = lane; i < cols; i += LANES) {
-        let small = shift_down(subtract(i32(word(c.b, start + i)), less).v, shift);
+        let small = shift_down(subtract(near(start, i), less).v, shift);
         let square = small * small;
         high += square >> 16u;
         low += u32(square) & 65535u;
     }
     let sum = pair_of_lanes(high, low, lane);
-    let weight_scale = row_scale(c.a, 0u);
-    let frac = field(c.b, FRAC);
-    let epsilon = clamp(rescale(i32(cols), weight_scale.m, weight_scale.e + 2 * (frac - i32(shift))).v, 1, HIGHEST);
-    let scale = inverse_root(cols, pair_add(sum, pair(epsilon)));
-    let weight_frac = field(c.a, FRAC);
+    let weight_frac = c.a.frac;
     if (!is_activation(c.g)) {
-        let e = scale.e + field(c.g, FRAC) - weight_frac;
+        let scale = norm_scale(c, cols, sum, shift);
+        let e = scale.e + c.g.frac - weight_frac;
         for (var i = lane; i < cols; i += LANES) {
-            let v = weighed(i32(word(c.b, start + i)), less, shift, short(c.a, 0u, i));
+            let v = weighed(near(start, i), less, shift, short(c.a, 0u, i));
             put(target_row + i, add(rescale(v, scale.m, e), bias(c.a, i)));
         }
         return;
     }
-    var largest = 0u;
+    var range = NO_RANGE;
     for (var i = lane; i < cols; i += LANES) {
-        largest = max(largest, magnitude(weighed(i32(word(c.b, start + i)), less, shift, short(c.a, 0u, i))));
+        let v = weighed(near(start, i), less, shift, short(c.a, 0u, i));
+        range = vec2<i32>(min(range.x, v), max(range.y, v));
     }
-    largest = largest_unsigned_of_lanes(largest, lane);
-    var s = steps_of(largest, weight_frac);
-    if (planes(c.g) == 1u) {
-        let down = shift_to_22(largest);
-        var small = 0u;
-        for (var i = lane; i < cols; i += LANES) {
-            let v = weighed(i32(word(c.b, start + i)), less, shift, short(c.a, 0u, i));
-            small = max(small, magnitude(shift_down(v, down)));
-        }
-        s = seven_bits(down, largest_unsigned_of_lanes(small, lane), weight_frac);
-    }
+    let s = steps_of(c.g, range_of_lanes(range, lane), weight_frac);
     for (var quad = lane; quad < quads(c.g); quad += LANES) {
         var v: vec4<i32>;
         for (var j = 0u; j < 4u; j++) {
             let i = 4u * quad + j;
-            v[j] = quantised(weighed(i32(word(c.b, start + i)), less, shift, short(c.a, 0u, i)), s);
+            v[j] = quantised(weighed(near(start, i), less, shift, short(c.a, 0u, i)), s);
         }
         put_quad(c.g, target_row, quad, v);
     }
-    if (lane == 0u) { put_scale(c.g, target_row, multiply_scales(s.scale, scale)); }
+    // The last lane, which has the least to do, while the others put the row.
+    if (lane == LANES - 1u) { put_scale(c.g, target_row, multiply_scales(s.scale, norm_scale(c, cols, sum, shift))); }
 }
 
 fn op_rmsnorm(c: Call, group: u32, groups: u32, lane: u32) {
@@ -137,11 +152,11 @@ fn op_rmsnorm(c: Call, group: u32, groups: u32, lane: u32) {
 }
 
 // The sum of a row.
-fn row_sum(d: u32, row: u32, lane: u32) -> vec2<u32> {
+fn row_sum(d: Tensor, row: u32, lane: u32) -> vec2<u32> {
     let start = row_at(d, row);
     var high = 0; var low = 0u;
-    for (var i = lane; i < count(d, COLS); i += LANES) {
-        let v = i32(word(d, start + i));
+    for (var i = lane; i < d.cols; i += LANES) {
+        let v = i32(ld(start + i));
         high += v >> 16u;
         low += u32(v) & 65535u;
     }
@@ -150,18 +165,18 @@ fn row_sum(d: u32, row: u32, lane: u32) -> vec2<u32> {
 
 fn op_layernorm(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
-        normalise_row(c, row, mean(row_sum(c.b, row, lane), count(c.b, COLS)), lane);
+        normalise_row(c, row, mean(row_sum(c.b, row, lane), c.b.cols), lane);
     }
 }
 
 fn op_l2norm(c: Call, group: u32, groups: u32, lane: u32) {
-    let cols = count(c.b, COLS);
+    let cols = c.b.cols;
     for (var row = group; row < c.rows_g; row += groups) {
         let start = row_at(c.b, row); let target_row = row_at(c.g, row);
-        let shift = max(bit_length(largest_magnitude(c.b, row, 0u, lane)) - 15, 0);
+        let shift = max(bit_length(farther(bring_near(start, cols, lane))) - 15, 0);
         var high = 0; var low = 0u;
         for (var i = lane; i < cols; i += LANES) {
-            let small = shift_down(i32(word(c.b, start + i)), u32(shift));
+            let small = shift_down(near(start, i), u32(shift));
             let square = small * small;
             high += square >> 16u;
             low += u32(square) & 65535u;
@@ -169,15 +184,15 @@ fn op_l2norm(c: Call, group: u32, groups: u32, lane: u32) {
         var sum = pair_of_lanes(high, low, lane);
         if (sum.x == 0u && sum.y == 0u) { sum.x = 1u; }
         let scale = inverse_root(1u, sum);
-        let e = scale.e - shift + field(c.g, FRAC);
-        for (var i = lane; i < cols; i += LANES) { put(target_row + i, rescale(i32(word(c.b, start + i)), scale.m, e)); }
+        let e = scale.e - shift + c.g.frac;
+        for (var i = lane; i < cols; i += LANES) { put(target_row + i, rescale(near(start, i), scale.m, e)); }
     }
 }
 
-fn row_largest(d: u32, row: u32, lane: u32) -> i32 {
+fn row_largest(d: Tensor, row: u32, lane: u32) -> i32 {
     let start = row_at(d, row);
     var top = LOWEST;
-    for (var i = lane; i < count(d, COLS); i += LANES) { top = max(top, i32(word(d, start + i))); }
+    for (var i = lane; i < d.cols; i += LANES) { top = max(top, i32(ld(start + i))); }
     return largest_of_lanes(top, lane);
 }
 
@@ -186,20 +201,20 @@ fn softmax_weight(x: i32, top: i32, frac: i32) -> i32 {
 }
 
 fn op_softmax(c: Call, group: u32, groups: u32, lane: u32) {
-    let cols = count(c.b, COLS); let frac = field(c.b, FRAC);
+    let cols = c.b.cols; let frac = c.b.frac;
     for (var row = group; row < c.rows_g; row += groups) {
         let start = row_at(c.b, row); let target_row = row_at(c.g, row);
         let top = row_largest(c.b, row, lane);
         var high = 0; var low = 0u;
         for (var i = lane; i < cols; i += LANES) {
-            let w = softmax_weight(i32(word(c.b, start + i)), top, frac);
+            let w = softmax_weight(i32(ld(start + i)), top, frac);
             high += w >> 16u;
             low += u32(w) & 65535u;
         }
         let s = reciprocal(pair_of_lanes(high, low, lane));
         for (var i = lane; i < cols; i += LANES) {
-            let w = softmax_weight(i32(word(c.b, start + i)), top, frac);
-            put(target_row + i, rescale(w, s.m, s.e + field(c.g, FRAC)));
+            let w = softmax_weight(i32(ld(start + i)), top, frac);
+            put(target_row + i, rescale(w, s.m, s.e + c.g.frac));
         }
     }
 }
@@ -214,7 +229,7 @@ fn op_sum(c: Call, group: u32, groups: u32, lane: u32) {
 fn op_mean(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
         let sum = row_sum(c.b, row, lane);
-        if (lane == 0u) { put_word(row_at(c.g, row), mean(sum, count(c.b, COLS))); }
+        if (lane == 0u) { put_word(row_at(c.g, row), mean(sum, c.b.cols)); }
     }
 }
 
@@ -226,12 +241,12 @@ fn op_max(c: Call, group: u32, groups: u32, lane: u32) {
 }
 
 fn op_dot(c: Call, group: u32, groups: u32, lane: u32) {
-    let shift = field(c.b, FRAC) + field(c.a, FRAC) - field(c.g, FRAC);
+    let shift = c.b.frac + c.a.frac - c.g.frac;
     for (var row = group; row < c.rows_g; row += groups) {
         let left = row_at(c.b, row); let right = row_at(c.a, row);
         var high = 0; var low = 0u;
-        for (var i = lane; i < count(c.b, COLS); i += LANES) {
-            let term = shift_round(multiply(i32(word(c.b, left + i)), i32(word(c.a, right + i))), shift);
+        for (var i = lane; i < c.b.cols; i += LANES) {
+            let term = shift_round(multiply(i32(ld(left + i)), i32(ld(right + i))), shift);
             if (term.over) { st(SATURATED, 1u); }
             high += term.v >> 16u;
             low += u32(term.v) & 65535u;
@@ -244,11 +259,11 @@ fn op_dot(c: Call, group: u32, groups: u32, lane: u32) {
 // The largest of those behind (value, index) in the order of value falling, then index rising.
 struct Best { v: i32, i: u32 }
 
-fn next_best(d: u32, row: u32, after: Best, first: bool, lane: u32) -> Best {
+fn next_best(d: Tensor, row: u32, after: Best, first: bool, lane: u32) -> Best {
     let start = row_at(d, row);
     var top = LOWEST; var at = 0xffffffffu;
-    for (var i = lane; i < count(d, COLS); i += LANES) {
-        let v = i32(word(d, start + i));
+    for (var i = lane; i < d.cols; i += LANES) {
+        let v = i32(ld(start + i));
         let open = first || v < after.v || (v == after.v && i > after.i);
         if (open && (v > top || at == 0xffffffffu)) { top = v; at = i; }
     }
@@ -267,7 +282,7 @@ fn op_argmax(c: Call, group: u32, groups: u32, lane: u32) {
 fn op_topk(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
         var best = Best(0, 0u);
-        for (var k = 0u; k < count(c.g, COLS); k++) {
+        for (var k = 0u; k < c.g.cols; k++) {
             best = next_best(c.b, row, best, k == 0u, lane);
             if (lane == 0u) {
                 put_word(row_at(c.g, row) + k, i32(best.i));
@@ -279,24 +294,22 @@ fn op_topk(c: Call, group: u32, groups: u32, lane: u32) {
 
 // Each head of each row to seven bits in the cache; rows behind the end have one place, the last stays.
 fn op_append(c: Call, group: u32, groups: u32, lane: u32) {
-    let heads = count(c.g, E0); let context = count(c.g, E1); let width = count(c.g, E2);
+    let heads = c.g.e0; let context = c.g.e1; let width = c.g.e2;
     let position = scalar(c.a);
     for (var i = group; i < c.rows_b * heads; i += groups) {
         let row = i / heads; let head = i % heads;
         let place = clamp_position(position, row, context);
         let stays = row + 1u >= c.rows_b || clamp_position(position, row + 1u, context) != place;
         let start = row_at(c.b, row) + head * width;
-        var top = 0u;
-        for (var j = lane; j < width; j += LANES) { top = max(top, magnitude(i32(word(c.b, start + j)))); }
-        let shift = shift_to_22(largest_unsigned_of_lanes(top, lane));
-        top = 0u;
-        for (var j = lane; j < width; j += LANES) { top = max(top, magnitude(shift_down(i32(word(c.b, start + j)), shift))); }
-        let s = seven_bits(shift, largest_unsigned_of_lanes(top, lane), field(c.b, FRAC));
+        let s = seven_bits(bring_near(start, width, lane), c.b.frac);
         if (stays) {
             let target_row = row_at(c.g, head * context + place);
             for (var quad = lane; quad < width / 4u; quad += LANES) {
                 var v: vec4<i32>;
-                for (var j = 0u; j < 4u; j++) { v[j] = quantised(i32(word(c.b, start + 4u * quad + j)), s); }
+                for (var j = 0u; j < 4u; j++) {
+                    let at = 4u * quad + j;
+                    v[j] = quantised(near(start, at), s);
+                }
                 put_quad(c.g, target_row, quad, v);
             }
             if (lane == 0u) { put_scale(c.g, target_row, s.scale); }
@@ -306,10 +319,10 @@ fn op_append(c: Call, group: u32, groups: u32, lane: u32) {
 
 // Parameters of MeanPool: span, lengths.
 fn op_meanpool(c: Call, group: u32, groups: u32, lane: u32) {
-    let span = count(c.a, 0u); let lengths = count(c.a, 1u);
-    let cols = count(c.b, COLS);
-    let step = u32(clamp(scalar(span), 1, field(c.b, ROWS)));
-    let known = count(lengths, ROWS) * count(lengths, COLS);
+    let span = parameter_tensor(c, 0u); let lengths = parameter_tensor(c, 1u);
+    let cols = c.b.cols;
+    let step = u32(clamp(scalar(span), 1, i32(c.b.rows)));
+    let known = lengths.rows * lengths.cols;
     for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
         let block = i / cols; let col = i % cols;
         let wanted = u32(clamp(number_flat(lengths, min(block, known - 1u)), 1, i32(step)));

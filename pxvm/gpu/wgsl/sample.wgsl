@@ -1,26 +1,38 @@
 // Sample: one workgroup. Scratch holds the logits with their penalty, then the candidates.
 
+var<workgroup> bins: array<atomic<u32>, 256>;
 var<workgroup> found: atomic<u32>;
 
 fn counted(value: u32) -> u32 { return value ^ 0x80000000u; }  // an order of i32 as one of u32
 
-fn sum_u32(value: u32, lane: u32) -> u32 { return u32(sum_of_lanes(i32(value), lane)); }
-
-// How many adjusted logits are above a bound (in the order of u32).
-fn above(cols: u32, bound: u32, lane: u32) -> u32 {
-    var n = 0u;
-    for (var i = lane; i < cols; i += LANES) { n += select(0u, 1u, counted(scratch[i]) > bound); }
-    return sum_u32(n, lane);
+// The rank-th smallest key, from 1 on, and how many of those equal to it are among the rank: eight bits
+// after the other. A key is a logit, the largest first, or the place of one that equals bound.
+fn ranked(cols: u32, rank: u32, places: bool, bound: u32, lane: u32) -> vec2<u32> {
+    var part = vec2<u32>(0u, rank);
+    for (var shift = 32u; shift > 0u; shift -= 8u) {
+        for (var i = lane; i < 256u; i += LANES) { atomicStore(&bins[i], 0u); }
+        workgroupBarrier();
+        for (var i = lane; i < cols; i += LANES) {
+            let v = ~counted(scratch[i]);
+            let key = select(v, i, places);
+            let begins = shift == 32u || key >> (shift & 31u) == part.x;
+            if (begins && (!places || v == bound)) { atomicAdd(&bins[(key >> (shift - 8u)) & 255u], 1u); }
+        }
+        workgroupBarrier();
+        var rest = part.y; var bin = 0u;
+        if (lane == 0u) {
+            while (bin < 255u && atomicLoad(&bins[bin]) < rest) {
+                rest -= atomicLoad(&bins[bin]);
+                bin += 1u;
+            }
+        }
+        part = agree(vec2<u32>((part.x << 8u) | bin, rest), lane);
+    }
+    return part;
 }
 
-fn equal_up_to(cols: u32, bound: u32, last: u32, lane: u32) -> u32 {
-    var n = 0u;
-    for (var i = lane; i < cols && i <= last; i += LANES) { n += select(0u, 1u, counted(scratch[i]) == bound); }
-    return sum_u32(n, lane);
-}
-
-fn draw(random: u32) -> u32 {
-    let low = word(random, flat_at(random, 0u)); let high = word(random, flat_at(random, 1u));
+fn draw(random: Tensor) -> u32 {
+    let low = ld(flat_at(random, 0u)); let high = ld(flat_at(random, 1u));
     let state = vec2<u32>(low, high);
     // PCG32, XSH RR 64/32.
     let mixed = vec2<u32>((low >> 18u) | (high << 14u), high >> 18u) ^ state;
@@ -30,7 +42,7 @@ fn draw(random: u32) -> u32 {
     var next = multiply_unsigned(low, PCG_LOW);
     next.y += low * PCG_HIGH + high * PCG_LOW;
     next = pair_add(next, vec2<u32>(PCG_STEP_LOW, PCG_STEP_HIGH));
-    let start = count(random, START);
+    let start = random.start;
     st(start, next.x);
     st(start + 1u, next.y);
     return result;
@@ -39,40 +51,54 @@ fn draw(random: u32) -> u32 {
 // Parameters: temperature, top_k, top_p, penalty, history, random.
 fn op_sample(c: Call, group: u32, groups: u32, lane: u32) {
     if (group != 0u) { return; }
-    let cols = count(c.b, COLS);
+    let cols = c.b.cols;
     let start = row_at(c.b, 0u);
-    for (var i = lane; i < cols; i += LANES) { scratch[i] = word(c.b, start + i); }
-    storageBarrier();
-    let penalty = u32(max(scalar(count(c.a, 3u)), 1));
+    let settings = agree(vec2<u32>(u32(scalar(parameter_tensor(c, 0u))), u32(max(scalar(parameter_tensor(c, 3u)), 1))), lane);
+    let warmth = i32(settings.x); let penalty = settings.y;
+    let plain = warmth <= 0 && penalty == 65536u;  // no logit becomes another
+    if (!plain) {
+        for (var i = lane; i < cols; i += LANES) { scratch[i] = ld(start + i); }
+        storageBarrier();
+    }
     let factor = normalise(penalty, -16);
     let inverse = reciprocal(vec2<u32>(penalty, 0u));
-    let history = count(c.a, 4u);
+    let history = parameter_tensor(c, 4u);
     for (var i = lane; i < used(history); i += LANES) {
         let token = clamp_index(number(history, i, 0u), cols);
-        let x = i32(word(c.b, start + token));
+        if (plain) { continue; }
+        let x = i32(ld(start + token));
         var y = rescale(x, factor.m, factor.e);
         if (x > 0) { y = rescale(x, inverse.m, inverse.e + 16); }
         scratch[token] = u32(y.v);
     }
     storageBarrier();
     workgroupBarrier();
-    let limit = u32(clamp(scalar(count(c.a, 1u)), 1, i32(min(CANDIDATES, cols))));
-    // The limit-th largest: the smallest bound that fewer than limit are above.
-    var bound = 0u;
-    for (var step = 0x80000000u; step > 0u; step = step >> 1u) {
-        // Keep the bit when at least limit stand at or above bound + step.
-        if (above(cols, bound + step - 1u, lane) >= limit) { bound += step; }
+    let target_at = row_at(c.g, 0u);
+    if (warmth <= 0) {  // the largest, the lowest place among equals
+        var top = LOWEST; var at = 0xffffffffu;
+        for (var i = lane; i < cols; i += 4u * LANES) {
+            var v: vec4<i32>;
+            for (var j = 0u; j < 4u; j++) {
+                let place_of_v = min(i + j * LANES, cols - 1u);
+                if (plain) { v[j] = i32(ld(start + place_of_v)); } else { v[j] = i32(scratch[place_of_v]); }
+            }
+            for (var j = 0u; j < 4u; j++) {
+                if (v[j] > top || at == 0xffffffffu) { top = v[j]; at = min(i + j * LANES, cols - 1u); }
+            }
+        }
+        let best = largest_of_lanes(top, lane);
+        let found_at = ~largest_unsigned_of_lanes(~select(0xffffffffu, at, top == best), lane);
+        if (lane == 0u) { put_word(target_at, i32(found_at)); }
+        return;
     }
-    let rest = limit - above(cols, bound, lane);
-    var last = 0u;
-    for (var step = 1u << 28u; step > 0u; step = step >> 1u) {
-        if (equal_up_to(cols, bound, last + step - 1u, lane) < rest) { last += step; }
-    }
+    let limit = u32(clamp(scalar(parameter_tensor(c, 1u)), 1, i32(min(CANDIDATES, cols))));
+    let bound = ranked(cols, limit, false, 0u, lane);
+    let last = ranked(cols, bound.y, true, bound.x, lane).x;
     if (lane == 0u) { atomicStore(&found, 0u); }
     workgroupBarrier();
     for (var i = lane; i < cols; i += LANES) {
-        let v = counted(scratch[i]);
-        if (v > bound || (v == bound && i <= last)) { scratch[cols + atomicAdd(&found, 1u)] = i; }
+        let v = ~counted(scratch[i]);
+        if (v < bound.x || (v == bound.x && i <= last)) { scratch[cols + atomicAdd(&found, 1u)] = i; }
     }
     storageBarrier();
     workgroupBarrier();
@@ -92,25 +118,19 @@ fn op_sample(c: Call, group: u32, groups: u32, lane: u32) {
     workgroupBarrier();
     if (lane != 0u) { return; }
     let order = cols + CANDIDATES;
-    let warmth = scalar(count(c.a, 0u));
-    let target_at = row_at(c.g, 0u);
-    if (warmth <= 0) {
-        put_word(target_at, i32(scratch[order]));
-        return;
-    }
     let cold = multiply_scales(reciprocal(vec2<u32>(u32(warmth), 0u)), Scale(LOG2E_M, LOG2E_E));
     let best = i32(scratch[scratch[order]]);
     var total = 0u;
     for (var i = 0u; i < limit; i++) {
         let distance = subtract(best, i32(scratch[scratch[order + i]])).v;
-        total += u32(exp2_negative(u32(rescale(distance, cold.m, cold.e + 32 - field(c.b, FRAC)).v)));
+        total += u32(exp2_negative(u32(rescale(distance, cold.m, cold.e + 32 - c.b.frac).v)));
         scratch[cols + i] = total;
     }
-    let share = clamp(scalar(count(c.a, 2u)), 0, 65536);
+    let share = clamp(scalar(parameter_tensor(c, 2u)), 0, 65536);
     let enough = u32(max(shift_round(multiply(i32(total), share), 16).v, 1));
     var kept = 0u;
     while (scratch[cols + kept] < enough) { kept += 1u; }
-    let goal = multiply_unsigned(draw(count(c.a, 5u)), scratch[cols + kept]).y;
+    let goal = multiply_unsigned(draw(parameter_tensor(c, 5u)), scratch[cols + kept]).y;
     var at = 0u;
     while (scratch[cols + at] <= goal) { at += 1u; }
     put_word(target_at, i32(scratch[order + at]));

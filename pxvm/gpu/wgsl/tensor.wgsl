@@ -1,16 +1,38 @@
 // Tensors: where their elements stand, how many rows are in use, and what is marked in the state.
-// ld and st read and write words that change; the rest comes from the image as it was uploaded.
+// ld and st read and write words of tensors; those of I8, which never change, come from the image.
 
-fn field(d: u32, name: u32) -> i32 { return tensors[TABLE + RECORD * d + name]; }
-
-fn count(d: u32, name: u32) -> u32 { return u32(field(d, name)); }
-
-fn word(d: u32, at: u32) -> u32 {
-    if (field(d, CHANGES) != 0) { return ld(at); }
-    return image(at);
+// A record of the table: places are words of the buffer of tensors; of scales, biases and lengths -1
+// where there are none. What an instruction needs of it, it takes at once, before its first barrier.
+struct Tensor {
+    start: u32, row_words: u32, rows: u32, cols: u32, frac: i32, scale: i32, bias: i32, per: u32, stride: u32,
+    dtype: i32, length: i32, e0: u32, e1: u32, e2: u32, e3: u32,
 }
 
+fn tensor_at(d: u32) -> Tensor {
+    let r = TABLE + RECORD * d;
+    return Tensor(
+        u32(tensors[r]), u32(tensors[r + 1u]), u32(tensors[r + 2u]), u32(tensors[r + 3u]), tensors[r + 4u], tensors[r + 5u],
+        tensors[r + 6u], u32(tensors[r + 7u]), u32(tensors[r + 8u]), tensors[r + 9u], tensors[r + 10u],
+        u32(tensors[r + 11u]), u32(tensors[r + 12u]), u32(tensors[r + 13u]), u32(tensors[r + 14u]),
+    );
+}
+
+// An instruction: its descriptors, their rows in use, and the columns of g to work on.
+struct Named { g: u32, b: u32, a: u32, rows_g: u32, rows_b: u32, rows_a: u32, first: u32, cols: u32 }
+
+// The same with what the descriptors say.
+struct Call { g: Tensor, b: Tensor, a: Tensor, block: u32, rows_g: u32, rows_b: u32, rows_a: u32, first: u32, cols: u32 }
+
+fn call(n: Named) -> Call {
+    return Call(tensor_at(n.g), tensor_at(n.b), tensor_at(n.a), n.a, n.rows_g, n.rows_b, n.rows_a, n.first, n.cols);
+}
+
+fn parameter(c: Call, i: u32) -> u32 { return u32(tensors[TABLE + RECORD * c.block + i]); }
+
+fn parameter_tensor(c: Call, i: u32) -> Tensor { return tensor_at(parameter(c, i)); }
+
 fn image(at: u32) -> u32 {
+    if (WINDOWS == 1u) { return image0[at]; }
     switch (at / WINDOW) {
         case 0u: { return image0[at]; }
         case 1u: { return image1[at - WINDOW]; }
@@ -19,72 +41,77 @@ fn image(at: u32) -> u32 {
     }
 }
 
-fn row_at(d: u32, row: u32) -> u32 {
-    let per = count(d, PER);
-    return count(d, START) + row / per * count(d, STRIDE) + row % per * count(d, ROW_WORDS);
+fn row_at(d: Tensor, row: u32) -> u32 { return d.start + row * d.row_words; }
+
+// Of I8, which stays in the image: where a row begins, and four bytes of it, each less 128.
+fn weight_at(d: Tensor, row: u32) -> u32 {
+    let per = d.per;
+    return d.start + row / per * d.stride + row % per * d.row_words;
 }
 
-fn flat_at(d: u32, index: u32) -> u32 {
-    let cols = count(d, COLS);
-    return row_at(d, index / cols) + index % cols;
-}
+fn weight_four(start: u32, quad: u32) -> u32 { return image(start + quad) ^ 0x80808080u; }
 
-fn number(d: u32, row: u32, col: u32) -> i32 { return i32(word(d, row_at(d, row) + col)); }
+// Of 32 bits an element.
+fn flat_at(d: Tensor, index: u32) -> u32 { return d.start + index; }
 
-fn number_flat(d: u32, index: u32) -> i32 { return i32(word(d, flat_at(d, index))); }
+fn number(d: Tensor, row: u32, col: u32) -> i32 { return i32(ld(row_at(d, row) + col)); }
 
-fn scalar(d: u32) -> i32 { return i32(word(d, count(d, START))); }
+fn number_flat(d: Tensor, index: u32) -> i32 { return i32(ld(flat_at(d, index))); }
 
-fn short(d: u32, row: u32, col: u32) -> i32 {
-    let w = word(d, row_at(d, row) + col / 2u);
+fn scalar(d: Tensor) -> i32 { return i32(ld(d.start)); }
+
+fn short(d: Tensor, row: u32, col: u32) -> i32 {
+    let w = ld(row_at(d, row) + col / 2u);
     return i32(w << (16u * (1u - (col & 1u)))) >> 16u;
 }
 
 // Rows in use; 1 for a block of parameters.
-fn used(d: u32) -> u32 {
-    if (field(d, DTYPE) == PARAMS) { return 1u; }
-    let length = field(d, LENGTH);
-    let rows = field(d, ROWS);
-    if (length < 0) { return u32(rows); }
-    return u32(clamp(scalar(u32(length)), 0, rows));
+fn used(d: Tensor) -> u32 {
+    if (d.dtype == PARAMS) { return 1u; }
+    if (d.length < 0) { return d.rows; }
+    return u32(clamp(i32(ld(u32(d.length))), 0, i32(d.rows)));
 }
 
-fn quads(d: u32) -> u32 { return count(d, COLS) / 4u; }
+fn quads(d: Tensor) -> u32 { return d.cols / 4u; }
 
-fn planes(d: u32) -> u32 { return select(1u, 2u, field(d, DTYPE) == ACT2); }
+fn planes(d: Tensor) -> u32 { return select(1u, 2u, d.dtype == ACT2); }
 
-fn is_activation(d: u32) -> bool { return field(d, DTYPE) == ACT1 || field(d, DTYPE) == ACT2; }
+fn is_activation(d: Tensor) -> bool { return d.dtype == ACT1 || d.dtype == ACT2; }
 
 // Four bytes of a plane, each less 128.
-fn four(d: u32, start: u32, plane: u32, quad: u32) -> u32 {
-    return word(d, start + plane * quads(d) + quad) ^ 0x80808080u;
+fn four(d: Tensor, start: u32, plane: u32, quad: u32) -> u32 {
+    return ld(start + plane * quads(d) + quad) ^ 0x80808080u;
 }
 
 fn byte_of(w: u32, index: u32) -> i32 { return i32(w << (24u - 8u * (index & 3u))) >> 24u; }
 
-// An element of I8, ACT1 or ACT2.
-fn small_number(d: u32, start: u32, col: u32) -> i32 {
-    let low = byte_of(four(d, start, 0u, col / 4u), col);
-    if (planes(d) == 1u) { return low; }
-    return 256 * byte_of(four(d, start, 1u, col / 4u), col) + low;
-}
+// An element of I8.
+fn weight(start: u32, col: u32) -> i32 { return byte_of(weight_four(start, col / 4u), col); }
 
 fn scale_of(w: u32) -> Scale { return Scale(w & 65535u, i32(w) >> 16u); }
 
 fn scale_word(s: Scale) -> u32 { return s.m | (u32(s.e) << 16u); }
 
 // The scale of a row: an activation's own, or the linked one.
-fn row_scale(d: u32, row: u32) -> Scale {
-    if (is_activation(d)) { return scale_of(word(d, row_at(d, row) + count(d, ROW_WORDS) - 1u)); }
-    let link = field(d, SCALE);
-    if (link < 0) { return Scale(0u, 0); }
-    return scale_of(word(u32(link), flat_at(u32(link), row)));
+fn row_scale(d: Tensor, row: u32) -> Scale {
+    if (is_activation(d)) { return scale_of(ld(row_at(d, row) + d.row_words - 1u)); }
+    if (d.scale < 0) { return Scale(0u, 0); }
+    return scale_of(ld(u32(d.scale) + row));
 }
 
-fn bias(d: u32, index: u32) -> i32 {
-    let link = field(d, BIAS);
-    if (link < 0) { return 0; }
-    return number_flat(u32(link), index);
+fn bias(d: Tensor, index: u32) -> i32 {
+    if (d.bias < 0) { return 0; }
+    return i32(ld(u32(d.bias) + index));
+}
+
+// A workgroup's share of the columns: where it begins, and how many. Two at a time, so that pairs
+// that are turned together stay together.
+fn share_of(cols: u32, group: u32, groups: u32) -> vec2<u32> {
+    let pairs = (cols + 1u) / 2u;
+    let each = pairs / groups;
+    let more = pairs % groups;
+    let first = 2u * (group * each + min(group, more));
+    return vec2<u32>(first, min(2u * (each + select(0u, 1u, group < more)), cols - min(first, cols)));
 }
 
 fn mark_clamped() { st(CLAMPED, 1u); }
@@ -107,48 +134,20 @@ fn put(at: u32, value: Fitted) {
 
 fn put_word(at: u32, value: i32) { st(at, u32(value)); }
 
-// Sums and maxima over the lanes of a workgroup; every lane gets the result.
 var<workgroup> gathered: array<i32, LANES>;
 var<workgroup> gathered_too: array<u32, LANES>;
+var<workgroup> agreed: vec2<u32>;
 
-fn largest_of_lanes(value: i32, lane: u32) -> i32 {
-    gathered[lane] = value;
-    for (var step = LANES / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane < step) { gathered[lane] = max(gathered[lane], gathered[lane + step]); }
-    }
-    return workgroupUniformLoad(&gathered[0]);
+// What the first lane says, in every lane.
+fn agree(v: vec2<u32>, lane: u32) -> vec2<u32> {
+    if (lane == 0u) { agreed = v; }
+    return workgroupUniformLoad(&agreed);
 }
 
 fn largest_unsigned_of_lanes(value: u32, lane: u32) -> u32 {
-    gathered_too[lane] = value;
-    for (var step = LANES / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane < step) { gathered_too[lane] = max(gathered_too[lane], gathered_too[lane + step]); }
-    }
-    return workgroupUniformLoad(&gathered_too[0]);
+    return u32(largest_of_lanes(i32(value ^ 0x80000000u), lane)) ^ 0x80000000u;
 }
 
 fn sum_of_lanes(value: i32, lane: u32) -> i32 {
-    gathered[lane] = value;
-    for (var step = LANES / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane < step) { gathered[lane] += gathered[lane + step]; }
-    }
-    return workgroupUniformLoad(&gathered[0]);
-}
-
-// The sum of 65536 * high + low over the lanes.
-fn pair_of_lanes(high: i32, low: u32, lane: u32) -> vec2<u32> {
-    gathered[lane] = high;
-    gathered_too[lane] = low;
-    for (var step = LANES / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane < step) {
-            gathered[lane] += gathered[lane + step];
-            gathered_too[lane] += gathered_too[lane + step];
-        }
-    }
-    let all_high = workgroupUniformLoad(&gathered[0]);
-    return pair_of_halves(all_high, workgroupUniformLoad(&gathered_too[0]));
+    return i32(pair_of_lanes(0, u32(value), lane).x);
 }

@@ -103,7 +103,9 @@ class Vectors:
 
     def _bound(self) -> executors.Session:
         image = self.fields.image
-        return executors.executor(self.device, 1).session(image, verify(image))
+        session = executors.executor(self.device, 1).session(image, verify(image))
+        session.host(("query", "scores"))  # a GPU keeps the vectors from one question to the next
+        return session
 
     @classmethod
     def open(cls, path: PathLike, device: str = "auto") -> Vectors:

@@ -1,0 +1,294 @@
+// The interpreter: one dispatch in which the GPU fetches, decodes and executes the instruction pixels.
+// Every workgroup follows the program with registers of its own and takes the same path; where
+// the plan has a barrier, all meet. Words that others wrote are read past the cache, by atomics.
+//
+// job: steps, rounds, spins, watched word | code, marks, matches, list of scratch tensors
+//      | its length, values watched for, meetings of a trial, 0 | those values
+
+@group(0) @binding(0) var<uniform> job: array<vec4<u32>, 5>;
+@group(0) @binding(1) var<storage, read> tensors: array<i32>;
+@group(0) @binding(2) var<storage, read_write> changing: array<atomic<u32>>;
+@group(0) @binding(3) var<storage, read_write> scratch: array<u32>;
+@group(0) @binding(4) var<storage, read> image0: array<u32>;
+@group(0) @binding(5) var<storage, read> image1: array<u32>;
+@group(0) @binding(6) var<storage, read> image2: array<u32>;
+@group(0) @binding(7) var<storage, read> image3: array<u32>;
+
+fn ld(at: u32) -> u32 { return atomicLoad(&changing[at]); }
+
+fn st(at: u32, value: u32) { atomicStore(&changing[at], value); }
+
+// What comes next: the end, a meeting, so many instructions from one on, or zeros for scratch tensors.
+const THE_END: u32 = 0u;
+const MEETING: u32 = 1u;
+const WORK: u32 = 2u;
+const CLEARING: u32 = 3u;
+
+struct Next { what: u32, at: u32, count: u32 }
+
+struct Todo { named: Named, code: u32, mark: u32 }
+
+var<workgroup> registers: array<i32, STATE_WORDS>;
+var<workgroup> next: Next;
+var<workgroup> todo: array<Todo, MOST>;
+
+// The first lane's.
+var<private> meetings: u32 = 0u;
+var<private> pending: bool = false;
+var<private> lost: bool = false;
+var<private> steps_left: u32;
+var<private> rounds_left: u32;
+
+// All workgroups wait for each other; who waits too long says so, and ends.
+fn meet(groups: u32, lane: u32) {
+    storageBarrier();
+    if (lane == 0u && !lost) {
+        meetings += 1u;
+        atomicAdd(&changing[ARRIVED], 1u);
+        var spins = 0u;
+        while (atomicLoad(&changing[ARRIVED]) < meetings * groups) {
+            spins += 1u;
+            if (spins > job[0].z) {
+                lost = true;
+                break;
+            }
+        }
+        if (lost) { atomicStore(&changing[LOST], 1u); }
+    }
+    workgroupBarrier();
+}
+
+// Do workgroups meet, and see what the others wrote before?
+fn trial(group: u32, groups: u32, lane: u32) {
+    for (var i = 1u; i <= job[2].z; i++) {
+        if (lane == 0u && group < SEATS) { atomicStore(&changing[FIRST_SEAT + group], i); }
+        meet(groups, lane);
+        if (lane < min(groups, SEATS) && atomicLoad(&changing[FIRST_SEAT + lane]) != i) { atomicStore(&changing[LOST], 1u); }
+        meet(groups, lane);
+    }
+}
+
+// The first instructions and their marks are kept at hand.
+const AT_HAND: u32 = 256u;
+
+var<workgroup> near_marks: array<u32, AT_HAND>;
+var<workgroup> near_code: array<u32, AT_HAND>;
+
+fn mark_at(pc: u32) -> u32 {
+    if (pc < AT_HAND) { return near_marks[pc]; }
+    return u32(tensors[job[1].y + pc]);
+}
+
+fn instruction(pc: u32) -> u32 {
+    if (pc < AT_HAND) { return near_code[pc]; }
+    return image(job[1].x + pc);
+}
+
+fn descriptor(instruction: u32, operand: u32) -> u32 {
+    let byte = (instruction >> (8u * operand + 8u)) & 255u;
+    if (byte < 128u) { return byte; }
+    return u32(registers[BASE]) + byte - 128u;
+}
+
+fn is_awaited() -> bool {
+    if (job[2].y == 0u) { return false; }
+    let value = ld(job[0].w);
+    for (var i = 0u; i < job[2].y; i++) {
+        if (job[3u + i / 4u][i % 4u] == value) { return true; }
+    }
+    return false;
+}
+
+fn control(word: u32, pc: u32) -> bool {
+    let operand_a = i32(word >> 24u);
+    switch word & 255u {
+        case OP_LOOP: {
+            let rounds = clamp(scalar(tensor_at(descriptor(word, 0u))), 0, MAX_COUNT);
+            pending = true;
+            if (rounds == 0) {
+                registers[PC] = tensors[job[1].z + pc] + 1;
+                return false;
+            }
+            let at = LOOP_STACK + 4u * u32(registers[LOOPS]);
+            registers[at] = registers[PC];
+            registers[at + 1u] = rounds;
+            registers[at + 2u] = operand_a;
+            registers[at + 3u] = registers[BASE];
+            registers[LOOPS] += 1;
+        }
+        case OP_ENDLOOP: {
+            let at = LOOP_STACK + 4u * u32(registers[LOOPS] - 1);
+            registers[at + 1u] -= 1;
+            if (registers[at + 1u] != 0) {
+                registers[PC] = registers[at];
+                registers[BASE] += registers[at + 2u];
+                return false;
+            }
+            registers[BASE] = registers[at + 3u];
+            for (var i = 0u; i < 4u; i++) { registers[at + i] = 0; }
+            registers[LOOPS] -= 1;
+        }
+        case OP_CALL: {
+            let at = CALL_STACK + 2u * u32(registers[CALLS]);
+            registers[at] = registers[PC];
+            registers[at + 1u] = registers[BASE];
+            registers[CALLS] += 1;
+            registers[PC] = i32((word >> 8u) & 65535u);
+            registers[BASE] += operand_a;
+        }
+        case OP_RETURN: {
+            let at = CALL_STACK + 2u * u32(registers[CALLS] - 1);
+            registers[PC] = registers[at];
+            registers[BASE] = registers[at + 1u];
+            registers[at] = 0;
+            registers[at + 1u] = 0;
+            registers[CALLS] -= 1;
+        }
+        case OP_SKIPIFZERO: {
+            pending = true;
+            if (scalar(tensor_at(descriptor(word, 0u))) == 0) { registers[PC] += operand_a; }
+        }
+        case OP_YIELD: {
+            rounds_left -= 1u;
+            registers[STATUS] = select(READY, YIELDED, rounds_left == 0u || is_awaited());
+            pending = true;
+            return true;
+        }
+        default: {
+            registers[PC] -= 1;
+            registers[STATUS] = HALTED;
+            pending = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+// The first lane follows the program up to what all lanes have to do.
+fn decide() -> Next {
+    while (!lost && registers[STATUS] == READY && steps_left > 0u) {
+        let pc = u32(registers[PC]);
+        let mark = mark_at(pc);
+        if (pending && (mark & 3u) != NO_NEED) {
+            pending = false;
+            return Next(MEETING, 0u, 0u);
+        }
+        let straight = mark >> 6u;
+        let made = min(max(straight, 1u), steps_left);
+        registers[PC] += i32(made);
+        registers[STEPS] = (registers[STEPS] + i32(made)) & 0x7fffffff;
+        steps_left -= made;
+        if (straight > 0u) {
+            pending = true;
+            return Next(WORK, pc, made);
+        }
+        if (control(instruction(pc), pc)) { return Next(CLEARING, 0u, 0u); }
+    }
+    return Next(THE_END, 0u, 0u);
+}
+
+// A lane looks an operand up.
+fn decode(from_pc: u32, n: u32, lane: u32) {
+    if (lane >= 4u * n) { return; }
+    let pc = from_pc + lane / 4u;
+    let word = instruction(pc);
+    let mark = mark_at(pc);
+    let operand = lane % 4u;
+    let d = descriptor(word, select(0u, operand, operand < ((mark >> 4u) & 3u)));
+    let t = tensor_at(d);
+    let rows = used(t);
+    let at = lane / 4u;
+    switch operand {
+        case 0u: {
+            todo[at].named.g = d;
+            todo[at].named.rows_g = rows;
+            todo[at].named.first = 0u;
+            todo[at].named.cols = t.cols;
+            todo[at].code = word & 255u;
+            todo[at].mark = mark;
+        }
+        case 1u: {
+            todo[at].named.b = d;
+            todo[at].named.rows_b = rows;
+        }
+        case 2u: {
+            todo[at].named.a = d;
+            todo[at].named.rows_a = rows;
+        }
+        default: { }
+    }
+}
+
+fn work(n: u32, group: u32, groups: u32, lane: u32) {
+    for (var j = 0u; j < n; j++) {
+        let t = workgroupUniformLoad(&todo[j]);
+        var c = t.named;
+        let few = c.rows_g <= FEW;
+        if (j > 0u && (t.mark & 3u) == LIGHT_NEED) {
+            if (few) { storageBarrier(); } else { meet(groups, lane); }
+        }
+        if (c.rows_g == 0u || c.rows_b == 0u || c.rows_a == 0u) { continue; }
+        let way = (t.mark >> 2u) & 3u;
+        // Neighbours begin with different workgroups.
+        var its_group = (group + j * (groups / 8u)) % groups;
+        var its_groups = groups;
+        if (few && way == OWN) {
+            let share = share_of(c.cols, group, groups);
+            c.first = share.x;
+            c.cols = share.y;
+        }
+        if (few && way == SHARED) { its_group = group; }
+        if (few && (way == OWN || way == COPIED)) {
+            its_group = 0u;
+            its_groups = 1u;
+        }
+        execute(t.code, c, its_group, its_groups, lane);  // the only place, for all of it is compiled there
+    }
+}
+
+fn push_all(c: Call, group: u32, groups: u32, lane: u32) {
+    if (group != 0u) { return; }
+    op_push(c, 0u, 1u, lane);
+    storageBarrier();
+    op_push_length(c, 0u, 1u, lane);
+}
+
+fn clear_scratch(group: u32, groups: u32, lane: u32) {
+    for (var i = 0u; i < job[2].x; i++) {
+        let d = u32(tensors[job[1].w + i]);
+        op_clear(call(Named(d, d, d, used(tensor_at(d)), 1u, 1u, 0u, 0u)), group, groups, lane);
+    }
+}
+
+fn run(group: u32, groups: u32, lane: u32) {
+    for (var i = lane; i < STATE_WORDS; i += LANES) { registers[i] = i32(ld(i)); }
+    for (var i = lane; i < min(AT_HAND, job[1].z - job[1].y); i += LANES) {
+        near_marks[i] = u32(tensors[job[1].y + i]);
+        near_code[i] = image(job[1].x + i);
+    }
+    steps_left = job[0].x;
+    rounds_left = job[0].y;
+    trial(group, groups, lane);
+    workgroupBarrier();
+    loop {
+        if (lane == 0u) { next = decide(); }
+        let now = workgroupUniformLoad(&next);
+        if (now.what == THE_END) { break; }
+        switch now.what {
+            case MEETING: { meet(groups, lane); }
+            case CLEARING: { clear_scratch(group, groups, lane); }
+            default: {
+                decode(now.at, now.count, lane);
+                work(now.count, group, groups, lane);
+            }
+        }
+    }
+    // Not where they were read: a workgroup may begin when this one has ended.
+    if (group == 0u && lane == 0u) {
+        for (var i = 0u; i < STATE_WORDS; i++) {
+            st(RESULT + i, u32(registers[i]));
+        }
+        st(MADE, job[0].x - steps_left);
+        st(LEFT, rounds_left);
+    }
+}

@@ -1,0 +1,260 @@
+"""What goes wrong on a device: one clear error, the image and the file as they were."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pxvm.cli import cli
+from pxvm.core import executors
+from pxvm.core.container import save_image
+from pxvm.core.errors import DeviceError, MissingPackageError
+from pxvm.core.verifier import verify
+from pxvm.gpu import devices, measuring, shaders
+from pxvm.gpu import executor as gpu
+from pxvm.gpu.measuring import Measured
+from pxvm.models.graph.fields import Fields
+from tests.gpu.test_gpu import needs_gpu, sums
+
+FAST = Measured(1e12, 1e10, 0.5, 1e-6, 1e12, 1e-6, 1e10)
+
+
+@pytest.fixture
+def opened():
+    """The GPU, open; whatever becomes of it, the next test opens another."""
+    devices.forget()
+    yield devices.open_gpu()
+    devices.forget()
+
+
+@needs_gpu
+def test_a_lost_device_is_one_error_and_the_next_run_opens_another(opened, tmp_path):
+    path = tmp_path / "sums.pxi"
+    save_image(sums(), path, layout="mappable")
+    before = path.read_bytes()
+    image = sums()
+    session = gpu.session(image, verify(image))
+    opened.device.destroy()
+    with pytest.raises(DeviceError, match=r"GPU 0 \(.*\) was lost .* --device cpu does without"):
+        session.run(None)
+    assert np.array_equal(image, sums())
+    assert CliRunner().invoke(cli, ["run", str(path), "--device", "gpu"]).exit_code == 0
+    assert path.read_bytes() == before
+    assert devices.open_gpu() is not opened
+
+
+@needs_gpu
+def test_a_loss_in_the_middle_of_an_answer_leaves_what_the_host_had(opened):
+    image = sums()
+    session = gpu.session(image, verify(image))
+    session.host(["x", "z"])
+    session.run()
+    between = image.copy()
+    opened.device.destroy()
+    for go_on in (session.run, session.sync):
+        with pytest.raises(DeviceError, match="was lost"):
+            go_on()
+    assert np.array_equal(image, between)
+
+
+@needs_gpu
+def test_a_shader_that_does_not_compile_is_one_error(opened, monkeypatch):
+    image = sums()
+    monkeypatch.setattr(shaders, "planned", lambda *options: "fn broken( {")
+    with pytest.raises(DeviceError, match=r"GPU 0 .* refuses the program: .*\S") as caught:
+        gpu.session(image, verify(image)).run(None)
+    assert "\n" not in str(caught.value)
+    assert Fields(image)["y"].tolist() == [[0, 0, 0, 0]]
+
+
+@needs_gpu
+def test_no_room_is_one_error_before_anything_is_uploaded(opened, monkeypatch):
+    image = sums()
+
+    def full(**options):
+        raise opened.library.GPUOutOfMemoryError("none left")
+
+    monkeypatch.setattr(type(opened.device), "create_buffer", lambda self, **o: full(**o))
+    with pytest.raises(DeviceError, match=r"GPU 0 .* has no room for a buffer of \S+ \w+;"):
+        gpu.session(image, verify(image))
+    assert np.array_equal(image, sums())
+
+
+def test_a_driver_that_does_not_open_a_device_is_one_error():
+    class Closed:
+        def request_device_sync(self, **options):
+            raise RuntimeError("the driver\x1b[2J says\nno")
+
+    pytest.importorskip("wgpu")
+    adapter = devices.Adapter(2, "shut", "DiscreteGPU", "Vulkan", "", {}, (), Closed())
+    with pytest.raises(DeviceError) as caught:
+        devices.Gpu(adapter)
+    assert str(caught.value) == "GPU 2 (shut) does not open: the driver [2J says no"
+
+
+def test_a_library_that_is_not_there_says_what_installs_it(monkeypatch):
+    there = devices.importlib.util.find_spec
+    monkeypatch.setitem(sys.modules, "wgpudawn", None)
+    with pytest.raises(MissingPackageError, match=r"wgpudawn is not installed \(extra gpu-dawn\)"):
+        gpu.choose("dawn").session(sums(), verify(sums()))
+    monkeypatch.setattr(
+        devices.importlib.util, "find_spec",
+        lambda name: None if name.startswith("wgpu") else there(name),
+    )  # fmt: skip
+    assert gpu.available() == "wgpu is not installed (extra gpu): pip install wgpu"
+
+
+@needs_gpu
+def test_a_long_start_is_reported(opened, monkeypatch, capsys):
+    gpu.session(sums(), verify(sums()))
+    capsys.readouterr()
+    monkeypatch.setattr(devices, "PATIENCE", 0.0)
+    gpu.session(sums(), verify(sums()))
+    assert re.fullmatch(r"pxvm: GPU 0 \(.*\) was ready after \d+\.\d s\n", capsys.readouterr().err)
+
+
+# Measuring
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    measuring.measured.cache_clear()
+    yield tmp_path / "pxvm" / "gpus.json"
+    measuring.measured.cache_clear()
+
+
+def made_up(kind: str = "DiscreteGPU", driver: str = "1") -> devices.Adapter:
+    pytest.importorskip("wgpu")
+    return devices.Adapter(0, "a card", kind, "Vulkan", driver, {}, (), None)
+
+
+def again(adapter: devices.Adapter) -> Measured:
+    measuring.measured.cache_clear()
+    return measuring.measured(adapter)
+
+
+def test_a_device_is_measured_once_and_anew_with_another_driver(cache, monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(measuring, "_in_a_process", lambda a: calls.append(a.driver) or FAST)
+    for _ in range(2):
+        assert again(made_up()) == FAST
+    assert calls == ["1"] and capsys.readouterr().err == "pxvm: measuring GPU 0 (a card) once\n"
+    again(made_up(driver="2"))
+    assert calls == ["1", "2"] and len(json.loads(cache.read_text())) == 2
+    for damaged in ("{", "[]", '{"a": 1}', cache.read_text().replace("0.5", '"x"')):
+        cache.write_text(damaged)
+        assert again(made_up()) == FAST
+    assert calls == ["1", "2"] + 4 * ["1"]
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import time; time.sleep(60)", "no answer within"),
+        ("import os; os.abort()", "exit status -6"),
+        ("raise SystemExit('pxvm: no such device')", "pxvm: no such device"),
+    ],
+)
+def test_what_hangs_or_crashes_while_measuring_ends_nothing_else(cache, monkeypatch, code, says):
+    run = subprocess.run
+    monkeypatch.setattr(measuring, "LIMIT", 0.5 if "sleep" in code else 20)
+    monkeypatch.setattr(
+        measuring.subprocess, "run", lambda command, **o: run([sys.executable, "-c", code], **o)
+    )
+    found = again(made_up())
+    assert says in found.failed and not found.gains(1, 1 << 40)
+    assert again(made_up()) == found, "that it failed is kept"
+    assert says in found.use(False)
+
+
+def test_who_gains():
+    instructions, weights = 600, 134 << 20
+    assert FAST.gains(instructions, weights)
+    assert not FAST.gains(instructions, weights, upload=weights), "the start takes half a second"
+    assert FAST.gains(instructions, 100 * weights, upload=weights)
+    slow = replace(FAST, instruction=1e-3)
+    assert not slow.gains(instructions, weights) and slow.gains(instructions, 100 * weights)
+    assert slow.enough == pytest.approx((1e-3 - 0.8e-6) / (0.8e-10 - 1e-12), rel=1e-3)
+    assert replace(FAST, rate=1e9).enough is None and Measured().enough is None
+    assert not Measured().gains(1, 1 << 50)
+
+
+# auto
+
+
+@pytest.fixture
+def tempting(monkeypatch):
+    """A machine whose only GPU is said to be much faster; returns what ``auto`` is to be asked."""
+    monkeypatch.setattr(executors, "LEAST", 1)
+    monkeypatch.setattr(devices, "hardware", lambda: True)
+    monkeypatch.setattr(measuring, "measured", lambda adapter: replace(FAST, instruction=1e-9))
+
+    def hardware(kind: str) -> None:
+        found = tuple(replace(a, kind=kind) for a in devices.adapters())
+        monkeypatch.setattr(devices, "adapters", lambda: found)
+        monkeypatch.setattr(devices, "adapter_of", lambda *chosen: found[0])
+
+    return hardware
+
+
+@needs_gpu
+def test_auto_takes_a_gpu_that_gains_and_never_software(tempting):
+    image = sums()
+    tempting("CPU")
+    assert gpu.gaining(verify(image), False) is None
+    auto = executors.executor("auto", 1)
+    assert not isinstance(auto.session(image, verify(image)), executors._Retreating)
+    tempting("DiscreteGPU")
+    assert gpu.gaining(verify(image), False) == gpu.Chosen(0)
+    session = auto.session(image, verify(image))
+    assert isinstance(session, executors._Retreating) and not session.retreated
+
+
+@needs_gpu
+def test_auto_goes_on_on_the_processor_and_says_so(tempting, opened, capsys):
+    tempting("DiscreteGPU")
+    ours, plain = sums(), sums()
+    session = executors.executor("auto", 1).session(ours, verify(ours))
+    for number in range(2):
+        assert session.run(None) == len(run_steps(plain))
+        assert np.array_equal(ours, plain)
+        said = capsys.readouterr().err
+        assert bool(number) == bool(re.search(r"pxvm: GPU 0 .*: the processor goes on\n", said))
+        if number == 0:
+            session.inner.gpu.device.destroy()
+
+
+def run_steps(image) -> range:
+    """The instructions of one run on the reference."""
+    return range(executors.load("reference").run(image, verify(image), None))
+
+
+@needs_gpu
+def test_auto_says_that_results_are_gone_with_a_device_that_alone_had_them(tempting, opened):
+    tempting("DiscreteGPU")
+    image = sums()
+    session = executors.executor("auto", 1).session(image, verify(image))
+    session.host(["x"])
+    session.run(None)
+    session.inner.gpu.device.destroy()
+    with pytest.raises(DeviceError, match="was lost"):
+        session.run(None)
+
+
+def test_linux_shows_whether_there_is_a_gpu(monkeypatch, tmp_path):
+    monkeypatch.setattr(devices, "Path", lambda name: tmp_path)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert not devices.hardware()
+    (tmp_path / "nvidia0").touch()
+    assert devices.hardware()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert devices.hardware()
