@@ -178,11 +178,11 @@ class Resident:
                 self._restore()
                 state[:] = before
                 return -1
-            marks = state[[State.SATURATED, State.CLAMPED]]
+            marks = [w for w in (State.SATURATED, State.CLAMPED) if front[w]]
+            kept = state[[State.SATURATED, State.CLAMPED]]
             state[:] = front[RESULT : RESULT + STATE_WORDS].view(np.int32)
-            state[[State.SATURATED, State.CLAMPED]] = (
-                marks | front[[State.SATURATED, State.CLAMPED]]
-            )
+            state[[State.SATURATED, State.CLAMPED]] = kept
+            state[marks] = 1
             made, rounds = made + int(front[MADE]), int(front[LEFT])
         return made
 
