@@ -9,16 +9,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Iterable
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from pxvm.core.errors import DeviceError
 from pxvm.core.program import Image, Program
 
 DEVICES = ("auto", "cpu", "gpu", "reference")
-
-
-#: The name of an I32 scalar, and values of it.
-Until = tuple[str, Iterable[int]]
 
 
 class Session(Protocol):
@@ -36,6 +32,20 @@ class Session(Protocol):
 
     def sync(self) -> None:
         """Bring everything that the session has into the image."""
+
+
+@runtime_checkable
+class Bursts(Protocol):
+    """What a session may have that hands over to another processor, and waits for it, to run.
+
+    Attributes:
+        burst: Yields that it is worth to run to at once, where nobody looks in between.
+    """
+
+    burst: int
+
+    def run_on(self, rounds: int, scalar: str, values: Iterable[int]) -> int:
+        """Run past so many Yields but one, and past none where the I32 scalar has a value given."""
 
 
 class Executor(Protocol):

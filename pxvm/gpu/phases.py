@@ -1,9 +1,9 @@
 """Which instructions of a program the interpreter on a GPU need not part by a barrier.
 
-``core.plan`` says where a barrier stands when workgroups share every instruction out anew. Of a few
-rows, most need none: what is short, like a norm before products, each workgroup computes whole for
-itself (``COPIED``); and products, and what goes element by element, are shared out by columns, always
-the same ones to a workgroup (``SHARED``, ``OWN``), which then goes on with what it made itself.
+``core.plan`` says where a barrier stands when workgroups share every instruction out anew. Of a
+few rows, most need none: what is short, like a norm before products, each workgroup computes whole
+for itself (``COPIED``); and products, and what goes element by element, are shared out by columns,
+always the same ones to a workgroup (``SHARED``, ``OWN``), which goes on with what it made itself.
 """
 
 from __future__ import annotations
@@ -155,10 +155,7 @@ def table_of(program: TensorProgram) -> NDArray[np.int64]:
     needs, words = needs_of(program), np.zeros(2 * len(code), np.int64)
     straight = 0
     for i in reversed(code):
-        if i.op.flow is not Flow.NEXT:
-            straight = 0
-        else:
-            straight = min(straight + 1, MOST)
+        straight = min(straight + 1, MOST) if i.op.flow is Flow.NEXT else 0
         named = sum(mode.names in (Names.TENSOR, Names.BLOCK) for mode in i.op.operands)
         words[i.index] = int(needs[i.index]) | way_of(i) << 2 | named << 4 | straight << 6
         if needs[i.index] == Need.FULL:

@@ -1,8 +1,8 @@
 """The resident way: the interpreter of ``interpreter.wgsl``, one dispatch for a whole run.
 
-Its workgroups wait for each other, which no API promises to work: they must all run at once. So it is
-allowed only where a bounded trial on the device has passed, with as many workgroups as passed; and a
-run in which one waits in vain ends, and leaves everything as it was.
+Its workgroups wait for each other, which no API promises to work: they must all run at once. So it
+is allowed only where a bounded trial on the device has passed, with as many workgroups as passed;
+and a run in which one waits in vain ends, and leaves everything as it was.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class Resident:
         count = len(program.instructions)
         values = list(watch.values)[:VALUES] if watch else []
         job = np.zeros(JOB, np.uint32)
-        job[2] = SPINS
+        job[2], job[11] = SPINS, 4
         job[3] = picture.places[watch.descriptor][0] if watch else 0
         job[4:8] = (
             program.code_start,
