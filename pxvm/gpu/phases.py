@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.isa import Flow, Names
 from pxvm.core.parts import Instruction
-from pxvm.core.plan import leaders, touched
+from pxvm.core.plan import leaders, plan_of, touched
 from pxvm.core.reference1 import matching_loops
 from pxvm.core.tensor import DType
 
@@ -117,6 +117,8 @@ def needs_of(program: TensorProgram) -> NDArray[np.int64]:
         bases.setdefault(index, []).append(base)
     for first, stop in itertools.pairwise(starts):
         _mark(program, range(first, stop), bases, needs)
+    # Where the plan has none, one before has parted them already.
+    needs[(needs == Need.LIGHT) & ~plan_of(program).barriers] = Need.NO
     return needs
 
 
