@@ -114,14 +114,11 @@ class Session:
 
     def _worker(self) -> Planned | Resident:
         if self.way == RESIDENT or (not self.way and not self.gpu.adapter.is_software):
-            resident = Resident(self.gpu, self.program, self.picture)
-            if resident.groups:
-                return resident
-            if self.way:
-                raise DeviceError(
-                    f"GPU {self.gpu.adapter.number} ({self.gpu.adapter.name}): workgroups that wait"
-                    f" for each other do not all run; use gpu:{PLANNED}"
-                )
+            try:
+                return Resident(self.gpu, self.program, self.picture)
+            except DeviceError:
+                if self.way:
+                    raise
         return Planned(self.gpu, self.image, self.program, self.picture)
 
     def run(self, max_steps: int | None = None) -> int:
@@ -136,7 +133,8 @@ class Session:
     @watched
     def _run(self, max_steps: int | None, rounds: int, watch: Watch | None) -> int:
         state = read_state(self.image, self.program.state_start)
-        if state[State.STATUS] == YIELDED:
+        status = state[State.STATUS]
+        if status == YIELDED:
             state[State.STATUS] = READY
         picture = self.picture
         picture.refresh(picture.loose if self.hosted is None else self.hosted)
@@ -144,6 +142,7 @@ class Session:
             made = self.worker.run(state, max_steps, rounds, watch)
             if made < 0:
                 if self.way:
+                    state[State.STATUS] = status
                     raise DeviceError(f"GPU {self.gpu.adapter.number}: workgroups waited in vain")
                 self.worker = Planned(self.gpu, self.image, self.program, picture)
                 made = self.worker.run(state, max_steps, rounds, watch)

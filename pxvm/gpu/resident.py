@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pxvm.core.dialect1 import TensorProgram
+from pxvm.core.errors import DeviceError
 from pxvm.core.integer import Ints
 from pxvm.core.plan import touched
 from pxvm.core.tensor import READY, STATE_WORDS, State
@@ -61,8 +62,10 @@ class Resident:
     """The interpreter bound to a program on a device.
 
     Attributes:
-        groups: workgroups; 0 where they do not run at once, so that it cannot be used.
+        groups: workgroups, which run at once.
         written: tensors that the program writes.
+
+    Raises DeviceError where they do not, or the device has no room.
     """
 
     def __init__(self, gpu: Gpu, program: TensorProgram, picture: Picture) -> None:
@@ -79,22 +82,20 @@ class Resident:
         self.job = gpu.buffer(JOB, uniform=True)
         codes = codes_of(program)
         self.lanes = lanes_of(gpu.adapter)
+        where = f"GPU {gpu.adapter.number} ({gpu.adapter.name})"
         key = ("interpreter", picture.windows, self.lanes, codes)
         if key not in gpu.pipelines:
             code = shaders.interpreter(
                 gpu.window, picture.windows, self.lanes, codes, subgroups_of(gpu.adapter)
             )
-            pipeline = gpu.device.create_compute_pipeline(
-                layout=gpu.device.create_pipeline_layout(bind_group_layouts=[self.layout]),
-                compute={
-                    "module": gpu.device.create_shader_module(code=code),
-                    "entry_point": "interpret",
-                },
-            )
+            try:
+                pipeline = self._pipeline(code)
+            except Exception as error:
+                raise DeviceError(f"{where} takes no interpreter: {error}") from None
             gpu.pipelines[key] = pipeline, self._most_groups(pipeline)
         self.pipeline, self.groups = gpu.pipelines[key]
         if not self.groups:
-            return
+            raise DeviceError(f"{where}: workgroups that wait for each other do not all run")
         self.scratch = gpu.buffer(scratch_words(program, lambda width: self.groups))
         self.bound = self._bind(picture.tensors, picture.changing, self.scratch, picture.images)
         self.backup = gpu.buffer(len(picture.known))
@@ -104,6 +105,16 @@ class Resident:
             for d, writes in touched(program, program.instructions[index], base)
             if writes
         ).union(picture.cleared)
+
+    def _pipeline(self, code: str) -> Any:
+        device = self.gpu.device
+        return device.create_compute_pipeline(
+            layout=device.create_pipeline_layout(bind_group_layouts=[self.layout]),
+            compute={
+                "module": device.create_shader_module(code=code),
+                "entry_point": "interpret",
+            },
+        )
 
     def _bind(self, tensors: Any, changing: Any, scratch: Any, images: Sequence[Any]) -> Any:
         return self.gpu.device.create_bind_group(
@@ -115,7 +126,7 @@ class Resident:
         )
 
     def _most_groups(self, pipeline: Any) -> int:
-        """Workgroups that were seen to run at once."""
+        """Workgroups that were seen to run at once; 0 where none did what it should."""
         if self.gpu.adapter.is_software:
             return 1  # no trial: the next one may go otherwise
         front = self.gpu.buffer(FRONT)
@@ -208,3 +219,4 @@ class Resident:
         changing = self.picture.changing
         encoder.copy_buffer_to_buffer(self.backup, 0, changing, 0, changing.size)
         self.gpu.device.queue.submit([encoder.finish()])
+        self.picture.recent = self.picture.recent[:0]

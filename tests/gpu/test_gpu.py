@@ -18,8 +18,9 @@ from pxvm.core.plan import plan_of
 from pxvm.core.program import Image
 from pxvm.core.tensor import DType, Role
 from pxvm.core.verifier import verify
-from pxvm.gpu import devices, phases, shaders
+from pxvm.gpu import devices, phases, resident, shaders
 from pxvm.gpu import executor as gpu
+from pxvm.gpu.planned import Planned
 from pxvm.models.families.llama import LlamaConfig, build_llama, weight_shapes
 from pxvm.models.graph.fields import Fields
 
@@ -129,6 +130,32 @@ def test_a_layer_of_few_rows_needs_six_barriers():
     assert names == ["RMSNorm", "Append", "AttentionCausal", "Quantise", "RMSNorm", "Quantise"]
     every = plan_of(program).barriers
     assert np.array_equal(every, needs != phases.Need.NO)
+
+
+@needs_gpu
+def test_who_waits_in_vain_leaves_everything_to_the_planned_way(monkeypatch):
+    """With one workgroup fewer counted than there are, the first wait is one in vain."""
+    monkeypatch.setattr(resident, "SPINS", 100)
+    ours, plain = sums(), sums()
+    session = gpu.Session(devices.open_gpu(), ours, verify(ours), gpu.RESIDENT)
+    session.run()
+    run_program(plain, device="reference")
+    before = ours.copy()
+    submit, changing = session.worker._submit, session.picture.changing
+
+    def with_one_missing(*args, **options):
+        minus_one = np.array([0xFFFFFFFF], np.uint32)
+        session.gpu.device.queue.write_buffer(changing, 4 * shaders.ARRIVED, minus_one)
+        submit(*args, **options)
+
+    monkeypatch.setattr(session.worker, "_submit", with_one_missing)
+    with pytest.raises(DeviceError, match="waited in vain"):
+        session.run()
+    assert np.array_equal(ours, before)
+    session.way = ""
+    session.run()
+    run_program(plain, device="reference")
+    assert isinstance(session.worker, Planned) and np.array_equal(ours, plain)
 
 
 @needs_gpu
