@@ -90,9 +90,14 @@ def _uses(program: TensorProgram, instruction: Instruction, base: int) -> list[_
     if way is Way.OWN:
         each = tensors[1:2] if instruction.op.name in ("Table", "Gate") else tensors[1:]
         own |= {d.index for d in each if d.dtype == DType.I32 and d.cols == out.cols}
-    own -= {program.descriptors[index].length for index, _ in everything}
+    lengths = {program.descriptors[index].length for index, _ in everything}
+    own -= lengths
     rows = (out.rows, out.length)
-    return [_Use(index, writes, way, index in own, rows) for index, writes in everything]
+    return [
+        # Lengths are looked at before the first instruction behind a barrier.
+        _Use(index, writes, way, index in own, (-1, None) if index in lengths else rows)
+        for index, writes in everything
+    ]
 
 
 def _need(before: _Use, now: _Use) -> Need:

@@ -133,6 +133,26 @@ def test_a_layer_of_few_rows_needs_six_barriers():
 
 
 @needs_gpu
+@pytest.mark.parametrize("way", [gpu.PLANNED, gpu.RESIDENT])
+def test_a_length_that_changes_right_before_it_counts(way):
+    def shortened() -> Image:
+        b = NetworkBuilder(64)
+        b.tensor("counts", DType.I32, (3, 1), Role.STATE, data=[[1], [4], [2]])
+        b.scalar("n", 4)
+        b.tensor("x", DType.I32, (4, 4), Role.STATE, data=np.arange(16).reshape(4, 4), length="n")
+        b.tensor("last", DType.I32, (1, 4), Role.STATE)
+        b.emit("Tail", "n", "counts")
+        b.emit("Tail", "last", "x")
+        b.emit("Halt")
+        return b.build()
+
+    ours, plain = shortened(), shortened()
+    gpu.Session(devices.open_gpu(), ours, verify(ours), way).run()
+    run_program(plain, device="reference")
+    assert np.array_equal(ours, plain) and Fields(ours)["last"].tolist() == [[4, 5, 6, 7]]
+
+
+@needs_gpu
 def test_who_waits_in_vain_leaves_everything_to_the_planned_way(monkeypatch):
     """With one workgroup fewer counted than there are, the first wait is one in vain."""
     monkeypatch.setattr(resident, "SPINS", 100)
