@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -18,10 +18,6 @@ from pxvm.core.program import Image, Program
 
 LEAST = 1 << 20  # pixels of a program that may gain by a GPU
 DEVICES = ("auto", "cpu", "gpu", "reference")
-
-
-#: The name of an I32 scalar, and values of it.
-Until = tuple[str, Iterable[int]]
 
 
 class Session(Protocol):
@@ -39,6 +35,19 @@ class Session(Protocol):
 
     def sync(self) -> None:
         """Bring everything that the session has into the image."""
+
+
+class Bursts(Protocol):
+    """What a session may have that hands over to another processor, and waits for it, to run.
+
+    Attributes:
+        burst: Yields that it is worth to run to at once, where nobody looks in between.
+    """
+
+    burst: int
+
+    def run_on(self, rounds: int, scalar: str, values: Iterable[int]) -> int:
+        """Run past so many Yields but one, and past none where the I32 scalar has a value given."""
 
 
 class Executor(Protocol):
@@ -163,15 +172,28 @@ class _Retreating:
         print(f"pxvm: {error}: the processor goes on", file=sys.stderr, flush=True)
         self.inner, self.retreated = self.processor.session(*self.arguments), True
 
+    @property
+    def burst(self) -> int:
+        return 1 if self.retreated else cast(Bursts, self.inner).burst
+
     def run(self, *arguments: Any, **named: Any) -> int:
+        return self._tried(lambda inner: inner.run(*arguments, **named))
+
+    def run_on(self, rounds: int, scalar: str, values: Iterable[int]) -> int:
+        """As ``Bursts`` says; the processor, taking over, goes to the next Yield."""
+        return self._tried(
+            lambda inner: inner.run() if self.retreated else inner.run_on(rounds, scalar, values)
+        )
+
+    def _tried(self, action: Callable[[Any], int]) -> int:
         whole = not (self.retreated or cast(Any, self.inner).behind)
         try:
-            return self.inner.run(*arguments, **named)
+            return action(self.inner)
         except DeviceError as error:
             if not whole:
                 raise
             self._retreat(error)
-            return self.inner.run(*arguments, **named)
+            return action(self.inner)
 
     def host(self, names: Iterable[str] | None) -> None:
         self.inner.host(names)

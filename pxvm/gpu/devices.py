@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pxvm.core import installation
 from pxvm.core.errors import DeviceError, MissingPackageError
-from pxvm.core.executors import Session
+from pxvm.core.executors import Bursts, Session
 from pxvm.core.resources import size_text
 
 #: Library -> (the package, the extra that brings it), the better first.
@@ -262,6 +262,7 @@ class Guarded:
     Attributes:
         inner: the session itself.
         behind: the device has results that the image has not.
+        burst: as ``core.executors.Bursts`` says.
     """
 
     def __init__(self, adapter: Adapter, make: Callable[[Gpu], Session]) -> None:
@@ -269,6 +270,7 @@ class Guarded:
         self.gpu, self.partial, self.behind = _opened(adapter), False, False
         with self.gpu.told():
             self.inner = make(self.gpu)
+        self.burst: int = getattr(self.inner, "burst", 1)
         if (took := time.monotonic() - begin) > PATIENCE:
             print(f"pxvm: {adapter} was ready after {took:.1f} s", file=sys.stderr, flush=True)
 
@@ -276,6 +278,13 @@ class Guarded:
         """As every session's."""
         with self.gpu.told():
             made = self.inner.run(*arguments, **named)
+        self.behind = self.partial
+        return made
+
+    def run_on(self, rounds: int, scalar: str, values: Iterable[int]) -> int:
+        """As ``core.executors.Bursts`` says."""
+        with self.gpu.told():
+            made = cast(Bursts, self.inner).run_on(rounds, scalar, values)
         self.behind = self.partial
         return made
 

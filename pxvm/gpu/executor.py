@@ -2,8 +2,8 @@
 
 Two ways with one set of shaders: *planned*, where the host follows the program and dispatches one
 instruction after the other, works everywhere; *resident*, where the GPU interprets the instruction
-pixels itself, is many times faster and taken where the device is seen to allow it. The picture stays
-on the device from one run of a session to the next.
+pixels itself, is several times faster and taken where the device is seen to allow it. The picture
+stays on the device from one run of a session to the next.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 from pxvm.core import executors
 from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import DeviceError, ProgramError
-from pxvm.core.executors import Until
 from pxvm.core.mapping import watched
 from pxvm.core.parts import Image, Program
 from pxvm.core.tensor import READY, YIELDED, State, write_words
@@ -130,6 +129,9 @@ class Session:
     Args:
         way: "planned", "resident" or, as the device allows, "".
 
+    Attributes:
+        burst: as ``core.executors.Bursts`` says: what the host takes for a run, it takes once.
+
     Raises DeviceError where the device lacks room or does not allow the way, ProgramError for an
     unverified program.
     """
@@ -148,29 +150,36 @@ class Session:
 
     def _worker(self) -> Planned | Resident:
         if self.way == RESIDENT or (not self.way and not self.gpu.adapter.is_software):
-            resident = Resident(self.gpu, self.program, self.picture)
-            if resident.groups:
-                return resident
-            if self.way:
-                raise DeviceError(
-                    f"GPU {self.gpu.adapter.number} ({self.gpu.adapter.name}): workgroups that wait"
-                    f" for each other do not all run; use gpu:{PLANNED}"
-                )
+            try:
+                return Resident(self.gpu, self.program, self.picture)
+            except DeviceError:
+                if self.way:
+                    raise
         return Planned(self.gpu, self.image, self.program, self.picture)
 
-    @watched
-    def run(self, max_steps: int | None = None, rounds: int = 1, until: Until | None = None) -> int:
+    def run(self, max_steps: int | None = None) -> int:
         """As every session's; afterwards what the host names is in the pixels."""
+        return self._run(max_steps, 1, None)
+
+    def run_on(self, rounds: int, scalar: str, values: Iterable[int]) -> int:
+        """As ``core.executors.Bursts`` says."""
+        found = next(d.index for d in self.program.descriptors if d.name == scalar)
+        return self._run(None, rounds, Watch(found, tuple(values)))
+
+    @watched
+    def _run(self, max_steps: int | None, rounds: int, watch: Watch | None) -> int:
         state = read_state(self.image, self.program.state_start)
-        if state[State.STATUS] == YIELDED:
+        status = state[State.STATUS]
+        if status == YIELDED:
             state[State.STATUS] = READY
         picture = self.picture
         picture.refresh(picture.loose if self.hosted is None else self.hosted)
-        watch, whole = self._watch(until), True
+        whole = True
         try:
             made = self.worker.run(state, max_steps, rounds, watch)
             if made < 0:
                 if self.way:
+                    state[State.STATUS] = status
                     raise DeviceError(f"GPU {self.gpu.adapter.number}: workgroups waited in vain")
                 self.worker = Planned(self.gpu, self.image, self.program, picture)
                 made = self.worker.run(state, max_steps, rounds, watch)
@@ -184,12 +193,6 @@ class Session:
                 words = (state & 0xFFFFFFFF).astype(np.uint32)
                 write_words(self.image, self.program.state_start, words)
         return made
-
-    def _watch(self, until: Until | None) -> Watch | None:
-        if until is None:
-            return None
-        found = next(d.index for d in self.program.descriptors if d.name == until[0])
-        return Watch(found, tuple(until[1]))
 
     def host(self, names: Iterable[str] | None) -> None:
         """As every session's; the caches of an answer, say, then stay on the device."""

@@ -1,9 +1,9 @@
 """Which instructions of a program the interpreter on a GPU need not part by a barrier.
 
-``core.plan`` says where a barrier stands when workgroups share every instruction out anew. Of a few
-rows, most need none: what is short, like a norm before products, each workgroup computes whole for
-itself (``COPIED``); and products, and what goes element by element, are shared out by columns, always
-the same ones to a workgroup (``SHARED``, ``OWN``), which then goes on with what it made itself.
+``core.plan`` says where a barrier stands when workgroups share every instruction out anew. Of a
+few rows, most need none: what is short, like a norm before products, each workgroup computes whole
+for itself (``COPIED``); and products, and what goes element by element, are shared out by columns,
+always the same ones to a workgroup (``SHARED``, ``OWN``), which goes on with what it made itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.isa import Flow, Names
 from pxvm.core.parts import Instruction
-from pxvm.core.plan import leaders, touched
+from pxvm.core.plan import leaders, plan_of, touched
 from pxvm.core.reference1 import matching_loops
 from pxvm.core.tensor import DType
 
@@ -90,9 +90,14 @@ def _uses(program: TensorProgram, instruction: Instruction, base: int) -> list[_
     if way is Way.OWN:
         each = tensors[1:2] if instruction.op.name in ("Table", "Gate") else tensors[1:]
         own |= {d.index for d in each if d.dtype == DType.I32 and d.cols == out.cols}
-    own -= {program.descriptors[index].length for index, _ in everything}
+    lengths = {program.descriptors[index].length for index, _ in everything}
+    own -= lengths
     rows = (out.rows, out.length)
-    return [_Use(index, writes, way, index in own, rows) for index, writes in everything]
+    return [
+        # Lengths are looked at before the first instruction behind a barrier.
+        _Use(index, writes, way, index in own, (-1, None) if index in lengths else rows)
+        for index, writes in everything
+    ]
 
 
 def _need(before: _Use, now: _Use) -> Need:
@@ -117,6 +122,8 @@ def needs_of(program: TensorProgram) -> NDArray[np.int64]:
         bases.setdefault(index, []).append(base)
     for first, stop in itertools.pairwise(starts):
         _mark(program, range(first, stop), bases, needs)
+    # Where the plan has none, one before has parted them already.
+    needs[(needs == Need.LIGHT) & ~plan_of(program).barriers] = Need.NO
     return needs
 
 
@@ -155,10 +162,7 @@ def table_of(program: TensorProgram) -> NDArray[np.int64]:
     needs, words = needs_of(program), np.zeros(2 * len(code), np.int64)
     straight = 0
     for i in reversed(code):
-        if i.op.flow is not Flow.NEXT:
-            straight = 0
-        else:
-            straight = min(straight + 1, MOST)
+        straight = min(straight + 1, MOST) if i.op.flow is Flow.NEXT else 0
         named = sum(mode.names in (Names.TENSOR, Names.BLOCK) for mode in i.op.operands)
         words[i.index] = int(needs[i.index]) | way_of(i) << 2 | named << 4 | straight << 6
         if needs[i.index] == Need.FULL:

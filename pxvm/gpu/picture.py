@@ -1,7 +1,7 @@
 """A program's picture on a GPU: the image as it is, and beside it the tensors that may change.
 
-Those, and the small constants, lie row behind row in a buffer of their own, behind the state's words;
-a tensor that is written overlaps nothing else, so that this is no other program.
+Those, and the small constants, lie row behind row in a buffer of their own, behind the state's
+words; a tensor that is written overlaps nothing else, so that this is no other program.
 """
 
 from __future__ import annotations

@@ -69,7 +69,8 @@ class Planned(Control):
             self._submit()
             marks = self.picture.read(0, STATE_WORDS)
             for word in (State.SATURATED, State.CLAMPED):
-                state[word] |= marks[word]
+                if marks[word]:
+                    state[word] = 1
         return made
 
     def _is_awaited(self, watch: Watch | None) -> bool:

@@ -1,8 +1,8 @@
 """The resident way: the interpreter of ``interpreter.wgsl``, one dispatch for a whole run.
 
-Its workgroups wait for each other, which no API promises to work: they must all run at once. So it is
-allowed only where a bounded trial on the device has passed, with as many workgroups as passed; and a
-run in which one waits in vain ends, and leaves everything as it was.
+Its workgroups wait for each other, which no API promises to work: they must all run at once. So it
+is allowed only where a bounded trial on the device has passed, with as many workgroups as passed;
+and a run in which one waits in vain ends, and leaves everything as it was.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pxvm.core.dialect1 import TensorProgram
+from pxvm.core.errors import DeviceError
 from pxvm.core.integer import Ints
 from pxvm.core.plan import touched
 from pxvm.core.tensor import READY, STATE_WORDS, State
@@ -61,8 +62,10 @@ class Resident:
     """The interpreter bound to a program on a device.
 
     Attributes:
-        groups: workgroups; 0 where they do not run at once, so that it cannot be used.
+        groups: workgroups, which run at once.
         written: tensors that the program writes.
+
+    Raises DeviceError where they do not, or the device has no room.
     """
 
     def __init__(self, gpu: Gpu, program: TensorProgram, picture: Picture) -> None:
@@ -79,22 +82,20 @@ class Resident:
         self.job = gpu.buffer(JOB, uniform=True)
         codes = codes_of(program)
         self.lanes = lanes_of(gpu.adapter)
+        where = f"GPU {gpu.adapter.number} ({gpu.adapter.name})"
         key = ("interpreter", picture.windows, self.lanes, codes)
         if key not in gpu.pipelines:
             code = shaders.interpreter(
                 gpu.window, picture.windows, self.lanes, codes, subgroups_of(gpu.adapter)
             )
-            pipeline = gpu.device.create_compute_pipeline(
-                layout=gpu.device.create_pipeline_layout(bind_group_layouts=[self.layout]),
-                compute={
-                    "module": gpu.device.create_shader_module(code=code),
-                    "entry_point": "interpret",
-                },
-            )
+            try:
+                pipeline = self._pipeline(code)
+            except Exception as error:
+                raise DeviceError(f"{where} takes no interpreter: {error}") from None
             gpu.pipelines[key] = pipeline, self._most_groups(pipeline)
         self.pipeline, self.groups = gpu.pipelines[key]
         if not self.groups:
-            return
+            raise DeviceError(f"{where}: workgroups that wait for each other do not all run")
         self.scratch = gpu.buffer(scratch_words(program, lambda width: self.groups))
         self.bound = self._bind(picture.tensors, picture.changing, self.scratch, picture.images)
         self.backup = gpu.buffer(len(picture.known))
@@ -104,6 +105,16 @@ class Resident:
             for d, writes in touched(program, program.instructions[index], base)
             if writes
         ).union(picture.cleared)
+
+    def _pipeline(self, code: str) -> Any:
+        device = self.gpu.device
+        return device.create_compute_pipeline(
+            layout=device.create_pipeline_layout(bind_group_layouts=[self.layout]),
+            compute={
+                "module": device.create_shader_module(code=code),
+                "entry_point": "interpret",
+            },
+        )
 
     def _bind(self, tensors: Any, changing: Any, scratch: Any, images: Sequence[Any]) -> Any:
         return self.gpu.device.create_bind_group(
@@ -115,7 +126,7 @@ class Resident:
         )
 
     def _most_groups(self, pipeline: Any) -> int:
-        """Workgroups that were seen to run at once."""
+        """Workgroups that were seen to run at once; 0 where none did what it should."""
         if self.gpu.adapter.is_software:
             return 1  # no trial: the next one may go otherwise
         front = self.gpu.buffer(FRONT)
@@ -178,11 +189,11 @@ class Resident:
                 self._restore()
                 state[:] = before
                 return -1
-            marks = state[[State.SATURATED, State.CLAMPED]]
+            marks = [w for w in (State.SATURATED, State.CLAMPED) if front[w]]
+            kept = state[[State.SATURATED, State.CLAMPED]]
             state[:] = front[RESULT : RESULT + STATE_WORDS].view(np.int32)
-            state[[State.SATURATED, State.CLAMPED]] = (
-                marks | front[[State.SATURATED, State.CLAMPED]]
-            )
+            state[[State.SATURATED, State.CLAMPED]] = kept
+            state[marks] = 1
             made, rounds = made + int(front[MADE]), int(front[LEFT])
         return made
 
@@ -191,7 +202,7 @@ class Resident:
         count = len(program.instructions)
         values = list(watch.values)[:VALUES] if watch else []
         job = np.zeros(JOB, np.uint32)
-        job[2] = SPINS
+        job[2], job[11] = SPINS, 4
         job[3] = picture.places[watch.descriptor][0] if watch else 0
         job[4:8] = (
             program.code_start,
@@ -208,3 +219,4 @@ class Resident:
         changing = self.picture.changing
         encoder.copy_buffer_to_buffer(self.backup, 0, changing, 0, changing.size)
         self.gpu.device.queue.submit([encoder.finish()])
+        self.picture.recent = self.picture.recent[:0]

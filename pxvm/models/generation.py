@@ -9,10 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from typing import cast
+
 from pxvm.core.errors import PxvmError
-from pxvm.core.executors import Session
+from pxvm.core.executors import Bursts, Session
 from pxvm.core.interrupt import Uninterrupted
-from pxvm.core.tensor import Role, words_of, write_words
+from pxvm.core.tensor import (
+    STATE_WORDS,
+    Role,
+    Words,
+    read_words,
+    store_words,
+    tensor_words,
+    words_of,
+    write_words,
+)
 from pxvm.models.constrained import Constraint
 from pxvm.models.families.llama import set_sampler, set_tokens, tokens
 from pxvm.models.graph.fields import Fields
@@ -65,7 +76,10 @@ class Generator:
     Attributes:
         context: tokens that the caches hold.
         reused: tokens of the last text that the caches held already.
+        stops: tokens behind which nobody asks for more.
     """
+
+    stops: tuple[int, ...] = ()
 
     def __init__(self, fields: Fields, session: Session) -> None:
         self.fields, self.session, self.reused = fields, session, 0
@@ -75,8 +89,12 @@ class Generator:
         self.vocab = fields.descriptor("logits").cols
         self._words = words_of(fields.image)
         self._token, self._position = self._place("token"), self._place("position")
-        state = (d.name for d in fields.network.descriptors if d.role == Role.STATE)
-        session.host(name for name in state if not name.endswith(("_cache", "logits")))
+        self._hosted = [
+            d
+            for d in fields.network.descriptors
+            if d.role == Role.STATE and not d.name.endswith(("_cache", "logits"))
+        ]
+        session.host(d.name for d in self._hosted)
 
     def _place(self, name: str) -> tuple[int, int]:
         y, x = divmod(self.fields.descriptor(name).start, self.fields.image.shape[1])
@@ -156,11 +174,49 @@ class Generator:
         yield from self.proceed(constraint)
 
     def proceed(self, constraint: Constraint | None = None) -> Iterator[int]:
-        """Further tokens of the answer under way, until the context is full."""
+        """Further tokens of the answer under way, until the context is full.
+
+        Without a constraint an executor may draw several in a run, more each time. Where the
+        answer is left among them, those given out are drawn again, so that the state is theirs.
+        """
+        burst = 1
         while self.position < self.context:
             self._forbid(constraint)
-            self.run()
-            yield self._drawn(constraint)
+            most = getattr(self.session, "burst", 1)
+            if constraint is None and most > 1:
+                burst = min(2 * burst, most, self.context - self.position)
+                yield from self._several(cast(Bursts, self.session), burst)
+            else:
+                self.run()
+                yield self._drawn(constraint)
+
+    def _several(self, session: Bursts, count: int) -> Iterator[int]:
+        """Up to so many tokens of one run."""
+        before, known, given = self._snapshot(), len(self.drawn()), 0
+        with Uninterrupted():
+            session.run_on(count, "token", self.stops)
+        found = self.drawn()[known:]
+        try:
+            for token in found:
+                given += 1
+                yield token
+        finally:
+            if given < len(found):
+                self._restore(before)
+                with Uninterrupted():
+                    session.run_on(given, "token", ())
+
+    def _snapshot(self) -> tuple[Words, list[Words]]:
+        """The registers, and the tensors that the host sees."""
+        f = self.fields
+        registers = read_words(f.image, f.network.state_start, STATE_WORDS)
+        return registers, [tensor_words(f.image, d, 0, d.rows) for d in self._hosted]
+
+    def _restore(self, before: tuple[Words, list[Words]]) -> None:
+        f = self.fields
+        write_words(f.image, f.network.state_start, before[0])
+        for d, words in zip(self._hosted, before[1], strict=True):
+            store_words(f.image, d, 0, words)
 
     def _drawn(self, constraint: Constraint | None) -> int:
         token = int(self._words[self._token])

@@ -276,6 +276,7 @@ class Model:
         text, shown = self.tokenizer.stream(), StopFilter(wanted.stops)
         constraint = self._constraint(wanted)
         stops = frozenset(self.tokenizer.settings.stops)
+        self.generator.stops = tuple(stops)
         self.finish = None
         if constraint is not None:
             constraint.take(drawn)

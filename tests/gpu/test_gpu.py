@@ -14,11 +14,14 @@ from pxvm.core import executors
 from pxvm.core.errors import DeviceError
 from pxvm.core.interpreter import run_program
 from pxvm.core.layout import NetworkBuilder
+from pxvm.core.plan import plan_of
 from pxvm.core.program import Image
 from pxvm.core.tensor import DType, Role
 from pxvm.core.verifier import verify
-from pxvm.gpu import devices, shaders
+from pxvm.gpu import devices, phases, resident, shaders
 from pxvm.gpu import executor as gpu
+from pxvm.gpu.planned import Planned
+from pxvm.models.families.llama import LlamaConfig, build_llama, weight_shapes
 from pxvm.models.graph.fields import Fields
 
 needs_gpu = pytest.mark.skipif(bool(gpu.available()), reason=gpu.available() or "there is one")
@@ -55,6 +58,124 @@ def test_what_the_host_does_not_name_stays_on_the_device_until_asked_for():
     assert f["z"].tolist() == g["z"].tolist()
     session.sync()
     assert np.array_equal(ours, plain)
+
+
+def products(rows: int) -> Image:
+    """x of 4-column rows times a weight of 70 rows, then something of each element and each row."""
+    rng = np.random.default_rng(rows)
+    b = NetworkBuilder(64)
+    b.tensor("x", DType.I32, (rows, 4), Role.STATE, frac=8, data=rng.integers(-999, 999, (rows, 4)))
+    b.tensor("scales", DType.SCALE, (70,), Role.CONSTANT, data=[(-14 << 16) | 40000] * 70)
+    b.tensor("w", DType.I8, (70, 4), Role.CONSTANT, data=rng.integers(-127, 128, (70, 4)),
+             scale="scales")  # fmt: skip
+    b.tensor("act", DType.ACT2, (rows, 4), Role.STATE)
+    for name in ("y", "z"):
+        b.tensor(name, DType.I32, (rows, 70), Role.STATE, frac=8)
+    b.emit("Quantise", "act", "x")
+    b.emit("Linear", "y", "act", "w")
+    b.emit("Linear", "z", "act", "w")
+    b.emit("Add", "z", "z", "y")
+    b.emit("Quantise", "act", "x")
+    b.emit("Halt")
+    return b.build()
+
+
+@needs_gpu
+@pytest.mark.parametrize("way", [gpu.PLANNED, gpu.RESIDENT])
+@pytest.mark.parametrize("rows", [1, shaders.FEW, shaders.FEW + 1, 70])
+def test_both_ways_with_few_rows_and_with_more_tiles_than_workgroups(rows, way):
+    ours, plain = products(rows), products(rows)
+    gpu.Session(devices.open_gpu(), ours, verify(ours), way).run()
+    run_program(plain, device="reference")
+    assert np.array_equal(ours, plain)
+
+
+@needs_gpu
+@pytest.mark.parametrize("way", [gpu.PLANNED, gpu.RESIDENT])
+def test_several_rounds_in_a_run_up_to_a_value(way):
+    """Each round adds 1 to n and yields."""
+
+    def counting() -> Image:
+        b = NetworkBuilder(64)
+        b.constant("one", 1)
+        b.constant("rounds", 9)
+        b.scalar("n")
+        b.emit("Loop", "rounds", 0)
+        b.emit("Add", "n", "n", "one")
+        b.emit("Yield")
+        b.emit("EndLoop")
+        b.emit("Halt")
+        return b.build()
+
+    ours, plain = counting(), counting()
+    session = gpu.Session(devices.open_gpu(), ours, verify(ours), way)
+    session.run_on(2, "n", ())
+    assert Fields(ours)["n"] == [2]
+    session.run_on(5, "n", (7, 4))
+    assert Fields(ours)["n"] == [4]
+    for _ in range(4):
+        run_program(plain, device="reference")
+    assert np.array_equal(ours, plain)
+
+
+def test_a_layer_of_few_rows_needs_six_barriers():
+    config = LlamaConfig(layers=2, width=8, heads=2, kv_heads=1, ff=8, vocab=16, context=8)
+    weights = {name: np.ones(shape) for name, shape in weight_shapes(config).items()}
+    program = verify(build_llama(config, weights))
+    needs = phases.needs_of(program)
+    code = program.instructions
+    first = next(i.index for i in code if i.op.name == "RMSNorm")
+    end = next(i.index for i in code if i.op.name == "EndLoop")
+    names = [code[i].op.name for i in range(first, end) if needs[i] == phases.Need.FULL]
+    assert names == ["RMSNorm", "Append", "AttentionCausal", "Quantise", "RMSNorm", "Quantise"]
+    every = plan_of(program).barriers
+    assert np.array_equal(every, needs != phases.Need.NO)
+
+
+@needs_gpu
+@pytest.mark.parametrize("way", [gpu.PLANNED, gpu.RESIDENT])
+def test_a_length_that_changes_right_before_it_counts(way):
+    def shortened() -> Image:
+        b = NetworkBuilder(64)
+        b.tensor("counts", DType.I32, (3, 1), Role.STATE, data=[[1], [4], [2]])
+        b.scalar("n", 4)
+        b.tensor("x", DType.I32, (4, 4), Role.STATE, data=np.arange(16).reshape(4, 4), length="n")
+        b.tensor("last", DType.I32, (1, 4), Role.STATE)
+        b.emit("Tail", "n", "counts")
+        b.emit("Tail", "last", "x")
+        b.emit("Halt")
+        return b.build()
+
+    ours, plain = shortened(), shortened()
+    gpu.Session(devices.open_gpu(), ours, verify(ours), way).run()
+    run_program(plain, device="reference")
+    assert np.array_equal(ours, plain) and Fields(ours)["last"].tolist() == [[4, 5, 6, 7]]
+
+
+@needs_gpu
+def test_who_waits_in_vain_leaves_everything_to_the_planned_way(monkeypatch):
+    """With one workgroup fewer counted than there are, the first wait is one in vain."""
+    monkeypatch.setattr(resident, "SPINS", 100)
+    ours, plain = sums(), sums()
+    session = gpu.Session(devices.open_gpu(), ours, verify(ours), gpu.RESIDENT)
+    session.run()
+    run_program(plain, device="reference")
+    before = ours.copy()
+    submit, changing = session.worker._submit, session.picture.changing
+
+    def with_one_missing(*args, **options):
+        minus_one = np.array([0xFFFFFFFF], np.uint32)
+        session.gpu.device.queue.write_buffer(changing, 4 * shaders.ARRIVED, minus_one)
+        submit(*args, **options)
+
+    monkeypatch.setattr(session.worker, "_submit", with_one_missing)
+    with pytest.raises(DeviceError, match="waited in vain"):
+        session.run()
+    assert np.array_equal(ours, before)
+    session.way = ""
+    session.run()
+    run_program(plain, device="reference")
+    assert isinstance(session.worker, Planned) and np.array_equal(ours, plain)
 
 
 @needs_gpu
@@ -115,7 +236,7 @@ def test_the_list_of_gpus():
 
 
 def test_every_opcode_has_its_shader_and_its_workgroups():
-    text = shaders.planned(1 << 25, 4)
+    text = shaders.planned(1 << 25, 1)
     for operation in (*shaders.OPERATIONS.values(), *shaders.EXTRA):
         assert len(re.findall(rf"fn {operation}\(c: Call", text)) == 1
         assert f"fn run_{operation[3:]}(" in text

@@ -51,10 +51,10 @@ fn attend(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, head: u32, star
     let s = seven_bits(bring_near(q, width, lane), c.b.frac);
     let query_scale = multiply_scales(s.scale, scale);
     for (var quad = lane; quad < quad_count; quad += LANES) {
-        var x: vec4<i32>;
-        for (var i = 0u; i < 4u; i++) { x[i] = quantised(near(q, 4u * quad + i), s); }
-        let packed = pack_word(x.x, x.y, x.z, x.w) ^ 0x80808080u;
-        if (quad < NEAR / 4u) { query[quad] = packed; } else { scratch[mine + quad] = packed; }
+        var p = Packed(0u, 0u);
+        for (var i = 0u; i < quad_size(); i++) { p = packed(p, i, quantised(near(q, 4u * quad + i), s), false); }
+        let bytes = p.low ^ 0x80808080u;
+        if (quad < NEAR / 4u) { query[quad] = bytes; } else { scratch[mine + quad] = bytes; }
     }
     for (var i = lane; i < width; i += LANES) { set_total(sums_at, i, 0); }
     storageBarrier();

@@ -3,7 +3,7 @@
 // the plan has a barrier, all meet. Words that others wrote are read past the cache, by atomics.
 //
 // job: steps, rounds, spins, watched word | code, marks, matches, list of scratch tensors
-//      | its length, values watched for, meetings of a trial, 0 | those values
+//      | its length, values watched for, meetings of a trial, 4 | those values
 
 @group(0) @binding(0) var<uniform> job: array<vec4<u32>, 5>;
 @group(0) @binding(1) var<storage, read> tensors: array<i32>;
@@ -14,13 +14,15 @@
 @group(0) @binding(6) var<storage, read> image2: array<u32>;
 @group(0) @binding(7) var<storage, read> image3: array<u32>;
 
+// Unknown to a compiler, which would write the body of a loop out four times.
+fn quad_size() -> u32 { return job[2].w; }
+
 fn ld(at: u32) -> u32 { return atomicLoad(&changing[at]); }
 
 fn st(at: u32, value: u32) { atomicStore(&changing[at], value); }
 
-// What comes next: the end, a meeting, so many instructions from one on, or zeros for scratch tensors.
+// What comes next: the end, so many instructions from one on, or zeros for scratch tensors.
 const THE_END: u32 = 0u;
-const MEETING: u32 = 1u;
 const WORK: u32 = 2u;
 const CLEARING: u32 = 3u;
 
@@ -39,22 +41,26 @@ var<private> lost: bool = false;
 var<private> steps_left: u32;
 var<private> rounds_left: u32;
 
-// All workgroups wait for each other; who waits too long says so, and ends.
+// The first lane waits for all workgroups; who waits too long says so, and ends. Before that, its
+// workgroup has passed a storageBarrier, so that what the lanes wrote is there for the others.
+fn wait_for_all(groups: u32) {
+    if (lost) { return; }
+    meetings += 1u;
+    atomicAdd(&changing[ARRIVED], 1u);
+    var spins = 0u;
+    while (atomicLoad(&changing[ARRIVED]) < meetings * groups) {
+        spins += 1u;
+        if (spins > job[0].z) {
+            lost = true;
+            atomicStore(&changing[LOST], 1u);
+            break;
+        }
+    }
+}
+
 fn meet(groups: u32, lane: u32) {
     storageBarrier();
-    if (lane == 0u && !lost) {
-        meetings += 1u;
-        atomicAdd(&changing[ARRIVED], 1u);
-        var spins = 0u;
-        while (atomicLoad(&changing[ARRIVED]) < meetings * groups) {
-            spins += 1u;
-            if (spins > job[0].z) {
-                lost = true;
-                break;
-            }
-        }
-        if (lost) { atomicStore(&changing[LOST], 1u); }
-    }
+    if (lane == 0u) { wait_for_all(groups); }
     workgroupBarrier();
 }
 
@@ -165,14 +171,15 @@ fn control(word: u32, pc: u32) -> bool {
 }
 
 // The first lane follows the program up to what all lanes have to do.
-fn decide() -> Next {
-    while (!lost && registers[STATUS] == READY && steps_left > 0u) {
+fn decide(groups: u32) -> Next {
+    while (registers[STATUS] == READY && steps_left > 0u) {
         let pc = u32(registers[PC]);
         let mark = mark_at(pc);
         if (pending && (mark & 3u) != NO_NEED) {
+            wait_for_all(groups);
             pending = false;
-            return Next(MEETING, 0u, 0u);
         }
+        if (lost) { break; }
         let straight = mark >> 6u;
         let made = min(max(straight, 1u), steps_left);
         registers[PC] += i32(made);
@@ -271,11 +278,11 @@ fn run(group: u32, groups: u32, lane: u32) {
     trial(group, groups, lane);
     workgroupBarrier();
     loop {
-        if (lane == 0u) { next = decide(); }
+        storageBarrier();
+        if (lane == 0u) { next = decide(groups); }
         let now = workgroupUniformLoad(&next);
         if (now.what == THE_END) { break; }
         switch now.what {
-            case MEETING: { meet(groups, lane); }
             case CLEARING: { clear_scratch(group, groups, lane); }
             default: {
                 decode(now.at, now.count, lane);

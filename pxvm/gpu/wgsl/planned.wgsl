@@ -9,6 +9,8 @@
 @group(0) @binding(6) var<storage, read> image2: array<u32>;
 @group(0) @binding(7) var<storage, read> image3: array<u32>;
 
+fn quad_size() -> u32 { return 4u; }
+
 fn ld(at: u32) -> u32 { return changing[at]; }
 
 fn st(at: u32, value: u32) { changing[at] = value; }

@@ -13,7 +13,7 @@ fn scaled(c: Call, row: u32, col: u32, total: i32, shift: u32) -> Fitted {
 
 // Four words of weights, so far apart, of those up to an end.
 fn apart(start: u32, q: u32, step: u32, end: u32) -> vec4<u32> {
-    var v: vec4<u32>;
+    var v = vec4<u32>();
     if (q < end) { v.x = weight_four(start, q); }
     if (q + step < end) { v.y = weight_four(start, q + step); }
     if (q + 2u * step < end) { v.z = weight_four(start, q + 2u * step); }
@@ -93,7 +93,7 @@ var<workgroup> pool: array<vec4<u32>, TILES>;
 
 // Four words from the first on, as far as there are that many.
 fn weight_vector(start: u32, first: u32, words: u32) -> vec4<u32> {
-    var v: vec4<u32>;
+    var v = vec4<u32>();
     if (first < words) { v.x = weight_four(start, first); }
     if (first + 1u < words) { v.y = weight_four(start, first + 1u); }
     if (first + 2u < words) { v.z = weight_four(start, first + 2u); }
@@ -102,7 +102,7 @@ fn weight_vector(start: u32, first: u32, words: u32) -> vec4<u32> {
 }
 
 fn vector(start: u32, first: u32, words: u32) -> vec4<u32> {
-    var v: vec4<u32>;
+    var v = vec4<u32>();
     if (first < words) { v.x = ld(start + first) ^ 0x80808080u; }
     if (first + 1u < words) { v.y = ld(start + first + 1u) ^ 0x80808080u; }
     if (first + 2u < words) { v.z = ld(start + first + 2u) ^ 0x80808080u; }
@@ -127,19 +127,19 @@ fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
     let x = lane % 16u; let y = lane / 16u;
     for (var tile = group; tile < tiles; tile += groups) {
         let col0 = tile % across * WIDE; let row0 = tile / across * TALL;
-        var low0: vec4<i32>; var low1: vec4<i32>; var low2: vec4<i32>; var low3: vec4<i32>;
-        var high0: vec4<i32>; var high1: vec4<i32>; var high2: vec4<i32>; var high3: vec4<i32>;
+        var low0 = vec4<i32>(); var low1 = vec4<i32>(); var low2 = vec4<i32>(); var low3 = vec4<i32>();
+        var high0 = vec4<i32>(); var high1 = vec4<i32>(); var high2 = vec4<i32>(); var high3 = vec4<i32>();
         for (var first = 0u; first < words; first += 4u * DEEP) {
             workgroupBarrier();
             for (var i = lane; i < DEEP * WIDE; i += LANES) {
                 let col = col0 + i / DEEP;
-                var v: vec4<u32>;
+                var v = vec4<u32>();
                 if (col < n) { v = weight_vector(weight_at(c.a, col), first + i % DEEP * 4u, words); }
                 pool[i % DEEP * WIDE + i / DEEP] = v;
             }
             for (var i = lane; i < plane_count * DEEP * TALL; i += LANES) {
                 let row = row0 + i / DEEP % TALL; let plane = i / (DEEP * TALL);
-                var v: vec4<u32>;
+                var v = vec4<u32>();
                 if (row < c.rows_g) { v = vector(row_at(c.b, row) + plane * words, first + i % DEEP * 4u, words); }
                 pool[DEEP * (WIDE + plane * TALL) + i % DEEP * TALL + i / DEEP % TALL] = v;
             }

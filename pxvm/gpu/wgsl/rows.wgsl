@@ -53,43 +53,30 @@ fn quantised(x: i32, s: Steps) -> i32 {
     return divide_floor(254 * small + s.m, 2 * s.m);
 }
 
-fn pack_word(a: i32, b: i32, c: i32, d: i32) -> u32 {
-    return (u32(a + 128) & 255u) | ((u32(b + 128) & 255u) << 8u) | ((u32(c + 128) & 255u) << 16u) | (u32(d + 128) << 24u);
+// Four integers of an activation row as words, of one plane or two.
+struct Packed { low: u32, high: u32 }
+
+fn packed(p: Packed, i: u32, v: i32, two: bool) -> Packed {
+    if (!two) { return Packed(p.low | (u32(v + 128) << (8u * i)), 0u); }
+    let high = (v + 128) >> 8u;
+    return Packed(p.low | (u32(v - 256 * high + 128) << (8u * i)), p.high | (u32(high + 128) << (8u * i)));
 }
 
-fn low_plane(v: vec4<i32>) -> u32 {
-    let l = v - ((v + 128) >> vec4<u32>(8u)) * 256;
-    return pack_word(l.x, l.y, l.z, l.w);
-}
-
-fn high_plane(v: vec4<i32>) -> u32 {
-    let h = (v + 128) >> vec4<u32>(8u);
-    return pack_word(h.x, h.y, h.z, h.w);
-}
-
-// Four integers of an activation row, from the quad-th on.
-fn put_quad(d: Tensor, start: u32, quad: u32, v: vec4<i32>) {
-    if (planes(d) == 1u) {
-        st(start + quad, pack_word(v.x, v.y, v.z, v.w));
-        return;
-    }
-    st(start + quad, low_plane(v));
-    st(start + quads(d) + quad, high_plane(v));
+fn put_quad(d: Tensor, start: u32, quad: u32, p: Packed) {
+    st(start + quad, p.low);
+    if (planes(d) == 2u) { st(start + quads(d) + quad, p.high); }
 }
 
 fn put_scale(d: Tensor, start: u32, s: Scale) { st(start + d.row_words - 1u, scale_word(s)); }
 
 fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
-        let from_row = row_at(c.b, row); let start = row_at(c.g, row);
+        let from_row = row_at(c.b, row); let start = row_at(c.g, row); let two = planes(c.g) == 2u;
         let s = steps_of(c.g, bring_near(from_row, c.b.cols, lane), c.b.frac);
         for (var quad = lane; quad < quads(c.g); quad += LANES) {
-            var v: vec4<i32>;
-            for (var i = 0u; i < 4u; i++) {
-                let at = 4u * quad + i;
-                v[i] = quantised(near(from_row, at), s);
-            }
-            put_quad(c.g, start, quad, v);
+            var p = Packed(0u, 0u);
+            for (var i = 0u; i < quad_size(); i++) { p = packed(p, i, quantised(near(from_row, 4u * quad + i), s), two); }
+            put_quad(c.g, start, quad, p);
         }
         if (lane == 0u) { put_scale(c.g, start, s.scale); }
     }
@@ -135,13 +122,14 @@ fn normalise_row(c: Call, row: u32, less: i32, lane: u32) {
         range = vec2<i32>(min(range.x, v), max(range.y, v));
     }
     let s = steps_of(c.g, range_of_lanes(range, lane), weight_frac);
+    let two = planes(c.g) == 2u;
     for (var quad = lane; quad < quads(c.g); quad += LANES) {
-        var v: vec4<i32>;
-        for (var j = 0u; j < 4u; j++) {
+        var p = Packed(0u, 0u);
+        for (var j = 0u; j < quad_size(); j++) {
             let i = 4u * quad + j;
-            v[j] = quantised(weighed(near(start, i), less, shift, short(c.a, 0u, i)), s);
+            p = packed(p, j, quantised(weighed(near(start, i), less, shift, short(c.a, 0u, i)), s), two);
         }
-        put_quad(c.g, target_row, quad, v);
+        put_quad(c.g, target_row, quad, p);
     }
     // The last lane, which has the least to do, while the others put the row.
     if (lane == LANES - 1u) { put_scale(c.g, target_row, multiply_scales(s.scale, norm_scale(c, cols, sum, shift))); }
@@ -305,12 +293,9 @@ fn op_append(c: Call, group: u32, groups: u32, lane: u32) {
         if (stays) {
             let target_row = row_at(c.g, head * context + place);
             for (var quad = lane; quad < width / 4u; quad += LANES) {
-                var v: vec4<i32>;
-                for (var j = 0u; j < 4u; j++) {
-                    let at = 4u * quad + j;
-                    v[j] = quantised(near(start, at), s);
-                }
-                put_quad(c.g, target_row, quad, v);
+                var p = Packed(0u, 0u);
+                for (var j = 0u; j < quad_size(); j++) { p = packed(p, j, quantised(near(start, 4u * quad + j), s), false); }
+                put_quad(c.g, target_row, quad, p);
             }
             if (lane == 0u) { put_scale(c.g, target_row, s.scale); }
         }

@@ -77,7 +77,7 @@ fn op_sample(c: Call, group: u32, groups: u32, lane: u32) {
     if (warmth <= 0) {  // the largest, the lowest place among equals
         var top = LOWEST; var at = 0xffffffffu;
         for (var i = lane; i < cols; i += 4u * LANES) {
-            var v: vec4<i32>;
+            var v = vec4<i32>();
             for (var j = 0u; j < 4u; j++) {
                 let place_of_v = min(i + j * LANES, cols - 1u);
                 if (plain) { v[j] = i32(ld(start + place_of_v)); } else { v[j] = i32(scratch[place_of_v]); }
