@@ -137,3 +137,45 @@ def _task(rng: np.random.Generator, number: int, words: str, shapes: dict[str, S
     shape = (wanted.shape[1], wanted.shape[2])
     return Task(f"task {number} of depth {depth(program)}", words, shapes, shape, given, wanted,
                 hidden)  # fmt: skip
+
+
+def clipped(e: Expression, low: int) -> Expression:
+    return ("Add", ("ReLU", ("Add", e, k(-low))), k(low))
+
+
+OTHER = (
+    Idiom("how far {0} lies under its top", ("Add", neg(H), ("Max", H))),
+    Idiom("{0} weighted by rank", ("Mul", ("TopK", H), H)),
+    Idiom("{0} with nothing under two", clipped(H, 2)),
+    Idiom("the energy of {0}", ("Dot", H, H)),
+    Idiom("where {0} exceeds {1}", ("Less", I, H)),
+    Idiom("where {0} and {1} agree", ("Equal", H, I)),
+    Idiom("the midpoint of the extremes of {0}", ("Add", ("Max", H), neg(("Max", neg(H))))),
+    Idiom("{0} kept where it is at least its average",
+          ("Mul", H, ("Less", neg(H), ("Add", neg(("Mean", H)), k(1))))),
+    Idiom("the gap between the total and the peak of {0}",
+          ("Add", ("Sum", H), neg(("Max", H)))),
+    Idiom("the total of {0} and {1}", ("Add", H, I)),
+    Idiom("the product of {0} and {1}", ("Mul", H, I)),
+    Idiom("the flipped {0}", ("Transpose", H)),
+    Idiom("ten of {0}", ("Mul", H, k(10))),
+    Idiom("the position of the peak of {0}", ("Argmax", H)),
+    Idiom("the head of {0}", ("Slice", H)),
+    Idiom("the total of {0}", ("Sum", H)),
+)  # fmt: skip
+OTHER_INPUTS: tuple[dict[str, Shape], ...] = (
+    {"a": (1, 5)}, {"a": (2, 5)}, {"a": (1, 5), "b": (1, 5)}, {"a": (4, 3), "b": (4, 1)},
+)  # fmt: skip
+
+
+def tree(
+    rng: np.random.Generator, idioms: Sequence[Idiom], leaves: list[Part], wanted: int
+) -> Part:
+    """Idioms over idioms: every hole is a smaller tree of its own; all idioms equally often."""
+    if wanted <= 0:
+        return leaves[rng.integers(len(leaves))]
+    idiom = idioms[rng.integers(len(idioms))]
+    rest = wanted - depth(idiom.body)
+    given = [tree(rng, idioms, leaves, rest if n == 0 else int(rng.integers(0, max(rest, 0) + 1)))
+             for n in range(idiom.holes)]  # fmt: skip
+    return fill(idiom.body, [e for e, _ in given]), idiom.words.format(*(w for _, w in given))

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks._coach_tasks import tasks
+from benchmarks._coach_tasks import OTHER, OTHER_INPUTS, tasks, tree
 from pxvm.coach.coach import Attempt, Coach
 from pxvm.coach.memory import SOLVED, UNSOLVED, WRONG
 from pxvm.coach.task import Task, task_of
@@ -95,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--budget", type=int, default=20_000)
+    parser.add_argument("--grammar", choices=["development", "other", "both"], default="both")
     parser.add_argument("--tasks", type=Path, help="JSON lines of tasks, instead of the grammars'")
     options = parser.parse_args(arguments)
     if options.tasks:
@@ -102,7 +103,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given = [task_of(json.loads(line), f"line {n}") for n, line in enumerate(lines, 1) if line]
         compared(str(options.tasks), given, options.budget)
         return
-    compared("grammar of development", list(tasks(options.seed, options.count)), options.budget)
+    if options.grammar != "other":
+        given = list(tasks(options.seed, options.count))
+        compared("grammar of development", given, options.budget)
+    if options.grammar != "development":
+        given = list(tasks(options.seed, options.count, OTHER, OTHER_INPUTS, tree))
+        compared("another grammar", given, options.budget)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ class Learned:
     made: Mapping[tuple[Key, int], Counter[str]] = field(default_factory=dict)
     used: Counter[str] = field(default_factory=Counter)
     leaves: Counter[str] = field(default_factory=Counter)
+    _prices: dict[tuple[str, int, Key], float] = field(default_factory=dict)
 
     @property
     def pieces(self) -> dict[str, Expression]:
@@ -95,14 +96,17 @@ class Learned:
 
     def bits(self, unit: Unit, keys: Sequence[Key]) -> int:
         """Whole bits that a unit costs on operands of these keys: at least 1."""
-        total = sum(self.used.values()) + len(self.units)
-        alone = (self.used[unit.name] + 1) / total
-        cost = 0.0
-        for place, key in enumerate(keys):
+        cost = sum(self._bits(unit.name, place, key) for place, key in enumerate(keys))
+        return max(1, round(cost / len(keys)))
+
+    def _bits(self, name: str, place: int, key: Key) -> float:
+        known = self._prices.get((name, place, key))
+        if known is None:
+            alone = (self.used[name] + 1) / (self.used.total() + len(self.units))
             seen = self.made.get((key, place), Counter())
-            chance = (seen[unit.name] + SMOOTHING * alone) / (seen.total() + SMOOTHING)
-            cost -= math.log2(chance) / len(keys)
-        return max(1, round(cost))
+            chance = (seen[name] + SMOOTHING * alone) / (seen.total() + SMOOTHING)
+            known = self._prices[name, place, key] = -math.log2(chance)
+        return known
 
     def leaf_bits(self, leaf: str, choices: int) -> int:
         """Whole bits of an input ("x") or a constant, of so many choices."""

@@ -101,6 +101,7 @@ class Search:
         self.volume: dict[int, int] = {}  # candidates that wait, by price
         self.left = budget
         self.limit = 1 << 30  # no candidate of a higher price will be reached
+        self.taking: dict[tuple[Shape, ...], list[Unit]] = {}
         self.fits: dict[tuple[Made, ...], list[tuple[Unit, int]]] = {}
         self.spent = Spent(0)
         self._leaves()
@@ -179,9 +180,12 @@ class Search:
         """The units that take operands made so, and their prices."""
         found = self.fits.get(made)
         if found is None:
-            units = [unit for unit in self.learned.units if unit.arity == len(made)]
-            prices = [(unit, self._price(unit, made)) for unit in units]
-            found = self.fits[made] = [(unit, price) for unit, price in prices if price]
+            shapes = tuple([shape for _, shape in made])
+            if shapes not in self.taking:
+                self.taking[shapes] = [u for u in self.learned.units if _takes(u, shapes)]
+            keys = [(maker, kind(shape)) for maker, shape in made]
+            found = [(unit, self.learned.bits(unit, keys)) for unit in self.taking[shapes]]
+            self.fits[made] = found
         return found
 
     def _offer(self, price: int, unit: Unit, groups: Groups) -> None:
@@ -194,17 +198,6 @@ class Search:
         alike = (unit.name, tuple([group.like for group in groups]))
         waiting = self.waiting.setdefault(price, {})
         waiting.setdefault(alike, (unit, []))[1].append(groups)
-
-    def _price(self, unit: Unit, made: tuple[Made, ...]) -> int:
-        """Bits of a unit on such operands; 0 where they do not fit."""
-        shapes = [shape for _, shape in made]
-        if shapes[0] == CONSTANT or (unit.name[0] == "@" and CONSTANT in shapes):
-            return 0
-        op = OPERATIONS.get(unit.name)
-        shape = op.shape(*shapes) if op else infer(unit.body, shapes)
-        if shape is None or shape == CONSTANT or shape[0] * shape[1] > MOST_STATE:
-            return 0
-        return self.learned.bits(unit, [(maker, kind(shape)) for maker, shape in made])
 
     def _combine(
         self, price: int, unit: Unit, operands: list[Groups]
@@ -258,6 +251,17 @@ class Search:
                         continue
                     seen.add(key)
                     self._keep(program, states[number - 1], price, shape, unit.root)
+
+
+def _takes(unit: Unit, shapes: tuple[Shape, ...]) -> bool:
+    """Does a unit take operands of these shapes?"""
+    if unit.arity != len(shapes) or shapes[0] == CONSTANT:
+        return False
+    if unit.name[0] == "@" and CONSTANT in shapes:
+        return False
+    op = OPERATIONS.get(unit.name)
+    shape = op.shape(*shapes) if op else infer(unit.body, shapes)
+    return shape is not None and shape != CONSTANT and shape[0] * shape[1] <= MOST_STATE
 
 
 def _places(unit: Unit, groups: Groups) -> Places:

@@ -1,0 +1,89 @@
+"""How the coach got on, as a picture: what each attempt cost, and how many of the last were solved.
+
+Above, a dot for each attempt at the candidates that it took, in the colour of the proposer that
+found the program; below, the share of the last ``WINDOW`` attempts that were solved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw
+
+from pxvm.coach.memory import SOLVED, Experience
+from pxvm.learning.picture.painting import write
+
+WINDOW = 20
+GROUND, INK, MUTED, LINE = (252, 250, 244), (24, 26, 32), (120, 118, 110), (222, 218, 206)
+COLORS = {
+    "recall": (106, 90, 205), "glance": (70, 150, 220), "retrieval": (230, 140, 40),
+    "search": (60, 160, 90), "model": (200, 70, 120), "taught": (150, 120, 90),
+}  # fmt: skip
+UNSOLVED_COLOR = (190, 60, 50)
+SIZE, BOXES = (1200, 760), ((110, 100, 1160, 400), (110, 490, 1160, 690))
+
+
+def draw_curve(attempts: Sequence[Experience]) -> Image.Image:
+    """The attempts in their order: an RGB picture of 1200 x 760 pixels."""
+    image = Image.new("RGB", SIZE, GROUND)
+    solved = sum(e.outcome == SOLVED for e in attempts)
+    write(image, 40, 24, f"the coach: {solved} of {len(attempts)} tasks solved", INK, "large")
+    counted = [e for e in attempts if e.by != "taught"]
+    _costs(image, BOXES[0], counted)
+    _share(image, BOXES[1], counted)
+    return image
+
+
+Box = tuple[int, int, int, int]
+
+
+def _axis(image: Image.Image, box: Box, title: str, marks: Sequence[tuple[float, str]]) -> None:
+    """A chart's lines; ``marks`` are (height from 0 to 1, label)."""
+    left, top, right, bottom = box
+    write(image, left, top - 32, title, INK)
+    for height, label in marks:
+        y = round(bottom - height * (bottom - top))
+        ImageDraw.Draw(image).line((left, y, right, y), LINE)
+        write(image, left - 12 - 10 * len(label), y - 8, label, MUTED)
+
+
+def _along(box: Box, number: int, count: int) -> int:
+    left, _, right, _ = box
+    return round(left + 8 + (right - left - 16) * number / max(1, count - 1))
+
+
+def _costs(image: Image.Image, box: Box, attempts: Sequence[Experience]) -> None:
+    most = max([e.candidates for e in attempts], default=1)
+    top = max(1, math.ceil(math.log10(max(most, 10))))
+    marks = [(power / top, f"{10**power:,}") for power in range(top + 1)]
+    _axis(image, box, "candidates of each task", marks)
+    draw = ImageDraw.Draw(image)
+    for number, e in enumerate(attempts):
+        x = _along(box, number, len(attempts))
+        height = math.log10(max(e.candidates, 1)) / top
+        y = round(box[3] - height * (box[3] - box[1]))
+        if e.outcome == SOLVED:
+            draw.ellipse((x - 4, y - 4, x + 4, y + 4), COLORS.get(e.by, INK))
+        else:
+            draw.line((x - 4, y - 4, x + 4, y + 4), UNSOLVED_COLOR, 2)
+            draw.line((x - 4, y + 4, x + 4, y - 4), UNSOLVED_COLOR, 2)
+    x = box[0]
+    used = [name for name in COLORS if any(e.by == name and e.outcome == SOLVED for e in attempts)]
+    for name, color in [*((n, COLORS[n]) for n in used), ("not solved", UNSOLVED_COLOR)]:
+        draw.rectangle((x, box[3] + 16, x + 10, box[3] + 26), color)
+        x = write(image, x + 16, box[3] + 12, name, MUTED) + 24
+
+
+def _share(image: Image.Image, box: Box, attempts: Sequence[Experience]) -> None:
+    marks = [(part / 4, f"{25 * part}%") for part in range(5)]
+    _axis(image, box, f"solved of the last {WINDOW} tasks", marks)
+    points = []
+    for number in range(len(attempts)):
+        last = attempts[max(0, number + 1 - WINDOW) : number + 1]
+        share = sum(e.outcome == SOLVED for e in last) / len(last)
+        y = round(box[3] - share * (box[3] - box[1]))
+        points.append((_along(box, number, len(attempts)), y))
+    if len(points) > 1:
+        ImageDraw.Draw(image).line(points, COLORS["search"], 3)
+    write(image, box[0], box[3] + 16, f"{len(attempts)} attempts, the first at the left", MUTED)
