@@ -23,35 +23,30 @@ from pxvm.coach.task import Task, task_of
 from pxvm.learning import Network
 
 LAST = 100
-
-
-def attempts(given: Sequence[Task], budget: int, path: Path | None) -> list[Attempt]:
-    """Every task in turn, with a memory at ``path`` or none."""
-    network = Network.open(path) if path else None
-    coach = Coach(network)
-    begun, done = time.perf_counter(), []
-    for number, task in enumerate(given, 1):
-        done.append(coach.solve(task, budget))
-        if number % 50 == 0:
-            so_far = sum(a.outcome == SOLVED for a in done)
-            kind = "with memory" if path else "without memory"
-            print(f"  {kind}: {number} tasks, {so_far} solved,"
-                  f" {time.perf_counter() - begun:.0f} s", flush=True)  # fmt: skip
-    if network:
-        network.close()
-    return done
+Arms = dict[str, list[Attempt]]
 
 
 def compared(title: str, given: Sequence[Task], budget: int) -> None:
-    """Both arms of one set of tasks, and the table."""
+    """Every task in turn, with a memory and without; a table after every hundred."""
     print(f"\n{title}: {len(given)} tasks, {budget:,} candidates each", flush=True)
-    with TemporaryDirectory() as folder:
-        begun = time.perf_counter()
-        with_memory = attempts(given, budget, Path(folder) / "coach.png")
-        between = time.perf_counter()
-        without = attempts(given, budget, None)
-        ended = time.perf_counter()
-    arms = {"with memory": with_memory, "without": without}
+    arms: Arms = {"with memory": [], "without": []}
+    seconds = dict.fromkeys(arms, 0.0)
+    with TemporaryDirectory() as folder, Network.open(Path(folder) / "coach.png") as network:
+        coaches = dict(zip(arms, (Coach(network), Coach()), strict=True))
+        for number, task in enumerate(given, 1):
+            for name, coach in coaches.items():
+                begun = time.process_time()
+                arms[name].append(coach.solve(task, budget))
+                seconds[name] += time.process_time() - begun
+            if number % LAST == 0 or number == len(given):
+                print(f"\nafter {number} tasks")
+                table(arms, list(seconds.values()))
+        if arms["with memory"]:
+            print(f"pieces learned: {len(coaches['with memory'].memory.library.learned.pieces)}")
+
+
+def table(arms: Arms, seconds: Sequence[float]) -> None:
+    """What both arms came to."""
     print(f"{'':36}{'with memory':>14}{'without':>14}{'ratio':>8}")
 
     def row(name: str, values: Sequence[float]) -> None:
@@ -77,7 +72,7 @@ def compared(title: str, given: Sequence[Task], budget: int) -> None:
     row("false successes, percent", false)
     spent = [sum(a.candidates for a in arm) for arm in arms.values()]
     row("candidates in all", spent)
-    row("candidates a second", [spent[0] / (between - begun), spent[1] / (ended - between)])
+    row("candidates a second of processor", [n / s for n, s in zip(spent, seconds, strict=True)])
     by = {name: [sum(a.by == name for a in arm[-LAST:]) for arm in arms.values()]
           for name in ("recall", "glance", "retrieval", "search")}  # fmt: skip
     for name, counts in by.items():
@@ -87,6 +82,7 @@ def compared(title: str, given: Sequence[Task], budget: int) -> None:
         row(f"solved {mark}",
             [sum(a.outcome == SOLVED and mark in a.task.name for a in arm)
              for arm in arms.values()])  # fmt: skip
+    print(end="", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

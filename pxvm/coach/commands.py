@@ -116,14 +116,19 @@ def teach(
     one called out.
     """
     from pxvm.coach.coach import Coach
+    from pxvm.coach.errors import TaskError
     from pxvm.coach.task import read_task
     from pxvm.core.container import open_image
+    from pxvm.core.errors import ProgramError
     from pxvm.learning.commands.shared import writing
 
     task = read_task(task_path)
     image = open_image(file, max_pixels=max_pixels)
     with writing(path, make=True) as network:
-        attempt = Coach(network).teach(image, task)
+        try:
+            attempt = Coach(network).teach(image, task)
+        except (ProgramError, TaskError) as error:
+            raise TaskError(f"{file}: {error}") from None
         sequence = network.record(attempt.record).sequence
     _show(attempt, sequence, None, as_json)
     if attempt.outcome != "solved":

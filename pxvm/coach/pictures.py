@@ -37,7 +37,7 @@ from pxvm.models.graph.fields import Fields
 
 WIDTH = 32
 #: What a program may take: steps of a run, pixels, elements of all its tensors.
-MOST_STEPS, MOST_PIXELS, MOST_ELEMENTS = 4096, 1 << 16, 1 << 14
+MOST_STEPS, MOST_PIXELS, MOST_ELEMENTS = 1024, 1 << 16, 1 << 14
 FRAME = 127  # descriptors that calls can reach
 
 
