@@ -27,8 +27,10 @@ from pxvm.coach.expression import (
 
 LARGEST, HOLES, MOST_PIECES = 7, 2, 32
 WHOLE = 12  # opcodes of a whole program that is a piece
-#: Programs' worth of trust in how often an opcode is used at all, against where it is used.
+#: Uses' worth of trust in how often an opcode is used at all, against where it is used.
 SMOOTHING = 4.0
+#: Programs' worth of trust in nothing learned: every opcode and leaf as likely as any other.
+DOUBT = 8.0
 
 Key = tuple[str, str]  # what made an operand, and the operand's kind
 
@@ -81,12 +83,14 @@ class Learned:
         made: how often a unit follows a key at an operand's place.
         used: how often each unit is used at all.
         leaves: how often each leaf, "x" or a constant, is used.
+        programs: how many there were.
     """
 
     units: tuple[Unit, ...] = OPCODES
     made: Mapping[tuple[Key, int], Counter[str]] = field(default_factory=dict)
     used: Counter[str] = field(default_factory=Counter)
     leaves: Counter[str] = field(default_factory=Counter)
+    programs: int = 0
     _prices: dict[tuple[str, int, Key], float] = field(default_factory=dict)
 
     @property
@@ -105,13 +109,18 @@ class Learned:
             alone = (self.used[name] + 1) / (self.used.total() + len(self.units))
             seen = self.made.get((key, place), Counter())
             chance = (seen[name] + SMOOTHING * alone) / (seen.total() + SMOOTHING)
-            known = self._prices[name, place, key] = -math.log2(chance)
+            uniform = 1 / len(OPCODES) if name in OPERATIONS else 0.0
+            known = self._prices[name, place, key] = -math.log2(self._mixed(chance, uniform))
         return known
 
     def leaf_bits(self, leaf: str, choices: int) -> int:
         """Whole bits of an input ("x") or a constant, of so many choices."""
-        total = self.leaves.total() + choices
-        return max(1, round(-math.log2((self.leaves[leaf] + 1) / total)))
+        chance = (self.leaves[leaf] + 1) / (self.leaves.total() + choices)
+        return max(1, round(-math.log2(self._mixed(chance, 1 / choices))))
+
+    def _mixed(self, learned: float, uniform: float) -> float:
+        """A chance between what was learned and ignorance, by how much there was to learn from."""
+        return (self.programs * learned + DOUBT * uniform) / (self.programs + DOUBT)
 
 
 def name_of(body: Expression) -> str:
@@ -249,16 +258,16 @@ class Library:
                     for place, key in enumerate(keys):
                         made[key, place][name] += 1
         leaves = sum(self._leaves.values(), Counter())
-        return Learned(tuple(bodies), made, used, leaves)
+        return Learned(tuple(bodies), made, used, leaves, len(self._programs))
 
     def _chosen(self) -> Iterable[Expression]:
         """The patterns that save the most opcodes, none of which stands in a better one only."""
         wholes = set(self._wholes.values())
         best: dict[frozenset[str], tuple[float, Expression]] = {}
         for body, where in self._where.items():
-            length = _opcodes(body)
+            length = _opcodes(body) + len(_constants(body))
             programs = len(where)
-            if length < 2 or (programs < 2 and not (body in wholes and length > 2)):
+            if length < 2 or (programs < 2 and body not in wholes):
                 continue
             worth = (length - 1) * (programs - 0.75)
             key = frozenset(where)
@@ -267,6 +276,12 @@ class Library:
                 best[key] = entry
         ordered = sorted(best.values(), key=lambda entry: (-entry[0], text(entry[1])))
         return [body for _, body in ordered[:MOST_PIECES]]
+
+
+def _constants(body: Expression) -> set[int]:
+    if body[0] in LEAVES:
+        return {body[1]} if body[0] == "k" else set()
+    return set().union(*map(_constants, body[1:]))
 
 
 def _piece(body: Expression) -> Unit:
