@@ -166,5 +166,3 @@ class Coach:
         """Every attempt that the memory tells of, those in doubt as well."""
         self.memory.refresh()
         return list(self.memory.all())
-
-

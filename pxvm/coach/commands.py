@@ -107,9 +107,7 @@ def _show(attempt: Attempt, sequence: int, output: Path | None, as_json: bool) -
 @network_option
 @larger_files
 @json_option
-def teach(
-    file: Path, task_path: Path, path: Path, max_pixels: int | None, as_json: bool
-) -> None:
+def teach(file: Path, task_path: Path, path: Path, max_pixels: int | None, as_json: bool) -> None:
     """Check that the program in FILE gives a task's examples, and remember it.
 
     It has the task's inputs as I32 tensors of the state by their names, and leaves the result in
@@ -226,5 +224,3 @@ def ask(question: tuple[str, ...], path: Path, output: Path | None, as_json: boo
     echo(f"program: {found.program}")
     echo_text(found.code)
     echo(f"wrote {target}, with the first example in it; run it: pxvm run {target}")
-
-

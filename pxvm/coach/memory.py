@@ -86,8 +86,10 @@ def experience_of(record: Record) -> Experience | None:
         data = json.loads(facts[1])
         task = task_of(data.get("task"), f"record {record.sequence}")
         outcome, by, spent = data["outcome"], data["by"], data["spent"]
-        if outcome not in OUTCOMES or not isinstance(by, str) or not all(
-            isinstance(k, str) and type(v) is int and v >= 0 for k, v in spent.items()
+        if (
+            outcome not in OUTCOMES
+            or not isinstance(by, str)
+            or not all(isinstance(k, str) and type(v) is int and v >= 0 for k, v in spent.items())
         ):
             return None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -92,7 +92,7 @@ class _Drawing:
         for name, shape in self.inputs.items():
             b.tensor(name, DType.I32, (1, *shape), Role.STATE, data=np.zeros((1, *shape)))
         shape = infer(expand(expression, self.pieces), list(self.inputs.values()))
-        if shape in (None, CONSTANT):
+        if shape is None or shape == CONSTANT:
             raise ValueError("the expression does not fit the inputs")
         b.tensor(RESULT, DType.I32, (1, *shape), Role.STATE, data=np.zeros((1, *shape)))
         self._value(expression, RESULT)
@@ -115,10 +115,10 @@ class _Drawing:
             place = self._call(e)
         else:
             given = [self._value(part) for part in e[1:]]
-            shape = OPERATIONS[e[0]].shape(*(shape for _, shape in given))
-            assert shape is not None
-            place = (target or self._scratch(shape), shape)
-            self._emit(e[0], place[0], [name for name, _ in given], shape)
+            made = OPERATIONS[e[0]].shape(*(shape for _, shape in given))
+            assert made is not None
+            place = (target or self._scratch(made), made)
+            self._emit(e[0], place[0], [name for name, _ in given], made)
         if target is not None and place[0] != target:
             self.b.emit("Copy", target, place[0])
         self.done[e] = place

@@ -1,4 +1,4 @@
-"""Programs of similar tasks, adapted: as they are, with other constants, joined with one another."""
+"""Programs of similar tasks, adapted: as they are, with other constants, joined."""
 
 from __future__ import annotations
 
@@ -136,5 +136,3 @@ def _opened(e: Expression) -> Expression:
     if e[0] in LEAVES:
         return ("h", e[1]) if e[0] == "x" else e
     return (e[0], *map(_opened, e[1:]))
-
-

@@ -225,9 +225,7 @@ class Search:
         values = []
         for n, (shape, constant) in enumerate(group.like for group in batch[0][0]):
             stacks = [groups[n].stacked[places[n]] for groups, places in batch]
-            values.append(
-                stacks[0][0] if constant else np.concatenate(stacks).reshape(-1, *shape)
-            )
+            values.append(stacks[0][0] if constant else np.concatenate(stacks).reshape(-1, *shape))
         result = apply(unit, values)
         shape = (result.shape[1], result.shape[2])
         states = result.reshape(-1, self.examples, *shape)

@@ -75,12 +75,15 @@ def parse(said: str, inputs: Sequence[str], shapes: Sequence[Shape]) -> Expressi
         given = [name for name in operands if name is not None]
         if len(given) != op.arity:
             raise TaskError(f"{found[0].strip()}: {op.name} takes {op.arity} operands")
-        parts = []
+        parts: list[Expression] = []
         for name in given:
             constant = re.fullmatch(r"c(-?\d{1,9})", name)
-            if name not in known and not constant:
+            if name in known:
+                parts.append(known[name])
+            elif constant:
+                parts.append(("k", int(constant[1])))
+            else:
                 raise TaskError(f"{found[0].strip()}: {name} is not made before")
-            parts.append(known[name] if name in known else ("k", int(constant[1])))
         expression = (op.name, *parts)
         if infer(expression, shapes) is None:
             kinds = ", ".join(

@@ -151,9 +151,7 @@ def task_of(data: Any, where: str = "task") -> Task:
     output = parse_type(data.get("output"), f"{where}: output")
     examples = _field(data, "examples", list, where)
     if not 1 <= len(examples) <= MOST_EXAMPLES:
-        raise TaskError(
-            f"{where}: expected 1 to {MOST_EXAMPLES} examples; found {len(examples)}"
-        )
+        raise TaskError(f"{where}: expected 1 to {MOST_EXAMPLES} examples; found {len(examples)}")
     given: list[list[Ints]] = [[] for _ in inputs]
     wanted, hidden = [], []
     for number, example in enumerate(examples):

@@ -1,7 +1,7 @@
 """A coach that gets better: ten tasks, then ten harder ones, with what it learned and without.
 
-Tasks are examples made with NumPy; the coach writes pixel programs that give them, and its memory is
-a picture. Exits with 1 when remembering did not help.
+Tasks are examples made with NumPy; the coach writes pixel programs that give them, and its memory
+is a picture. Exits with 1 when remembering did not help.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def main() -> int:
                 pairs.append((coach.solve(made, BUDGET), forgetful.solve(made, BUDGET)))
                 print(line(*pairs[-1]), flush=True)
         with replacing(CURVE) as stream:
-            draw_curve(coach.log()).save(stream, format="PNG")
+            draw_curve([a for a, _ in pairs], [b for _, b in pairs]).save(stream, format="PNG")
     harder = pairs[len(EASY) :]
     solved = [sum(pair[arm].outcome == "solved" for pair in harder) for arm in (0, 1)]
     costs = [median(pair[arm].candidates for pair in harder) for arm in (0, 1)]

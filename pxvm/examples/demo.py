@@ -29,6 +29,7 @@ STOPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Handwritten digits recognised by two PNGs", ("digits.py",)),
     ("A memory in a picture: the beginning of a novel learned and asked", ("knowledge_demo.py",)),
     ("A chat model and an embedder, one PNG each", ("real_models.py",)),
+    ("A coach that writes programs, and gets better at it", ("coaching.py",)),
     ("A model that remembers what it is taught, in a picture", ("remembering.py",)),
 )
 
