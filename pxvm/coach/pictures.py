@@ -51,11 +51,14 @@ def draw(
     return drawing.build(expression)
 
 
+Placed = tuple[str | int, Shape]  # a tensor's name or an operand, and the shape of its value
+
+
 class _Drawing:
     def __init__(self, inputs: Mapping[str, Shape], pieces: Pieces) -> None:
         self.inputs, self.pieces = inputs, pieces
         self.b = NetworkBuilder(WIDTH)
-        self.done: dict[Expression, tuple[str | int, Shape]] = {}
+        self.done: dict[Expression, Placed] = {}
         self.calls: list[tuple[str, list[Shape]]] = []
         self.used: dict[str, int] = {}
         self.layer: list[str] = []
@@ -91,10 +94,10 @@ class _Drawing:
         b = self.b
         for name, shape in self.inputs.items():
             b.tensor(name, DType.I32, (1, *shape), Role.STATE, data=np.zeros((1, *shape)))
-        shape = infer(expand(expression, self.pieces), list(self.inputs.values()))
-        if shape is None or shape == CONSTANT:
+        made = infer(expand(expression, self.pieces), list(self.inputs.values()))
+        if made is None or made == CONSTANT:
             raise ValueError("the expression does not fit the inputs")
-        b.tensor(RESULT, DType.I32, (1, *shape), Role.STATE, data=np.zeros((1, *shape)))
+        b.tensor(RESULT, DType.I32, (1, *made), Role.STATE, data=np.zeros((1, *made)))
         self._value(expression, RESULT)
         b.emit("Halt")
         for name in self.used:
@@ -102,13 +105,13 @@ class _Drawing:
         self._lay_out_calls()
         return b.build()
 
-    def _value(self, e: Expression, target: str | None = None) -> tuple[str | int, Shape]:
+    def _value(self, e: Expression, target: str | None = None) -> Placed:
         """Where an expression's value stands, and its shape; emits what is not there yet."""
         if e in self.done and target is None:
             return self.done[e]
         if e[0] == "x":
             name = list(self.inputs)[e[1]]
-            place: tuple[str | int, Shape] = (name, self.inputs[name])
+            place: Placed = (name, self.inputs[name])
         elif e[0] == "k":
             place = (self._constant(e[1]), CONSTANT)
         elif e[0][0] == "@":
@@ -149,7 +152,7 @@ class _Drawing:
             self.b.tensor(name, DType.I32, (1, 1), Role.CONSTANT, data=[[value]])
         return name
 
-    def _call(self, e: Expression) -> tuple[str | int, Shape]:
+    def _call(self, e: Expression) -> Placed:
         given = [self._value(part) for part in e[1:]]
         piece = self.pieces[e[0]]
         shape = infer(piece, [shape for _, shape in given])

@@ -1,4 +1,4 @@
-"""The coach and its memory: what is learned helps, what is wrong does not, what is forgotten ends."""
+"""The coach and its memory: what is learned helps, what is wrong does not, forgetting ends it."""
 
 from __future__ import annotations
 

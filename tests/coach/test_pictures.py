@@ -1,4 +1,4 @@
-"""Expressions as pixel programs: the machine computes what the search computed, and they read back."""
+"""Expressions as pixel programs: the machine computes what search computed, and they read back."""
 
 from __future__ import annotations
 
