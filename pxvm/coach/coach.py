@@ -83,7 +83,8 @@ class Coach:
         wrong = [e.expression for e in same if e.outcome == WRONG and e.expression]
         spent: dict[str, int] = {}
         given, wanted = task.shown()
-        search = Search(given, wanted, memory.library.learned, budget, wrong)
+        learned = memory.library.learned.hinted(task.words)
+        search = Search(given, wanted, learned, budget, wrong)
         for name in self._order(known):
             left = budget - sum(spent.values())
             share = max(1, int(budget * PROPOSERS[name][2]))

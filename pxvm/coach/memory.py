@@ -151,7 +151,8 @@ class Memory:
     def _take(self, identity: str, found: Experience | None) -> None:
         self._known[identity] = found
         if found and found.outcome == SOLVED and not found.doubt and found.expression:
-            self.library.add(identity, found.expression, list(found.task.inputs.values()))
+            shapes = list(found.task.inputs.values())
+            self.library.add(identity, found.expression, shapes, found.task.words)
 
     def all(self) -> Iterator[Experience]:
         """Every attempt in the order of the records, those in doubt as well."""

@@ -12,7 +12,7 @@ import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from pxvm.coach.expression import (
@@ -31,6 +31,8 @@ WHOLE = 12  # opcodes of a whole program that is a piece
 SMOOTHING = 4.0
 #: Programs' worth of trust in nothing learned: every opcode and leaf as likely as any other.
 DOUBT = 8.0
+#: How much of a chance is what the words of the task suggest, where memory knows some of them.
+HINT = 0.5
 
 Key = tuple[str, str]  # what made an operand, and the operand's kind
 
@@ -84,6 +86,9 @@ class Learned:
         used: how often each unit is used at all.
         leaves: how often each leaf, "x" or a constant, is used.
         programs: how many there were.
+        said: for each word of their tasks in how many programs each unit and leaf stands; under ""
+            how many programs have the word.
+        hints: chances that the words of a task suggest, of units and of leaves; see ``hinted``.
     """
 
     units: tuple[Unit, ...] = OPCODES
@@ -91,6 +96,8 @@ class Learned:
     used: Counter[str] = field(default_factory=Counter)
     leaves: Counter[str] = field(default_factory=Counter)
     programs: int = 0
+    said: Mapping[str, Counter[str]] = field(default_factory=dict)
+    hints: Mapping[str, float] = field(default_factory=dict)
     _prices: dict[tuple[str, int, Key], float] = field(default_factory=dict)
 
     @property
@@ -110,17 +117,47 @@ class Learned:
             seen = self.made.get((key, place), Counter())
             chance = (seen[name] + SMOOTHING * alone) / (seen.total() + SMOOTHING)
             uniform = 1 / len(OPCODES) if name in OPERATIONS else 0.0
-            known = self._prices[name, place, key] = -math.log2(self._mixed(chance, uniform))
+            known = -math.log2(self._hinted(name, self._mixed(chance, uniform)))
+            self._prices[name, place, key] = known
         return known
 
     def leaf_bits(self, leaf: str, choices: int) -> int:
         """Whole bits of an input ("x") or a constant, of so many choices."""
         chance = (self.leaves[leaf] + 1) / (self.leaves.total() + choices)
-        return max(1, round(-math.log2(self._mixed(chance, 1 / choices))))
+        return max(1, round(-math.log2(self._hinted(leaf, self._mixed(chance, 1 / choices)))))
 
     def _mixed(self, learned: float, uniform: float) -> float:
         """A chance between what was learned and ignorance, by how much there was to learn from."""
         return (self.programs * learned + DOUBT * uniform) / (self.programs + DOUBT)
+
+    def hinted(self, words: str) -> Learned:
+        """The same for a task of these words.
+
+        A word speaks for what stands in the programs of tasks that have it, the rarer the more.
+        """
+        weights: dict[str, float] = defaultdict(float)
+        for word in sorted(words_of(words) & self.said.keys()):
+            seen = self.said[word]
+            rarity = math.log((self.programs + 1) / seen[""])
+            for name, count in seen.items():
+                weights[name] += rarity * count / (seen[""] + 1)
+        weights.pop("", None)
+        units = {unit.name for unit in self.units}
+        totals = [0.0, 0.0]
+        for name, weight in weights.items():
+            totals[name in units] += weight
+        if min(totals) <= 0:
+            return self
+        hints = {name: weight / totals[name in units] for name, weight in weights.items()}
+        return replace(self, hints=hints, _prices={})
+
+    def _hinted(self, name: str, chance: float) -> float:
+        return (1 - HINT) * chance + HINT * self.hints.get(name, 0.0) if self.hints else chance
+
+
+def words_of(text: str) -> set[str]:
+    """The words of a task."""
+    return set(text.lower().split())
 
 
 def name_of(body: Expression) -> str:
@@ -214,10 +251,13 @@ class Library:
         self._leaves: dict[str, Counter[str]] = {}
         self._where: dict[Expression, set[str]] = defaultdict(set)
         self._wholes: dict[str, Expression] = {}
+        self._words: dict[str, set[str]] = {}
         self._learned: Learned | None = None
 
-    def add(self, identity: str, program: Expression, inputs: Sequence[Shape]) -> None:
-        """Learn from a program; ``identity`` takes it back."""
+    def add(
+        self, identity: str, program: Expression, inputs: Sequence[Shape], words: str = ""
+    ) -> None:
+        """Learn from a program for a task of these words; ``identity`` takes it back."""
         uses = []
         for body, holes in patterns(program):
             keys = tuple(_key(hole, inputs) for hole in holes)
@@ -225,6 +265,7 @@ class Library:
             self._where[body].add(identity)
         self._programs[identity] = uses
         self._leaves[identity] = _leaves(program)
+        self._words[identity] = words_of(words)
         self._wholes[identity] = _named(_cut_inputs(program))[0]
         self._learned = None
 
@@ -235,6 +276,7 @@ class Library:
             if not self._where[body]:
                 del self._where[body]
         self._leaves.pop(identity, None)
+        self._words.pop(identity, None)
         self._wholes.pop(identity, None)
         self._learned = None
 
@@ -250,15 +292,20 @@ class Library:
         by_body = {unit.body: unit.name for unit in bodies}
         made: dict[tuple[Key, int], Counter[str]] = defaultdict(Counter)
         used: Counter[str] = Counter()
-        for uses in self._programs.values():
+        said: dict[str, Counter[str]] = defaultdict(Counter)
+        for identity, uses in self._programs.items():
+            names = {"", *self._leaves[identity]}
             for body, keys in uses:
                 name = by_body.get(body)
                 if name is not None:
+                    names.add(name)
                     used[name] += 1
                     for place, key in enumerate(keys):
                         made[key, place][name] += 1
+            for word in self._words[identity]:
+                said[word].update(sorted(names))  # in one order, so that sums come out the same
         leaves = sum(self._leaves.values(), Counter())
-        return Learned(tuple(bodies), made, used, leaves, len(self._programs))
+        return Learned(tuple(bodies), made, used, leaves, len(self._programs), said)
 
     def _chosen(self) -> Iterable[Expression]:
         """The patterns that save the most opcodes, none of which stands in a better one only."""

@@ -17,6 +17,7 @@ from pxvm.coach.expression import (
     shape_of,
 )
 from pxvm.coach.memory import SOLVED, Experience
+from pxvm.coach.pieces import words_of
 from pxvm.coach.search import Spent
 from pxvm.coach.task import Task
 from pxvm.core.integer import Ints
@@ -28,10 +29,10 @@ RANGE = range(-10, 11)
 def similar(task: Task, known: Sequence[Experience]) -> list[Experience]:
     """Solved tasks by words, types and what their examples do, the most similar first."""
     wanted = _features(*task.shown())
-    words = set(task.words.lower().split())
+    words = words_of(task.words)
 
     def likeness(e: Experience) -> float:
-        theirs = set(e.task.words.lower().split())
+        theirs = words_of(e.task.words)
         by_words = len(words & theirs) / max(len(words | theirs), 1)
         by_types = (list(e.task.inputs.values()) == list(task.inputs.values())) + (
             e.task.output == task.output

@@ -288,3 +288,20 @@ def test_a_record_is_read_back_as_it_was_stored(network):
     assert known.task.id == wanted.id and known.task.as_data() == wanted.as_data()
     assert (known.outcome, known.by, known.spent) == (stored.outcome, stored.by, stored.spent)
     assert known.expression == stored.expression and not known.doubt
+
+
+def test_the_words_of_a_task_speak_for_what_stood_under_them():
+    library = Library()
+    programs = {"squares": ("Mul", X, X), "top": ("Max", X), "total": ("Sum", X),
+                "top two": ("Add", ("Max", X), k(2))}  # fmt: skip
+    for number, (words, program) in enumerate(programs.items()):
+        library.add(str(number), program, [(1, 6)], words)
+    plain = library.learned
+    hinted, strange = plain.hinted("the top"), plain.hinted("nothing known")
+    (largest,) = (unit for unit in plain.units if unit.name == "Max")
+    (total,) = (unit for unit in plain.units if unit.name == "Sum")
+    key = [("x", "vector")]
+    assert hinted.bits(largest, key) < plain.bits(largest, key)
+    assert hinted.bits(total, key) > plain.bits(total, key)
+    assert strange.bits(largest, key) == plain.bits(largest, key)
+    assert plain.hinted("two").leaf_bits("2", 7) < plain.leaf_bits("2", 7)
