@@ -22,7 +22,7 @@ from pxvm.coach.expression import Expression, evaluate, text
 from pxvm.coach.pictures import MOST_PIXELS, Admitted, admit, read, right
 from pxvm.coach.pieces import Library
 from pxvm.coach.task import Task, task_of
-from pxvm.core.errors import PxvmError
+from pxvm.core.errors import FormatError, PxvmError
 from pxvm.core.fontcode import assemble, disassemble
 from pxvm.learning import Link, Network
 from pxvm.learning.store.record import KINDS, Record
@@ -31,6 +31,7 @@ TAG = "coach"
 SOLVED, WRONG, UNSOLVED = "solved", "wrong", "unsolved"
 OUTCOMES = (SOLVED, WRONG, UNSOLVED)
 MOST_CODE = 1 << 16  # characters of a program in a record
+MOST_SPENT = 10**9  # candidates of a proposer
 _PROGRAM = re.compile(r"^```pxi\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FACTS = re.compile(r"^```json\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _IMAGE = re.compile(r"^\.image (\d{1,5})x(\d{1,5})$", re.MULTILINE)
@@ -89,7 +90,7 @@ def experience_of(record: Record) -> Experience | None:
         if (
             outcome not in OUTCOMES
             or not isinstance(by, str)
-            or not all(isinstance(k, str) and type(v) is int and v >= 0 for k, v in spent.items())
+            or not all(type(v) is int and 0 <= v <= MOST_SPENT for v in spent.values())
         ):
             return None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -146,7 +147,10 @@ class Memory:
             del self._known[identity]
         for identity in now:
             if identity not in self._known:
-                self._take(identity, experience_of(self.network.record(identity)))
+                try:
+                    self._take(identity, experience_of(self.network.record(identity)))
+                except FormatError:  # damaged: `pxvm network verify` tells
+                    self._known[identity] = None
 
     def _take(self, identity: str, found: Experience | None) -> None:
         self._known[identity] = found

@@ -38,6 +38,7 @@ from pxvm.models.graph.fields import Fields
 WIDTH = 32
 #: What a program may take: steps of a run, pixels, elements of all its tensors.
 MOST_STEPS, MOST_PIXELS, MOST_ELEMENTS = 1024, 1 << 16, 1 << 14
+MOST_OPCODES = 256  # of an expression that is read, equal parts counted each time
 FRAME = 127  # descriptors that calls can reach
 
 
@@ -294,6 +295,7 @@ class _Reading:
         self.program, self.image = admitted.program, admitted.image
         self.fields = Fields(admitted.image, admitted.program)
         self.values: dict[int, Expression] = {}
+        self.sizes: dict[int, int] = {}  # opcodes of each value that was made
         self.shapes = list(admitted.inputs.values())
         by_name = {d.name: d.index for d in self.program.descriptors}
         for number, name in enumerate(admitted.inputs):
@@ -328,15 +330,20 @@ class _Reading:
             if (tensors[0].rows, tensors[0].cols) != (tensors[1].rows, tensors[1].cols):
                 raise LookupError("a copy into another shape")
             self.values[tensors[0].index] = self._value(tensors[1])
+            self.sizes[tensors[0].index] = self.sizes.get(tensors[1].index, 0)
             return
         op = OPERATIONS[name]
         if op.block != block:
             raise LookupError("other parameters")
         out = tensors.pop(op.result)
-        given = [self._value(d) for d in (tensors[1:] if op.result else tensors)]
+        operands = tensors[1:] if op.result else tensors
+        count = 1 + sum(self.sizes.get(d.index, 0) for d in operands)
+        if count > MOST_OPCODES:
+            raise LookupError("too long")
+        given = [self._value(d) for d in operands]
         if infer((name, *given), self.shapes) != (out.rows, out.cols):
             raise LookupError("another broadcast")
-        self.values[out.index] = (name, *given)
+        self.values[out.index], self.sizes[out.index] = (name, *given), count
 
     def _value(self, d: Descriptor) -> Expression:
         if d.role == Role.CONSTANT:

@@ -13,7 +13,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import islice, product
 
 from pxvm.coach.expression import (
     CONSTANT,
@@ -26,6 +26,7 @@ from pxvm.coach.expression import (
 )
 
 LARGEST, HOLES, MOST_PIECES = 7, 2, 32
+MOST_PATTERNS = 64  # at one place of a program: what people and search write has half as many
 WHOLE = 12  # opcodes of a whole program that is a piece
 #: Uses' worth of trust in how often an opcode is used at all, against where it is used.
 SMOOTHING = 4.0
@@ -184,8 +185,9 @@ def patterns(program: Expression) -> list[Pattern]:
                 choices.append([("cut", part)])
             else:
                 choices.append([("cut", part), *cut(part)])
-        bodies = [(e[0], *parts) for parts in product(*choices)]
-        known[e] = [b for b in bodies if _opcodes(b) <= LARGEST and len(_holes(b)) <= HOLES]
+        bodies = ((e[0], *parts) for parts in product(*choices))
+        small = (b for b in bodies if _opcodes(b) <= LARGEST and len(_holes(b)) <= HOLES)
+        known[e] = list(islice(small, MOST_PATTERNS))
         return known[e]
 
     found, seen = [], set()

@@ -234,10 +234,27 @@ def test_a_program_with_a_loop_is_recalled_as_it_is(network):
     assert (found.outcome, found.by, found.expression) == ("solved", "recall", None)
 
 
+def test_a_strangers_program_that_doubles_and_doubles_is_not_taken_apart(network):
+    program = X
+    b = NetworkBuilder(32)
+    for name in ("x", "out"):
+        b.tensor(name, DType.I32, (1, 1, 6), Role.STATE)
+    b.emit("Add", "out", "x", "x")
+    for _ in range(60):  # 2^60 opcodes, were it written out
+        b.emit("Add", "out", "out", "out")
+    wanted = task(program)
+    zero = replace(wanted, given=(0 * wanted.given[0],), wanted=0 * wanted.wanted)
+    network.append("q", stranger(disassemble(b.build()).rstrip(), zero), kind="program")
+    found = Coach(network).solve(zero, 500)
+    assert (found.outcome, found.by, found.expression) == ("solved", "recall", None)
+
+
 @pytest.mark.parametrize(
     "facts",
     ["[]", "{", '{"outcome": "solved"}', '{"outcome": [], "by": 3, "spent": 0, "task": {}}',
-     "[" * 10_000],
+     "[" * 10_000,
+     json.dumps({"outcome": "solved", "by": "", "spent": {"search": 10**400},
+                 "task": task(("Sum", X)).as_data()})],
 )  # fmt: skip
 def test_records_of_other_kinds_are_none_of_the_coachs(facts, network):
     network.append("q", f"```json\n{facts}\n```", kind="program")
