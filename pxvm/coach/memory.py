@@ -181,7 +181,7 @@ class Memory:
         if image is not None:
             parts.append(f"```pxi\n{disassemble(image).rstrip()}\n```")
         parts.append(f"```json\n{json.dumps(facts, separators=(',', ':'))}\n```")
-        said = f"{task.name}: {task.words}" if task.words else task.name
+        said = task.name if task.words in ("", task.name) else f"{task.name}: {task.words}"
         return self.network.append(
             said,
             "\n".join(parts),

@@ -51,7 +51,7 @@ def test_a_task_is_solved_remembered_and_recalled(network):
     assert (again.outcome, again.by, again.candidates) == ("solved", "recall", 1)
     np.testing.assert_array_equal(first.image, again.image)
     record = network.record(first.record)
-    assert record.kind == "program" and record.query.endswith("sum what is above zero")
+    assert record.kind == "program" and record.query == "sum what is above zero"
     code = record.answer.split("```pxi\n")[1].split("```")[0]
     np.testing.assert_array_equal(assemble(code), first.image)
 
@@ -259,6 +259,31 @@ def test_a_strangers_program_that_doubles_and_doubles_is_not_taken_apart(network
 def test_records_of_other_kinds_are_none_of_the_coachs(facts, network):
     network.append("q", f"```json\n{facts}\n```", kind="program")
     assert Coach(network).log() == []
+
+
+def test_a_conversation_finds_what_was_solved(tmp_path):
+    from pxvm.integration.memory import Memory
+
+    path = tmp_path / "k.png"
+    with Network.open(path) as network:
+        Coach(network).solve(task(("Sum", ("ReLU", X)), words="sum what is above zero"))
+    memory = Memory(path, read_only=True)
+    try:
+        (hit,) = memory.hits("how do I sum what is above zero?")
+        assert "Sum(ReLU(x))" in hit.record.answer
+    finally:
+        memory.close()
+
+
+def test_a_memory_is_exported_and_imported(tmp_path):
+    from pxvm.learning.exchange.exchange import read_records
+
+    with Network.open(tmp_path / "one.png") as one, Network.open(tmp_path / "two.png") as two:
+        wanted = task(("Sum", ("ReLU", X)), words="sum what is above zero")
+        Coach(one).solve(wanted)
+        one.export(tmp_path / "all.jsonl")
+        two.append_many(read_records(tmp_path / "all.jsonl"))
+        assert Coach(two).solve(wanted).by == "recall"
 
 
 def test_memories_merge(tmp_path):
