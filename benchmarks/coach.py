@@ -58,6 +58,8 @@ def table(arms: Arms, seconds: Sequence[float]) -> None:
     row(f"solved of the last {LAST}", [sum(a.outcome == SOLVED for a in arm) for arm in last])
     costs = [[a.candidates for a in arm if a.outcome == SOLVED] for arm in last]
     row("candidates of a solved one, median", [median(c) if c else 0 for c in costs])
+    every = [[a.candidates for a in arm] for arm in last]
+    row("candidates of any task, median", [median(c) for c in every])
     both = [
         (a.candidates, b.candidates)
         for a, b in zip(*last, strict=True)

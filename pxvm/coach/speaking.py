@@ -31,6 +31,7 @@ from pxvm.coach.retrieval import similar
 from pxvm.coach.search import Spent
 from pxvm.coach.task import RESULT, Task, type_text
 from pxvm.integration.backends import EMBEDDED
+from pxvm.integration.errors import ContextTooLongError
 
 if TYPE_CHECKING:
     from pxvm.integration.backends import Backend
@@ -133,9 +134,13 @@ class Speaking:
         """The program of the first answer that gives the shown results, None after ``ROUNDS``."""
         messages = [{"role": "user", "content": self._question()}]
         for _ in range(min(ROUNDS, spent.left)):
-            said = "".join(
-                self.backend.stream(messages, max_tokens=TOKENS, temperature=0.0, **self.options)
+            asked = self.backend.stream(
+                messages, max_tokens=TOKENS, temperature=0.0, **self.options
             )
+            try:
+                said = "".join(asked)
+            except ContextTooLongError:  # a task with long examples, for a model with little room
+                return None
             spent.used += 1
             found, wrong = self._judged(said)
             if found is not None:

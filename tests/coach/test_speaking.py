@@ -9,6 +9,7 @@ from pxvm.coach.errors import TaskError
 from pxvm.coach.expression import OPERATIONS
 from pxvm.coach.pictures import draw
 from pxvm.coach.speaking import BY_GLYPH, ROUNDS, grammar, parse, spell
+from pxvm.integration.errors import ContextTooLongError
 from pxvm.learning import Network
 from tests.coach.making import VECTOR, X, above, neg, task
 
@@ -78,6 +79,16 @@ def test_it_is_asked_a_bounded_number_of_times():
     backend = Scripted(*["U@out@x"] * 9)
     found = Coach(backend=backend).solve(task(PROGRAM), 300)
     assert found.outcome == "unsolved" and len(backend.asked) == ROUNDS
+
+
+def test_a_model_with_too_little_room_is_left_out():
+    class Small(Scripted):
+        def stream(self, messages, **options):
+            raise ContextTooLongError("too long")
+            yield
+
+    found = Coach(backend=Small()).solve(task(PROGRAM), 300)
+    assert found.outcome == "unsolved" and found.spent["model"] == 0
 
 
 def test_remembered_programs_stand_in_the_question(tmp_path):
