@@ -31,6 +31,7 @@ from pxvm.core.integer import Ints
 
 BATCH = 2048  # candidates in one call
 MOST_STATE = 4096  # elements of a state
+LEARNED_CONSTANTS = 16  # that programs of the memory have most often
 
 
 @dataclass
@@ -114,7 +115,9 @@ class Search:
             price = self.learned.leaf_bits("x", choices)
             self._keep(("x", number), values, price, shape, "x")
             self.seen.setdefault(shape, set()).add(_bytes(values[None]))
-        learned = [int(leaf) for leaf in sorted(self.learned.leaves) if leaf != "x"]
+        counts = {leaf: n for leaf, n in self.learned.leaves.items() if leaf != "x"}
+        often = sorted(counts, key=lambda leaf: (-counts[leaf], leaf))[:LEARNED_CONSTANTS]
+        learned = [int(leaf) for leaf in sorted(often)]
         for value in dict.fromkeys([*CONSTANTS, *learned]):
             leaf = ("k", value)
             price = self.learned.leaf_bits(leaf_name(leaf), choices)
