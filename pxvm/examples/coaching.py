@@ -24,7 +24,7 @@ from pxvm.learning import Network
 from pxvm.visual.view import render_view
 
 NETWORK, CURVE = DEMO / "coach.png", DEMO / "coach.curve.png"
-BUDGET = 20_000  # candidates for a task
+BUDGET = 12_000  # candidates for a task
 
 Made = Callable[..., "np.ndarray"]
 EASY: dict[str, Made] = {
