@@ -47,6 +47,7 @@ ELSEWHERE = {
     "generate": ("pxvm.models.commands", "Continue a text."),
     "embed": ("pxvm.models.commands", "Turn sentences into vectors."),
     "ask": ("pxvm.integration.commands.asking", "Ask a model, with what the memory knows."),
+    "coach": ("pxvm.coach.commands", "Write pixel programs for tasks, and remember them."),
     "mcp": ("pxvm.integration.commands.offering", "Offer a memory to assistants (MCP)."),
     "serve": (
         "pxvm.integration.commands.offering",

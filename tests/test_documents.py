@@ -25,7 +25,14 @@ from pxvm.core.installation import EXTRAS
 from tests.fresh import make_environment
 
 ROOT = Path(__file__).resolve().parents[1]
-RUN = ("README.md", "CORE_VM_README.md", "SETUP.md", "docs/MEMORY_GUIDE.md", "docs/IMPORT.md")
+RUN = (
+    "README.md",
+    "CORE_VM_README.md",
+    "SETUP.md",
+    "docs/MEMORY_GUIDE.md",
+    "docs/IMPORT.md",
+    "docs/COACH.md",
+)
 STUDIO = "LM_STUDIO_README.md"  # runs beside a server in LM Studio's place
 MODELS = "docs/MODELS.md"  # runs where the real models are
 LINKED = (

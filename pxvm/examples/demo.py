@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from pxvm.examples.coaching import CURVE
 from pxvm.examples.common import DEMO, command_line
 from pxvm.examples.knowledge_demo import NETWORK
 from pxvm.examples.knowledge_demo import PICTURE as RECALLED
@@ -29,6 +30,7 @@ STOPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Handwritten digits recognised by two PNGs", ("digits.py",)),
     ("A memory in a picture: the beginning of a novel learned and asked", ("knowledge_demo.py",)),
     ("A chat model and an embedder, one PNG each", ("real_models.py",)),
+    ("A coach that writes programs, and gets better at it", ("coaching.py",)),
     ("A model that remembers what it is taught, in a picture", ("remembering.py",)),
 )
 
@@ -50,8 +52,8 @@ def main() -> int:
 
 
 def pictures() -> list[str]:
-    """Names of what there is to look at: the memory and what was found in it, then the views."""
-    best = [path.name for path in (RECALLED, NETWORK) if path.exists()]
+    """Names of what there is to look at: memory, finds, how the coach got on; then the views."""
+    best = [path.name for path in (RECALLED, NETWORK, CURVE) if path.exists()]
     return [*best, *sorted(path.name for path in DEMO.glob("*.view.png"))]
 
 

@@ -7,6 +7,7 @@ was asked the right thing.
 from __future__ import annotations
 
 import ast
+import json
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import click
 import pytest
 
 from pxvm.cli import cli
+from pxvm.coach import Coach, task_of
 from pxvm.core.container import save_image
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.tensor import DType, Role
@@ -71,6 +73,15 @@ COMMANDS = {
             f"ask hi -n {{}} {EMBEDDED}"],
     "talk": [f"talk -n {{}}.net {EMBEDDED}", f"talk -n {{}} {EMBEDDED}"],
     "mcp": ["mcp -n {}"],
+    "coach solve": ["coach solve {}.task -n {}.taught", "coach solve {}.task -n {}.new --json",
+                    "coach solve {}.txt -n {}.new", "coach solve {}.missing -n {}.new"],
+    "coach teach": ["coach teach {}.pxi --task {}.task -n {}.new",
+                    "coach teach {}.bad --task {}.md"],
+    "coach log": ["coach log -n {}.taught", "coach log -n {}.taught --json", "coach log -n {}"],
+    "coach curve": ["coach curve -n {}.taught -o {}.curve"],
+    "coach ask": ["coach ask capital -n {}.taught -o {}.answer",
+                  "coach ask capital -n {}.taught -o {}.answer --json",
+                  "coach ask nonsense -n {}.missing"],
     "gpus": ["gpus", "gpus --json"],
     "serve": ["serve {}.missing --port 0", "serve --backend {} --port 0"],
     "import": ["import {}.gguf -o {}.made", "import {}.pxi -o {}.md"],
@@ -130,6 +141,11 @@ def hostile(tmp_path_factory):
     with Network.open(folder / f"{FILE}.net") as network:
         said = {"query": f"capital of France{EVIL}", "answer": f"Paris{EVIL}\nx", "model": EVIL}
         network.append_many([Draft(**said, source=f"src{EVIL}", tags=(f"tag{EVIL}",))])
+    task = {"name": EVIL, "words": f"capital {EVIL}", "inputs": {"x": "vector 2"},
+            "output": "number", "examples": [{"in": {"x": [1, 2]}, "out": 3}]}  # fmt: skip
+    (folder / f"{FILE}.task").write_text(json.dumps(task))
+    with Network.open(folder / f"{FILE}.taught") as network:
+        Coach(network).solve(task_of(task), 500)
     whole = (folder / f"{FILE}.net").read_bytes()
     (folder / f"{FILE}.torn").write_bytes(whole.replace(b"pwned", b"p\0ned"))
     write_llama(folder / f"{FILE}.model")

@@ -2,7 +2,8 @@
 
 From top to bottom: a rule; a thin line with the record's number (in a black tab), dates, kind,
 source and tags; then the question, larger and behind a bar, and the answer, flowing through two
-columns of equal height. Code stands behind a thin line, as it was written.
+columns of equal height. Code stands behind a thin line, as it was written; under a record of kind
+``program`` stands its program as a picture.
 
 The picture is for eyes; the exact text is in the record's data rows.
 """
@@ -17,6 +18,7 @@ import numpy as np
 
 from pxvm.learning.typeset.characters import clean, face_for, to_cells
 from pxvm.learning.typeset.drawing import Bits, draw_lines
+from pxvm.learning.typeset.programs import program_picture
 from pxvm.learning.typeset.typesetting import (
     PLAIN,
     QUESTION,
@@ -76,12 +78,14 @@ class Composition:
         top: rows of rule and header line.
         room: bytes of a line's text.
         lines: for each line the row of its top, the byte where its text begins, the line.
+        picture: ink that stands under the lines.
     """
 
     rows: int
     top: int
     room: int
     lines: list[Placing]
+    picture: Bits | None = None
 
 
 def render_record(record: Readable, width: int = WIDTH) -> Bits:
@@ -99,6 +103,9 @@ def render_record(record: Readable, width: int = WIDTH) -> Bits:
     """
     page = compose(record, width)
     canvas = np.zeros((page.rows, width // 8), np.uint8)
+    if page.picture is not None:
+        bottom, right = page.rows - _BOTTOM, _MARGIN + page.picture.shape[1]
+        canvas[bottom - len(page.picture) : bottom, _MARGIN:right] = page.picture
     _draw(canvas, page.lines, page.room)
     canvas[0] = 0xFF
     tab = 8 + 5 * len(f"{record.sequence:>{_DIGITS}} ")
@@ -124,7 +131,11 @@ def compose(record: Readable, width: int = WIDTH) -> Composition:
     placed, bottom = in_columns(lines, lefts, top, BLOCK, joint)
     length = _cells("small", room) * 5 // 8
     above = [(_RULE, 1 + number * length, piece) for number, piece in enumerate(header)]
-    return Composition(bottom + _BOTTOM, top, room, above + placed)
+    picture = program_picture(record.answer) if record.kind == "program" else None
+    if picture is None or picture.shape[1] > width // 8 - _MARGIN:
+        return Composition(bottom + _BOTTOM, top, room, above + placed)
+    rows = bottom + len(picture) + 2 * _BOTTOM
+    return Composition(rows, top, room, above + placed, picture)
 
 
 def render_text(text: str, width: int = WIDTH) -> Bits:

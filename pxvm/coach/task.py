@@ -1,0 +1,181 @@
+"""A task: words, typed inputs and outputs of several examples, some of them hidden.
+
+    {"name": "above the mean", "words": "how many elements are above the mean",
+     "inputs": {"x": "vector 6"}, "output": "number",
+     "examples": [{"in": {"x": [1, 2, 3, 4, 5, 6]}, "out": 3},
+                  {"in": {"x": [0, 0, 0, 0, 0, 9]}, "out": 1, "hidden": true}]}
+
+A type is ``number``, ``vector N``, ``column N`` or ``matrix RxC``; every value is an integer of 32
+bits. Hidden examples are never shown to a proposer: they judge what it found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pxvm.coach.errors import TaskError
+from pxvm.core.integer import Ints
+from pxvm.core.reading import read_bytes
+
+Shape = tuple[int, int]
+RESULT = "out"
+MOST_INPUTS, MOST_EXAMPLES, MOST_ELEMENTS, MOST_BYTES = 4, 256, 1024, 1 << 20
+LOWEST, HIGHEST = -(2**31), 2**31 - 1
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,15}")
+_TYPE = re.compile(r"number|(vector|column) ([1-9]\d{0,3})|matrix ([1-9]\d{0,3})x([1-9]\d{0,3})")
+
+
+def parse_type(text: Any, where: str) -> Shape:
+    """Rows and columns of a type. Raises TaskError."""
+    found = _TYPE.fullmatch(text) if isinstance(text, str) else None
+    if not found:
+        raise TaskError(
+            f"{where}: expected number, vector N, column N or matrix RxC; found {text!r:.80}"
+        )
+    kind, count, rows, columns = found.groups()
+    shape = (int(rows), int(columns)) if rows else (1, int(count or 1))
+    if shape[0] * shape[1] > MOST_ELEMENTS:
+        raise TaskError(f"{where}: expected at most {MOST_ELEMENTS} elements; found {text}")
+    return (shape[1], 1) if kind == "column" else shape
+
+
+def type_text(shape: Shape) -> str:
+    """The type of a shape; the inverse of ``parse_type``."""
+    rows, columns = shape
+    if rows == 1:
+        return "number" if columns == 1 else f"vector {columns}"
+    return f"column {rows}" if columns == 1 else f"matrix {rows}x{columns}"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task.
+
+    Attributes:
+        inputs: shape (rows, columns) of each input by its name, in order.
+        output: shape of the result.
+        given: int64 [examples, rows, columns] for each input.
+        wanted: int64 [examples, rows, columns].
+        hidden: bool [examples].
+    """
+
+    name: str
+    words: str
+    inputs: Mapping[str, Shape]
+    output: Shape
+    given: tuple[Ints, ...]
+    wanted: Ints
+    hidden: Any
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 of types and examples: the same task under another name has the same."""
+        said = {k: v for k, v in self.as_data().items() if k not in ("name", "words")}
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    def shown(self) -> tuple[tuple[Ints, ...], Ints]:
+        """Inputs and results of the examples that a proposer may see."""
+        return tuple(given[~self.hidden] for given in self.given), self.wanted[~self.hidden]
+
+    def as_data(self) -> dict[str, Any]:
+        """The task for JSON."""
+        examples = []
+        for number, wanted in enumerate(self.wanted):
+            given = {
+                name: _plain(values[number])
+                for name, values in zip(self.inputs, self.given, strict=True)
+            }
+            example = {"in": given, "out": _plain(wanted)}
+            examples.append(example | ({"hidden": True} if self.hidden[number] else {}))
+        return {
+            "name": self.name,
+            "words": self.words,
+            "inputs": {name: type_text(shape) for name, shape in self.inputs.items()},
+            "output": type_text(self.output),
+            "examples": examples,
+        }
+
+
+def _plain(values: Ints) -> Any:
+    """A number, a list, or a list of rows; a column as a list."""
+    rows, columns = values.shape
+    if rows == columns == 1:
+        return int(values[0, 0])
+    return (values if rows > 1 and columns > 1 else values.ravel()).tolist()
+
+
+def _values(found: Any, shape: Shape, where: str) -> Ints:
+    rows, columns = shape
+    wanted = () if shape == (1, 1) else shape if rows > 1 and columns > 1 else (rows * columns,)
+    try:
+        values = np.array(found, object)
+    except ValueError:
+        values = np.zeros(0, object)
+    whole = all(type(v) is int and LOWEST <= v <= HIGHEST for v in values.ravel())
+    if values.shape != wanted or not whole:
+        raise TaskError(
+            f"{where}: expected {type_text(shape)} of integers of 32 bits; found {found!r:.80}"
+        )
+    return values.astype(np.int64).reshape(shape)
+
+
+def _field(data: Any, name: str, kind: type, where: str) -> Any:
+    found = data.get(name) if isinstance(data, dict) else None
+    if not isinstance(found, kind):
+        raise TaskError(f"{where}: expected {name!r}, a {kind.__name__}; found {found!r:.80}")
+    return found
+
+
+def task_of(data: Any, where: str = "task") -> Task:
+    """A task from what its JSON says. Raises TaskError naming the place."""
+    name, words = (_field(data, key, str, where) for key in ("name", "words"))
+    inputs = {
+        key: parse_type(kind, f"{where}: input {key!r:.30}")
+        for key, kind in _field(data, "inputs", dict, where).items()
+    }
+    wrong = [key for key in inputs if not _NAME.fullmatch(key) or key == RESULT]
+    if wrong or not 1 <= len(inputs) <= MOST_INPUTS:
+        raise TaskError(
+            f"{where}: expected 1 to {MOST_INPUTS} inputs, named by letters and digits and not"
+            f" {RESULT!r}; found {sorted(inputs)!r:.80}"
+        )
+    output = parse_type(data.get("output"), f"{where}: output")
+    examples = _field(data, "examples", list, where)
+    if not 1 <= len(examples) <= MOST_EXAMPLES:
+        raise TaskError(f"{where}: expected 1 to {MOST_EXAMPLES} examples; found {len(examples)}")
+    given: list[list[Ints]] = [[] for _ in inputs]
+    wanted, hidden = [], []
+    for number, example in enumerate(examples):
+        place = f"{where}: example {number}"
+        said = _field(example, "in", dict, place)
+        if set(said) != set(inputs):
+            raise TaskError(f"{place}: expected {sorted(inputs)}; found {sorted(said)!r:.80}")
+        for column, (key, shape) in zip(given, inputs.items(), strict=True):
+            column.append(_values(said[key], shape, f"{place}: {key}"))
+        wanted.append(_values(example.get("out"), output, f"{place}: out"))
+        mark = example.get("hidden", False)
+        if not isinstance(mark, bool):
+            raise TaskError(f"{place}: expected hidden to be true or false; found {mark!r:.80}")
+        hidden.append(mark)
+    if all(hidden):
+        raise TaskError(f"{where}: expected an example that is not hidden; found none")
+    stacked = tuple(np.stack(column) for column in given)
+    return Task(name, words, inputs, output, stacked, np.stack(wanted), np.array(hidden))
+
+
+def read_task(path: str | Path) -> Task:
+    """The task in a JSON file. Raises TaskError, FormatError, OSError."""
+    data = read_bytes(path, MOST_BYTES)
+    try:
+        return task_of(json.loads(data), str(path))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise TaskError(f"{path}: expected JSON: {error!s:.200}") from None
