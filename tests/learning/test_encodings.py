@@ -30,10 +30,23 @@ TAIWANESE = "鑰匙在門口的墊子下面。船明天早上離開港口，請�
 KOREAN = "열쇠는 현관 매트 아래에 있습니다. 배는 내일 아침에 항구를 떠납니다."
 
 
+SHORT = [
+    "Été à Noël: le garçon a mangé des œufs, où ça? Façade naïve.",
+    "Déjà vu à l'hôtel Élysée",
+    "çà et là, Noël, maïs, œuf, cœur, sœur",
+    "liste: pâté, crêpe, bûche, gâteau, dîner, île, où, août",
+    "L'università è lì, perché no? Così è più bello, città.",
+    "Blåbærsyltetøy på kjøkkenet, æ ø å",
+    "Mãe, irmã, pão, limão, coração, lição, amanhã",
+]
+
+
 @pytest.mark.parametrize(
     ("text", "encodings"),
     [
         *((text, ["cp1252"]) for text in (FRENCH, SPANISH, PORTUGUESE, SWEDISH, GERMAN)),
+        *((text, ["cp1252"]) for text in SHORT),
+        *((text, ["cp1251", "koi8-r"]) for text in ("Москва", "Не забыть: ключи от VW Golf")),
         (NAMES, ["cp1252"]),
         (NAMES * 50, ["cp1252"]),
         (QUOTED, ["cp1252"]),

@@ -13,121 +13,144 @@ from typing import NamedTuple
 
 MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september",
           "october", "november", "december")  # fmt: skip
+SEASONS = ("spring", "summer", "autumn", "winter")
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 class _Language(NamedTuple):
     """Names in the calendar's order, alternatives divided by ``|``, and whole expressions.
 
-    ``common``: words that tell the language. ``phrases``: an expression (regular, ``#`` a number,
-    ``%`` a unit's name) and what it is in English.
+    ``common``: words that tell the language. ``months``: and after them the seasons.
+    ``numbers``: from one on. ``phrases``: an expression (regular, ``#`` a number, ``%`` a unit's
+    name, ``@`` a month's or a season's, ``&`` a day's) and what it is in English.
     """
 
     common: str
     months: str
     days: str
+    numbers: str
     units: dict[str, str]
     phrases: dict[str, str]
 
 
 _GERMAN = _Language(
     "der die das und ist sind wir was wann wer haben hat im am wie wo ich mit über den dem ein "
-    "eine zu hier von für auf nicht",
+    "eine zu von für auf nicht",
     "januar|jänner|jan februar|feber|feb märz|mär|mrz april|apr mai juni|jun juli|jul august|aug "
-    "september|sept|sep oktober|okt november|nov dezember|dez",
+    "september|sept|sep oktober|okt november|nov dezember|dez "
+    "frühling|frühjahr sommer herbst winter",
     "montag dienstag mittwoch donnerstag freitag samstag|sonnabend sonntag",
+    "eine[mnr]? zwei drei vier fünf sechs sieben acht neun zehn elf zwölf",
     {"tage?n?": "days", "wochen?": "weeks", "monate?n?": "months", "jahre?n?": "years"},
     {
-        "vorgestern": "day before yesterday", "gestern": "yesterday", "heute": "today",
+        "vorgestern": "day before yesterday", "gestern(?: abend)?": "yesterday", "heute": "today",
         "morgen": "tomorrow", "vor # %": "# % ago", "(?:in den )?letzten # %": "last # %",
         "(?:letzte[nrsm]?|vorige[nrsm]?|vergangene[nrsm]?) %": "last %",
         "(?:diese[nrsm]?) %": "this %", "(?:nächste[nrsm]?|kommende[nrsm]?) %": "next %",
         "(?:letztes|voriges|diesen|letzten|vergangenen) wochenende": "last weekend",
-        "(?:im|seit|vor) (?=@)": "in ", "(?:seit|ab)(?= )": "since", "bis(?= )": "until",
-        "am (?=&)": "on ", "(?:letzten|vorigen) (?=&)": "last ",
+        "im (?=@)": "in ", "(?:seit|ab)(?: dem)?(?= )": "since", "bis(?: zum)?(?= )": "until",
+        "vor(?: dem)?(?= )": "before", "nach(?: dem)?(?= )": "after",
+        "am (?=&)": "on ", "(?:letzten|vorigen|vergangenen) (?=@|&)": "last ",
     },
 )  # fmt: skip
 _FRENCH = _Language(
     "le la les des est nous que quoi quand avons du en où je avec sur un une dans au qui avait "
     "il y a",
     "janvier|janv février|fevrier|févr mars avril|avr mai juin juillet|juil août|aout "
-    "septembre|sept octobre|oct novembre|nov décembre|decembre|déc",
+    "septembre|sept octobre|oct novembre|nov décembre|decembre|déc printemps été automne hiver",
     "lundi mardi mercredi jeudi vendredi samedi dimanche",
+    "une? deux trois quatre cinq six sept huit neuf dix onze douze",
     {"jours?": "days", "semaines?": "weeks", "mois": "months", "ans?|années?": "years"},
     {
-        "avant-hier": "day before yesterday", "hier": "yesterday", "aujourd.hui": "today",
+        "avant-hier": "day before yesterday", "hier(?: soir)?": "yesterday", "aujourd.hui": "today",
         "demain": "tomorrow", "il y a # %": "# % ago",
         "(?:les |ces )?# (?:derniers|dernières) %": "last # %",
         "(?:la |le |l.)?% (?:dernière?|passée?)": "last %", "(?:cette|ce|cet) %": "this %",
-        "(?:la |le |l.)?% prochaine?": "next %", "(?:en|au mois de|depuis) (?=@)": "in ",
-        "depuis(?= )": "since", "jusqu.(?:à|au|en)": "until",
-        "(?:le )?(&) dernier": "last \\1", "le (?=&)": "on ",
+        "(?:la |le |l.)?% prochaine?": "next %",
+        "(?:le |en |au |l.)?(@|&) (?:dernier|passé)": "last \\1", "le (?=&)": "on ",
+        "(?:en|au|au mois de|pendant l.) ?(?=@)": "in ", "depuis(?: le)?(?= )": "since",
+        "jusqu.(?:à|au|en)": "until", "avant(?: le)?(?= )": "before", "après(?: le)?(?= )": "after",
     },
 )  # fmt: skip
 _SPANISH = _Language(
     "el la los las que qué cuándo hemos de en dónde yo con sobre un una del fue se hablamos",
     "enero|ene febrero|feb marzo|mar abril|abr mayo junio|jun julio|jul agosto|ago "
-    "septiembre|setiembre|sept|sep octubre|oct noviembre|nov diciembre|dic",
+    "septiembre|setiembre|sept|sep octubre|oct noviembre|nov diciembre|dic "
+    "primavera verano otoño|otono invierno",
     "lunes martes miércoles|miercoles jueves viernes sábado|sabado domingo",
+    "una? dos tres cuatro cinco seis siete ocho nueve diez once doce",
     {"días?|dias?": "days", "semanas?": "weeks", "mes(?:es)?": "months", "años?": "years"},
     {
-        "anteayer|antes de ayer": "day before yesterday", "ayer": "yesterday", "hoy": "today",
-        "mañana": "tomorrow", "hace # %": "# % ago", "(?:los |las )?últim[oa]s # %": "last # %",
-        "(?:la |el )?% pasad[oa]": "last %", "(?:la |el )?últim[oa] %": "last %",
-        "est[ea] %": "this %", "(?:la |el )?(?:próxim[oa] %|% que viene)": "next %",
-        "(?:en|desde) (?=@)": "in ", "desde(?= )": "since", "hasta(?= )": "until",
-        "(?:el )?(&) pasado": "last \\1", "el (?=&)": "on ",
+        "anteayer|antes de ayer": "day before yesterday", "ayer|anoche": "yesterday",
+        "hoy": "today", "mañana": "tomorrow", "hace # %": "# % ago",
+        "(?:los |las )?últim[oa]s # %": "last # %", "(?:la |el )?% pasad[oa]": "last %",
+        "(?:la |el )?últim[oa] %": "last %", "est[ea] %": "this %",
+        "(?:la |el )?(?:próxim[oa] %|% que viene)": "next %",
+        "(?:el |la |en )?(@|&) pasad[oa]": "last \\1", "el (?=&)": "on ",
+        "en (?:el |la )?(?=@)": "in ", "desde(?: el)?(?= )": "since", "hasta(?: el)?(?= )": "until",
+        "antes del?(?= )": "before", "después del?(?= )": "after",
     },
 )  # fmt: skip
 _ITALIAN = _Language(
     "il lo gli che cosa quando abbiamo di dove con su una del nel della è per sono",
     "gennaio|gen febbraio|feb marzo|mar aprile|apr maggio|mag giugno|giu luglio|lug agosto|ago "
-    "settembre|set ottobre|ott novembre|nov dicembre|dic",
+    "settembre|set ottobre|ott novembre|nov dicembre|dic primavera estate autunno inverno",
     "lunedì|lunedi martedì|martedi mercoledì|mercoledi giovedì|giovedi venerdì|venerdi sabato "
     "domenica",
+    "una?|uno due tre quattro cinque sei sette otto nove dieci undici dodici",
     {"giorn[oi]": "days", "settiman[ae]": "weeks", "mes[ei]": "months", "ann[oi]": "years"},
     {
         "l.altro ieri|avantieri": "day before yesterday", "ieri": "yesterday", "oggi": "today",
         "domani": "tomorrow", "# % fa": "# % ago", "(?:gli |le )?ultim[ie] # %": "last # %",
         "(?:la |il |lo |l.)?% (?:scors[oa]|passat[oa])": "last %", "quest[oa] %": "this %",
-        "(?:la |il |lo |l.)?(?:prossim[oa] %|% prossim[oa])": "next %", "(?:a|in|nel) (?=@)": "in ",
-        "(&) scors[oa]": "last \\1",
+        "(?:la |il |lo |l.)?(?:prossim[oa] %|% prossim[oa])": "next %",
+        "(?:la |l.|a |in )?(@|&) (?:scors[oa]|passat[oa])": "last \\1",
+        "(?:a|in|nel|nell.) ?(?=@)": "in ", "(?:dal?|dall.)(?= )": "since",
+        "fino al?(?= )": "until", "prima d(?:i|el)(?= )": "before", "dopo(?: il)?(?= )": "after",
     },
 )  # fmt: skip
 _PORTUGUESE = _Language(
     "os as que quando em onde com sobre um uma do da no na nos nas falamos não foi é para",
     "janeiro|jan fevereiro|fev março|marco|mar abril|abr maio|mai junho|jun julho|jul agosto|ago "
-    "setembro|set outubro|out novembro|nov dezembro|dez",
+    "setembro|set outubro|out novembro|nov dezembro|dez primavera verão|verao outono inverno",
     "segunda-feira terça-feira quarta-feira quinta-feira sexta-feira sábado domingo",
+    "uma? dois|duas três|tres quatro cinco seis sete oito nove dez onze doze",
     {"dias?": "days", "semanas?": "weeks", "mês|mes|meses": "months", "anos?": "years"},
     {
         "anteontem": "day before yesterday", "ontem": "yesterday", "hoje": "today",
         "amanhã": "tomorrow", "há # %|# % atrás": "# % ago",
         "(?:n?os |n?as )?últim[oa]s # %": "last # %", "(?:n?[ao] )?% passad[oa]": "last %",
         "(?:n?est[ea]) %": "this %", "(?:n?[ao] )?(?:próxim[oa] %|% que vem)": "next %",
-        "(?:em|desde) (?=@)": "in ", "(&) passad[oa]": "last \\1",
+        "(?:n?[ao] |em )?(@|&) passad[oa]": "last \\1", "(?:em|n[ao]) (?=@)": "in ",
+        "desde(?: [ao])?(?= )": "since", "até(?: [ao])?(?= )": "until",
+        "antes d[eo](?= )": "before", "depois d[eo](?= )": "after",
     },
 )  # fmt: skip
 _DUTCH = _Language(
     "de het een en wat wanneer hebben we waar ik met over was is van op te zijn",
     "januari|jan februari|feb maart|mrt april|apr mei juni|jun juli|jul augustus|aug "
-    "september|sept|sep oktober|okt november|nov december|dec",
+    "september|sept|sep oktober|okt november|nov december|dec lente|voorjaar zomer herfst|najaar "
+    "winter",
     "maandag dinsdag woensdag donderdag vrijdag zaterdag zondag",
+    "een|één twee drie vier vijf zes zeven acht negen tien elf twaalf",
     {"dag(?:en)?": "days", "we(?:ek|ken)": "weeks", "maand(?:en)?": "months",
      "ja(?:ar|ren)": "years"},
     {
         "eergisteren": "day before yesterday", "gisteren": "yesterday", "vandaag": "today",
         "morgen": "tomorrow", "# % geleden": "# % ago", "(?:de )?laatste # %": "last # %",
         "(?:vorige?|afgelopen) %": "last %", "deze %|dit %": "this %",
-        "(?:volgende?|komende?) %": "next %", "in (?=@)": "in ", "op (?=&)": "on ",
-        "(?:vorige|afgelopen) (?=&)": "last ",
+        "(?:volgende?|komende?) %": "next %", "in (?:de )?(?=@)": "in ", "op (?=&)": "on ",
+        "(?:vorige|afgelopen) (?=@|&)": "last ", "(?:sinds|vanaf)(?= )": "since",
+        "tot(?= )": "until", "voor(?= )": "before", "na(?= )": "after",
     },
 )  # fmt: skip
 _RUSSIAN = _Language(
     "и в на что когда мы где с о не это был была было говорили",
     "январ[ьяе] феврал[ьяе] март[ае]? апрел[ьяе] ма[йяе] июн[ьяе] июл[ьяе] август[ае]? "
-    "сентябр[ьяе] октябр[ьяе] ноябр[ьяе] декабр[ьяе]",
+    "сентябр[ьяе] октябр[ьяе] ноябр[ьяе] декабр[ьяе] весн[аоуы]й? лето|летом|лета "
+    "осень|осенью|осени зим[аоуы]й?",
     "понедельник вторник сред[ау] четверг пятниц[ау] суббот[ау] воскресенье",
+    "од(?:ин|ну) два|две три четыре пять шесть семь восемь девять десять одиннадцать двенадцать",
     {"дн(?:я|ей|и)|день": "days", "недел(?:[юиья]|е)": "weeks", "месяц(?:а|ев|е)?": "months",
      "год(?:а|у)?|лет": "years"},
     {
@@ -135,6 +158,7 @@ _RUSSIAN = _Language(
         "завтра": "tomorrow", "# % назад": "# % ago", "последни[ех] # %": "last # %",
         "(?:на |в )?прошл(?:ой|ом|ую|ый|ая) %": "last %", "(?:на |в )?эт(?:ой|ом|от) %": "this %",
         "(?:на |в )?следующ(?:ей|ем|ую|ий) %": "next %", "в (?=@)": "in ",
+        "до(?= )": "before", "после(?= )": "after", "прошл(?:ым|ой) (?=@)": "last ",
     },
 )  # fmt: skip
 _LANGUAGES = (_GERMAN, _FRENCH, _SPANISH, _ITALIAN, _PORTUGUESE, _DUTCH, _RUSSIAN)
@@ -143,11 +167,17 @@ COMMON = frozenset(word for language in _LANGUAGES for word in language.common.s
 _ENGLISH = "the is what when where did we in of and was i you have about with from"
 
 # Chinese, Japanese and Korean say a date alike; relative words differ.
-_YEAR, _NUMBER = r"((?:19|20)\d\d)\s*[年년]", "[0-9]{1,2}"
+_DIGITS = dict(zip(map(ord, "〇零一二两兩三四五六七八九"), "0012223456789", strict=True))
+_YEAR = r"((?:19|20)\d\d|[一二][〇零一二三四五六七八九]{3})\s*[年년]"
+_NUMBER, _COUNT = (
+    "(?:[0-9]{1,2}|[一二三四五六七八九十]{1,3})",
+    r"(?:\d{1,3}|[一二两兩三四五六七八九十]{1,3})",
+)
 _EAST: tuple[tuple[str, str], ...] = (
     (rf"{_YEAR}\s*({_NUMBER})\s*[月월]\s*({_NUMBER})\s*[日号日일]", r"\1-\2-\3"),
     (rf"{_YEAR}\s*({_NUMBER})\s*[月월]", r"@\2 \1"),
     (rf"(?:今年|올해)?\s*({_NUMBER})\s*[月월]\s*({_NUMBER})\s*[日号일]", r"@\1 \2"),
+    (rf"(?:去年|昨年|작년)\s*的?({_NUMBER})\s*[月월]", r"@\1 last year"),
     (rf"(?:今年|올해)?\s*({_NUMBER})\s*[月월](?!\d)", r"in @\1"),
     (_YEAR, r"\1"),
     ("前天|一昨日|おととい|그저께", "day before yesterday"),
@@ -163,10 +193,10 @@ _EAST: tuple[tuple[str, str], ...] = (
     ("去年|昨年|작년|지난\\s*해", "last year"),
     ("今年|올해", "this year"),
     ("明年|来年|내년", "next year"),
-    (r"(\d{1,3})\s*(?:天|日|일)\s*(?:之?前|전)", r"\1 days ago"),
-    (r"(\d{1,3})\s*(?:周|个?星期|週間?|주)\s*(?:之?前|전)", r"\1 weeks ago"),
-    (r"(\d{1,3})\s*(?:个月|個月|か月|ヶ月|개월|달)\s*(?:之?前|전)", r"\1 months ago"),
-    (r"(\d{1,3})\s*(?:年|년)\s*(?:之?前|전)", r"\1 years ago"),
+    (rf"({_COUNT})\s*(?:天|日|일)\s*(?:之?前|전)", r"\1 days ago"),
+    (rf"({_COUNT})\s*(?:周|个?星期|週間?|주)\s*(?:之?前|전)", r"\1 weeks ago"),
+    (rf"({_COUNT})\s*(?:个月|個月|か月|ヶ月|개월|달)\s*(?:之?前|전)", r"\1 months ago"),
+    (rf"({_COUNT})\s*(?:年|년)\s*(?:之?前|전)", r"\1 years ago"),
 )
 _NUMERIC = ((r"\b([0-3]?\d)\.\s?([01]?\d)\.\s?((?:19|20)\d\d)\b", r"\3-\2-\1"),)
 
@@ -228,13 +258,19 @@ def _rules_for(text: str) -> Iterator[Rule]:
 def _compiled(rules: tuple[tuple[str, str], ...]) -> list[Rule]:
     def made(template: str) -> Callable[[re.Match[str]], str]:
         def english(match: re.Match[str]) -> str:
-            plain = match.expand(template)
+            plain = re.sub(r"\\(\d)", lambda m: _arabic(match[int(m[1])]), template)
             named = re.sub(r"@(\d+)", lambda m: MONTHS[(int(m[1]) - 1) % 12], plain)
             return f" {named} "  # its neighbours may be letters
 
         return english
 
     return [(re.compile(pattern), made(template)) for pattern, template in rules]
+
+
+def _arabic(number: str) -> str:
+    """A number in digits, which may be given in Chinese ones."""
+    tens, ten, ones = number.translate(_DIGITS).partition("十")
+    return str(int(tens or 1) * 10 + int(ones or 0)) if ten else tens
 
 
 @cache
@@ -251,9 +287,9 @@ def _of_language(number: int) -> list[Rule]:
         rules.append((_whole(pattern), _phrase(language, english)))
     day = r"(?:(?P<d>[0-3]?\d)(?:\.|er|º|°|-е)?\s+(?:de |di |d.)?)?"
     year = r"(?:\s+(?:de |del |van |г\. )?(?P<y>(?:19|20)\d\d))?"
-    for names, english_names in ((language.months, MONTHS), (language.days, DAYS)):
+    for names, english_names in ((language.months, MONTHS + SEASONS), (language.days, DAYS)):
         for name, english in zip(names.split(), english_names, strict=True):
-            if english in MONTHS:
+            if english not in DAYS:
                 rules.append((_whole(f"{day}(?:{name})\\.?{year}"), _date(english)))
             else:
                 rules.append((_whole(name), _same(english)))
@@ -281,15 +317,18 @@ def _phrase(language: _Language, template: str) -> Callable[[re.Match[str]], str
         found = template
         groups = match.groupdict()
         if groups.get("n") is not None:
-            found = found.replace("#", groups["n"])
+            number = (i for i, name in enumerate(language.numbers.split(), 1)
+                      if re.fullmatch(name, groups["n"], re.IGNORECASE))  # fmt: skip
+            found = found.replace("#", str(next(number, groups["n"])))
         if groups.get("u") is not None:
             unit = next(e for name, e in language.units.items()
                         if re.fullmatch(name, groups["u"], re.IGNORECASE))  # fmt: skip
             found = found.replace("%", unit if "#" in template else unit[:-1])
         if "\\1" in found:
-            day = next(e for name, e in zip(language.days.split(), DAYS, strict=True)
-                       if re.fullmatch(name, match[1], re.IGNORECASE))  # fmt: skip
-            found = found.replace("\\1", day)
+            names = [*language.days.split(), *language.months.split()]
+            named = next(e for name, e in zip(names, DAYS + MONTHS + SEASONS, strict=True)
+                         if re.fullmatch(name, match[1], re.IGNORECASE))  # fmt: skip
+            found = found.replace("\\1", named)
         return found
 
     return english

@@ -32,9 +32,12 @@ about all anything chat chats conversation conversations day days did discuss di
 during else ever everything find get give happen happened happening happens learn learned list made
 make mention mentioned note noted notes on record recorded remember said say see show speak spoke
 start talk talked talking tell thing things think time told topic topics up us week went work worked
-worked write written wrote month year since until till before after
+worked write written wrote month year since until till before after early late mid beginning end
+war waren gewesen los geschah anfang mitte ende seit bis vor nach
 besprochen gesagt passiert geredet gesprochen notiert gemacht geschrieben alles etwas gab getan
-zeige parle parlé dit passé fait discuté noté tout quelle quelles quels avait-on ce s est
+zeige qu était depuis début fin mi
+parle parlé dit passé fait discuté noté tout quelle quelles quels avait-on ce s est
+hubo era desde principios mediados finales
 hablamos hablado dijo dijimos pasó pasado hicimos todo cuál sido hecho anotado
 parlato detto successo fatto tutto scritto discusso falamos dissemos aconteceu feito tudo
 gesproken gezegd gebeurd gedaan alles geschreven говорили обсуждали сказали произошло делали все
@@ -203,6 +206,12 @@ def _month(match: re.Match[str], now: datetime) -> _Span:
     return _months(now.replace(year=now.year - back + ahead, month=month, day=1), 1)
 
 
+def _month_of(match: re.Match[str], now: datetime) -> _Span:
+    """A month of this year, or of another near it."""
+    year = now.year + {"this": 0, "next": 1, "coming": 1}.get(match["which"].lower(), -1)
+    return _months(now.replace(year=year, month=_month_number(match["month"]), day=1), 1)
+
+
 def _season(match: re.Match[str], now: datetime) -> _Span:
     fields = match.groupdict()
     first, year = SEASONS[fields["season"].lower()], fields.get("year")
@@ -293,12 +302,13 @@ def _rules() -> Iterator[tuple[re.Pattern[str], Callable[[re.Match[str], datetim
     # that open an interval are only looked at, since ``_open_side`` takes them.
     opening = "".join(rf"|(?<=\b{word} )" for word in ("since", "after", "before", "until", "till"))
     for pattern, meaning in (
-        (rf"\b{_YEAR}[-/](?P<month>[01]?\d)[-/]{_DAY}\b", _date),
+        (rf"\b{_YEAR}[-/](?P<month>[01]?\d)[-/]{_DAY}(?=T\d|\b)", _date),
         (rf"\b{_DAY}(?: of)? {_MONTH},? {_YEAR}\b", _date),
         (rf"\b{_MONTH} {_DAY},? {_YEAR}\b", _date),
         (rf"\b{_YEAR}[-/](?P<month>1[0-2]|0?[1-9])\b", _month),
         (rf"\b(?P<month>1[0-2]|0?[1-9])/{_YEAR}\b", _month),
         (rf"\b{_MONTH},?(?: of)? {_YEAR}\b", _month),
+        (rf"\b{_MONTH},?(?: of)? {_WHICH} year\b", _month_of),
         (rf"\b{_DAY}(?: of)? {_MONTH}(?!\w)", _date),
         (rf"\b{_MONTH} {_DAY}\b(?!:)", _date),
         (rf"\b{_SEASON},?(?: of)? {_YEAR}\b", _season),

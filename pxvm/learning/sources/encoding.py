@@ -20,7 +20,7 @@ SNIFFED = 8_192  # bytes looked at to tell text from binary
 GUESSED = 65_536  # bytes of lines that are not ASCII from which the encoding is guessed
 FEW = 4  # so many characters of UTF-8 for each byte that is none: UTF-8 with damage
 #: Below this confidence of chardet's a text that reads well as Windows-1252 is taken for it.
-UNSURE = 0.06
+UNSURE = 0.07
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -176,10 +176,17 @@ def _guessed(content: bytes) -> Decoded:
     encoding = WIDER.get(best["encoding"] or "", best["encoding"] or "cp1252")
     if re.search(rb"[\x80-\x9f]", seen):
         encoding = SIGNED.get(encoding, encoding)
-    unsure = (best["confidence"] or 0) < UNSURE or encoding in OLD
+    unsure = (best["confidence"] or 0) < UNSURE or encoding in OLD or _mixes(seen, encoding)
     if encoding in WESTERN or (unsure and reads_western(seen)):
         encoding = "cp1252"
     return _replaced(content, encoding)._replace(guessed=True)
+
+
+def _mixes(content: bytes, encoding: str) -> bool:
+    """Does an encoding put Greek, Russian or other such letters into words of plain Latin ones?"""
+    text = content.decode(encoding, "replace")
+    words = re.findall("[A-Za-z]*[\u0370-\u1dff]+[A-Za-z]*", text)
+    return 4 * sum(bool(re.search("[A-Za-z]", word)) for word in words) > len(words)
 
 
 def spoken(encoding: str) -> str:
