@@ -27,7 +27,7 @@ from tests.differential.harness import admitted
 from tests.differential.maker import Maker
 
 needs_numba = pytest.mark.skipif(bool(executor.available()), reason=executor.available() or "-")
-KERNELS = ("attention", "loop", "memory", "moving", "products", "rowwise", "wide")
+KERNELS = ("attention", "fourbit", "loop", "memory", "moving", "products", "rowwise", "wide")
 # What grows in a loop and is no sum of values: positions, and how many of something there were.
 COUNTED = {
     "best", "bits", "child", "computed", "done", "epoch", "kept", "made", "number", "over",
@@ -81,7 +81,7 @@ def test_every_accumulator_of_every_kernel_has_its_bound():
         found |= {f"{module}.{name}" for name in accumulators(source)}
     sums = {name for name in found if name.split(".")[-1] not in COUNTED}
     vectors = {name for name in bounds.SUMS if name.startswith("vnni.")}
-    assert sums == set(bounds.SUMS) - vectors
+    assert sums == set(bounds.SUMS) - vectors - {"groups._generate"}
     source = (folder / "vnni.py").read_text(encoding="utf-8")
     intrinsics = {
         f"vnni.{f.name}" for f in ast.parse(source).body
