@@ -203,7 +203,8 @@ def decode_descriptor(words: Words, index: int, count: int, area: int) -> Descri
     total = 1
     for extent in extents:
         total *= max(extent, 1)
-    if min(extents) < 1 or total > MAX_EXTENT or total > 4 * area:
+    most = min(MAX_EXTENT, (8 if dtype == DType.I4 else 4) * area)
+    if min(extents) < 1 or total > most:
         raise ProgramError(f"{where}: extents {extents} are not inside an image of {area} pixels")
     check_columns(where, dtype, extents[-1])
     links: list[int | None] = []
