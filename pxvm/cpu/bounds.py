@@ -34,7 +34,8 @@ PACK = 64  # weight rows packed at a time
 RUN = 32  # weight rows summed before their sums are finished
 BATCH = 4  # from so many tokens on, weights are packed into tiles
 SPAN = 4  # blocks of 128 four-bit weights whose sums of products are kept in 32 bits
-MINIMA = 64  # groups, likewise for their minima
+EIGHT = 8  # minima at a time
+LOW, PARTS = 7, 3  # bits of each but the highest part of a group's sum of activations, and parts
 FEW = 4  # activation rows that codes of four bits meet at a time
 QUERIES = 32  # queries that a thread takes at a time
 FACTS = 16  # numbers known of a query
@@ -43,7 +44,8 @@ FACTS = 16  # numbers known of a query
 def arranged(cols: int) -> int:
     """Bytes of an activation row for four-bit weights: numbers, parts of sums, and a mark."""
     groups = cols // GROUP
-    return (256 * ((groups + 3) // 4) + 4 * groups + 2 + 63) // 64 * 64
+    parts = 2 * PARTS * ((groups + EIGHT - 1) // EIGHT * EIGHT)
+    return (256 * ((groups + 3) // 4) + parts + 2 + 63) // 64 * 64
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,11 @@ SUMS: dict[str, Sum] = {
     "products._few.minus": Sum(np.int64, PLANE * MAX_INNER, 257),
     "memory.signed_bytes.total": Sum(np.int32, PLANE, MAX_INNER),
     "memory.load_signed.total": Sum(np.int64, PLANE, MAX_EXTENT),
-    # Weights of four bits: what eight codes make times a scale, over the blocks of a span; the
-    # activations of a group; minima times one part of their sums.
-    "groups._generate": Sum(np.int32, 15 * 8 * WEIGHED * BYTE, SPAN),
+    # Weights of four bits: what eight codes make times a scale, over the blocks of a span;
+    # minima times one part of their groups' sums; the activations of a group.
+    "groups._codes": Sum(np.int32, 15 * 8 * WEIGHED * BYTE, SPAN),
+    "groups._minima": Sum(np.int32, HALF * (2**LOW - 1), MAX_INNER // GROUP // (EIGHT // 2)),
     "fourbit.arrange.total": Sum(np.int32, ACTIVATION, GROUP),
-    "fourbit.minima_dot.first": Sum(np.int32, HALF * 1023, MINIMA),
-    "fourbit.minima_dot.second": Sum(np.int32, HALF * 512, MINIMA),
-    "fourbit.minima_dot.total": Sum(np.int64, WORD * 1025, MAX_INNER // GROUP // MINIMA),
     "fourbit._plain.total": Sum(np.int64, (15 * BYTE + HALF) * ACTIVATION, MAX_INNER),
     "products.finish_run.y": Sum(np.int64, WORD * 0xFFFF, 2),
     "wide.matmul.total": Sum(np.int64, ACTIVATION * ACTIVATION, MAX_INNER),

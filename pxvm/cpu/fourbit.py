@@ -2,8 +2,7 @@
 
 A row's sum is that of scale times code times activation, which ``groups`` has, and that of each
 group's minimum times the sum of its activations. Activations are arranged once for all rows: 16-bit
-numbers in the order in which codes come out of their lanes, then for every group ten low bits and
-the rest of its sum.
+numbers in the order in which codes come out of their lanes, then the sum of every group in parts.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ import numpy as np
 
 from pxvm.core.operand import LARGEST as LARGEST_OF
 from pxvm.core.tensor import GROUP, DType
-from pxvm.cpu.bounds import BATCH, FEW, MINIMA, RUN, arranged
+from pxvm.cpu.bounds import BATCH, EIGHT, FEW, LOW, PARTS, RUN, arranged
 from pxvm.cpu.compiler import jit
-from pxvm.cpu.groups import BLOCK, LARGEST, dot_four, dot_one
+from pxvm.cpu.groups import BLOCK, LARGEST, dot_few, dot_one
 from pxvm.cpu.intrinsics import atomic_add, barrier
 from pxvm.cpu.memory import (
     COLS,
@@ -36,7 +35,6 @@ from pxvm.cpu.memory import (
 from pxvm.cpu.products import COUNTER, chunk_of, finish_columns, planes_of
 
 WEIGHT, ONE, TWO = LARGEST_OF[DType.I4], 128, LARGEST_OF[DType.ACT2]
-LOW = 10  # bits of the low part of a group's sum
 size_of = jit(arranged)
 
 
@@ -76,49 +74,39 @@ def load_activations(c: Any, x: int, t: int, planes: Any, out: Any) -> None:
 
 
 @jit
-def arrange(c: Any, x: int, t: int, planes: Any, values: Any, low: Any, high: Any) -> bool:
+def arrange(c: Any, x: int, t: int, planes: Any, values: Any, sums: Any) -> bool:
     """An activation row as the products take it; False where one is too large for 16-bit lanes.
 
-    ``values`` gets 128 numbers a block, the last block zeros for groups of the one before; ``low``
-    and ``high`` the parts of each group's sum; ``planes`` has room for two planes.
+    ``values`` gets 128 numbers a block, ``sums`` for each eight groups the three parts of their
+    sums; where the last block or the last eight overlap those before, zeros. ``planes`` has room
+    for two planes.
     """
     k, two = c.tensors[x, COLS], planes_of(c, x) == 2
     for p in range(planes_of(c, x)):
         load_signed(c, x, t, p, planes, p * k)
     groups, fits = k // GROUP, True
-    for g in range(groups):
-        total = np.int32(0)
-        for i in range(GROUP * g, GROUP * g + GROUP):
-            v = np.int32(_value(planes, k, two, i))
-            fits &= -LARGEST <= v <= LARGEST
-            total = np.int32(total + v)
-        low[g], high[g] = np.int16(total & ((1 << LOW) - 1)), np.int16(total >> LOW)
     for b in range((groups + BLOCK - 1) // BLOCK):
         first, block = min(BLOCK * b, groups - BLOCK), values[128 * b : 128 * b + 128]
         for g in range(BLOCK):
-            block[8 * g : 8 * g + 8] = 0
+            fresh = first + g >= BLOCK * b
             for lane in range(8 * g, 8 * g + 8):
                 at = GROUP * first + 8 * (lane >> 1) + 2 * (lane & 1)
                 for n in range(4):
                     v = _value(planes, k, two, at + (n >> 1) + 4 * (n & 1))
-                    block[32 * n + lane] = np.int16(v if first + g >= BLOCK * b else 0)
+                    fits &= -LARGEST <= v <= LARGEST
+                    block[32 * n + lane] = np.int16(v if fresh else 0)
+    for b in range((groups + EIGHT - 1) // EIGHT):
+        first = min(EIGHT * b, groups - EIGHT)
+        for i in range(EIGHT):
+            total = np.int64(0)
+            if first + i >= EIGHT * b:
+                for n in range(GROUP):
+                    total += _value(planes, k, two, GROUP * (first + i) + n)
+            for p in range(PARTS):
+                part = total >> LOW * p
+                part = part & (1 << LOW) - 1 if p < PARTS - 1 else part
+                sums[PARTS * EIGHT * b + EIGHT * p + i] = np.int16(part)
     return fits
-
-
-@jit
-def minima_dot(minima: Any, low: Any, high: Any) -> int:
-    """The sum of minimum times (1024 high + low)."""
-    total, done, n = np.int64(0), np.int64(0), len(minima)
-    while done < n:
-        stop = min(done + MINIMA, n)
-        some, fine, coarse = minima[done:stop], low[done:stop], high[done:stop]
-        first, second = np.int32(0), np.int32(0)
-        for i in range(len(some)):
-            first = np.int32(first + np.int32(some[i]) * np.int32(fine[i]))
-            second = np.int32(second + np.int32(some[i]) * np.int32(coarse[i]))
-        total += np.int64(first) + (np.int64(second) << LOW)
-        done = stop
-    return total
 
 
 @jit
@@ -153,11 +141,10 @@ def linear_groups(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None
 def _arrange(c: Any, tid: int, x: int, t: int, held: Any) -> None:
     """A row of activations into ``held``: numbers, parts of sums, and whether they fit."""
     groups, halves = c.tensors[x, COLS] // GROUP, held.view(np.int16)
-    blocks = (groups + BLOCK - 1) // BLOCK
-    values, rest = halves[: 128 * blocks], halves[128 * blocks :]
+    end = 128 * ((groups + BLOCK - 1) // BLOCK)
     halves[len(halves) - 1] = False
-    if groups >= BLOCK:
-        fits = arrange(c, x, t, c.bits[tid], values, rest[:groups], rest[groups : 2 * groups])
+    if groups >= EIGHT:
+        fits = arrange(c, x, t, c.bits[tid], halves[:end], halves[end:])
         halves[len(halves) - 1] = fits
 
 
@@ -197,22 +184,13 @@ def _sums(
     c: Any, w: int, row: int, step: int, groups: int, size: int, many: int, held: Any, totals: Any
 ) -> None:
     """totals[i * RUN + r] = the exact sum of weight row ``row + r`` and activation row i."""
-    words, scales = groups * 4, (groups + 3) >> 2
-    start, base = row_at(c, w, row), c.bytes.ctypes.data
-    halves, numbers = c.words.view(np.int16), held.view(np.int16)
-    place = totals[FEW * RUN : FEW * RUN + FEW]
+    base, apart = c.bytes.ctypes.data + 4 * row_at(c, w, row), 4 * c.tensors[w, ROW_WORDS]
+    x, out = held.ctypes.data, totals.ctypes.data
     for r in range(step):
-        begin = start + r * c.tensors[w, ROW_WORDS]
-        codes, at = base + 4 * begin, 2 * (begin + words + scales)
-        minima = halves[at : at + groups]
         if many == FEW:
-            dot_four(codes, codes + 4 * words, groups, held.ctypes.data, size, place.ctypes.data)
+            dot_few(base + r * apart, groups, x, size, out + 8 * r, 8 * RUN)
         else:
-            dot_one(codes, codes + 4 * words, groups, held.ctypes.data, size, place.ctypes.data)
-        for i in range(many):
-            sums = (i * size >> 1) + 128 * ((groups + BLOCK - 1) // BLOCK)
-            low, high = numbers[sums : sums + groups], numbers[sums + groups : sums + 2 * groups]
-            totals[i * RUN + r] = place[i] + minima_dot(minima, low, high)
+            dot_one(base + r * apart, groups, x, size, out + 8 * r, 8 * RUN)
 
 
 @jit

@@ -68,7 +68,7 @@ def _linear(out: Descriptor, x: Descriptor, weight: Descriptor) -> Sizes:
     if weight.dtype == DType.I4:
         size = arranged(weight.cols)
         return {
-            "row0": FEW * RUN + FEW,
+            "row0": FEW * RUN,
             "row1": weight.cols,
             "row2": weight.cols,
             "bits": 2 * weight.cols + size,
