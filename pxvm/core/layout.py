@@ -247,10 +247,10 @@ class NetworkBuilder:
             count = values.size // cols
             if values.size != count * cols or count > d.rows - row:
                 raise ProgramError(f"{tensor.name} holds {d.extents}; found data {values.shape}")
-            words = values.reshape(count, cols)
-            if d.dtype != DType.I4:
-                words = encode(words, d.dtype, tensor.scales)
-            store_words(image, d, row, words.astype(np.uint32))
+            rows = values.reshape(count, cols)
+            packed = d.dtype == DType.I4
+            words = rows.astype(np.uint32) if packed else encode(rows, d.dtype, tensor.scales)
+            store_words(image, d, row, words)
             row += count
         if row < d.rows:
             raise ProgramError(f"{tensor.name} holds {d.extents}; found data of {row} rows")

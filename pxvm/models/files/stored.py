@@ -67,7 +67,8 @@ class Stored:
             codes.reshape(-1, self.shape[1]), steps.reshape(-1, groups), minima.reshape(-1, groups)
         )  # fmt: skip
 
-    def _read(self, rows: slice) -> bytes:
+    def _read(self, rows: slice) -> Any:
+        """The bytes of rows."""
         first, stop, _ = rows.indices(len(self))
         row = self.bytes // len(self)
         wanted = max(0, stop - first) * row
