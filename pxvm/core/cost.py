@@ -4,6 +4,7 @@ The formulas stand in the table (``Opcode.operations`` and ``.bytes``); here the
 their numbers from the operands as they stand in the pixels. In dialect 1:
 
     t, d       rows in use and columns of the operand that the shape rule calls x [t,d]
+    w          bytes of one row of the weight (Linear) or of the table (Embed)
     t, n, k    Linear: tokens, weight rows, columns; Conv2D: windows, output channels, a window
     m, n, k    MatMul: rows in use of a, columns of the result, columns of a
     k          TopK: how many
@@ -114,11 +115,11 @@ class _Operands:
 
 
 def _embed(o: _Operands, out: Descriptor, ids: Descriptor, table: Descriptor) -> Letters:
-    return {"d": table.cols}
+    return {"d": table.cols, "w": 4 * table.row_words}
 
 
 def _linear(o: _Operands, out: Descriptor, x: Descriptor, weight: Descriptor) -> Letters:
-    return {"n": weight.rows, "k": weight.cols}
+    return {"n": weight.rows, "k": weight.cols, "w": 4 * weight.row_words}
 
 
 def _matmul(o: _Operands, out: Descriptor, a: Descriptor, b: Descriptor) -> Letters:

@@ -96,9 +96,9 @@ class NetworkBuilder:
         """Declare a tensor; returns its name.
 
         Args:
-            data: integers of ``extents``, or a function that gives them when they are laid out,
-                whole or as an iterator of bands of rows; such functions are called in the order
-                of the descriptors.
+            data: integers of ``extents``, of I4 the words of ``encode_groups``, or a function that
+                gives them when they are laid out, whole or as an iterator of bands of rows; such
+                functions are called in the order of the descriptors.
             scales: for ACT data, (mantissas, exponents) of each row.
             scale, bias, length: names of linked tensors, of the same layer or of none.
             last: stand on rows of their own behind all other tensors, in the order of the
@@ -184,7 +184,7 @@ class NetworkBuilder:
         return sum(t.layer == first for t in self._tensors) if first is not None else 0
 
     def fit(self) -> int:
-        """Take the width that wastes the fewest pixels on int8 weights; returns it.
+        """Take the width that wastes the fewest pixels on weights; returns it.
 
         Candidates lie around a square picture, at most 4,608 wide by preference.
         """
@@ -194,7 +194,7 @@ class NetworkBuilder:
         target = int(np.clip(np.sqrt(total), 64, 4608)) // 4 * 4
         weights: dict[tuple[int, int], int] = {}
         for count, size, kind in words:
-            if kind == DType.I8 and count * size > target // 2:
+            if kind in (DType.I8, DType.I4) and count * size > target // 2:
                 weights[count, size] = weights.get((count, size), 0) + 1
 
         def waste(width: int) -> tuple[int, int]:
@@ -233,7 +233,7 @@ class NetworkBuilder:
             write_words(image, table_start + d.index * DESCRIPTOR_WORDS, encode_descriptor(d))
             if tensor.data is not None:
                 self._store(image, tensor, d)
-            elif d.dtype in (DType.I8,):
+            elif d.dtype == DType.I8:
                 zero = np.full((d.rows, d.row_words), 0x80808080, np.uint32)
                 store_words(image, d, 0, zero)
         return image
@@ -241,12 +241,15 @@ class NetworkBuilder:
     def _store(self, image: Image, tensor: _Tensor, d: Descriptor) -> None:
         data = tensor.data() if callable(tensor.data) else tensor.data
         row = 0
+        cols = d.row_words if d.dtype == DType.I4 else d.cols
         for band in data if isinstance(data, Iterator) else [data]:
             values = ints(band)
-            count = values.size // d.cols
-            if values.size != count * d.cols or count > d.rows - row:
+            count = values.size // cols
+            if values.size != count * cols or count > d.rows - row:
                 raise ProgramError(f"{tensor.name} holds {d.extents}; found data {values.shape}")
-            words = encode(values.reshape(count, d.cols), d.dtype, tensor.scales)
+            rows = values.reshape(count, cols)
+            packed = d.dtype == DType.I4
+            words = rows.astype(np.uint32) if packed else encode(rows, d.dtype, tensor.scales)
             store_words(image, d, row, words)
             row += count
         if row < d.rows:

@@ -20,6 +20,8 @@ from pxvm.core.tensor import (
     write_words,
 )
 
+# The largest magnitude of an element that products take; of the others it is a signed byte's.
+LARGEST = {DType.I4: 15 * 255 + 2**15 - 1, DType.ACT2: 257 * 128}
 LIMITS = {DType.I32: (-(2**31), 2**31 - 1), DType.RGBA: (0, 2**32 - 1)}
 
 
@@ -43,8 +45,8 @@ class Tensor:
         self.image = tensors.image
         self.frac, self.cols, self.rows, self.extents = d.frac, d.cols, d.rows, d.extents
         self.is_activation = d.dtype in (DType.ACT1, DType.ACT2)
-        self.planes = 2 if d.dtype == DType.ACT2 else 1
-        self.bits = 7 * self.planes
+        self.bits = 14 if d.dtype == DType.ACT2 else 7
+        self.largest = LARGEST.get(d.dtype, 128)
         self.used = self.rows
         if d.length is not None:
             self.used = int(np.clip(tensors.tensor(d.length).scalar, 0, d.rows))

@@ -8,6 +8,7 @@ stores. Rows beyond those in use are neither read nor written. Parameters arrive
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,7 @@ def embed(out: Tensor, ids: Tensor, table: Tensor) -> None:
 
 def excess(terms: int, *operands: Tensor) -> int:
     """Bits that a sum of so many products may have beyond 32: 0 with one plane each."""
-    planes = sum(x.planes for x in operands)
-    return max(int((terms * 257 ** (planes - 2) << 14).bit_length()) - 31, 0)
+    return max(math.prod((terms, *(x.largest for x in operands))).bit_length() - 31, 0)
 
 
 @defines("Linear")

@@ -201,7 +201,7 @@ def dialect_1() -> Iterator[str]:
     shared = functions_of(rules, [*rules.RULES.values(), rules.rule, rules.need])
     yield quoted(*shared, tensor.shape_text)
     yield words.TENSORS
-    yield assignments(operand, "LIMITS")
+    yield assignments(operand, "LARGEST", "LIMITS")
     yield quoted(operand.Tensors, operand.Tensor)
     yield words.STEPS
     yield constants(tensor, "MAX_COUNT", "READY", "YIELDED", "HALTED")
@@ -213,9 +213,11 @@ def dialect_1() -> Iterator[str]:
     yield exp2_text()
     yield "## Elements and words\n"
     yield "Quoted from [`pxvm/core/tensor.py`](../pxvm/core/tensor.py).\n"
+    yield constants(tensor, "GROUP")
     yield quoted(
-        tensor.row_words, tensor.decode, tensor.encode, tensor.decode_scales, tensor.encode_scales
-    )
+        tensor.row_words, tensor.group_words, tensor.decode, tensor.encode, tensor.decode_groups,
+        tensor.encode_groups, tensor.decode_scales, tensor.encode_scales,
+    )  # fmt: skip
     yield words.NUMPY
     yield words.NAMES
 

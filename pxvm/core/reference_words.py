@@ -44,8 +44,8 @@ and Gate; elsewhere it is none of them |
 | operations | integer operations of one execution |
 | bytes | bytes of pixels read and written by one execution |
 
-The cost formulas use `d` for the columns and `t` for the rows of the operand that the work follows;
-they feed profiles and budgets, not results.
+The cost formulas use `d` for the columns and `t` for the rows of the operand that the work follows,
+`w` for the bytes of one row of a weight or a table; they feed profiles and budgets, not results.
 
 ### Modes of operands and parameters
 

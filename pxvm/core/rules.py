@@ -86,7 +86,8 @@ def _linear(out: Descriptor, x: Descriptor, weight: Descriptor) -> None:
         x,
         weight,
     )
-    need(weight.dtype != DType.I8 or weight.scale is not None, "a weight with a scale", weight)
+    scaled = weight.scale is not None or weight.dtype not in (DType.I8, DType.I4)
+    need(scaled, "a weight with a scale", weight)
     need(x.cols <= MAX_INNER and len(x.extents) <= 2, f"x [t,k], k of at most {MAX_INNER}", x)
 
 

@@ -44,6 +44,9 @@ NAME_WORD = 10  # of a descriptor
 STATE_WORDS = 64
 PARAMETERS = 9
 MAX_EXTENT = 1 << 28
+GROUP = 32  # columns of an I4 row that share a scale and a minimum
+# What fills a word: columns of a row are a multiple of this.
+MULTIPLES = {"I8": 4, "I16": 2, "ACT1": 4, "ACT2": 4, "I4": GROUP}
 
 
 class DType(IntEnum):
@@ -57,6 +60,7 @@ class DType(IntEnum):
     ACT2 = 6  # rows of low and high I8 plane (x = 256 high + low) and one scale word
     RGBA = 7  # a pixel is a pixel
     PARAMS = 8  # no pixels: words 1..9 of the descriptor are parameters of an instruction
+    I4 = 9  # eight codes in a word, then groups' scales and minima: scale * code + minimum
 
 
 class Role(IntEnum):
@@ -144,7 +148,13 @@ def row_words(dtype: DType, cols: int) -> int:
         DType.ACT1: quads + 1,
         DType.ACT2: 2 * quads + 1,
         DType.PARAMS: 0,
+        DType.I4: sum(group_words(cols)),
     }.get(dtype, cols)
+
+
+def group_words(cols: int) -> tuple[int, int, int]:
+    """Words of an I4 row's codes, scales and minima, which stand in this order."""
+    return -(-cols // 8), -(-cols // (4 * GROUP)), -(-cols // (2 * GROUP))
 
 
 def encode_descriptor(d: Descriptor) -> Words:
@@ -193,7 +203,8 @@ def decode_descriptor(words: Words, index: int, count: int, area: int) -> Descri
     total = 1
     for extent in extents:
         total *= max(extent, 1)
-    if min(extents) < 1 or total > MAX_EXTENT or total > 4 * area:
+    most = min(MAX_EXTENT, (8 if dtype == DType.I4 else 4) * area)
+    if min(extents) < 1 or total > most:
         raise ProgramError(f"{where}: extents {extents} are not inside an image of {area} pixels")
     check_columns(where, dtype, extents[-1])
     links: list[int | None] = []
@@ -208,10 +219,10 @@ def decode_descriptor(words: Words, index: int, count: int, area: int) -> Descri
 
 def check_columns(where: str, dtype: DType, columns: int) -> None:
     """Raise ProgramError where a row would end inside a pixel."""
-    per_pixel = {DType.I8: 4, DType.ACT1: 4, DType.ACT2: 4, DType.I16: 2}.get(dtype, 1)
-    if columns % per_pixel:
+    multiple = MULTIPLES.get(dtype.name, 1)
+    if columns % multiple:
         raise ProgramError(
-            f"{where}: {dtype.name} rows fill whole pixels, {per_pixel} elements each; found"
+            f"{where}: {dtype.name} rows fill whole pixels, {multiple} elements together; found"
             f" {columns}"
         )
 
@@ -317,6 +328,10 @@ def decode(words: Words, dtype: DType, cols: int) -> Ints:
         return ints((high - 128) * 256 + low)
     if dtype == DType.I16:
         return ints(words.view("<i2")[:, :cols])
+    if dtype == DType.I4:
+        codes, scales, minima = decode_groups(words, cols)
+        each = codes.reshape(len(codes), -1, GROUP) * scales[..., None] + minima[..., None]
+        return ints(each.reshape(codes.shape))
     if dtype in (DType.I32, DType.SCALE):
         return words.view("<i4").astype(np.int64)
     return words.astype(np.int64)
@@ -350,6 +365,31 @@ def encode(values: Ints, dtype: DType, scales: tuple[Ints, Ints] | None = None) 
     planes = [values] if dtype == DType.ACT1 else [values - 256 * high, high]
     words = [np.ascontiguousarray((p + 128).astype(np.uint8)).view("<u4") for p in planes]
     return np.concatenate([*words, encode_scales(*scales)[:, None]], axis=1)
+
+
+def decode_groups(words: Words, cols: int) -> tuple[Ints, Ints, Ints]:
+    """(codes (rows, cols), scales and minima (rows, cols / GROUP)) of I4 rows.
+
+    Of a word's eight codes the first four are the low halves of its bytes, then the high ones.
+    """
+    first, second, _ = group_words(cols)
+    octets = words[:, :first].copy().view(np.uint8).reshape(len(words), -1, 4)
+    codes = np.concatenate([octets & 15, octets >> 4], axis=2).reshape(len(words), -1)
+    scales = words[:, first : first + second].copy().view(np.uint8)[:, : cols // GROUP]
+    minima = words[:, first + second :].copy().view("<i2")[:, : cols // GROUP]
+    return ints(codes[:, :cols]), ints(scales), ints(minima)
+
+
+def encode_groups(codes: Ints, scales: Ints, minima: Ints) -> Words:
+    """I4 rows, words (rows, row_words): codes 0..15 (rows, cols), scales 0..255 and minima of 16
+    bits (rows, cols / GROUP)."""
+    rows, cols = codes.shape
+    _, second, third = group_words(cols)
+    halves = codes.astype(np.uint8).reshape(rows, -1, 2, 4)
+    packed = np.ascontiguousarray(halves[:, :, 0] | halves[:, :, 1] << 4).reshape(rows, -1)
+    sizes, lows = np.zeros((rows, 4 * second), np.uint8), np.zeros((rows, 2 * third), "<i2")
+    sizes[:, : cols // GROUP], lows[:, : cols // GROUP] = scales, minima
+    return np.concatenate([part.view("<u4") for part in (packed, sizes, lows)], axis=1)
 
 
 def shape_text(extents: Sequence[int]) -> str:

@@ -67,15 +67,15 @@ class _Links:
             need(len(d.extents) > 1, "at least two extents with a length", d)
         if d.scale is not None:
             link = table[d.scale]
-            count = {DType.I8: d.rows, DType.I16: 1}.get(d.dtype, 0)
+            count = {DType.I8: d.rows, DType.I4: d.rows, DType.I16: 1}.get(d.dtype, 0)
             fits = link.dtype == DType.SCALE and len(link.extents) == 1 and flat(link) == count
             need(fits and link.role == Role.CONSTANT, f"{count} constant scales [n]", d, link)
         if d.bias is not None:
             link = table[d.bias]
-            count = {DType.I8: d.rows, DType.I16: d.cols}.get(d.dtype, 0)
+            count = {DType.I8: d.rows, DType.I4: d.rows, DType.I16: d.cols}.get(d.dtype, 0)
             fits = link.dtype == DType.I32 and len(link.extents) == 1 and flat(link) == count
             need(fits and link.role == Role.CONSTANT, f"a constant I32 bias [{count}]", d, link)
-        if d.dtype in (DType.I8, DType.I16, DType.SCALE):
+        if d.dtype in (DType.I8, DType.I4, DType.I16, DType.SCALE):
             need(d.role == Role.CONSTANT, f"a constant role for {d.dtype.name}", d)
 
 

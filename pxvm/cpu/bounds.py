@@ -14,7 +14,7 @@ import numpy as np
 
 from pxvm.core.ops import BLOCK, SAMPLE_CANDIDATES
 from pxvm.core.rules import MAX_CONTEXT, MAX_INNER
-from pxvm.core.tensor import MAX_EXTENT
+from pxvm.core.tensor import GROUP, MAX_EXTENT
 
 # Largest magnitudes: a byte of a weight as it is stored, a signed byte, an activation of two
 # planes, a table's 2^-x, the same as it meets the values, an element of I32 and of I16.
@@ -35,8 +35,19 @@ RUN = 32  # weight rows summed before their sums are finished
 TOGETHER = 4  # tokens that a widened weight meets
 STRETCH = 2048  # bytes of a row whose products with 16-bit integers are summed in 32 bits
 BATCH = 4  # from so many tokens on, weights are packed into tiles
+SPAN = 4  # blocks of 128 four-bit weights whose sums of products are kept in 32 bits
+EIGHT = 8  # minima at a time
+LOW, PARTS = 7, 3  # bits of each but the highest part of a group's sum of activations, and parts
+FEW = 4  # activation rows that codes of four bits meet at a time
 QUERIES = 32  # queries that a thread takes at a time
 FACTS = 16  # numbers known of a query
+
+
+def arranged(cols: int) -> int:
+    """Bytes of an activation row for four-bit weights: numbers, parts of sums, and a mark."""
+    groups = cols // GROUP
+    parts = 2 * PARTS * ((groups + EIGHT - 1) // EIGHT * EIGHT)
+    return (256 * ((groups + 3) // 4) + parts + 2 + 63) // 64 * 64
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,12 @@ SUMS: dict[str, Sum] = {
     "products._few.minus": Sum(np.int64, PLANE * MAX_INNER, 257),
     "memory.signed_bytes.total": Sum(np.int32, PLANE, MAX_INNER),
     "memory.load_signed.total": Sum(np.int64, PLANE, MAX_EXTENT),
+    # Weights of four bits: what eight codes make times a scale, over the blocks of a span;
+    # minima times one part of their groups' sums; the activations of a group.
+    "groups._codes": Sum(np.int32, 15 * 8 * WEIGHED * BYTE, SPAN),
+    "groups._minima": Sum(np.int32, HALF * (2**LOW - 1), MAX_INNER // GROUP // (EIGHT // 2)),
+    "fourbit.arrange.total": Sum(np.int32, ACTIVATION, GROUP),
+    "fourbit._plain.total": Sum(np.int64, (15 * BYTE + HALF) * ACTIVATION, MAX_INNER),
     "products.finish_run.y": Sum(np.int64, WORD * 0xFFFF, 2),
     "wide.matmul.total": Sum(np.int64, ACTIVATION * ACTIVATION, MAX_INNER),
     "wide.conv2d.total": Sum(np.int64, PLANE * ACTIVATION, MAX_INNER),

@@ -13,7 +13,9 @@ from numba import types
 
 from pxvm.cpu.attention import append, attention
 from pxvm.cpu.compiler import context_at, object_code
+from pxvm.cpu.fourbit import linear_groups
 from pxvm.cpu.loop import run
+from pxvm.cpu.memory import DTYPE, I4
 from pxvm.cpu.moving import blit, copy, push, sample, transpose
 from pxvm.cpu.products import linear
 from pxvm.cpu.rowwise import (
@@ -65,7 +67,11 @@ def _embed(p: int, tid: int, g: int, b: int, a: int, turn: int) -> None:
 
 @executes("Linear")
 def _linear(p: int, tid: int, g: int, b: int, a: int, turn: int) -> None:
-    linear(context_at(p), tid, g, b, a, turn)
+    c = context_at(p)
+    if c.tensors[a, DTYPE] == I4:
+        linear_groups(c, tid, g, b, a, turn)
+    else:
+        linear(c, tid, g, b, a, turn)
 
 
 @executes("MatMul")

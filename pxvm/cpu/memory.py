@@ -27,7 +27,7 @@ BELOW, ABOVE = LOWEST - 1, HIGHEST + 1  # what shows that a value does not fit 3
 # 256 times an entry of EXP2, plus how far the next one is below. Constant for the compiler, which
 # then knows that no store changes it and turns loops that look up in it into vector code.
 FALLS = (EXP2[:-1] << 8 | EXP2[:-1] - EXP2[1:]).astype(np.int32)
-I8, I16, I32, SCALES, ACT1, ACT2, RGBA = range(1, 8)
+I8, I16, I32, SCALES, ACT1, ACT2, RGBA, PARAMS, I4 = range(1, 10)
 up = jit(bounds.up)
 
 
@@ -347,6 +347,12 @@ def excess(terms: int, planes: int) -> int:
     most = np.int64(terms) << 14
     for _ in range(planes - 2):
         most *= 257
+    return excess_of(most)
+
+
+@jit
+def excess_of(most: int) -> int:
+    """Bits that a sum of at most so much may have beyond 32."""
     return max(bit_length(most) - 31, np.int64(0))
 
 

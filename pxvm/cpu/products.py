@@ -97,7 +97,7 @@ def stream(
 @jit
 def weight_scale(c: Any, w: int, row: int) -> tuple[int, int]:
     """The scale of a weight row, from the linked tensor or the activation row itself."""
-    if c.tensors[w, DTYPE] >= ACT1:
+    if ACT1 <= c.tensors[w, DTYPE] <= ACT2:
         return split(last_word(c, w, row))
     link = c.tensors[w, SCALE]
     return split(linked_word(c, link, row)) if link >= 0 else (np.int64(0), np.int64(0))

@@ -8,6 +8,7 @@ import numpy as np
 
 from pxvm.core import ops
 from pxvm.cpu.compiler import jit
+from pxvm.cpu.fourbit import load_groups
 from pxvm.cpu.intrinsics import two_words
 from pxvm.cpu.memory import (
     ABOVE,
@@ -17,6 +18,7 @@ from pxvm.cpu.memory import (
     COLS,
     DTYPE,
     FRAC,
+    I4,
     I32,
     PER,
     ROWS,
@@ -69,10 +71,15 @@ def embed(c: Any, tid: int, out: int, ids: int, table: int) -> None:
         index = np.int64(c.words[row_at(c, ids, t)])
         row = clamp(c, index, c.tensors[table, ROWS], tid, True)
         m, e = weight_scale(c, table, row)
-        load_signed(c, table, row, 0, mine, 0)
+        if c.tensors[table, DTYPE] == I4:
+            load_groups(c, table, row, y)
+        else:
+            load_signed(c, table, row, 0, mine, 0)
+            for i in range(c.tensors[out, COLS]):
+                y[i] = mine[i]
         shift = e + c.tensors[out, FRAC]
         for i in range(c.tensors[out, COLS]):
-            y[i] = rescale(np.int64(mine[i]), m, shift)
+            y[i] = rescale(y[i], m, shift)
         store(c, out, t, y, tid)
 
 

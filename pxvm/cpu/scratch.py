@@ -11,8 +11,8 @@ from typing import Any
 
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.ops import BLOCK
-from pxvm.core.tensor import Descriptor
-from pxvm.cpu.bounds import BATCH, FACTS, LANES, PACK, RUN, TILE, TOGETHER, up
+from pxvm.core.tensor import Descriptor, DType
+from pxvm.cpu.bounds import BATCH, FACTS, FEW, LANES, PACK, RUN, TILE, TOGETHER, arranged, up
 
 Sizes = dict[str, int]
 Needs = Callable[..., Sizes]
@@ -65,6 +65,15 @@ def _embed(out: Descriptor, ids: Descriptor, table: Descriptor) -> Sizes:
 
 @_takes("Linear")
 def _linear(out: Descriptor, x: Descriptor, weight: Descriptor) -> Sizes:
+    if weight.dtype == DType.I4:
+        size = arranged(weight.cols)
+        return {
+            "row0": FEW * RUN,
+            "row1": weight.cols,
+            "row2": weight.cols,
+            "bits": 2 * weight.cols + size,
+            "planes": x.rows * size if x.rows >= BATCH else 0,
+        }
     padded, few = up(weight.cols, 64), x.rows < BATCH or not weight.per
     sizes = {"row0": PACK, "bits": 4 * padded}
     if not few:

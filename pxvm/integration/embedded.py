@@ -63,5 +63,5 @@ class Embedded:
 
 def passages_for(network: TensorProgram) -> int:
     """How much evidence helps a model, by the number of its weights."""
-    weights = sum(d.rows * d.cols for d in network.descriptors if d.dtype == DType.I8)
+    weights = sum(d.rows * d.cols for d in network.descriptors if d.dtype in (DType.I8, DType.I4))
     return PASSAGES_OF_SMALL if weights < SMALL else PASSAGES

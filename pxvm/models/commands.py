@@ -63,16 +63,16 @@ answering = _together(
 )  # fmt: skip
 
 
-def file_of(name: str) -> Path:
+def file_of(name: str, quant: str | None = None) -> Path:
     """The file of a model by path or name; a name is fetched, and it is shown how far that is."""
     from pxvm.models.download import get, here, is_name
 
     if not is_name(name):
         return Path(name)
-    if path := here(name):
+    if quant is None and (path := here(name)):
         return path
     with progress(f"fetching {name}") as update:
-        return get(name, lambda what, done, total: update(done, total, what))
+        return get(name, lambda what, done, total: update(done, total, what), quant)
 
 
 def open_model(
@@ -129,7 +129,8 @@ def list_models(as_json: bool) -> None:
 
 @models.command("get", short_help="Fetch a model and make its picture.")
 @click.argument("name")
-def get_model(name: str) -> None:
+@click.option("--quant", help="Make it again with weights as `pxvm import --quant` says.")
+def get_model(name: str, quant: str | None) -> None:
     """Fetch the model NAME, check it, convert it, and print its path.
 
     NAME is smollm2 (a chat model), minilm (sentences to vectors), as `pxvm models list` shows, or
@@ -138,7 +139,7 @@ def get_model(name: str) -> None:
     from pxvm.models.download import cached
 
     cached(name)  # the name is known
-    echo(file_of(name))
+    echo(file_of(name, quant))
 
 
 @models.command("path", short_help="Where a model that was fetched is.")

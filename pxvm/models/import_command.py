@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pxvm.core.errors import ProgramError
 from pxvm.terminal import echo, echo_json, echo_table, progress
 from pxvm.terminal.options import FILE
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 @click.argument("source", type=FILE)
 @click.option("-o", "--output", type=FILE, required=True, help="The .pxi to write.")
 @click.option(
-    "--quant", default="least-squares", show_default=True,
-    help="Steps of the int8 weights: least-squares, largest, or percentile:99.9.",
+    "--quant", default="auto", show_default=True,
+    help="int8, int4, or auto: four bits where the file has them and they lose no more. Or steps of"
+    " int8 weights: largest, percentile:99.9.",
 )  # fmt: skip
 @click.option("--calibration", type=FILE, help="ONNX: a .npz of typical inputs by name.")
 @click.option(
@@ -38,22 +40,25 @@ def import_command(
 ) -> None:  # fmt: skip
     """Convert SOURCE: a .gguf, a .safetensors with its config.json, a folder of those, or .onnx.
 
-    Weights become int8 with one scale a row; the tokenizer and the program travel along. The
-    picture is mappable: it opens in no time and takes memory only where it is used.
+    Weights become int8 with one scale a row, or four bits in groups of 32; the tokenizer and the
+    program travel along. The picture is mappable: it opens in no time and takes memory only where
+    it is used.
     """
-    from pxvm.models.importing.importer import choice_named, import_model
+    from pxvm.models.importing.importer import import_model, quant_named
 
-    choice = choice_named(quant)
+    bits, choice = quant_named(quant)
     with progress(f"importing {source.name}", not as_json) as update:
         if source.suffix == ".onnx":
             from pxvm.models.importing.onnx_import import import_onnx
 
+            if bits == "int4":
+                raise ProgramError("quant: ONNX graphs get int8 weights; found 'int4'")
             found = import_onnx(
                 source, output, calibration=calibration, batch=batch, choice=choice,
                 progress=update,
             )  # fmt: skip
         else:
-            found = import_model(source, output, choice=choice, progress=update)
+            found = import_model(source, output, bits=bits, choice=choice, progress=update)
     for note in found.notes:
         echo(f"note: {note}", err=True)
     if as_json:
@@ -68,8 +73,9 @@ def import_command(
 
 
 def _show(report: Report) -> None:
-    columns = {"tensor": "left", "shape": "right", "bytes": "right", "error": "right"}
-    rows = [(t.name, f"{t.rows}x{t.cols}", f"{t.bytes:,}", f"{t.error:.3%}")
+    columns = {"tensor": "left", "type": "left", "shape": "right", "bytes": "right",
+               "error": "right"}  # fmt: skip
+    rows = [(t.name, t.dtype, f"{t.rows}x{t.cols}", f"{t.bytes:,}", f"{t.error:.3%}")
             for t in report.tensors]  # fmt: skip
     echo_table(columns, rows)
     bits = ", ".join(f"{name} {count}" for name, count in report.fracs.items())

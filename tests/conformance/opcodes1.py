@@ -13,6 +13,7 @@ from tests.conformance.sheet import (
     ACT2,
     CONSTANT,
     HIGH,
+    I4,
     I16,
     I32,
     LOW,
@@ -46,6 +47,43 @@ def linear_two_planes_with_bias(s: Sheet) -> None:
     s.weight("w", (3, 8), weights, [scale(65535, -15), scale(1, 0), scale(40000, -17)], bias="bias")
     s.tensor("y", I32, (4, 3), frac=-3)
     s.emit("L", "y", "x", "w")
+    s.emit("H")
+
+
+@case(width=24)
+def linear_of_four_bits(s: Sheet) -> None:
+    """Groups at every end: scales of 0 and 255, minima of both signs, one plane and two.
+
+    The rows of ``long`` are wider than the picture, those of ``odd`` do not fill their last words.
+    """
+    ends = [(255, 32767), (255, -32768), (0, 32767), (0, 0), (1, -8), (200, -1500), (7, 1)]
+    for name, cols, rows in (("odd", 96, 3), ("long", 160, 2)):
+        groups = [[ends[(i + n) % 7] for n in range(cols // 32)] for i in range(rows)]
+        codes = [*[15] * cols, *dice(name, cols * (rows - 1), 0, 15)]
+        s.tensor(f"{name} bias", I32, (rows,), [HIGH, -5, LOW][:rows], CONSTANT, frac=2)
+        s.tensor(f"{name} scale", SCALE, (rows,), [scale(50001, -20)] * rows, CONSTANT)
+        s.tensor(name, I4, (rows, cols), codes, CONSTANT, scale=f"{name} scale",
+                 bias=f"{name} bias", sizes=groups)  # fmt: skip
+        values = [*[-32896, 32639] * (cols // 2), *dice("x", cols, -16384, 16384)]
+        s.tensor(f"{name} two", ACT2, (2, cols), values, sizes=[scale(65535, -20)] * 2)
+        values = [*[-128] * cols, *dice("y", cols, -128, 127)]
+        s.tensor(f"{name} one", ACT1, (2, cols), values, sizes=[scale(40000, -10)] * 2)
+        for act in ("two", "one"):
+            s.tensor(f"{name} {act} y", I32, (2, rows), frac=2)
+            s.emit("L", f"{name} {act} y", f"{name} {act}", name)
+    s.emit("H")
+
+
+@case()
+def embed_of_four_bits(s: Sheet) -> None:
+    """Rows by number, one beyond the table, with codes whose order in a pixel shows."""
+    s.tensor("scale", SCALE, (3,), [scale(32768, -15), scale(65535, 4), 0], CONSTANT)
+    codes = [*[n % 16 for n in range(64)], *dice("c", 128, 0, 15)]
+    groups = [[(1, 0), (255, -7)], [(255, 32767), (0, -32768)], [(9, 9)] * 2]
+    s.tensor("table", I4, (3, 64), codes, CONSTANT, scale="scale", sizes=groups)
+    s.tensor("ids", I32, (4, 1), [1, 0, -1, 3])
+    s.tensor("y", I32, (4, 64), frac=3)
+    s.emit("E", "y", "ids", "table")
     s.emit("H")
 
 

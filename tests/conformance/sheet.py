@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-I8, I16, I32, SCALE, ACT1, ACT2, RGBA, PARAMS = range(1, 9)
+I8, I16, I32, SCALE, ACT1, ACT2, RGBA, PARAMS, I4 = range(1, 10)
 CONSTANT, STATE, SCRATCH = range(3)
 PC, BASE, STATUS, STEPS, SATURATED, CLAMPED, LOOPS, CALLS = range(8)
 LOOP_STACK, CALL_STACK = 8, 40
@@ -33,17 +33,27 @@ def packed(values: Sequence[int], bits: int, offset: int = 0) -> list[int]:
     ]
 
 
-def row_of(dtype: int, values: Sequence[int], size: int) -> list[int]:
-    """The words of one row; an activation's ``size`` is its scale word."""
+def row_of(dtype: int, values: Sequence[int], size: Any) -> list[int]:
+    """The words of one row; ``size`` is an activation's scale word, or the (scale, minimum) of each
+    group of an I4 row."""
     if dtype in (I8, ACT1):
         return packed(values, 8, 128) + ([size] if dtype == ACT1 else [])
     if dtype == I16:
         return packed(values, 16)
+    if dtype == I4:
+        return grouped(values, size)
     if dtype == ACT2:
         high = [(v + 128) // 256 for v in values]
         low = [v - 256 * h for v, h in zip(values, high, strict=True)]
         return [*packed(low, 8, 128), *packed(high, 8, 128), size]
     return [v % 2**32 for v in values]
+
+
+def grouped(codes: Sequence[int], groups: Sequence[tuple[int, int]]) -> list[int]:
+    """An I4 row: codes, then each group's scale, then each group's minimum."""
+    order = [codes[i + n] for i in range(0, len(codes), 8) for n in (0, 4, 1, 5, 2, 6, 3, 7)]
+    scales, minima = zip(*groups, strict=True)
+    return [*packed(order, 4), *packed(scales, 8), *packed(minima, 16)]
 
 
 class Sheet:
@@ -67,7 +77,8 @@ class Sheet:
         """Declare a tensor; ``data`` is flat, None for zeros, empty to leave the pixels alone.
 
         ``fields``: ``frac``; ``scale``, ``bias``, ``length``: names; ``sizes``: scale words of an
-        activation's rows; ``side``: word 6; ``skip``: words left free before it, or ``beside``:
+        activation's rows, (scale, minimum) of the groups of an I4's; ``side``: word 6; ``skip``:
+        words left free before it, or ``beside``:
         (a tensor's name, so many words behind its start).
         """
         self.names[name] = len(self.descriptors)

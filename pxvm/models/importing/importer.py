@@ -1,4 +1,4 @@
-"""A trained model becomes one picture: weights as int8, its tokenizer, its program.
+"""A trained model becomes one picture: weights of eight or four bits, its tokenizer, its program.
 
 Weights are read, quantised and laid out a band of rows at a time; what memory holds is the picture
 and one band, and while a Llama's fraction bits are measured one weight.
@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pxvm.core.container import PathLike, save_image
 from pxvm.core.errors import FormatError, LimitError, OutputError, ProgramError
 from pxvm.core.mappable import MAX_CHUNK_BYTES
@@ -20,11 +22,13 @@ from pxvm.core.png import SIGNATURE
 from pxvm.core.program import Image
 from pxvm.core.reading import open_binary
 from pxvm.core.saving import check_output
+from pxvm.core.tensor import GROUP, DType, row_words
 from pxvm.core.verifier import verify
 from pxvm.models.families.bert import BertConfig, build_bert, resize_rows
 from pxvm.models.families.calibrate import llama_fracs
 from pxvm.models.families.checkpoint import Checkpoint, open_checkpoint
 from pxvm.models.families.llama import build_llama
+from pxvm.models.graph.fourbit import FourBits, groups_of, integers, kept, values
 from pxvm.models.graph.quantise import (
     Choice,
     Floats,
@@ -40,6 +44,7 @@ from pxvm.models.text.tokenizer import Settings, store_tokenizer
 
 Progress = Callable[[int, int], None]
 Vocabulary = tuple[str, Settings]  # a tokenizer's JSON, and what that does not say
+SAMPLE = 64  # rows on which four bits are compared with eight
 BATCH = 64  # sentences that an embedder takes at once; the file ships with room for one token
 
 
@@ -48,11 +53,13 @@ class TensorReport:
     """What quantising one weight cost.
 
     Attributes:
+        dtype: I8 or I4.
         bytes: of its integers and scales.
         error: root mean square of what was lost, relative to that of the weight.
     """
 
     name: str
+    dtype: str
     rows: int
     cols: int
     bytes: int
@@ -91,7 +98,7 @@ class Report:
 
 
 class Recorder:
-    """A choice that measures what it does and says how far it is.
+    """A choice that measures what it does and says how far it is; ``note`` does so for others.
 
     Args:
         total: elements of all weights that will be quantised.
@@ -100,40 +107,83 @@ class Recorder:
     def __init__(self, choice: Choice, total: int = 0, progress: Progress | None = None) -> None:
         self.choice, self.total, self.progress = choice, total, progress
         self.done = 0
-        self.sums: dict[str, tuple[int, int, float, float]] = {}
+        self.sums: dict[str, tuple[DType, int, int, float, float]] = {}
 
     def __call__(self, name: str, weight: Floats) -> Floats:
         """The steps of a band of rows, measured."""
         steps = self.choice(name, weight)
         q, scale = quantise_weight(name, weight, lambda *_: steps)
-        lost = q * scale_value(scale)[:, None] - weight
-        rows, cols, error, power = self.sums.get(name, (0, weight.shape[1], 0.0, 0.0))
+        self._add(DType.I8, name, weight, q * scale_value(scale)[:, None])
+        return steps
+
+    def note(self, name: str, weight: Floats, made: Floats) -> None:
+        """Rows of a weight, and what they became with four bits."""
+        self._add(DType.I4, name, weight, made)
+
+    def _add(self, dtype: DType, name: str, weight: Floats, made: Floats) -> None:
+        lost = made - weight
+        _, rows, cols, error, power = self.sums.get(name, (dtype, 0, weight.shape[1], 0.0, 0.0))
         self.sums[name] = (
-            rows + len(weight), cols, error + float((lost**2).sum()),
+            dtype, rows + len(weight), cols, error + float((lost**2).sum()),
             power + float((weight**2).sum()),
         )  # fmt: skip
         self.done += weight.size
         if self.progress is not None:
             self.progress(self.done, self.total)
-        return steps
 
     def tensors(self) -> tuple[TensorReport, ...]:
         """One report for each weight."""
         return tuple(
-            TensorReport(name, rows, cols, rows * (cols + 4), math.sqrt(error / (power or 1.0)))
-            for name, (rows, cols, error, power) in self.sums.items()
-        )
+            TensorReport(
+                name, dtype.name, rows, cols, rows * 4 * (row_words(dtype, cols) + 1),
+                math.sqrt(error / (power or 1.0)),
+            )
+            for name, (dtype, rows, cols, error, power) in self.sums.items()
+        )  # fmt: skip
+
+
+def with_four_bits(
+    weights: Mapping[str, Any], bits: str, record: Callable[[str, Floats, Floats], None]
+) -> dict[str, Any]:
+    """Weights of which some are to become I4 tensors.
+
+    Args:
+        bits: "int8": none of them; "int4": every matrix whose rows are whole groups; "auto": those
+            that lose no more with four bits than with eight, measured on their first rows. These
+            are the ones whose file has codes of four bits.
+    """
+
+    def four(weight: Any) -> bool:
+        if len(weight.shape) != 2 or weight.shape[1] % GROUP or bits == "int8":
+            return False
+        return bits == "int4" or (kept(weight) and _loses_less(weight))
+
+    return {n: FourBits(w, record) if four(w) else w for n, w in weights.items()}
+
+
+def _loses_less(weight: Any) -> bool:
+    rows = slice(0, SAMPLE)
+    real = np.asarray(weight[rows], np.float64)
+    if not np.isfinite(real).all():
+        return True  # refused where it is read
+    codes, steps, minima = groups_of("", weight, rows)
+    scales, lows, scale = integers(codes, steps, minima)
+    found = values(codes, scales, lows) * scale_value(scale)[:, None]
+    q, scale = quantise_weight("", real, least_squares)
+    other = q * scale_value(scale)[:, None]
+    return bool(((found - real) ** 2).sum() <= ((other - real) ** 2).sum())
 
 
 def import_model(
-    source: PathLike, target: PathLike, *, choice: Choice = least_squares,
+    source: PathLike, target: PathLike, *, bits: str = "auto", choice: Choice = least_squares,
     progress: Progress | None = None,
 ) -> Report:  # fmt: skip
     """Convert a model to a mappable ``.pxi``.
 
     Args:
         source: a GGUF or safetensors file, or a folder; see ``open_checkpoint``.
-        choice: steps of a weight's rows; see ``quantise``.
+        bits: "auto", "int8" or "int4"; see ``with_four_bits``.
+        choice: steps of an int8 weight's rows; see ``quantise``.
         progress: called with elements quantised, and all of them.
 
     Raises:
@@ -154,7 +204,7 @@ def import_model(
     total = sum(t.count for t in weights if len(t.shape) == 2)
     recorder = Recorder(choice, total, progress)
     tokenizer = read_tokenizer(checkpoint)
-    image, fracs = _build(checkpoint, recorder, tokenizer)
+    image, fracs = _build(checkpoint, bits, recorder, tokenizer)
     verify(image)
     save_image(image, target, layout="mappable")
     return Report(
@@ -191,20 +241,22 @@ def check_target(target: PathLike, *sources: PathLike) -> None:
 
 
 def _build(
-    checkpoint: Checkpoint, choice: Choice, tokenizer: Vocabulary | None
+    checkpoint: Checkpoint, bits: str, choice: Recorder, tokenizer: Vocabulary | None
 ) -> tuple[Image, dict[str, int]]:
-    config, weights = checkpoint.config, checkpoint.weights
+    config = checkpoint.config
+    weights = with_four_bits(checkpoint.weights, bits, choice.note)
     common: dict[str, Any] = {
         "choice": choice, "extend": lambda b: store_tokenizer(b, *tokenizer) if tokenizer else None,
     }  # fmt: skip
     if isinstance(config, BertConfig):
         return resize_rows(build_bert(config, weights, batch=BATCH, **common), 1), {}
-    fracs = llama_fracs(config, weights)
+    fracs = llama_fracs(config, checkpoint.weights)
     return build_llama(config, weights, fracs=fracs, **common), fracs
 
 
-def choice_named(text: str) -> Choice:
-    """``largest``, ``least-squares`` or ``percentile:P`` with P in 0 to 100.
+def quant_named(text: str) -> tuple[str, Choice]:
+    """Bits and steps: ``auto``, ``int4`` or ``int8``, or int8 with other steps than those of least
+    squared error: ``largest`` or ``percentile:P`` with P in 0 to 100.
 
     Raises ProgramError.
     """
@@ -215,11 +267,13 @@ def choice_named(text: str) -> Choice:
         except ValueError:
             percent = math.nan
         if 0 < percent <= 100:
-            return percentile(percent)
-    elif text in ("largest", "least-squares"):
-        return {"largest": largest, "least-squares": least_squares}[text]
+            return "int8", percentile(percent)
+    elif text == "largest":
+        return "int8", largest
+    elif text in ("auto", "int8", "int4"):
+        return text, least_squares
     raise ProgramError(
-        f"quant: expected largest, least-squares or percentile:99.9 (0 to 100); found {text!r}"
+        f"quant: expected auto, int8, int4, largest or percentile:99.9 (0 to 100); found {text!r}"
     )
 
 
