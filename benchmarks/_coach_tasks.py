@@ -5,7 +5,7 @@ after the other, the first of the list more often than the last (Zipf), until th
 Tasks whose results say little (few different ones), or that are another task's, are drawn anew.
 
 ``OTHER`` is a second grammar with other idioms, another way to compose them and other shapes. It
-was written when the coach was done and used once, for the figures in docs/COACH.md.
+was not used while developing, and nothing of the coach was changed for what came out of it.
 """
 
 from __future__ import annotations
