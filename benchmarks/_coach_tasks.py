@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pxvm.coach.expression import CONSTANT, Expression, Shape, depth, evaluate, fill, infer
+from pxvm.coach.expression import CONSTANT, LEAVES, Expression, Shape, evaluate, fill, infer
 from pxvm.coach.task import Task
 
 SHOWN, HIDDEN, DISTINCT, LARGEST = 12, 12, 5, 1 << 20
@@ -28,6 +28,11 @@ def k(value: int) -> Expression:
 
 def neg(e: Expression) -> Expression:
     return ("Mul", e, k(-1))
+
+
+def depth(expression: Expression) -> int:
+    """Opcodes on the longest way from an input to the result."""
+    return 0 if expression[0] in LEAVES else 1 + max(map(depth, expression[1:]))
 
 
 @dataclass(frozen=True)

@@ -187,16 +187,6 @@ def fill(piece: Expression, parts: Sequence[Expression]) -> Expression:
     return (piece[0], *(fill(part, parts) for part in piece[1:]))
 
 
-def size(expression: Expression) -> int:
-    """Opcodes, those of equal parts counted each time."""
-    return 0 if expression[0] in LEAVES else 1 + sum(map(size, expression[1:]))
-
-
-def depth(expression: Expression) -> int:
-    """Opcodes on the longest way from an input to the result."""
-    return 0 if expression[0] in LEAVES else 1 + max(map(depth, expression[1:]))
-
-
 def text(expression: Expression, names: Sequence[str] = ()) -> str:
     """As people write it: ``Sum(ReLU(x))``; inputs by their names."""
     kind = expression[0]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pxvm.coach.expression import Expression, evaluate
+from pxvm.coach.expression import LEAVES, Expression, evaluate
 from pxvm.coach.task import Shape, Task
 
 X, Y = ("x", 0), ("x", 1)
@@ -24,6 +24,11 @@ def neg(e: Expression) -> Expression:
 def above(e: Expression) -> Expression:
     """Where it is above its mean."""
     return ("Less", neg(e), neg(("Mean", e)))
+
+
+def size(e: Expression) -> int:
+    """Opcodes, those of equal parts counted each time."""
+    return 0 if e[0] in LEAVES else 1 + sum(map(size, e[1:]))
 
 
 def task(

@@ -14,7 +14,7 @@ from pxvm.core.fontcode import assemble, disassemble
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.program import load_program
 from pxvm.core.tensor import DType, Role
-from tests.coach.making import X, Y, above, k, neg
+from tests.coach.making import X, Y, above, k
 
 SHAPES = [(1, 5), (3, 4), (4, 1)]
 
@@ -146,10 +146,3 @@ def test_another_broadcast_is_no_expression():
     assert read(admitted) is None
     given = values((2, 3), (1, 3))
     np.testing.assert_array_equal(run(admitted, given), given[0] + given[1])
-
-
-def test_depth_is_of_the_longest_way():
-    from pxvm.coach.expression import depth, size, text
-
-    e = ("Add", neg(X), X)
-    assert (depth(e), size(e), text(e, ["v"])) == (2, 2, "Add(Mul(v, -1), v)")
