@@ -144,7 +144,11 @@ class Network(Store):
             return target.id
 
     def _newest(self, name: str | int) -> Record:
-        """The version of a record that counts, or the newest when none does."""
+        """The version of a record that counts, or the newest when none does.
+
+        Raises:
+            RecordError: it was forgotten: a change of it would bring its text back.
+        """
         identity = self.record(name).id
         catalogue, standing = self._catalogue, self._catalogue.standing()
         found = []
@@ -152,7 +156,11 @@ class Network(Store):
             for position in catalogue.stored(version)[-1:]:
                 time = catalogue.time(position)
                 found.append((standing.counts(version, time), time, position))
-        return standing.with_tags(catalogue.read(max(found)[2]))
+        counts, time, position = max(found)
+        record = standing.with_tags(catalogue.read(position))
+        if not counts and standing.is_forgotten(record.id, time):
+            raise RecordError(f"record {record.sequence} is forgotten: it cannot be changed")
+        return record
 
     # -- care: see maintenance.py and verifying.py -----------------------------------------------
 

@@ -118,6 +118,17 @@ def test_a_secret_in_an_old_version_is_found_forgotten_alone_and_erased(home, tm
     assert not any("ZEBRAQUUX" in answer for answer in stored(home))
 
 
+def test_what_is_forgotten_is_not_brought_back_by_a_change(home):
+    with Network.open(home) as network:
+        network.append("Where is the key?", "Under the mat.")
+    assert forget(home, "1", "--yes").exit_code == 0
+    for change in (["correct", "1", "--query", "Where is it?"], ["tag", "1", "keys"]):
+        result = CliRunner().invoke(cli, ["network", *change, "-n", str(home)])
+        assert isinstance(result.exception, RecordError)
+        assert "record 1 is forgotten" in str(result.exception)
+    assert live(home) == []
+
+
 def test_compact_drops_what_was_replaced_unless_history_is_kept(home):
     with Network.open(home) as network:
         network.correct(network.append("who?", "Anna"), answer="Berta")

@@ -139,6 +139,7 @@ def test_recall_shows_hits_draws_them_and_says_no(home):
 
 
 def test_recall_filters(home):
+    Path("north").mkdir()
     add("A boat in the north.", tags=("a",), source="north/1.md")
     add("A boat in the south.", tags=("b",), source="south.md")
     found = {
@@ -147,10 +148,12 @@ def test_recall_filters(home):
             ("--tag", "a"),
             ("--source", "north"),
             ("--kind", "note", "--source", "south.md"),
+            ("--source", str(Path.cwd() / "north")),
+            ("--source", f"../{Path.cwd().name}/north"),
             ("--since", "today"),
         ]
     }
-    assert list(found.values())[:3] == [["north"], ["north"], ["south"]]
+    assert list(found.values())[:5] == [["north"], ["north"], ["south"], ["north"], ["north"]]
     assert sorted(found["--since", "today"]) == ["north", "south"]
     pxvm("recall", "boat", "--until", "2001-01-01", status=1)
     assert "expected a date such as" in pxvm("recall", "boat", "--since", "soonish", status=2)

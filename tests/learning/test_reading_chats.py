@@ -192,6 +192,16 @@ def test_each_message_among_people_answers_the_one_before():
     time = datetime(2024, 3, 5, 10, 0, tzinfo=timezone.utc)
     assert first == ("interaction", "", "Anna: See boats.example soon", "chat: Crew (5)", "", time)
     assert second[1:3] == ("Anna: See boats.example soon", "Ben: Ahoy")
+    called = {"id": 3, "type": "service", "actor": "Ben", "action": "phone_call"}
+    sent = {"id": 4, "type": "message", "from": "Anna", "text": "", "photo": "photos/1.jpg"}
+    telegram["messages"] += [called, sent]
+    found = read_chats([telegram])
+    assert [(e.session, e.answer) for e in found.exchanges] == [
+        ("Crew (5)", "Anna: See boats.example soon"),
+        ("Crew (5)", "Ben: Ahoy"),
+        ("Crew (5)", "Anna: [photos/1.jpg]"),
+    ]
+    assert found.rest == [called] and found.things == {"attachment": 1}
     slack = [{"type": "message", "user": "U1", "text": "The key?", "ts": "1709600000.000200",
               "user_profile": {"real_name": "Anna Moe"}}]  # fmt: skip
     assert chat(slack)[0][2] == "Anna Moe: The key?"
@@ -234,6 +244,17 @@ def test_a_tree_without_its_end_and_conversations_without_a_tree():
     ]
 
 
+def test_a_tree_with_a_turn_missing_goes_on_above_it():
+    nodes = {
+        "u": {**node("u", None, "user", "Soup?"), "children": ["a"]},
+        "u2": {**node("u2", "a", "user", "And bread?"), "children": ["b"]},
+        "b": node("b", "u2", "assistant", "Rye."),
+    }
+    found = read_chats([{"title": "Soup", "id": "77", "current_node": "b", "mapping": nodes}])
+    (exchange,) = found.exchanges
+    assert (exchange.query, exchange.answer) == ("Soup?\n\nAnd bread?", "Rye.")
+
+
 def test_branches_that_are_not_shown_are_counted():
     nodes = {
         "u": node("u", None, "user", "Soup?"),
@@ -254,14 +275,15 @@ def test_lm_studio():
         return {"versions": [{"role": role, **fields}, {"role": role, "content": "not shown"}],
                 "currentlySelected": 0}  # fmt: skip
 
-    said = [{"type": "text", "text": "When to prune?"}]
+    file = {"type": "file", "fileIdentifier": "roses.pdf", "fileType": "pdf", "sizeBytes": 9}
+    said = [{"type": "text", "text": "When to prune?"}, file]
     step = {"type": "contentBlock", "content": [{"type": "text", "text": "Late winter."}]}
     answer = version("assistant", type="multiStep", steps=[step], senderInfo={"senderName": "qwen"})
     export = {"name": "Garden", "createdAt": 1709600000000, "messages": [
         version("user", type="singleStep", content=said), answer]}  # fmt: skip
     (found,) = chat(export, ".conversation.json")
     assert found[1:5] == (
-        "When to prune?",
+        "When to prune?\n\n[roses.pdf]",
         "Late winter.",
         "chat: Garden (2024-03-05 00:53)",
         "qwen",

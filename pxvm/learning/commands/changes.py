@@ -21,6 +21,7 @@ from pxvm.learning.commands.shared import (
     reading,
     record_name,
     since_option,
+    source_at,
     until_option,
     when,
     writing,
@@ -75,6 +76,7 @@ def forget(
     """
     if not (names or tag or source or kind or since or until or text or query):
         raise PxvmError("nothing to forget: give an id, --tag, --source, --text, --query or a time")
+    source = source_at(source, path)
     with writing(path) as memory:
         live = memory.live_ids()
         chosen = [

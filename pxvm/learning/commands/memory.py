@@ -22,6 +22,7 @@ from pxvm.learning.commands.shared import (
     reading,
     save_picture,
     since_option,
+    source_at,
     until_option,
     when,
     writing,
@@ -239,7 +240,8 @@ def recall(
     question, k = " ".join(query), k or (25 if tokens else 5)
     with reading(path) as network:
         hits = network.search(
-            question, k, since=since, until=until, tags=tags, kinds=kinds, source=source,
+            question, k, since=since, until=until, tags=tags, kinds=kinds,
+            source=source_at(source, path),
             device=device,
         )  # fmt: skip
         if picture and hits:

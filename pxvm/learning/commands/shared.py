@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,6 +109,16 @@ def save_picture(picture: Image, target: Path) -> None:
 def record_name(text: str) -> str | int:
     """A record's number if it is one of up to 7 digits, else its id or the beginning of that."""
     return int(text) if text.isdecimal() and len(text) < 8 else text
+
+
+def source_at(wanted: str | None, network: Path) -> str | None:
+    """A source as records name it, from the folder of the network, where it is given as a path."""
+    home = network.resolve().parent
+    if wanted and (Path(wanted).is_absolute() or os.path.lexists(home / wanted)):
+        from pxvm.learning.sources.documents import source_of
+
+        return source_of(home / wanted, home)
+    return wanted
 
 
 def is_from(source: str, wanted: str) -> bool:

@@ -21,6 +21,7 @@ from pxvm.learning.sources.saying import FIELDS, TWICE, Saying, first
 from pxvm.learning.sources.structured import leaves
 from pxvm.learning.sources.turns import (
     ANSWER,
+    CHILDREN,
     INSTRUCTIONS,
     KNOWN,
     NUMBER,
@@ -171,8 +172,12 @@ class _Reader:
                         nodes: Any = inner.get(key)
                         if isinstance(nodes, dict) and (turns := self.branch(nodes, inner)):
                             return turns
-                        if isinstance(nodes, list) and nodes and all(map(is_turn, nodes)):
-                            return nodes
+                        if isinstance(nodes, list):
+                            said = [node for node in nodes if is_turn(node)]
+                            if said and 2 * len(said) >= len(nodes):  # others: who came, who called
+                                others = (node for node in nodes if not is_turn(node))
+                                self.found.rest += filter(None, others)
+                                return said
         return []
 
     def branch(self, nodes: dict[str, Any], tree: dict[str, Any]) -> list[dict[str, Any]]:
@@ -187,12 +192,22 @@ class _Reader:
         if key not in nodes:
             parents = {first(node, PARENT) for node in nodes.values() if isinstance(node, dict)}
             key = next((k for k in reversed(turns) if k not in parents), "")
+        above = {  # whose child a turn is, where the turn between them is missing
+            child: parent
+            for parent, node in nodes.items()
+            if isinstance(node, dict)
+            for keys in (node.get(name) for name in CHILDREN)
+            for child in (keys if isinstance(keys, list) else ())
+            if isinstance(child, str)
+        }
         branch: list[str] = []
         seen: set[str] = set()
         while isinstance(node := nodes.get(key), dict) and key not in seen:
             seen.add(key)
             branch += [key] if key in turns else []
             key = first(node, PARENT)
+            if key not in seen and not isinstance(nodes.get(key), dict):
+                key = above.get(key, "")
         for other in turns.keys() - seen:
             self.saying.leave(turns[other], VERSIONS)
         return [turns[key] for key in reversed(branch)]

@@ -24,6 +24,7 @@ TEXTS = (*CONTENT, "thinking", "extracted_content", "input", "arguments", "outpu
          "summary", "title", "steps")  # fmt: skip
 #: Fields of a turn that say nothing in words.
 ABOUT = ("senderInfo", "user_profile", "annotations", "attachments", "files", "steps")
+SENT = ("photo", "file")  # hold the path of what was sent
 NAMES = ("file_name", "filename", "fileName", "fileIdentifier", "name", "title", "file", "url")
 #: Fields whose words say how an answer was made, not what it says.
 SETTINGS = {
@@ -71,7 +72,10 @@ class Saying:
             for key in ("attachments", "files"):
                 for item in place[key] if isinstance(place.get(key), list) else ():
                     self._add(self.attachment(item), texts)
-        gone = known.union(CONTENT, ABOUT)
+        for key in SENT:
+            if isinstance(turn.get(key), str) and turn[key]:
+                self._add(self.attachment({"name": turn[key]}), texts)
+        gone = known.union(CONTENT, ABOUT, SENT)
         rest = {k: v for k, v in turn.items() if k not in gone}
         self._add(self.of(rest, "\n".join(texts)), texts)
         return "\n\n".join(filter(None, texts))
@@ -115,6 +119,8 @@ class Saying:
         kind = first(value, ("type", "content_type", "mime_type", "media_type"))
         if PICTURES.search(kind) and not isinstance(value.get("text"), str):
             self.things["picture" if "image" in kind else "recording"] += 1
+        if kind == "file" and first(value, NAMES):
+            return self.attachment({**value, "type": ""})
         lines = []
         for key, inner in value.items():
             if key in SETTINGS:

@@ -32,6 +32,7 @@ NUMBER = ("uuid", "id", "conversation_id")
 QUESTION = ("query", "question", "prompt", "instruction", "user", "human")
 ANSWER = ("answer", "response", "output", "completion", "assistant", "gpt", "chosen")
 PARENT = ("parent", "parentId")
+CHILDREN = ("children", "childrenIds")
 INSTRUCTIONS = ("system", "system_prompt", "systemPrompt")
 KNOWN = {
     *TIME, *SESSION, *NUMBER, "model", "role", "from", "from_id", "sender", "author", "speaker",
