@@ -261,7 +261,7 @@ def test_a_table_and_weights_need_scales() -> None:
             network = admitted(image)
             table = int(read_words(image, 0, HEADER_WORDS)[4])
             for d in network.descriptors:
-                if d.dtype == DType.I8:
+                if d.dtype in (DType.I8, DType.I4):
                     write_words(
                         image, table + d.index * DESCRIPTOR_WORDS + 7, np.zeros(1, np.uint32)
                     )
