@@ -97,24 +97,31 @@ def text(name: str) -> str:
     return (files("pxvm.gpu") / "wgsl" / f"{name}.wgsl").read_text(encoding="utf-8")
 
 
-def _module(window: int, windows: int, lanes: int, *more: str) -> str:
+def _module(window: int, windows: int, lanes: int, grouped: bool, *more: str) -> str:
     bodies = "\n".join(text(name) for name in (*more, *FAMILIES))
-    return constants(window, windows, lanes) + bodies
+    said = f"const GROUPED: bool = {str(grouped).lower()};\n"
+    return constants(window, windows, lanes) + said + bodies
 
 
 @cache
 def planned(window: int, windows: int) -> str:
     """The module with an entry point for each opcode."""
     entries = "".join(_entry(name) for name in (*OPERATIONS.values(), *EXTRA))
-    return _module(window, windows, LANES, "planned", "lanes") + entries
+    return _module(window, windows, LANES, True, "planned", "lanes") + entries
 
 
 def interpreter(
-    window: int, windows: int, lanes: int, codes: Iterable[int], subgroups: str | None = None
+    window: int,
+    windows: int,
+    lanes: int,
+    codes: Iterable[int],
+    grouped: bool,
+    subgroups: str | None = None,
 ) -> str:
     """The module of the interpreter for programs of these opcodes.
 
     Args:
+        grouped: whether there are weights of four bits.
         subgroups: what to say first where lanes may reduce by subgroups, None where not.
     """
     cases = "".join(
@@ -130,7 +137,7 @@ fn execute(code: u32, c: Named, group: u32, groups: u32, lane: u32) {{
 }}
 """
     more = ("lanes", "alone") if subgroups is None else ("subgroups",)
-    module = _module(window, windows, lanes, "interpreter", *more)
+    module = _module(window, windows, lanes, grouped, "interpreter", *more)
     return (subgroups or "") + module + _control() + switch
 
 

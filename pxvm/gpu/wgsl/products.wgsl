@@ -188,7 +188,7 @@ fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
 
 fn op_linear(c: Call, group: u32, groups: u32, lane: u32) {
     let few = c.rows_g <= FEW;
-    if (c.a.dtype == I4) {
+    if (is_grouped(c.a)) {
         if (few) { groups_of_few(c, group, groups, lane); } else { groups_of_many(c, group, groups, lane); }
         return;
     }

@@ -88,6 +88,8 @@ fn byte_of(w: u32, index: u32) -> i32 { return i32(w << (24u - 8u * (index & 3u)
 // An element of I8.
 fn weight(start: u32, col: u32) -> i32 { return byte_of(weight_four(start, col / 4u), col); }
 
+fn is_grouped(d: Tensor) -> bool { return GROUPED && d.dtype == I4; }
+
 // Of a group of an I4 row: element = scale * code + minimum.
 struct Ends { scale: i32, minimum: i32 }
 
@@ -101,7 +103,7 @@ fn ends_at(d: Tensor, start: u32, g: u32) -> Ends {
 
 // An element of I8 or I4.
 fn weight_of(d: Tensor, start: u32, col: u32) -> i32 {
-    if (d.dtype != I4) { return weight(start, col); }
+    if (!is_grouped(d)) { return weight(start, col); }
     let ends = ends_at(d, start, col / GROUP);
     let code = (image(start + col / 8u) >> (8u * (col & 3u) + (col & 4u))) & 15u;
     return ends.scale * i32(code) + ends.minimum;
