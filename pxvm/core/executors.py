@@ -18,7 +18,6 @@ from pxvm.core.program import Image, Program
 
 LEAST = 1 << 20  # pixels of a program that may gain by a GPU
 DEVICES = ("auto", "cpu", "gpu", "reference")
-LACKING = {"gpu": ("I4",)}  # dtypes that a device does not know yet
 
 
 class Session(Protocol):
@@ -99,40 +98,11 @@ def executor(device: str = "auto", dialect: int = 0) -> Executor:
     found = load(device)
     if reason := found.available():
         raise DeviceError(f"device {device!r} cannot be used: {reason}")
-    if option:
-        if not hasattr(found, "choose"):
-            raise DeviceError(f"device {device!r} is one; found {device}:{option}")
-        found = cast(Executor, found.choose(option))
-    return _Limited(found, device) if device in LACKING else found
-
-
-class _Limited:
-    """An executor that refuses programs with a dtype that its device lacks."""
-
-    def __init__(self, executor: Executor, device: str) -> None:
-        self.available, self._executor, self._device = executor.available, executor, device
-
-    def run(
-        self, image: Image, program: Program, max_steps: int | None, threads: int | None = None
-    ) -> int:
-        """As the executor's. Raises DeviceError."""
-        self._check(program)
-        return self._executor.run(image, program, max_steps, threads)
-
-    def session(self, image: Image, program: Program, threads: int | None = None) -> Session:
-        """As the executor's. Raises DeviceError."""
-        self._check(program)
-        return self._executor.session(image, program, threads)
-
-    def _check(self, program: Program) -> None:
-        lacking = LACKING[self._device]
-        for d in getattr(program, "descriptors", ()):
-            if d.dtype.name in lacking:
-                raise DeviceError(
-                    f"device {self._device!r} has no weights of four bits yet: expected no"
-                    f" {d.dtype.name}; found {d.name or d.index}; use the device cpu, or import the"
-                    " model with --quant int8"
-                )
+    if not option:
+        return found
+    if not hasattr(found, "choose"):
+        raise DeviceError(f"device {device!r} is one; found {device}:{option}")
+    return cast(Executor, found.choose(option))
 
 
 def plain() -> Executor:

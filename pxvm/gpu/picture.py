@@ -70,7 +70,7 @@ class Picture:
         self.recent: NDArray[np.uint32] = np.zeros(0, np.uint32)
         total = self.near = FRONT
         for d in sorted(program.descriptors, key=_order):
-            if d.dtype != DType.PARAMS and (d.dtype, d.role) != (DType.I8, Role.CONSTANT):
+            if d.dtype not in (DType.PARAMS, DType.I8, DType.I4):
                 self.places[d.index] = (total, d.rows * d.row_words)
                 total += d.rows * d.row_words
                 if d.role != Role.CONSTANT and total <= NEAR:

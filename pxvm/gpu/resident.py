@@ -16,7 +16,7 @@ from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import DeviceError
 from pxvm.core.integer import Ints
 from pxvm.core.plan import touched
-from pxvm.core.tensor import READY, STATE_WORDS, State
+from pxvm.core.tensor import READY, STATE_WORDS, DType, State
 from pxvm.gpu import shaders
 from pxvm.gpu.devices import SUBGROUPS, WINDOWS, Adapter, Gpu
 from pxvm.gpu.picture import Picture, Watch
@@ -81,12 +81,13 @@ class Resident:
         )
         self.job = gpu.buffer(JOB, uniform=True)
         codes = codes_of(program)
+        grouped = any(d.dtype == DType.I4 for d in program.descriptors)
         self.lanes = lanes_of(gpu.adapter)
         where = f"GPU {gpu.adapter.number} ({gpu.adapter.name})"
-        key = ("interpreter", picture.windows, self.lanes, codes)
+        key = ("interpreter", picture.windows, self.lanes, codes, grouped)
         if key not in gpu.pipelines:
             code = shaders.interpreter(
-                gpu.window, picture.windows, self.lanes, codes, subgroups_of(gpu.adapter)
+                gpu.window, picture.windows, self.lanes, codes, grouped, subgroups_of(gpu.adapter)
             )
             try:
                 pipeline = self._pipeline(code)

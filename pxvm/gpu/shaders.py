@@ -11,7 +11,9 @@ import numpy as np
 from pxvm.core import isa, ops
 from pxvm.core.integer import EXP2, HIGHEST, LOWEST
 from pxvm.core.isa import Flow
+from pxvm.core.operand import LARGEST
 from pxvm.core.tensor import (
+    GROUP,
     HALTED,
     MAX_COUNT,
     READY,
@@ -39,7 +41,8 @@ FIELDS = (
     "LENGTH", "E0", "E1", "E2", "E3",
 )  # fmt: skip
 TABLE = 260  # where the records begin, behind the powers of two
-FAMILIES = ("integer", "tensor", "elements", "moving", "rows", "products", "attention", "sample")
+FAMILIES = ("integer", "tensor", "elements", "moving", "rows", "products", "fourbit",
+            "attention", "sample")  # fmt: skip
 OPERATIONS = {op.code: f"op_{op.name.lower()}" for op in isa.OPCODES
               if op.dialect == 1 and op.flow is Flow.NEXT}  # fmt: skip
 #: Dispatches that are no instruction's own.
@@ -61,6 +64,8 @@ def constants(window: int, windows: int, lanes: int) -> str:
     unsigned = {
         "LANES": lanes, "BLOCK": ops.BLOCK, "FEW": FEW, "WIDE": WIDE, "STAGED": STAGED,
         "TABLE": TABLE, "RECORD": len(FIELDS), "WINDOW": window, "WINDOWS": windows,
+        "GROUP": GROUP, "LARGEST_I4": LARGEST[DType.I4], "LARGEST_ACT1": 128,
+        "LARGEST_ACT2": LARGEST[DType.ACT2],
         "SATURATED": int(State.SATURATED), "CLAMPED": int(State.CLAMPED),
         "CANDIDATES": ops.SAMPLE_CANDIDATES, "LOG2E_M": int(ops.LOG2E[0]),
         "PCG_LOW": PCG[0] & 0xFFFFFFFF, "PCG_HIGH": PCG[0] >> 32,
@@ -68,7 +73,7 @@ def constants(window: int, windows: int, lanes: int) -> str:
     }  # fmt: skip
     signed = {
         "LOWEST": LOWEST, "HIGHEST": HIGHEST, "FAR": ops.FAR, "LOG2E_E": int(ops.LOG2E[1]),
-        **{dtype.name: int(dtype) for dtype in DType if dtype.name.startswith(("ACT", "PAR"))},
+        **{dtype.name: int(dtype) for dtype in (DType.ACT1, DType.ACT2, DType.I4, DType.PARAMS)},
     }  # fmt: skip
     lines = [f"const {name}: u32 = {value}u;" for name, value in unsigned.items()]
     lines += [f"const {name}: i32 = {value};" for name, value in signed.items()]
@@ -92,24 +97,31 @@ def text(name: str) -> str:
     return (files("pxvm.gpu") / "wgsl" / f"{name}.wgsl").read_text(encoding="utf-8")
 
 
-def _module(window: int, windows: int, lanes: int, *more: str) -> str:
+def _module(window: int, windows: int, lanes: int, grouped: bool, *more: str) -> str:
     bodies = "\n".join(text(name) for name in (*more, *FAMILIES))
-    return constants(window, windows, lanes) + bodies
+    said = f"const GROUPED: bool = {str(grouped).lower()};\n"
+    return constants(window, windows, lanes) + said + bodies
 
 
 @cache
 def planned(window: int, windows: int) -> str:
     """The module with an entry point for each opcode."""
     entries = "".join(_entry(name) for name in (*OPERATIONS.values(), *EXTRA))
-    return _module(window, windows, LANES, "planned", "lanes") + entries
+    return _module(window, windows, LANES, True, "planned", "lanes") + entries
 
 
 def interpreter(
-    window: int, windows: int, lanes: int, codes: Iterable[int], subgroups: str | None = None
+    window: int,
+    windows: int,
+    lanes: int,
+    codes: Iterable[int],
+    grouped: bool,
+    subgroups: str | None = None,
 ) -> str:
     """The module of the interpreter for programs of these opcodes.
 
     Args:
+        grouped: whether there are weights of four bits.
         subgroups: what to say first where lanes may reduce by subgroups, None where not.
     """
     cases = "".join(
@@ -125,7 +137,7 @@ fn execute(code: u32, c: Named, group: u32, groups: u32, lane: u32) {{
 }}
 """
     more = ("lanes", "alone") if subgroups is None else ("subgroups",)
-    module = _module(window, windows, lanes, "interpreter", *more)
+    module = _module(window, windows, lanes, grouped, "interpreter", *more)
     return (subgroups or "") + module + _control() + switch
 
 

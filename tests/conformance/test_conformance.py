@@ -14,12 +14,9 @@ import pytest
 
 from pxvm.core import executors
 from pxvm.core.container import read_image
-from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import ExecutionError, ProgramError
 from pxvm.core.interpreter import execute_pxi, run_program
-from pxvm.core.verifier import verify
 from tests.conformance.make import CASES, FILE_LIMIT, FOLDER, HERE, built, digest, expected
-from tests.differential.harness import knows
 
 GOLDEN = json.loads((HERE / "golden.json").read_text())
 
@@ -36,10 +33,6 @@ def device(request: pytest.FixtureRequest) -> str:
 def test_golden(name: str, device: str):
     golden = GOLDEN[name]
     image = read_image(HERE / name)
-    if device in executors.LACKING and "refused" not in golden:
-        program = verify(image)
-        if isinstance(program, TensorProgram) and not knows(device, program):
-            pytest.skip(f"device {device!r} lacks a dtype of it")
     refused = None
     try:
         result = run_program(image, golden["max_steps"], device=device)

@@ -335,18 +335,3 @@ print("numba" in sys.modules, image.tobytes().hex())
     nowhere = tmp_path / "file"
     nowhere.write_text("no folder can be made below")
     assert start(nowhere)[:2] == ("True", wanted)
-
-
-def test_a_device_that_lacks_a_dtype_refuses_programs_with_it(monkeypatch: pytest.MonkeyPatch):
-    assert executors.LACKING["gpu"] == ("I4",)
-    monkeypatch.setattr(executors, "LACKING", {"reference": ("I4",)})
-    image = four_bits(np.random.default_rng(1), 1, 4, 64, 1)
-    before = image.copy()
-    for run in (
-        lambda: run_program(image, device="reference"),
-        lambda: executors.executor("reference").session(image, verify(image)),
-    ):
-        with pytest.raises(DeviceError, match=r"'reference' has no weights of four bits.*found w;"):
-            run()
-    assert np.array_equal(image, before)
-    run_program(products(np.random.default_rng(1), 1, 4, 64, 1), device="reference")

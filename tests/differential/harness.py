@@ -58,12 +58,6 @@ def admitted(image: Image) -> TensorProgram:
     return program
 
 
-def knows(device: str, program: TensorProgram) -> bool:
-    """True where a device takes every dtype of a program."""
-    lacking = executors.LACKING.get(device, ())
-    return not any(d.dtype.name in lacking for d in program.descriptors)
-
-
 def _run(image: Image, device: str, steps: int, threads: int) -> int:
     name, portable = device.removesuffix(":portable"), device.endswith(":portable")
     options = {"vnni": False} if portable else {}

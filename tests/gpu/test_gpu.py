@@ -12,11 +12,12 @@ from click.testing import CliRunner
 from pxvm.cli import cli
 from pxvm.core import executors
 from pxvm.core.errors import DeviceError
+from pxvm.core.integer import HIGHEST
 from pxvm.core.interpreter import run_program
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.plan import plan_of
 from pxvm.core.program import Image
-from pxvm.core.tensor import DType, Role
+from pxvm.core.tensor import GROUP, DType, Role, encode_groups
 from pxvm.core.verifier import verify
 from pxvm.gpu import devices, phases, resident, shaders
 from pxvm.gpu import executor as gpu
@@ -88,6 +89,51 @@ def test_both_ways_with_few_rows_and_with_more_tiles_than_workgroups(rows, way):
     gpu.Session(devices.open_gpu(), ours, verify(ours), way).run()
     run_program(plain, device="reference")
     assert np.array_equal(ours, plain)
+
+
+def products_of_four_bits(rows: int, columns: int, dtype: DType, ends: bool) -> Image:
+    """Rows times a weight of 70 rows, and rows of it; ``ends``: all as large as there is."""
+    rng = np.random.default_rng(rows + columns)
+    codes, groups = rng.integers(0, 16, (70, columns)), (70, columns // GROUP)
+    scales = rng.choice([0, 1, 200, 255], groups)
+    minima = rng.choice([-32768, -1500, 0, 3, 32767], groups)
+    x = rng.integers(-(2**20), 2**20, (rows, columns))
+    if ends:
+        codes[:], scales[:], minima[:35], minima[35:], x[:] = 15, 255, 32767, -32768, -(2**20)
+    b = NetworkBuilder(64)
+    b.tensor("scales", DType.SCALE, (70,), Role.CONSTANT, data=[(-56 << 16) | 40000] * 70)
+    bias = rng.integers(-999, 999, 70)
+    b.tensor("bias", DType.I32, (70,), Role.CONSTANT, frac=24, data=bias)
+    b.tensor("w", DType.I4, (70, columns), Role.CONSTANT, scale="scales", bias="bias",
+             data=encode_groups(codes, scales, minima))  # fmt: skip
+    b.tensor("x", DType.I32, (rows, columns), Role.STATE, frac=8, data=x)
+    b.tensor("act", dtype, (rows, columns), Role.STATE)
+    b.tensor("y", DType.I32, (rows, 70), Role.STATE, frac=24)
+    b.tensor("ids", DType.I32, (3, 1), Role.STATE, data=[[0], [69], [70]])
+    b.tensor("e", DType.I32, (3, columns), Role.STATE, frac=46)
+    b.emit("Quantise", "act", "x")
+    b.emit("Linear", "y", "act", "w")
+    b.emit("Embed", "e", "ids", "w")
+    b.emit("Halt")
+    return b.build()
+
+
+@needs_gpu
+@pytest.mark.parametrize("way", [gpu.PLANNED, gpu.RESIDENT])
+@pytest.mark.parametrize("dtype", [DType.ACT1, DType.ACT2])
+@pytest.mark.parametrize("columns", [32, 160, 5024])
+@pytest.mark.parametrize("rows", [shaders.FEW, 70])
+def test_weights_of_four_bits(rows, columns, dtype, way):
+    """One group, a row wider than the picture, more groups than a workgroup keeps at hand."""
+    for ends in (False, True):
+        ours = products_of_four_bits(rows, columns, dtype, ends)
+        plain = ours.copy()
+        gpu.Session(devices.open_gpu(), ours, verify(ours), way).run()
+        run_program(plain, device="reference")
+        for name in ("y", "e"):
+            largest = np.abs(Fields(plain)[name].astype(np.int64)).max()
+            assert 1 << 10 < largest < HIGHEST, name
+        assert np.array_equal(ours, plain)
 
 
 @needs_gpu

@@ -81,7 +81,7 @@ fn op_embed(c: Call, group: u32, groups: u32, lane: u32) {
         let row = i / c.cols; let col = c.first + i % c.cols;
         let id = clamp_index(number(c.b, row, 0u), c.a.rows);
         let s = row_scale(c.a, id);
-        let v = weight(weight_at(c.a, id), col);
+        let v = weight_of(c.a, weight_at(c.a, id), col);
         put(row_at(c.g, row) + col, rescale(v, s.m, s.e + c.g.frac));
     }
 }

@@ -21,6 +21,26 @@ fn apart(start: u32, q: u32, step: u32, end: u32) -> vec4<u32> {
     return v;
 }
 
+// Lanes that take a weight row together, where a workgroup has so many.
+fn lanes_together(rows: u32) -> u32 {
+    var together = LANES;
+    while (together > 8u && LANES / together < rows) { together = together / 2u; }
+    return together;
+}
+
+// The sums of lanes that work together, in the first one's places.
+fn gather(low: i32, high: i32, together: u32, lane: u32) {
+    gathered[lane] = low;
+    gathered_too[lane] = u32(high);
+    for (var step = together / 2u; step > 0u; step = step / 2u) {
+        workgroupBarrier();
+        if (lane % together < step) {
+            gathered[lane] += gathered[lane + step];
+            gathered_too[lane] += gathered_too[lane + step];
+        }
+    }
+}
+
 // x times weight transposed, of a few rows: each workgroup has its share of the weight's rows, and as
 // many lanes take a weight row together as it has lanes for.
 fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
@@ -28,8 +48,7 @@ fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
     let two = planes(c.b) == 2u;
     let shift = excess(c.b.cols, planes(c.b) + 1u);
     let share = share_of(n, group, groups);
-    var together = LANES;
-    while (together > 8u && LANES / together < share.y) { together = together / 2u; }
+    let together = lanes_together(share.y);
     let each = LANES / together;
     for (var row = 0u; row < c.rows_g; row++) {
         let x = row_at(c.b, row);
@@ -61,15 +80,7 @@ fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
                     four_of_w = apart(w + first, q, together, part);
                 }
             }
-            gathered[lane] = low;
-            gathered_too[lane] = u32(high);
-            for (var step = together / 2u; step > 0u; step = step / 2u) {
-                workgroupBarrier();
-                if (lane % together < step) {
-                    gathered[lane] += gathered[lane + step];
-                    gathered_too[lane] += gathered_too[lane + step];
-                }
-            }
+            gather(low, high, together, lane);
             if (lane % together == 0u && inside) {
                 let total = joined(gathered[lane], i32(gathered_too[lane]), shift, two);
                 put(row_at(c.g, row) + col, add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), bias(c.a, col)));
@@ -176,7 +187,12 @@ fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
 }
 
 fn op_linear(c: Call, group: u32, groups: u32, lane: u32) {
-    if (c.rows_g <= FEW) { linear_of_few(c, group, groups, lane); } else { linear_of_many(c, group, groups, lane); }
+    let few = c.rows_g <= FEW;
+    if (is_grouped(c.a)) {
+        if (few) { groups_of_few(c, group, groups, lane); } else { groups_of_many(c, group, groups, lane); }
+        return;
+    }
+    if (few) { linear_of_few(c, group, groups, lane); } else { linear_of_many(c, group, groups, lane); }
 }
 
 // Both sides activations, of one or two planes each; an element a lane.

@@ -1,5 +1,5 @@
 // Tensors: where their elements stand, how many rows are in use, and what is marked in the state.
-// ld and st read and write words of tensors; those of I8, which never change, come from the image.
+// ld and st read and write words of tensors; those of I8 and I4, which never change, come from the image.
 
 // A record of the table: places are words of the buffer of tensors; of scales, biases and lengths -1
 // where there are none. What an instruction needs of it, it takes at once, before its first barrier.
@@ -43,7 +43,7 @@ fn image(at: u32) -> u32 {
 
 fn row_at(d: Tensor, row: u32) -> u32 { return d.start + row * d.row_words; }
 
-// Of I8, which stays in the image: where a row begins, and four bytes of it, each less 128.
+// Of I8 and I4, which stay in the image: where a row begins; of I8 four bytes, each less 128.
 fn weight_at(d: Tensor, row: u32) -> u32 {
     let per = d.per;
     return d.start + row / per * d.stride + row % per * d.row_words;
@@ -87,6 +87,27 @@ fn byte_of(w: u32, index: u32) -> i32 { return i32(w << (24u - 8u * (index & 3u)
 
 // An element of I8.
 fn weight(start: u32, col: u32) -> i32 { return byte_of(weight_four(start, col / 4u), col); }
+
+fn is_grouped(d: Tensor) -> bool { return GROUPED && d.dtype == I4; }
+
+// Of a group of an I4 row: element = scale * code + minimum.
+struct Ends { scale: i32, minimum: i32 }
+
+fn ends_at(d: Tensor, start: u32, g: u32) -> Ends {
+    let scales = start + d.cols / 8u;
+    let minima = scales + (d.cols + 4u * GROUP - 1u) / (4u * GROUP);
+    let scale = (image(scales + g / 4u) >> (8u * (g & 3u))) & 255u;
+    let minimum = i32(image(minima + g / 2u) << (16u * (1u - (g & 1u)))) >> 16u;
+    return Ends(i32(scale), minimum);
+}
+
+// An element of I8 or I4.
+fn weight_of(d: Tensor, start: u32, col: u32) -> i32 {
+    if (!is_grouped(d)) { return weight(start, col); }
+    let ends = ends_at(d, start, col / GROUP);
+    let code = (image(start + col / 8u) >> (8u * (col & 3u) + (col & 4u))) & 15u;
+    return ends.scale * i32(code) + ends.minimum;
+}
 
 fn scale_of(w: u32) -> Scale { return Scale(w & 65535u, i32(w) >> 16u); }
 
