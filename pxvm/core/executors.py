@@ -169,7 +169,8 @@ class _Retreating:
             self._retreat(error)
 
     def _retreat(self, error: DeviceError) -> None:
-        print(f"pxvm: {error}: the processor goes on", file=sys.stderr, flush=True)
+        said = "".join(c if c.isprintable() else " " for c in str(error))  # it may quote a name
+        print(f"pxvm: {said}: the processor goes on", file=sys.stderr, flush=True)
         self.inner, self.retreated = self.processor.session(*self.arguments), True
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -34,7 +35,8 @@ from pxvm.core.tensor import (
     write_words,
 )
 from pxvm.cpu import kept, native
-from pxvm.cpu.context import Context, allocate, size_of
+from pxvm.cpu.context import THREADS, Context, allocate, size_of
+from pxvm.cpu.crew import Crew
 from pxvm.cpu.scratch import needed
 
 MAX_THREADS = 64
@@ -129,9 +131,9 @@ class Session:
         if not program.visits:
             raise ProgramError("expected a program that the verifier has admitted; found another")
         self.image, self.program = image, program
-        self.threads = min(threads_for(threads), MAX_THREADS)
+        self.crew = Crew(min(threads_for(threads), MAX_THREADS))
         self.loop = native.function(_address("loop"), 3)
-        self.context = _context(image, program, self.threads, vnni)
+        self.context = _context(image, program, self.crew.most, vnni)
 
     @watched
     def run(self, max_steps: int | None = None) -> int:
@@ -159,14 +161,23 @@ class Session:
         """Run for so many steps, or until the loop says that time is up; returns steps made."""
         arrays, address = self.context.arrays, self.context.address
         arrays["registers"][:] = state
-        others = [_pool().submit(self.loop, address, tid, limit) for tid in range(1, self.threads)]
+        threads = self.crew.active
+        arrays["config"][THREADS] = threads
+        others = [_pool().submit(self._work, address, tid, limit) for tid in range(1, threads)]
         try:
-            return self.loop(address, 0, limit)
+            made, span = self._work(address, 0, limit)
         finally:
-            for other in others:
-                other.result()
+            spans = [other.result()[1] for other in others]
             state[:] = arrays["registers"][0]
             self._store(state)
+        self.crew.worked([span, *spans], time.monotonic())
+        return made
+
+    def _work(self, address: int, tid: int, limit: int) -> tuple[int, tuple[float, float]]:
+        """A thread's part of a slice: steps made, seconds, and those that it had a processor."""
+        begin, had = time.monotonic(), time.thread_time()
+        made = self.loop(address, tid, limit)
+        return made, (time.monotonic() - begin, time.thread_time() - had)
 
     def _store(self, state: Ints) -> None:
         """The registers to their pixels, with what the threads saw; the threads' words to zero."""

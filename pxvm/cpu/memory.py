@@ -15,12 +15,15 @@ import numpy as np
 from pxvm.core.integer import EXP2, HIGHEST, LOWEST
 from pxvm.cpu import bounds
 from pxvm.cpu.compiler import jit
+from pxvm.cpu.context import AVX2 as AVX2
+from pxvm.cpu.context import STRIDE as STRIDE
+from pxvm.cpu.context import THREADS as THREADS
+from pxvm.cpu.context import VNNI as VNNI
+from pxvm.cpu.context import WIDTH as WIDTH
 
 # Columns of ``Context.tensors``.
 DTYPE, ROWS, COLS, ROW_WORDS, X, Y, PER, FRAC, SCALE, BIAS, LENGTH, ROLE, SPAN, E0, E1 = range(15)
 COLUMNS = 17  # E0 to E3 are the extents
-# Entries of ``Context.config``.
-WIDTH, STRIDE, THREADS, VNNI, AVX2 = range(5)
 # Columns of ``Context.counters``, one row for each thread; more than 0 marks the state.
 SATURATIONS, CLAMPS = range(2)
 BELOW, ABOVE = LOWEST - 1, HIGHEST + 1  # what shows that a value does not fit 32 bits

@@ -19,12 +19,14 @@ from pxvm.core.errors import DeviceError, ProgramError
 from pxvm.core.mapping import watched
 from pxvm.core.parts import Image, Program
 from pxvm.core.tensor import READY, YIELDED, State, write_words
-from pxvm.gpu import devices
+from pxvm.gpu import devices, shaders
 from pxvm.gpu.picture import Picture, Watch
 from pxvm.gpu.planned import Planned
 from pxvm.gpu.resident import Resident
 
+ROUNDS = 60_000  # of loops in a shader on a software device
 PLANNED, RESIDENT = "planned", "resident"
+ROUNDS = 60_000  # of loops in a shader on a software device
 
 
 def available() -> str:
@@ -123,6 +125,20 @@ def choose(option: str) -> Chosen:
     return Chosen(number, through, way)
 
 
+def _check_rounds(program: TensorProgram, adapter: devices.Adapter) -> None:
+    """Raises DeviceError where Mesa's llvmpipe would end a loop early, after 65,536 rounds."""
+    for found in program.instructions:
+        if found.op.name != "TopK":
+            continue
+        count, size = (program.descriptors[d].cols for d in found.operands[:2])
+        if count * (size // shaders.LANES + 32) > ROUNDS:
+            raise DeviceError(
+                f"GPU {adapter.number} ({adapter}): expected a TopK of fewer; found {count:,} of"
+                f" {size:,}, more rounds of a loop than a device played by a processor makes; use"
+                " the device cpu"
+            )
+
+
 class Session:
     """A verified program on a GPU; what the host does not name stays there between runs.
 
@@ -143,6 +159,8 @@ class Session:
     ) -> None:
         if not program.visits:
             raise ProgramError("expected a program that the verifier has admitted; found another")
+        if gpu.adapter.is_software:
+            _check_rounds(program, gpu.adapter)
         self.gpu, self.image, self.program, self.way = gpu, image, program, way
         self.picture = Picture(gpu, image, program)
         self.hosted: frozenset[int] | None = None

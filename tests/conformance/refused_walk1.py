@@ -155,7 +155,7 @@ def operand_beyond_the_descriptors_in_the_last_round(s: Sheet) -> None:
     s.change("code", 6, s.pixel("A", (130, 130, "rows")))
 
 
-@refused("U3", "expected I8; found I32")
+@refused("U3", "expected I8 or I4; found I32")
 def operand_of_another_dtype(s: Sheet) -> None:
     two_layers(s)
     s.change("code", 4, s.pixel("E", ("rows", "ids", "rows")))

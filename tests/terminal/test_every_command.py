@@ -167,12 +167,15 @@ def test_nothing_of_a_stranger_reaches_the_terminal_raw(line, hostile, tmp_path,
     text = shown.decode()
     assert status in (0, 1, 2), text
     assert not [raw for raw in RAW if raw in text], text.encode("unicode_escape")
-    assert "pwned" in text or line in SILENT, text
+    assert "pwned" in "".join(text.split()) or line in SILENT, text  # a table may break the word
 
 
 ALLOWED = {
+    "core/executors.py": "that a GPU failed, without what acts",
     "core/reference_page.py": "names the page that it wrote",
     "cpu/executor.py": "names of opcodes that are being compiled",
+    "gpu/devices.py": "that a GPU took long to start, by its name, which is cleaned when it is read",
+    "gpu/measuring.py": "that a GPU is measured, likewise, and what was measured as JSON",
     "cpu/kept.py": "the place of a kept kernel that is not trusted, as Python spells it",
     "learning/typeset/fonts/make_fonts.py": "a tool that makes the fonts",
 }
