@@ -127,10 +127,11 @@ def choose(option: str) -> Chosen:
 
 def _check_rounds(program: TensorProgram, adapter: devices.Adapter) -> None:
     """Raises DeviceError where Mesa's llvmpipe would end a loop early, after 65,536 rounds."""
-    for found in program.instructions:
-        if found.op.name != "TopK":
+    for index, base in program.visits:
+        if program.instructions[index].op.name != "TopK":
             continue
-        count, size = (program.descriptors[d].cols for d in found.operands[:2])
+        tensors, _ = program.operands(program.instructions[index], base)
+        count, size = (d.cols for d in tensors[:2])
         if count * (size // shaders.LANES + 32) > ROUNDS:
             raise DeviceError(
                 f"GPU {adapter.number} ({adapter}): expected a TopK of fewer; found {count:,} of"

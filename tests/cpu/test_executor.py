@@ -249,7 +249,7 @@ def test_threads_have_bounds(
 ):
     monkeypatch.setattr(resources, "processors", lambda: processors)
     image = products(np.random.default_rng(2), 2, 8, 16, 1)
-    assert executor.Session(image, verified(image), given).threads == used
+    assert executor.Session(image, verified(image), given).crew.most == used
 
 
 @needs_numba

@@ -174,7 +174,7 @@ ALLOWED = {
     "core/executors.py": "that a GPU failed, without what acts",
     "core/reference_page.py": "names the page that it wrote",
     "cpu/executor.py": "names of opcodes that are being compiled",
-    "gpu/devices.py": "that a GPU took long to start, by its name, which is cleaned when it is read",
+    "gpu/devices.py": "that a GPU took long to start, by its name, which is clean",
     "gpu/measuring.py": "that a GPU is measured, likewise, and what was measured as JSON",
     "cpu/kept.py": "the place of a kept kernel that is not trusted, as Python spells it",
     "learning/typeset/fonts/make_fonts.py": "a tool that makes the fonts",
