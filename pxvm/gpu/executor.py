@@ -168,7 +168,15 @@ class Session:
         self.worker: Planned | Resident = self._worker()
 
     def _worker(self) -> Planned | Resident:
-        if self.way == RESIDENT or (not self.way and not self.gpu.adapter.is_software):
+        adapter = self.gpu.adapter
+        if self.way == RESIDENT and adapter.through == "dawn":
+            raise DeviceError(
+                f"GPU {adapter.number}: expected gpu:planned or a GPU through wgpu; found"
+                " gpu:resident through Dawn, where some programs gave other bytes"
+            )
+        if self.way == RESIDENT or not (
+            self.way or adapter.is_software or adapter.through == "dawn"
+        ):
             try:
                 return Resident(self.gpu, self.program, self.picture)
             except DeviceError:

@@ -155,7 +155,7 @@ def get(name: str, progress: Progress | None = None, quant: str | None = None) -
     installation.library("tokenizers", "models")  # before the download, not after it
     from pxvm.models.importing.importer import import_model, quant_named
 
-    bits, choice = quant_named(quant or "auto")
+    bits, choice = quant_named(quant or "int8")
     with _workshop(target) as folder:
         model = fetch(name, folder, told)
         made = folder / "model.pxi"

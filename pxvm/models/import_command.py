@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("source", type=FILE)
 @click.option("-o", "--output", type=FILE, required=True, help="The .pxi to write.")
 @click.option(
-    "--quant", default="auto", show_default=True,
+    "--quant", default="int8", show_default=True,
     help="int8, int4, or auto: four bits where the file has them and they lose no more. Or steps of"
     " int8 weights: largest, percentile:99.9.",
 )  # fmt: skip

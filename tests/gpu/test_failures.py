@@ -16,10 +16,13 @@ from pxvm.cli import cli
 from pxvm.core import executors
 from pxvm.core.container import save_image
 from pxvm.core.errors import DeviceError, MissingPackageError
+from pxvm.core.layout import NetworkBuilder
+from pxvm.core.tensor import DType, Role
 from pxvm.core.verifier import verify
 from pxvm.gpu import devices, measuring, shaders
 from pxvm.gpu import executor as gpu
 from pxvm.gpu.measuring import Measured
+from pxvm.gpu.planned import Planned
 from pxvm.models.graph.fields import Fields
 from tests.gpu.test_gpu import needs_gpu, sums
 
@@ -258,3 +261,24 @@ def test_linux_shows_whether_there_is_a_gpu(monkeypatch, tmp_path):
     assert devices.hardware()
     monkeypatch.setattr(sys, "platform", "darwin")
     assert devices.hardware()
+
+
+@needs_gpu
+def test_what_a_device_does_not_do_rightly_it_refuses(opened, monkeypatch):
+    b = NetworkBuilder(64)
+    b.tensor("x", DType.I32, (1, 20_000), Role.STATE)
+    for name in ("places", "best"):
+        b.tensor(name, DType.I32, (1, 9_000), Role.STATE)
+    b.emit("TopK", "places", "x", "best")
+    b.emit("Halt")
+    image = b.build()
+    if opened.adapter.is_software:
+        with pytest.raises(DeviceError, match="expected a TopK of fewer; found 9,000 of 20,000"):
+            gpu.Session(opened, image, verify(image))
+    monkeypatch.setattr(
+        opened, "adapter", replace(opened.adapter, through="dawn", kind="DiscreteGPU")
+    )
+    image = sums()
+    assert isinstance(gpu.Session(opened, image, verify(image)).worker, Planned)
+    with pytest.raises(DeviceError, match="gpu:resident through Dawn"):
+        gpu.Session(opened, image, verify(image), gpu.RESIDENT)

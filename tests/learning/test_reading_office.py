@@ -148,6 +148,7 @@ LAUGHS = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]><a>&c;</a>'
 @pytest.mark.parametrize(
     "content",
     [b"", b"nothing", zipped({"a": "b"}), zipped({"a": "b"})[:40], b"\xd0\xcf\x11\xe0\xa1\xb1"],
+    ids=["empty", "words", "zip", "half a zip", "old"],
 )
 def test_what_is_damaged_is_refused_in_one_line(suffix, content):
     with pytest.raises(UnreadableError) as caught:

@@ -100,7 +100,7 @@ def test_a_file_of_four_bits_stays_one(tmp_path, name):
     config = replace(TINY, tied=False)
     path = gguf_llama(tmp_path / "a.gguf", config, None, GGMLQuantizationType[name])
     tensors = open_gguf(path).tensors
-    report = import_model(path, tmp_path / "a.pxi")
+    report = import_model(path, tmp_path / "a.pxi", bits="auto")
     assert {t.dtype for t in report.tensors} == {"I4"}
     assert max(t.error for t in report.tensors) < 0.01
     image = open_image(tmp_path / "a.pxi")

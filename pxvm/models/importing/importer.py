@@ -175,7 +175,7 @@ def _loses_less(weight: Any) -> bool:
 
 
 def import_model(
-    source: PathLike, target: PathLike, *, bits: str = "auto", choice: Choice = least_squares,
+    source: PathLike, target: PathLike, *, bits: str = "int8", choice: Choice = least_squares,
     progress: Progress | None = None,
 ) -> Report:  # fmt: skip
     """Convert a model to a mappable ``.pxi``.
