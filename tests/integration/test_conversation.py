@@ -233,7 +233,7 @@ def test_a_session_at_a_terminal(server, tmp_path, monkeypatch):
         assert opened.record(2).query == "What is the keel\nof the Molly made of?"
 
 
-def test_an_answer_is_stopped_and_the_talk_goes_on(server, tmp_path, monkeypatch):
+def test_an_answer_is_stopped_and_the_talk_goes_on(server, tmp_path, monkeypatch, interruptible):
     """Ctrl-C in the middle of an answer; then files in, out and a picture."""
     pytest.importorskip("prompt_toolkit")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -34,7 +34,7 @@ def test_a_line_can_be_edited_and_comes_back():
     assert "<hello>" in shown and "<hello!>" in shown and "ended" in shown
 
 
-def test_ctrl_c_empties_the_line_and_goes_on():
+def test_ctrl_c_empties_the_line_and_goes_on(interruptible):
     shown = typed(ASK, b"never said\x03", b"said\r", b"\x04", prompt=b"say> ")
     assert "<>" in shown and "<said>" in shown and "never said>" not in shown
 
