@@ -24,7 +24,6 @@ from pxvm.gpu.picture import Picture, Watch
 from pxvm.gpu.planned import Planned
 from pxvm.gpu.resident import Resident
 
-ROUNDS = 60_000  # of loops in a shader on a software device
 PLANNED, RESIDENT = "planned", "resident"
 ROUNDS = 60_000  # of loops in a shader on a software device
 
