@@ -10,7 +10,6 @@ import signal
 import sys
 import threading
 import traceback
-from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING
@@ -292,6 +291,8 @@ def gpus(as_json: bool) -> None:
 
     How fast each is, and whether `auto` takes it, is measured once and kept in the cache folder.
     """
+    from dataclasses import asdict
+
     from pxvm.gpu.devices import FAMILIAR, LIMITS, NONE, adapters
     from pxvm.gpu.measuring import measured
 
@@ -359,7 +360,9 @@ def unpack(source: Path, target: Path, max_pixels: int | None) -> None:
 def main() -> None:
     """Entry point: bad input ends in one line on standard error and exit status 2."""
     from pxvm.core.errors import PxvmError
+    from pxvm.terminal.reports import show_reports
 
+    show_reports()
     _clean_up_when_told_to_end()
     try:
         sys.exit(cli.main(standalone_mode=False))

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import sys
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from pxvm.core.errors import DeviceError
 from pxvm.core.program import Image, Program
+
+_LOG = logging.getLogger(__name__)
 
 LEAST = 1 << 20  # pixels of a program that may gain by a GPU
 DEVICES = ("auto", "cpu", "gpu", "reference")
@@ -169,8 +171,7 @@ class _Retreating:
             self._retreat(error)
 
     def _retreat(self, error: DeviceError) -> None:
-        said = "".join(c if c.isprintable() else " " for c in str(error))  # it may quote a name
-        print(f"pxvm: {said}: the processor goes on", file=sys.stderr, flush=True)
+        _LOG.warning("%s: the processor goes on", error)
         self.inner, self.retreated = self.processor.session(*self.arguments), True
 
     @property

@@ -55,6 +55,8 @@ FAMILIAR = {
 }
 #: Features that are switched on where a device has them.
 WANTED = (CLOCK, *SUBGROUPS)
+_LOG = logging.getLogger(__name__)
+
 PATIENCE = 1.0  # seconds of a start without a word
 PASSES = 512  # that the clock can hold
 
@@ -272,7 +274,7 @@ class Guarded:
             self.inner = make(self.gpu)
         self.burst: int = getattr(self.inner, "burst", 1)
         if (took := time.monotonic() - begin) > PATIENCE:
-            print(f"pxvm: {adapter} was ready after {took:.1f} s", file=sys.stderr, flush=True)
+            _LOG.warning("%s was ready after %.1f s", adapter, took)
 
     def run(self, *arguments: Any, **named: Any) -> int:
         """As every session's."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -41,6 +42,8 @@ from pxvm.core.saving import replacing
 from pxvm.core.tensor import DType, Role, encode_scales
 from pxvm.core.verifier import verify
 from pxvm.gpu.devices import LIBRARIES, Adapter, Gpu, adapters, open_gpu
+
+_LOG = logging.getLogger(__name__)
 
 LIMIT = 120.0  # seconds for everything
 MARGIN = 0.8  # of the processor's time: what a GPU must need at most
@@ -140,7 +143,7 @@ def measured(adapter: Adapter) -> Measured:
     name, kept = _name(adapter), _kept()
     with suppress(KeyError, TypeError):
         return Measured(**kept[name])
-    print(f"pxvm: measuring {adapter} once", file=sys.stderr, flush=True)
+    _LOG.warning("measuring %s once", adapter)
     found = _in_a_process(adapter)
     with suppress(OSError, PxvmError):
         path = _file()

@@ -115,12 +115,13 @@ def test_a_library_that_is_not_there_says_what_installs_it(monkeypatch):
 
 
 @needs_gpu
-def test_a_long_start_is_reported(opened, monkeypatch, capsys):
+def test_a_long_start_is_reported(opened, monkeypatch, caplog):
     gpu.session(sums(), verify(sums()))
-    capsys.readouterr()
+    caplog.clear()
     monkeypatch.setattr(devices, "PATIENCE", 0.0)
     gpu.session(sums(), verify(sums()))
-    assert re.fullmatch(r"pxvm: GPU 0 \(.*\) was ready after \d+\.\d s\n", capsys.readouterr().err)
+    (said,) = caplog.messages
+    assert re.fullmatch(r"GPU 0 \(.*\) was ready after \d+\.\d s", said)
 
 
 # Measuring
@@ -145,12 +146,12 @@ def again(adapter: devices.Adapter) -> Measured:
     return measuring.measured(adapter)
 
 
-def test_a_device_is_measured_once_and_anew_with_another_driver(cache, monkeypatch, capsys):
+def test_a_device_is_measured_once_and_anew_with_another_driver(cache, monkeypatch, caplog):
     calls = []
     monkeypatch.setattr(measuring, "_in_a_process", lambda a: calls.append(a.driver) or FAST)
     for _ in range(2):
         assert again(made_up()) == FAST
-    assert calls == ["1"] and capsys.readouterr().err == "pxvm: measuring GPU 0 (a card) once\n"
+    assert calls == ["1"] and caplog.messages == ["measuring GPU 0 (a card) once"]
     again(made_up(driver="2"))
     assert calls == ["1", "2"] and len(json.loads(cache.read_text())) == 2
     for damaged in ("{", "[]", '{"a": 1}', cache.read_text().replace("0.5", '"x"')):
@@ -223,15 +224,15 @@ def test_auto_takes_a_gpu_that_gains_and_never_software(tempting):
 
 
 @needs_gpu
-def test_auto_goes_on_on_the_processor_and_says_so(tempting, opened, capsys):
+def test_auto_goes_on_on_the_processor_and_says_so(tempting, opened, caplog):
     tempting("DiscreteGPU")
     ours, plain = sums(), sums()
     session = executors.executor("auto", 1).session(ours, verify(ours))
     for number in range(2):
         assert session.run(None) == len(run_steps(plain))
         assert np.array_equal(ours, plain)
-        said = capsys.readouterr().err
-        assert bool(number) == bool(re.search(r"pxvm: GPU 0 .*: the processor goes on\n", said))
+        said = [text for text in caplog.messages if text.endswith(": the processor goes on")]
+        assert len(said) == number and all(text.startswith("GPU 0 ") for text in said)
         if number == 0:
             session.inner.gpu.device.destroy()
 

@@ -171,11 +171,9 @@ def test_nothing_of_a_stranger_reaches_the_terminal_raw(line, hostile, tmp_path,
 
 
 ALLOWED = {
-    "core/executors.py": "that a GPU failed, without what acts",
     "core/reference_page.py": "names the page that it wrote",
     "cpu/executor.py": "names of opcodes that are being compiled",
-    "gpu/devices.py": "that a GPU took long to start, by its name, which is clean",
-    "gpu/measuring.py": "that a GPU is measured, likewise, and what was measured as JSON",
+    "gpu/measuring.py": "what a process of its own measured, as JSON, to the one that waits for it",
     "cpu/kept.py": "the place of a kept kernel that is not trusted, as Python spells it",
     "learning/typeset/fonts/make_fonts.py": "a tool that makes the fonts",
 }
