@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Seconds of work after which the threads are judged; elsewhere their clocks are coarse.
-ENOUGH = 0.005 if os.name == "posix" else 0.5
-SHARE = 0.8  # of the time, that each thread has to have had a processor for
-FIRST, LAST = 0.25, 8.0  # seconds until more threads are tried again, at first and at most
+# Seconds of work after which the threads are judged, so that what takes a processor for a moment
+# does not count; elsewhere their clocks are coarse.
+ENOUGH = 0.03 if os.name == "posix" else 0.5
+SHARE = 0.75  # of the time, that each thread has to have had a processor for
+FIRST, LAST = 0.125, 8.0  # seconds until more threads are tried again, at first and at most
 
 
 class Crew:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from pxvm.core.verifier import verify
-from pxvm.cpu.crew import FIRST, LAST, Crew
+from pxvm.cpu.crew import ENOUGH, FIRST, LAST, Crew
 from tests.differential.generator import generate
 from tests.models.tiny_models import compiled
 
-WHOLE, HALF = (0.01, 0.01), (0.01, 0.005)
+WHOLE, HALF = (ENOUGH, ENOUGH), (ENOUGH, ENOUGH / 2)
 
 
 def test_threads_that_have_their_processors_stay():
@@ -56,15 +56,23 @@ def test_more_are_tried_again_ever_more_seldom():
 
 
 def test_short_pieces_of_work_are_judged_together():
-    crew = Crew(2)
-    for _ in range(5):
-        assert crew.active == 2
-        crew.worked([(0.001, 0.0001)] * 2, 0)
+    crew, short = Crew(2), (ENOUGH / 2, ENOUGH / 20)
+    crew.worked([short] * 2, 0)
+    assert crew.active == 2
+    crew.worked([short] * 2, 0)
     assert crew.active == 1
 
 
+def test_a_moment_without_a_processor_does_not_count():
+    crew = Crew(2)
+    crew.worked([(ENOUGH / 4, ENOUGH / 40)] * 2, 0)
+    for _ in range(9):
+        crew.worked([WHOLE] * 2, 0)
+        assert crew.active == 2
+
+
 @pytest.mark.parametrize("seed", range(40))
-def test_a_number_that_changes_changes_nothing_else(seed, monkeypatch):
+def test_a_number_that_changes_changes_nothing_else(seed):
     compiled()
     from pxvm.cpu import executor as cpu
 
