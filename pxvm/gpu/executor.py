@@ -19,13 +19,13 @@ from pxvm.core.errors import DeviceError, ProgramError
 from pxvm.core.mapping import watched
 from pxvm.core.parts import Image, Program
 from pxvm.core.tensor import READY, YIELDED, State, write_words
-from pxvm.gpu import devices, shaders
+from pxvm.gpu import devices
 from pxvm.gpu.picture import Picture, Watch
 from pxvm.gpu.planned import Planned
 from pxvm.gpu.resident import Resident
+from pxvm.gpu.rounds import check_rounds
 
 PLANNED, RESIDENT = "planned", "resident"
-ROUNDS = 60_000  # of loops in a shader on a software device
 
 
 def available() -> str:
@@ -99,6 +99,11 @@ class Chosen:
     ) -> executors.Session:
         """As the module's."""
         adapter = devices.adapter_of(self.number, self.through)
+        if self.way == RESIDENT and adapter.is_software:
+            raise DeviceError(
+                f"GPU {adapter.number} ({adapter.name}): expected gpu:planned; found gpu:resident"
+                " on a device played by a processor, which may end a run's loops early"
+            )
         if isinstance(program, TensorProgram):
             return devices.Guarded(adapter, lambda gpu: Session(gpu, image, program, self.way))
         from pxvm.gpu.row import Row
@@ -124,21 +129,6 @@ def choose(option: str) -> Chosen:
     return Chosen(number, through, way)
 
 
-def _check_rounds(program: TensorProgram, adapter: devices.Adapter) -> None:
-    """Raises DeviceError where Mesa's llvmpipe would end a loop early, after 65,536 rounds."""
-    for index, base in program.visits:
-        if program.instructions[index].op.name != "TopK":
-            continue
-        tensors, _ = program.operands(program.instructions[index], base)
-        count, size = (d.cols for d in tensors[:2])
-        if count * (size // shaders.LANES + 32) > ROUNDS:
-            raise DeviceError(
-                f"GPU {adapter.number} ({adapter}): expected a TopK of fewer; found {count:,} of"
-                f" {size:,}, more rounds of a loop than a device played by a processor makes; use"
-                " the device cpu"
-            )
-
-
 class Session:
     """A verified program on a GPU; what the host does not name stays there between runs.
 
@@ -160,7 +150,7 @@ class Session:
         if not program.visits:
             raise ProgramError("expected a program that the verifier has admitted; found another")
         if gpu.adapter.is_software:
-            _check_rounds(program, gpu.adapter)
+            check_rounds(program, f"GPU {gpu.adapter.number} ({gpu.adapter.name})")
         self.gpu, self.image, self.program, self.way = gpu, image, program, way
         self.picture = Picture(gpu, image, program)
         self.hosted: frozenset[int] | None = None

@@ -16,7 +16,9 @@ from pxvm.cli import cli
 from pxvm.core import executors
 from pxvm.core.container import save_image
 from pxvm.core.errors import DeviceError, MissingPackageError
+from pxvm.core.interpreter import run_program
 from pxvm.core.layout import NetworkBuilder
+from pxvm.core.parts import Image
 from pxvm.core.tensor import DType, Role
 from pxvm.core.verifier import verify
 from pxvm.gpu import devices, measuring, shaders
@@ -24,6 +26,7 @@ from pxvm.gpu import executor as gpu
 from pxvm.gpu.measuring import Measured
 from pxvm.gpu.planned import Planned
 from pxvm.models.graph.fields import Fields
+from tests.cpu.test_bounds import attention
 from tests.gpu.test_gpu import needs_gpu, sums
 
 FAST = Measured(1e12, 1e10, 0.5, 1e-6, 1e12, 1e-6, 1e10)
@@ -264,22 +267,61 @@ def test_linux_shows_whether_there_is_a_gpu(monkeypatch, tmp_path):
     assert devices.hardware()
 
 
-@needs_gpu
-def test_what_a_device_does_not_do_rightly_it_refuses(opened, monkeypatch):
+def topk(count: int) -> Image:
     b = NetworkBuilder(64)
-    b.tensor("x", DType.I32, (1, 20_000), Role.STATE)
+    b.tensor("x", DType.I32, (1, 20_000), Role.STATE, data=np.arange(20_000)[None] * 7 % 997)
     for name in ("places", "best"):
-        b.tensor(name, DType.I32, (1, 9_000), Role.STATE)
+        b.tensor(name, DType.I32, (1, count), Role.STATE)
     b.emit("TopK", "places", "x", "best")
     b.emit("Halt")
-    image = b.build()
-    if opened.adapter.is_software:
-        with pytest.raises(DeviceError, match="expected a TopK of fewer; found 9,000 of 20,000"):
-            gpu.Session(opened, image, verify(image))
-    monkeypatch.setattr(
-        opened, "adapter", replace(opened.adapter, through="dawn", kind="DiscreteGPU")
-    )
+    return b.build()
+
+
+def mean_pool(rows: int) -> Image:
+    b = NetworkBuilder(64)
+    b.tensor("x", DType.I32, (rows, 1), Role.STATE, data=np.arange(rows)[:, None] % 991)
+    b.scalar("span", rows)
+    b.tensor("lengths", DType.I32, (1, 1), Role.STATE, data=[[rows]])
+    b.tensor("mean", DType.I32, (1, 1), Role.STATE)
+    b.parameters("pooled", "MeanPool", span="span", lengths="lengths")
+    b.emit("MeanPool", "mean", "x", "pooled")
+    b.emit("Halt")
+    return b.build()
+
+
+LONG = {  # programs with long loops: the first few of each are within llvmpipe's limit
+    "attention 65536 x 8": (lambda: attention(65536, 8, 1, 1), True),
+    "attention 65536 x 4": (lambda: attention(65536, 4, 1, 1), False),
+    "attention 262144 x 64": (lambda: attention(262144, 64, 1, 1), False),
+    "TopK 300": (lambda: topk(300), True),
+    "TopK 9000": (lambda: topk(9000), False),
+    "MeanPool 59000": (lambda: mean_pool(59000), True),
+    "MeanPool 65536": (lambda: mean_pool(65536), False),
+}
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", LONG)
+def test_loops_that_a_software_device_would_end_early_are_refused(name, opened):
+    make, fits = LONG[name]
+    ours, plain = make(), make()
+    if opened.adapter.is_software and not fits:
+        with pytest.raises(DeviceError, match="expected at most 60,000 rounds of a loop"):
+            gpu.Session(opened, ours, verify(ours))
+        return
+    gpu.Session(opened, ours, verify(ours)).run()
+    run_program(plain, device="reference")
+    assert np.array_equal(ours, plain)
+
+
+@needs_gpu
+def test_the_resident_way_is_refused_where_it_may_give_other_bytes(opened, monkeypatch):
     image = sums()
+    other = replace(opened.adapter, through="dawn", kind="DiscreteGPU")
+    monkeypatch.setattr(opened, "adapter", other)
     assert isinstance(gpu.Session(opened, image, verify(image)).worker, Planned)
     with pytest.raises(DeviceError, match="gpu:resident through Dawn"):
         gpu.Session(opened, image, verify(image), gpu.RESIDENT)
+    monkeypatch.setattr(devices, "adapter_of", lambda *chosen: replace(other, kind="CPU"))
+    with pytest.raises(DeviceError, match="gpu:resident on a device played by a processor"):
+        gpu.choose("resident").session(image, verify(image))
