@@ -100,6 +100,15 @@ class Adapter:
         """True for a processor that plays a GPU."""
         return self.kind == "CPU"
 
+    @property
+    def orders_for_all(self) -> bool:
+        """True where what a workgroup wrote before a storage barrier is there for all others.
+
+        WGSL promises that inside a workgroup only, since Metal has no more (gpuweb #2297), and Dawn
+        asks for no more. Through Vulkan, wgpu's barrier is one of the whole device.
+        """
+        return self.through == "wgpu" and self.backend == "Vulkan"
+
     def __str__(self) -> str:
         return f"GPU {self.number} ({self.name})"
 

@@ -158,14 +158,14 @@ class Session:
 
     def _worker(self) -> Planned | Resident:
         adapter = self.gpu.adapter
-        if self.way == RESIDENT and adapter.through == "dawn":
+        if self.way == RESIDENT and not adapter.orders_for_all:
             raise DeviceError(
-                f"GPU {adapter.number}: expected gpu:planned or a GPU through wgpu; found"
-                " gpu:resident through Dawn, where some programs gave other bytes"
+                f"GPU {adapter.number}: expected gpu:planned, or wgpu through Vulkan; found"
+                f" gpu:resident by {adapter.through} through {adapter.backend}, where workgroups"
+                " may not see in order what others wrote"
             )
-        if self.way == RESIDENT or not (
-            self.way or adapter.is_software or adapter.through == "dawn"
-        ):
+        fits = adapter.orders_for_all and not adapter.is_software
+        if self.way == RESIDENT or (fits and not self.way):
             try:
                 return Resident(self.gpu, self.program, self.picture)
             except DeviceError:

@@ -317,11 +317,12 @@ def test_loops_that_a_software_device_would_end_early_are_refused(name, opened):
 @needs_gpu
 def test_the_resident_way_is_refused_where_it_may_give_other_bytes(opened, monkeypatch):
     image = sums()
-    other = replace(opened.adapter, through="dawn", kind="DiscreteGPU")
-    monkeypatch.setattr(opened, "adapter", other)
-    assert isinstance(gpu.Session(opened, image, verify(image)).worker, Planned)
-    with pytest.raises(DeviceError, match="gpu:resident through Dawn"):
-        gpu.Session(opened, image, verify(image), gpu.RESIDENT)
+    for through, backend in (("dawn", "Vulkan"), ("wgpu", "Metal"), ("wgpu", "D3D12")):
+        other = replace(opened.adapter, through=through, backend=backend, kind="DiscreteGPU")
+        monkeypatch.setattr(opened, "adapter", other)
+        assert isinstance(gpu.Session(opened, image, verify(image)).worker, Planned)
+        with pytest.raises(DeviceError, match=f"gpu:resident by {through} through {backend}"):
+            gpu.Session(opened, image, verify(image), gpu.RESIDENT)
     monkeypatch.setattr(devices, "adapter_of", lambda *chosen: replace(other, kind="CPU"))
     with pytest.raises(DeviceError, match="gpu:resident on a device played by a processor"):
         gpu.choose("resident").session(image, verify(image))

@@ -64,10 +64,10 @@ fn meet(groups: u32, lane: u32) {
     workgroupBarrier();
 }
 
-// Do workgroups meet, and see what the others wrote before?
+// Do workgroups meet, and see what the others, not by the lane that waits, wrote before?
 fn trial(group: u32, groups: u32, lane: u32) {
     for (var i = 1u; i <= job[2].z; i++) {
-        if (lane == 0u && group < SEATS) { atomicStore(&changing[FIRST_SEAT + group], i); }
+        if (lane == LANES - 1u && group < SEATS) { atomicStore(&changing[FIRST_SEAT + group], i); }
         meet(groups, lane);
         if (lane < min(groups, SEATS) && atomicLoad(&changing[FIRST_SEAT + lane]) != i) { atomicStore(&changing[LOST], 1u); }
         meet(groups, lane);
