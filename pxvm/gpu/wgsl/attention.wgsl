@@ -39,6 +39,36 @@ fn round_down(v: u32, s: u32) -> i32 {
 
 fn shift_of(n: u32, bits: i32) -> u32 { return u32(max(bit_length(n) - bits, 0)); }
 
+// Of each block of lanes the largest two numbers.
+fn largest_of_blocks(score: i32, e: i32, lane: u32) {
+    gathered[lane] = score;
+    gathered_too[lane] = u32(e);
+    for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
+        workgroupBarrier();
+        if (lane % BLOCK < step) {
+            gathered[lane] = max(gathered[lane], gathered[lane + step]);
+            gathered_too[lane] = u32(max(i32(gathered_too[lane]), i32(gathered_too[lane + step])));
+        }
+    }
+    workgroupBarrier();
+    if (lane % BLOCK == 0u) {
+        blocks[lane / BLOCK].reference = (gathered[lane] + 65535) >> 16u;
+        blocks[lane / BLOCK].lift = i32(gathered_too[lane]);
+    }
+    workgroupBarrier();
+}
+
+// Of each block of lanes the sum, shifted.
+fn sum_of_blocks(w: i32, shift: u32, lane: u32) {
+    gathered[lane] = w;
+    for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
+        workgroupBarrier();
+        if (lane % BLOCK < step) { gathered[lane] += gathered[lane + step]; }
+    }
+    if (lane % BLOCK == 0u) { blocks[lane / BLOCK].light = shift_down(gathered[lane], shift); }
+    workgroupBarrier();
+}
+
 // Tokens [start, stop) of a head's cache that a query sees.
 fn attend(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, head: u32, start: u32, stop: u32, group: u32, lane: u32) {
     let heads = k.e0; let context = k.e1; let width = k.e2;

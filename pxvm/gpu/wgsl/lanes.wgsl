@@ -70,33 +70,3 @@ fn range_of_lanes(range: vec2<i32>, lane: u32) -> vec2<i32> {
     let least = workgroupUniformLoad(&gathered[0]);
     return vec2<i32>(least, i32(workgroupUniformLoad(&gathered_too[0])));
 }
-
-// Of each block of lanes the largest two numbers.
-fn largest_of_blocks(score: i32, e: i32, lane: u32) {
-    gathered[lane] = score;
-    gathered_too[lane] = u32(e);
-    for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane % BLOCK < step) {
-            gathered[lane] = max(gathered[lane], gathered[lane + step]);
-            gathered_too[lane] = u32(max(i32(gathered_too[lane]), i32(gathered_too[lane + step])));
-        }
-    }
-    workgroupBarrier();
-    if (lane % BLOCK == 0u) {
-        blocks[lane / BLOCK].reference = (gathered[lane] + 65535) >> 16u;
-        blocks[lane / BLOCK].lift = i32(gathered_too[lane]);
-    }
-    workgroupBarrier();
-}
-
-// Of each block of lanes the sum, shifted.
-fn sum_of_blocks(w: i32, shift: u32, lane: u32) {
-    gathered[lane] = w;
-    for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane % BLOCK < step) { gathered[lane] += gathered[lane + step]; }
-    }
-    if (lane % BLOCK == 0u) { blocks[lane / BLOCK].light = shift_down(gathered[lane], shift); }
-    workgroupBarrier();
-}

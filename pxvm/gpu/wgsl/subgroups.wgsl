@@ -1,14 +1,23 @@
-// As lanes.wgsl, by subgroups: teams of lanes that stand side by side.
+// As lanes.wgsl, by subgroups: teams of lanes that stand side by side. Where lanes went different ways,
+// nothing says that a team is together again behind them (drivers copy what follows), and a sum would
+// be of a part; so what each brings goes through workgroup memory and a barrier first, and from there
+// on no lane goes another way.
 var<private> team: u32;
 var<private> place: u32;
 var<private> size: u32;
 
+var<workgroup> brought: array<i32, LANES>;
+var<workgroup> brought_too: array<u32, LANES>;
+
 fn largest_of_lanes(value: i32, lane: u32) -> i32 {
-    let top = subgroupMax(value);
+    brought[lane] = value;
+    workgroupBarrier();
+    let top = subgroupMax(brought[lane]);
     if (place == 0u) { gathered[team] = top; }
     workgroupBarrier();
+    let teams = LANES / size;
     var all = top;
-    for (var i = place; i < LANES / size; i += size) { all = max(all, gathered[i]); }
+    for (var i = 0u; i < teams; i += size) { all = max(all, gathered[min(i + place, teams - 1u)]); }
     all = subgroupMax(all);
     workgroupBarrier();
     return all;
@@ -16,17 +25,22 @@ fn largest_of_lanes(value: i32, lane: u32) -> i32 {
 
 // The sum of 65536 * high + low over the lanes.
 fn pair_of_lanes(high: i32, low: u32, lane: u32) -> vec2<u32> {
-    let team_high = subgroupAdd(high);
-    let team_low = subgroupAdd(low);
+    brought[lane] = high;
+    brought_too[lane] = low;
+    workgroupBarrier();
+    let team_high = subgroupAdd(brought[lane]);
+    let team_low = subgroupAdd(brought_too[lane]);
     if (place == 0u) {
         gathered[team] = team_high;
         gathered_too[team] = team_low;
     }
     workgroupBarrier();
+    let teams = LANES / size;
     var all_high = 0; var all_low = 0u;
-    for (var i = place; i < LANES / size; i += size) {
-        all_high += gathered[i];
-        all_low += gathered_too[i];
+    for (var i = 0u; i < teams; i += size) {
+        let at = min(i + place, teams - 1u); let counts = i + place < teams;
+        all_high += select(0, gathered[at], counts);
+        all_low += select(0u, gathered_too[at], counts);
     }
     all_high = subgroupAdd(all_high);
     all_low = subgroupAdd(all_low);
@@ -36,57 +50,26 @@ fn pair_of_lanes(high: i32, low: u32, lane: u32) -> vec2<u32> {
 
 // The least and the largest of the lanes' ranges.
 fn range_of_lanes(range: vec2<i32>, lane: u32) -> vec2<i32> {
-    var least = subgroupMin(range.x);
-    var largest = subgroupMax(range.y);
+    brought[lane] = range.x;
+    brought_too[lane] = u32(range.y);
+    workgroupBarrier();
+    var least = subgroupMin(brought[lane]);
+    var largest = subgroupMax(i32(brought_too[lane]));
     if (place == 0u) {
         gathered[team] = least;
         gathered_too[team] = u32(largest);
     }
     workgroupBarrier();
-    for (var i = place; i < LANES / size; i += size) {
-        least = min(least, gathered[i]);
-        largest = max(largest, i32(gathered_too[i]));
+    let teams = LANES / size;
+    for (var i = 0u; i < teams; i += size) {
+        let at = min(i + place, teams - 1u);
+        least = min(least, gathered[at]);
+        largest = max(largest, i32(gathered_too[at]));
     }
     least = subgroupMin(least);
     largest = subgroupMax(largest);
     workgroupBarrier();
     return vec2<i32>(least, largest);
-}
-
-// Of each block of lanes the largest two numbers.
-fn largest_of_blocks(score: i32, e: i32, lane: u32) {
-    let top = subgroupMax(score);
-    let top_e = subgroupMax(e);
-    if (place == 0u) {
-        gathered[team] = top;
-        gathered_too[team] = u32(top_e);
-    }
-    workgroupBarrier();
-    if (lane < SIDES) {
-        let teams = BLOCK / size;
-        var all = gathered[lane * teams]; var all_e = i32(gathered_too[lane * teams]);
-        for (var i = 1u; i < teams; i++) {
-            all = max(all, gathered[lane * teams + i]);
-            all_e = max(all_e, i32(gathered_too[lane * teams + i]));
-        }
-        blocks[lane].reference = (all + 65535) >> 16u;
-        blocks[lane].lift = all_e;
-    }
-    workgroupBarrier();
-}
-
-// Of each block of lanes the sum, shifted.
-fn sum_of_blocks(w: i32, shift: u32, lane: u32) {
-    let sum = subgroupAdd(w);
-    if (place == 0u) { gathered[team] = sum; }
-    workgroupBarrier();
-    if (lane < SIDES) {
-        let teams = BLOCK / size;
-        var all = 0;
-        for (var i = 0u; i < teams; i++) { all += gathered[lane * teams + i]; }
-        blocks[lane].light = shift_down(all, shift);
-    }
-    workgroupBarrier();
 }
 
 @compute @workgroup_size(LANES)
@@ -97,6 +80,6 @@ fn interpret(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) n: v
     place = its_place;
     size = its_size;
     // What this file relies on; who finds it otherwise says that this way cannot be taken.
-    if (lane != team * size + place || BLOCK % size != 0u) { atomicStore(&changing[LOST], 1u); }
+    if (lane != team * size + place || LANES % size != 0u) { atomicStore(&changing[LOST], 1u); }
     run(id.x, n.x, lane);
 }
