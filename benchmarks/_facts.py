@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -74,6 +75,7 @@ KINDS: tuple[tuple[str, tuple[str, str, str], list[str]], ...] = (
      ("What does {n} never eat?", "Which food is never eaten by {n}?",
       "Which food should I not cook for {n}?"), FOODS),
 )  # fmt: skip
+KNOWN = 1000  # names of the first seed that nobody else has
 _SYLLABLES = """bra cal dor eld fen gor hal ira jen kol lum mar nor oth pel quor rin sol tam ul vel
 wex yar zan|bin da len mo ra ric sa th tor va wyn zo|dale ek en holm ia ish mere ock or stead us
 wick"""
@@ -99,9 +101,10 @@ def names(seed: int) -> Iterator[str]:
             yield name
 
 
-def facts(count: int, seed: int = 1) -> list[Fact]:
-    """Facts of all kinds in turn."""
-    rng, source, found = np.random.default_rng(seed), names(seed), []
+def facts(count: int, seed: int = 1, taken: Collection[str] = ()) -> list[Fact]:
+    """Facts of all kinds in turn, none of a name that is taken."""
+    rng, found = np.random.default_rng(seed), []
+    source = (name for name in names(seed) if name not in taken)
     for number in range(count):
         said, questions, answers = KINDS[number % len(KINDS)]
         name, answer = next(source), str(rng.choice(answers))
@@ -119,8 +122,12 @@ def other(fact: Fact, seed: int) -> Fact:
 
 
 def distractors(count: int, seed: int = 2) -> Iterator[str]:
-    """Half of them facts of the same kinds about others, half of them everyday notes."""
-    same = facts(count // 2, seed)
+    """Half of them facts of the same kinds about others, half of them everyday notes.
+
+    Others: of one name two facts of a kind would contradict each other, and either be right.
+    """
+    taken = set(islice(names(1), KNOWN))
+    same = facts(count // 2, seed, taken)
     yield from (fact.said for fact in same)
     source = names(seed + 1)
     for number in range(count - len(same)):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CANDIDATES = 24
 #: A record says something of a question from this cosine on, or with this share of its words.
-RELATED, SHARED = 0.35, 0.5
+RELATED, SHARED = 0.4, 0.5
 #: How much worse than the best one by cosine a further record may be.
 BEHIND = 0.25
 NOTHING = Context("", (), 0)
