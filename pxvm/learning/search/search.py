@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pxvm.learning.search.cache import Cache, Embedding, ask
 from pxvm.learning.search.embedding import Embedder, EmbeddingError
+from pxvm.learning.search.languages import says_nothing
 from pxvm.learning.search.lexical import Filter, Words, by_time, by_words
 from pxvm.learning.search.ranking import (
     LEAST_SPREAD,
@@ -74,6 +75,8 @@ def search(
 
     def question(cache: Cache) -> Iterator[tuple[int, float, Why]]:
         of_then = by_time(cache, times, chosen, count) if names_only_times(text, times) else []
+        if not of_then and says_nothing(text):
+            return iter(())
         lexical = Words({}, 0.0) if of_then else by_words(cache, text, times, chosen, count)
         similar, nearest, note = _similar(cache, text, chosen, count, device, embedder)
         stands_out = similar.stands_out if similar else 0.0
