@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pxvm.learning.search.building import ask_soon
 from pxvm.learning.search.cache import Cache, Embedding, ask
 from pxvm.learning.search.embedding import Embedder, EmbeddingError
 from pxvm.learning.search.languages import says_nothing
@@ -54,6 +55,7 @@ def search(
     device: str = "auto",
     embedder: Embedder | Literal["auto"] | None = "auto",
     now: datetime | None = None,
+    unsearched: list[int] | None = None,
 ) -> list[Hit]:
     """The ``k`` best hits for ``text``, best first.
 
@@ -63,6 +65,8 @@ def search(
         device: where the question is embedded and the vectors are scored: "auto", "cpu", ...
         embedder: "auto" takes the one on this machine; None searches by words only.
         now: what "last week" counts from; the present when None.
+        unsearched: where it is given, the answer does not wait until a large network is indexed: it
+            is of the newest records, and how many older ones were not searched is added here.
 
     Raises EmbeddingError when the network's vectors are another model's.
     """
@@ -85,7 +89,13 @@ def search(
         near = of_then or nearest
         return Ranking(cache, text, times, lexical.scores, similar, near).best(count, note)
 
-    ranked = ask(network, question) if k > 0 else iter(())
+    if k <= 0:
+        return []
+    if unsearched is None:
+        ranked = ask(network, question)
+    else:
+        ranked, left = ask_soon(network, question)
+        unsearched.append(left)
     hits = _different(network, ranked, k)
     return hits if times else newest_first(hits, text)
 
