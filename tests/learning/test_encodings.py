@@ -39,6 +39,39 @@ SHORT = [
     "Blåbærsyltetøy på kjøkkenet, æ ø å",
     "Mãe, irmã, pão, limão, coração, lição, amanhã",
 ]
+#: Short ones whose letters also fit other languages, in other encodings.
+CENTRAL = [
+    "Prázdný dům je u lesa.",
+    "Malé kladné celé číslo",
+    "Pěkné položky, příliš drahé",
+    "Klíč visí vedle dveří.",
+    "Zadajte platný čas.",
+    "Možno zajtra, ďalší týždeň",
+    "Błąd w pokoju obok",
+    "Pokaż długość łodzi",
+    "Erősítse meg a jelszót!",
+    "Az őr a kapu előtt áll.",
+    "Mehiška in španska kuhinja",
+    "Još jedan čamac za Španjolsku",
+]
+WESTERN = [
+    "Il vincolo è stato violato.",
+    "La chiave non è qui",
+    "Norvegese Bokmål non è in elenco, né può esserlo.",
+    "adreça de correu electrònic",
+    "Introduza números separados por vírgulas.",
+    "L’objet « clé » a été ajouté avec succès.",
+    "Þessi reitur má ekki vera tómur.",
+]
+BALTIC = ["Šie raktai guli po kilimėliu.", "Kuģis iziet rīt no rīta."]
+KANA = [
+    "パスワードがセットされました。",
+    "ログインしてください",
+    "ノルウェーのニーノシュク",
+    "こんにちは",
+    "メモ: ファイルはUSBメモリにあります。",
+    "買い物リスト\n・りんご\n・たまご\n・ぎゅうにゅう\n",
+]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +80,13 @@ SHORT = [
         *((text, ["cp1252"]) for text in (FRENCH, SPANISH, PORTUGUESE, SWEDISH, GERMAN)),
         *((text, ["cp1252"]) for text in SHORT),
         *((text, ["cp1251", "koi8-r"]) for text in ("Москва", "Не забыть: ключи от VW Golf")),
+        *((text, ["cp1250", "iso8859-2"]) for text in CENTRAL),
+        *((text, ["cp1252"]) for text in WESTERN),
+        *((text, ["cp932", "euc_jp", "iso2022_jp"]) for text in KANA),
+        *(
+            (text, ["cp1257"])
+            for text in ("Šie raktai guli po kilimėliu.", "Kuģis iziet rīt no rīta.")
+        ),
         (NAMES, ["cp1252"]),
         (NAMES * 50, ["cp1252"]),
         (QUOTED, ["cp1252"]),

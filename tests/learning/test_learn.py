@@ -283,3 +283,77 @@ def test_a_correction_ends_when_its_document_says_otherwise(folder):
     again(folder)
     with Network.open(folder / "knowledge.png", read_only=True) as network:
         assert {r.answer for r in network.records()} == {"A keel is steel.", "A sail is white."}
+
+
+def of_folder(folder, name, **options):
+    """Events and what counts after one folder was learned alone."""
+    home = folder / "knowledge.png"
+    with Network.open(home) as network:
+        found = read_documents([folder / name], home, (), Known(network).stamped)
+        events = list(learn(network, found, folders=[name], **options))
+        return events, {
+            (record.source, record.answer)
+            for record in network.records()
+            if record.kind in ("document", "correction")
+        }
+
+
+@pytest.fixture
+def notes(tmp_path):
+    for name in ("a.md", "sub/a.md", "sub/b.md"):
+        path = tmp_path / "notes" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(PAGE.format(keel=f"of {name}"))
+    of_folder(tmp_path, "notes")
+    return tmp_path
+
+
+def test_a_renamed_folder_that_is_learned_alone_is_stored_once(notes):
+    (notes / "notes").rename(notes / "archive")
+    events, now = of_folder(notes, "archive")
+    assert {(e.source, e.moved) for e in events} == {
+        ("archive/a.md", "notes/a.md"),
+        ("archive/sub/a.md", "notes/sub/a.md"),
+        ("archive/sub/b.md", "notes/sub/b.md"),
+    }
+    assert {s for s, _ in now} == {"archive/a.md", "archive/sub/a.md", "archive/sub/b.md"}
+    assert len(now) == 6 and of_folder(notes, "archive")[1] == now
+
+
+def test_a_file_that_was_moved_and_is_named_is_stored_once(notes):
+    (notes / "notes/sub/b.md").rename(notes / "c.md")
+    (notes / "c.md").write_text(PAGE.format(keel="steel"))
+    found = read_documents([notes / "c.md"], notes / "knowledge.png")
+    with Network.open(notes / "knowledge.png") as network:
+        (event,) = learn(network, found)
+        sources = [r.source for r in network.records()]
+    assert event.moved == "notes/sub/b.md" and sources.count("c.md") == 2
+    assert "notes/sub/b.md" not in sources
+
+
+def test_a_copy_is_no_move(notes):
+    shutil.copytree(notes / "notes", notes / "copy")
+    events, now = of_folder(notes, "copy")
+    assert not any(e.moved for e in events) and len(now) == 12
+
+
+def test_what_was_settled_stays_so_when_its_file_is_renamed(notes):
+    with Network.open(notes / "knowledge.png") as network:
+        found = {r.answer: r.id for r in network.records() if r.source == "notes/sub/b.md"}
+        network.forget(found["A keel is of sub/b.md."])
+        network.correct(found["A sail is white."], answer="A sail is red.")
+    for old, new in (("notes", "archive"), ("archive", "third"), ("third", "third")):
+        (notes / old).rename(notes / new)
+        events, now = of_folder(notes, new)
+        assert {a for s, a in now if s == f"{new}/sub/b.md"} == {"A sail is red."}
+        assert len(now) == 5 and not any(isinstance(e, Gone) for e in events)
+        (event,) = (e for e in events if e.source == f"{new}/sub/b.md")
+        assert counts(event)[::3] == (0, 2)
+
+
+def test_what_never_was_a_file_is_not_gone(notes):
+    with Network.open(notes / "knowledge.png") as network:
+        for source in ("stdin: boats.md", "https://example.org/boats"):
+            network.append("Boats", f"From {source}", kind="document", source=source)
+    events, now = learned(notes, prune=True)
+    assert not any(isinstance(e, Gone) for e in events) and len(now) == 8

@@ -93,3 +93,23 @@ def test_what_stands_before_a_colon_is_a_speaker_only_when_it_is_a_name(network)
                                                                  embedder=None)}  # fmt: skip
     assert not any("named" in name for name in why["Note to the reader: lunch is at one."])
     assert "named anna" in why["Anna: lunch is at two."]
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["what is it?", "What is this?", "is it", "WHAT IS IT", "who was that and why", "was ist das?",
+     "qu'est-ce que c'est ?", "¿qué es esto?", "che cosa è questo", "o que é isso?", "wat is dat?",
+     "что это такое?", "这是什么？", "それは何ですか", "이것은 무엇입니까", "?", "the"],
+)  # fmt: skip
+def test_a_question_of_words_that_say_nothing_finds_nothing(network, question):
+    for text in ("It is what this is: the boat.", "Was ist das? Das ist es.", "这是船，那是什么。",
+                 "Qu'est-ce que c'est que ce bateau ?", "¿Qué es esto? Es un barco.",
+                 "Что это такое? Это лодка.", "それは船です。", "이것은 배입니다."):  # fmt: skip
+        network.append("", text)
+    assert found(network, question) == []
+
+
+@pytest.mark.parametrize("question", ["US", "it and US", "IT", "Will", "who is Will"])
+def test_a_name_that_is_written_as_one_says_something(network, question):
+    network.append("", "Will works in IT in the US.")
+    assert len(found(network, question)) == 1

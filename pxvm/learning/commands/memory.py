@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -236,22 +237,23 @@ def recall(
     A score is at most 1 for words and meaning; boosts, for what is new or named, come on top.
     """
     from pxvm.learning.search.context import build_context
+    from pxvm.learning.search.search import search
 
     question, k = " ".join(query), k or (25 if tokens else 5)
     with reading(path) as network:
-        hits = network.search(
-            question, k, since=since, until=until, tags=tags, kinds=kinds,
-            source=source_at(source, path),
-            device=device,
+        found = partial(
+            search, network, question, k, since=since, until=until, tags=tags, kinds=kinds,
+            source=source_at(source, path), device=device,
         )  # fmt: skip
+        if not (as_json or tokens or picture) and sys.stdout.isatty():
+            _show_early(network, found, why)
+        hits = found()
         if picture and hits:
             _draw(network, hits, question, output_target(picture, path))
     if as_json:
-        found = [
-            {**as_data(hit.record), "score": hit.score, "why": asdict(hit.why)} for hit in hits
-        ]
+        rows = [{**as_data(hit.record), "score": hit.score, "why": asdict(hit.why)} for hit in hits]
         evidence = {"context": build_context(hits, tokens).text} if tokens else {}
-        echo_json({"query": question, "hits": found, **evidence})
+        echo_json({"query": question, "hits": rows, **evidence})
     elif tokens:
         context = build_context(hits, tokens)
         if context.hits or not hits:
@@ -269,6 +271,20 @@ def recall(
         if not as_json:
             echo(f"{path}: nothing is known of this", err=True)
         raise SystemExit(1)
+
+
+def _show_early(network: Network, found: Callable[..., list[Hit]], why: bool) -> None:
+    """While a large network is being indexed, what the newest records say; returns when it is."""
+    from pxvm.learning.search.building import finish
+
+    left: list[int] = []
+    hits = found(unsearched=left)
+    if left and left[0]:
+        for rank, hit in enumerate(hits, 1):
+            _show(rank, hit, why)
+        about = f"of the newest records; {left[0]:,} older ones are being indexed"
+        echo(f"({about if hits else f'nothing {about}'})", err=True)
+        finish(network)
 
 
 def _show(rank: int, hit: Hit, why: bool) -> None:

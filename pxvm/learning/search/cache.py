@@ -79,13 +79,13 @@ def cache_folder(path: Path) -> Path:
     return path.with_name(path.name + ".cache")
 
 
-def ask(network: Store, question: Callable[[Cache], Answer]) -> Answer:
-    """What ``question`` answers when it is asked of the network's cache, up to date.
+def ask(network: Store, question: Callable[[Cache], Answer], cache: Cache | None = None) -> Answer:
+    """What ``question`` answers when it is asked of the network's cache, or this one, up to date.
 
     Where files of the cache are damaged, or vanish meanwhile, it is read anew, then rebuilt, and
     asked again. Raises NetworkError when the cache cannot be written, and what ``question`` raises.
     """
-    cache = _CACHES.get(network) or _CACHES.setdefault(network, Cache(network.path))
+    cache = cache or _CACHES.get(network) or _CACHES.setdefault(network, Cache(network.path))
     with cache.turn:
         for mend in (None, cache.close, cache.remove, cache.move):
             try:
@@ -105,8 +105,8 @@ def ask(network: Store, question: Callable[[Cache], Answer]) -> Answer:
 class Cache:
     """A cache folder. ``turn`` is held by whoever uses ``connection`` in several steps."""
 
-    def __init__(self, path: Path) -> None:
-        self.folder = cache_folder(path)
+    def __init__(self, path: Path, *, is_quiet: bool = False) -> None:
+        self.folder, self.is_quiet = cache_folder(path), is_quiet
         self.turn = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
@@ -202,8 +202,10 @@ class Cache:
             if not (CACHE_FILE.fullmatch(path.name) and path.is_file() and not path.is_symlink()):
                 return repr(path.name)
         database = self._database()
-        if database.exists() and not _is_empty_or_sqlite(database):
-            return f"{DATABASE}, which is no database"
+        if database.exists():
+            with database.open("rb") as stream:
+                if stream.read(16) not in (b"", b"SQLite format 3\0"):
+                    return f"{DATABASE}, which is no database"
         return ""
 
     def move(self) -> None:
@@ -264,7 +266,8 @@ class Cache:
     def _take(self, network: Store, known: int, state: State) -> None:
         """Take in all records after number ``known``, up to the state's last."""
         new, done = state.sequence - known, 0
-        with progress("indexing", new >= MANY and sys.stderr.isatty()) as update:
+        shown = new >= MANY and not self.is_quiet and sys.stderr.isatty()
+        with progress("indexing", shown) as update:
             records = network.records_from(known + 1)
             while batch := list(islice(records, BATCH)):
                 batch = [record for record in batch if record.sequence <= state.sequence]
@@ -293,6 +296,11 @@ class Cache:
             self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
+
+    def begin_with_newest(self, network: Store, count: int) -> None:
+        """Take in, of a network of which nothing is known, the newest records alone."""
+        self._connect()
+        self._take(network, network.state.sequence - count, network.state)
 
     # -- vectors ---------------------------------------------------------------------------------
 
@@ -389,11 +397,6 @@ def _own_tables() -> list[tuple[str, str, str | None]]:
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(_SCHEMA)
         return _tables(connection)
-
-
-def _is_empty_or_sqlite(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(16) in (b"", b"SQLite format 3\0")
 
 
 _CACHES: WeakKeyDictionary[Store, Cache] = WeakKeyDictionary()

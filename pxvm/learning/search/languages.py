@@ -7,20 +7,25 @@ expressions are put into English, each where it stands; everything else of a tex
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
+
+from pxvm.learning.search.words import asked, folded, words
 
 MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september",
           "october", "november", "december")  # fmt: skip
 SEASONS = ("spring", "summer", "autumn", "winter")
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
+Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
+
 
 class _Language(NamedTuple):
     """Names in the calendar's order, alternatives divided by ``|``, and whole expressions.
 
     ``common``: words that tell the language. ``months``: and after them the seasons.
+    ``ranges``: what stands before the first time and before the second.
     ``numbers``: from one on. ``phrases``: an expression (regular, ``#`` a number, ``%`` a unit's
     name, ``@`` a month's or a season's, ``&`` a day's) and what it is in English.
     """
@@ -31,11 +36,12 @@ class _Language(NamedTuple):
     numbers: str
     units: dict[str, str]
     phrases: dict[str, str]
+    ranges: tuple[tuple[str, str], ...]
 
 
 _GERMAN = _Language(
     "der die das und ist sind wir was wann wer haben hat im am wie wo ich mit über den dem ein "
-    "eine zu von für auf nicht",
+    "eine zu von für auf nicht es dies dieses denn er sie",
     "januar|jänner|jan februar|feber|feb märz|mär|mrz april|apr mai juni|jun juli|jul august|aug "
     "september|sept|sep oktober|okt november|nov dezember|dez "
     "frühling|frühjahr sommer herbst winter",
@@ -52,10 +58,12 @@ _GERMAN = _Language(
         "vor(?: dem)?(?= )": "before", "nach(?: dem)?(?= )": "after",
         "am (?=&)": "on ", "(?:letzten|vorigen|vergangenen) (?=@|&)": "last ",
     },
+    (("(?:vo[nm] |ab |seit )?(?:dem )?", "bis (?:zum |in den )?"),
+     ("zwischen (?:dem )?", "und (?:dem )?")),
 )  # fmt: skip
 _FRENCH = _Language(
     "le la les des est nous que quoi quand avons du en où je avec sur un une dans au qui avait "
-    "il y a",
+    "il y a de à et entre ce c qu cela ça elle",
     "janvier|janv février|fevrier|févr mars avril|avr mai juin juillet|juil août|aout "
     "septembre|sept octobre|oct novembre|nov décembre|decembre|déc printemps été automne hiver",
     "lundi mardi mercredi jeudi vendredi samedi dimanche",
@@ -71,9 +79,12 @@ _FRENCH = _Language(
         "(?:en|au|au mois de|pendant l.) ?(?=@)": "in ", "depuis(?: le)?(?= )": "since",
         "jusqu.(?:à|au|en)": "until", "avant(?: le)?(?= )": "before", "après(?: le)?(?= )": "after",
     },
+    (("(?:de |du |d.|depuis )?(?:le |l.)?", "(?:à|au|jusqu.(?:à|au|en)) (?:le |l.)?"),
+     ("entre (?:le |l.)?", "et (?:le |l.)?")),
 )  # fmt: skip
 _SPANISH = _Language(
-    "el la los las que qué cuándo hemos de en dónde yo con sobre un una del fue se hablamos",
+    "el la los las que qué cuándo hemos de en dónde yo con sobre un una del fue se hablamos es "
+    "esto eso quién cómo por",
     "enero|ene febrero|feb marzo|mar abril|abr mayo junio|jun julio|jul agosto|ago "
     "septiembre|setiembre|sept|sep octubre|oct noviembre|nov diciembre|dic "
     "primavera verano otoño|otono invierno",
@@ -90,9 +101,12 @@ _SPANISH = _Language(
         "en (?:el |la )?(?=@)": "in ", "desde(?: el)?(?= )": "since", "hasta(?: el)?(?= )": "until",
         "antes del?(?= )": "before", "después del?(?= )": "after",
     },
+    (("(?:del? |desde )?(?:el |la )?", "(?:al?|hasta) (?:el |la )?"),
+     ("entre (?:el )?", "y (?:el )?")),
 )  # fmt: skip
 _ITALIAN = _Language(
-    "il lo gli che cosa quando abbiamo di dove con su una del nel della è per sono",
+    "il lo gli che cosa quando abbiamo di dove con su una del nel della è per sono da dal al tra "
+    "cos questo chi come",
     "gennaio|gen febbraio|feb marzo|mar aprile|apr maggio|mag giugno|giu luglio|lug agosto|ago "
     "settembre|set ottobre|ott novembre|nov dicembre|dic primavera estate autunno inverno",
     "lunedì|lunedi martedì|martedi mercoledì|mercoledi giovedì|giovedi venerdì|venerdi sabato "
@@ -108,9 +122,11 @@ _ITALIAN = _Language(
         "(?:a|in|nel|nell.) ?(?=@)": "in ", "(?:dal?|dall.)(?= )": "since",
         "fino al?(?= )": "until", "prima d(?:i|el)(?= )": "before", "dopo(?: il)?(?= )": "after",
     },
+    (("(?:dal? |dall.)?", "(?:al?|fino al?) |all."), ("(?:tra|fra) (?:il |l.)?", "e (?:il |l.)?")),
 )  # fmt: skip
 _PORTUGUESE = _Language(
-    "os as que quando em onde com sobre um uma do da no na nos nas falamos não foi é para",
+    "os as que quando em onde com sobre um uma do da no na nos nas falamos não foi é para de a e "
+    "o isto isso quem como",
     "janeiro|jan fevereiro|fev março|marco|mar abril|abr maio|mai junho|jun julho|jul agosto|ago "
     "setembro|set outubro|out novembro|nov dezembro|dez primavera verão|verao outono inverno",
     "segunda-feira terça-feira quarta-feira quinta-feira sexta-feira sábado domingo",
@@ -125,9 +141,12 @@ _PORTUGUESE = _Language(
         "desde(?: [ao])?(?= )": "since", "até(?: [ao])?(?= )": "until",
         "antes d[eo](?= )": "before", "depois d[eo](?= )": "after",
     },
+    (("(?:d[aeo] |desde )?(?:o |a )?", "(?:à|a|ao|até) (?:o |a )?"),
+     ("entre (?:o )?", "e (?:o )?")),
 )  # fmt: skip
 _DUTCH = _Language(
-    "de het een en wat wanneer hebben we waar ik met over was is van op te zijn",
+    "de het een en wat wanneer hebben we waar ik met over was is van op te zijn dat dit er "
+    "wie hoe tot tussen",
     "januari|jan februari|feb maart|mrt april|apr mei juni|jun juli|jul augustus|aug "
     "september|sept|sep oktober|okt november|nov december|dec lente|voorjaar zomer herfst|najaar "
     "winter",
@@ -143,11 +162,14 @@ _DUTCH = _Language(
         "(?:vorige|afgelopen) (?=@|&)": "last ", "(?:sinds|vanaf)(?= )": "since",
         "tot(?= )": "until", "voor(?= )": "before", "na(?= )": "after",
     },
+    (("(?:van |vanaf |sinds )?", "(?:tot(?: en met)?|t/m) "), ("tussen ", "en ")),
 )  # fmt: skip
 _RUSSIAN = _Language(
-    "и в на что когда мы где с о не это был была было говорили",
-    "январ[ьяе] феврал[ьяе] март[ае]? апрел[ьяе] ма[йяе] июн[ьяе] июл[ьяе] август[ае]? "
-    "сентябр[ьяе] октябр[ьяе] ноябр[ьяе] декабр[ьяе] весн[аоуы]й? лето|летом|лета "
+    "и в на что когда мы где с о не это был была было говорили кто как такое по между",
+    "январ(?:[ьяе]|[её]м) феврал(?:[ьяе]|[её]м) март(?:[ае]|ом)? апрел(?:[ьяе]|ем) ма(?:[йяе]|ем) "
+    "июн(?:[ьяе]|ем) июл(?:[ьяе]|ем) август(?:[ае]|ом)? "
+    "сентябр(?:[ьяе]|[её]м) октябр(?:[ьяе]|[её]м) ноябр(?:[ьяе]|[её]м) декабр(?:[ьяе]|[её]м) "
+    "весн[аоуы]й? лето|летом|лета "
     "осень|осенью|осени зим[аоуы]й?",
     "понедельник вторник сред[ау] четверг пятниц[ау] суббот[ау] воскресенье",
     "од(?:ин|ну) два|две три четыре пять шесть семь восемь девять десять одиннадцать двенадцать",
@@ -160,11 +182,18 @@ _RUSSIAN = _Language(
         "(?:на |в )?следующ(?:ей|ем|ую|ий) %": "next %", "в (?=@)": "in ",
         "до(?= )": "before", "после(?= )": "after", "прошл(?:ым|ой) (?=@)": "last ",
     },
+    (("(?:с |от )?", "(?:по|до) "), ("между ", "и ")),
 )  # fmt: skip
 _LANGUAGES = (_GERMAN, _FRENCH, _SPANISH, _ITALIAN, _PORTUGUESE, _DUTCH, _RUSSIAN)
-#: Words that say little in any of them, as they are written.
-COMMON = frozenset(word for language in _LANGUAGES for word in language.common.split())
-_ENGLISH = "the is what when where did we in of and was i you have about with from"
+#: Words that say little in each of them, folded.
+COMMON = tuple(frozenset(map(folded, language.common.split())) for language in _LANGUAGES)
+_SAID = "the is what when where did we in of and was i you have about with from"
+_ENGLISH = frozenset((*_SAID.split(), *MONTHS, *DAYS))
+
+_EMPTY_EAST = re.compile(
+    "[这這那是谁誰哪里裡怎样樣么麼什甚为為何的了吗嗎呢在有没沒这個个它他她您你我们們は何ですかなぜこれそれあれのがをどうして誰]+"
+    "|(?:무엇|뭐|이것|그것|저것|누구|왜|이|가|은|는|입니까|인가요|예요|이에요)+"
+)
 
 # Chinese, Japanese and Korean say a date alike; relative words differ.
 _DIGITS = dict(zip(map(ord, "〇零一二两兩三四五六七八九"), "0012223456789", strict=True))
@@ -173,10 +202,19 @@ _NUMBER, _COUNT = (
     "(?:[0-9]{1,2}|[一二三四五六七八九十]{1,3})",
     r"(?:\d{1,3}|[一二两兩三四五六七八九十]{1,3})",
 )
+_TO = r"\s*(?:[到至~～〜–-]|から|부터)\s*"
 _EAST: tuple[tuple[str, str], ...] = (
-    (rf"{_YEAR}\s*({_NUMBER})\s*[月월]\s*({_NUMBER})\s*[日号日일]", r"\1-\2-\3"),
+    (
+        rf"{_YEAR}\s*({_NUMBER})\s*[月월]\s*({_NUMBER})\s*[日号號일]{_TO}({_NUMBER})\s*[日号號일]",
+        r"from \1-\2-\3 to \1-\2-\4",
+    ),
+    (
+        rf"({_NUMBER})\s*[月월]\s*({_NUMBER})\s*[日号號일]{_TO}({_NUMBER})\s*[日号號일]",
+        r"from @\1 \2 to @\1 \3",
+    ),
+    (rf"{_YEAR}\s*({_NUMBER})\s*[月월]\s*({_NUMBER})\s*[日号號일]", r"\1-\2-\3"),
     (rf"{_YEAR}\s*({_NUMBER})\s*[月월]", r"@\2 \1"),
-    (rf"(?:今年|올해)?\s*({_NUMBER})\s*[月월]\s*({_NUMBER})\s*[日号일]", r"@\1 \2"),
+    (rf"(?:今年|올해)?\s*({_NUMBER})\s*[月월]\s*({_NUMBER})\s*[日号號일]", r"@\1 \2"),
     (rf"(?:去年|昨年|작년)\s*的?({_NUMBER})\s*[月월]", r"@\1 last year"),
     (rf"(?:今年|올해)?\s*({_NUMBER})\s*[月월](?!\d)", r"in @\1"),
     (_YEAR, r"\1"),
@@ -199,6 +237,16 @@ _EAST: tuple[tuple[str, str], ...] = (
     (rf"({_COUNT})\s*(?:年|년)\s*(?:之?前|전)", r"\1 years ago"),
 )
 _NUMERIC = ((r"\b([0-3]?\d)\.\s?([01]?\d)\.\s?((?:19|20)\d\d)\b", r"\3-\2-\1"),)
+
+
+def says_nothing(text: str) -> bool:
+    """Is a question made of words alone that every question has, such as "what is it?"?
+
+    One word alone may be a word of another language: of it only English is sure.
+    """
+    found = words(text)
+    many = len(found) > 1 and any(common.issuperset(found) for common in COMMON)
+    return not asked(text) or many or all(map(_EMPTY_EAST.fullmatch, found))
 
 
 class English(NamedTuple):
@@ -225,8 +273,12 @@ class English(NamedTuple):
 
 def in_english(text: str) -> English:
     """The same text with its expressions of time in English."""
+    return _translated(text, [*_compiled(_NUMERIC), *_rules_for(text)])
+
+
+def _translated(text: str, rules: Iterable[Rule]) -> English:
     found: list[tuple[int, int, str]] = []
-    for pattern, english in [*_compiled(_NUMERIC), *_rules_for(text)]:
+    for pattern, english in rules:
         for match in pattern.finditer(text):
             if all(match.end() <= start or stop <= match.start() for start, stop, _ in found):
                 found.append((match.start(), match.end(), english(match)))
@@ -240,18 +292,24 @@ def in_english(text: str) -> English:
     return English(text, "".join([*pieces, text[last:]]), tuple(places))
 
 
-Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
-
-
 def _rules_for(text: str) -> Iterator[Rule]:
     if not text.isascii() and re.search(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]", text):
         yield from _compiled(_EAST)
     words = re.findall(r"\w+", text.lower())
-    scores = [sum(word in language.common.split() for word in words) for language in _LANGUAGES]
-    best = max(*scores, sum(word in _ENGLISH.split() for word in words))
+    scores = [sum(bool(is_known(word)) for word in words) for is_known in _known()]
+    best = max(*scores, sum(word in _ENGLISH for word in words))
     for number, score in enumerate(scores):
         if score == best:  # of several that are as likely each is tried, English as it is
             yield from _of_language(number)
+
+
+@cache
+def _known() -> list[Callable[[str], object]]:
+    """For each language, whether a word is one of the common ones or of the calendar's names."""
+    return [
+        re.compile("|".join("|".join(some.split()) for some in language[:3])).fullmatch
+        for language in _LANGUAGES
+    ]
 
 
 @cache
@@ -287,13 +345,21 @@ def _of_language(number: int) -> list[Rule]:
         rules.append((_whole(pattern), _phrase(language, english)))
     day = r"(?:(?P<d>[0-3]?\d)(?:\.|er|º|°|-е)?\s+(?:de |di |d.)?)?"
     year = r"(?:\s+(?:de |del |van |г\. )?(?P<y>(?:19|20)\d\d))?"
+    plain = [re.sub(r"\?P<\w>", "?:", part) for part in (day, year)]
+    point = (
+        rf"(?:{plain[0]}(?:{months})(?!\w)\.?{plain[1]}|[0-3]?\d(?!\d)|(?:19|20)\d\d|(?:{days}))"
+    )
+    ranges: list[Rule] = []
+    for between, (opening, to) in enumerate(language.ranges):
+        pattern = rf"{opening}(?P<first>{point})\.?\s+(?:{to})(?P<last>{point})"
+        ranges.append((_whole(pattern), _range(rules, bool(between))))
     for names, english_names in ((language.months, MONTHS + SEASONS), (language.days, DAYS)):
         for name, english in zip(names.split(), english_names, strict=True):
             if english not in DAYS:
                 rules.append((_whole(f"{day}(?:{name})\\.?{year}"), _date(english)))
             else:
                 rules.append((_whole(name), _same(english)))
-    return rules
+    return [*ranges, *rules]
 
 
 def _whole(pattern: str) -> re.Pattern[str]:
@@ -303,6 +369,14 @@ def _whole(pattern: str) -> re.Pattern[str]:
 
 def _same(english: str) -> Callable[[re.Match[str]], str]:
     return lambda _: english
+
+
+def _range(rules: list[Rule], is_between: bool) -> Callable[[re.Match[str]], str]:
+    def english(match: re.Match[str]) -> str:
+        first, last = (_translated(match[name], rules).text for name in ("first", "last"))
+        return f"between {first} and {last}" if is_between else f"from {first} to {last}"
+
+    return english
 
 
 def _date(month: str) -> Callable[[re.Match[str]], str]:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pxvm.learning.search.building import ask_soon
 from pxvm.learning.search.cache import Cache, Embedding, ask
 from pxvm.learning.search.embedding import Embedder, EmbeddingError
+from pxvm.learning.search.languages import says_nothing
 from pxvm.learning.search.lexical import Filter, Words, by_time, by_words
 from pxvm.learning.search.ranking import (
     LEAST_SPREAD,
@@ -53,6 +55,7 @@ def search(
     device: str = "auto",
     embedder: Embedder | Literal["auto"] | None = "auto",
     now: datetime | None = None,
+    unsearched: list[int] | None = None,
 ) -> list[Hit]:
     """The ``k`` best hits for ``text``, best first.
 
@@ -62,6 +65,8 @@ def search(
         device: where the question is embedded and the vectors are scored: "auto", "cpu", ...
         embedder: "auto" takes the one on this machine; None searches by words only.
         now: what "last week" counts from; the present when None.
+        unsearched: where it is given, the answer does not wait until a large network is indexed: it
+            is of the newest records, and how many older ones were not searched is added here.
 
     Raises EmbeddingError when the network's vectors are another model's.
     """
@@ -74,6 +79,8 @@ def search(
 
     def question(cache: Cache) -> Iterator[tuple[int, float, Why]]:
         of_then = by_time(cache, times, chosen, count) if names_only_times(text, times) else []
+        if not of_then and says_nothing(text):
+            return iter(())
         lexical = Words({}, 0.0) if of_then else by_words(cache, text, times, chosen, count)
         similar, nearest, note = _similar(cache, text, chosen, count, device, embedder)
         stands_out = similar.stands_out if similar else 0.0
@@ -82,7 +89,13 @@ def search(
         near = of_then or nearest
         return Ranking(cache, text, times, lexical.scores, similar, near).best(count, note)
 
-    ranked = ask(network, question) if k > 0 else iter(())
+    if k <= 0:
+        return []
+    if unsearched is None:
+        ranked = ask(network, question)
+    else:
+        ranked, left = ask_soon(network, question)
+        unsearched.append(left)
     hits = _different(network, ranked, k)
     return hits if times else newest_first(hits, text)
 

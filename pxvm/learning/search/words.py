@@ -117,16 +117,17 @@ def words(text: str) -> list[str]:
 
 
 def asked(text: str) -> list[str]:
-    """The words of a question that tell something; all where none does.
+    """The words of a question that tell something, maybe none.
 
     "US" and "Will" are no stop words where they are written as names: in capitals, or with one
-    after the first word.
+    after the first word, or alone.
     """
-    found, names = words(text), set()
-    for number, word in enumerate(() if text.isupper() else WORD.findall(text)):
-        if len(word) > 1 and (word.isupper() or (number and word[0].isupper())):
+    written, names = WORD.findall(text), set()
+    alone = len(written) == 1
+    for number, word in enumerate(() if text.isupper() and not alone else written):
+        if len(word) > 1 and (word.isupper() or ((number or alone) and word[0].isupper())):
             names.add(folded(word))
-    return [word for word in found if word in names or word not in STOP_WORDS] or found
+    return [word for word in words(text) if word in names or word not in STOP_WORDS]
 
 
 def looks_like_name(text: str) -> bool:

@@ -6,13 +6,18 @@ records of sources that have changed are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from pxvm.learning.search.cache import Cache, Embedding, ask
 from pxvm.learning.sources.documents import Stamp
 from pxvm.learning.store.record import Draft, Record
 from pxvm.learning.store.store import Store
+
+#: How sources begin that never were files.
+NO_FILE = re.compile(r"stdin: |\w+://")
 
 
 class Known:
@@ -58,14 +63,18 @@ class Known:
         rows = self._rows("SELECT sequence FROM records WHERE source = ?", source)
         return {self.network.record_at(sequence).tags for (sequence,) in rows}
 
-    def sources(self, below: Sequence[str]) -> Iterator[str]:
-        """The sources of documents that count, in these folders ("." is all of them)."""
+    def passages(self) -> dict[str, set[int]]:
+        """The sources of documents that count and were files, and the lengths of their passages."""
         rows = self._rows(
-            "SELECT DISTINCT source FROM records WHERE live AND kind = 'document' ORDER BY source"
+            "SELECT source, length FROM records WHERE live AND kind IN ('document', 'correction') "
+            "AND source != '' AND source NOT IN "
+            "(SELECT source FROM records WHERE kind NOT IN ('document', 'correction', 'tombstone'))"
         )
-        for (source,) in rows:
-            if any(folder == "." or source.startswith(f"{folder}/") for folder in below):
-                yield source
+        found: dict[str, set[int]] = defaultdict(set)
+        for source, length in rows:
+            if not NO_FILE.match(source):
+                found[source].add(length)
+        return found
 
     def is_settled(self, identity: str) -> bool:
         """Has the user forgotten or corrected this, and it was not stored again since?"""

@@ -7,22 +7,21 @@ What the user forgot or corrected stays so when its document is learned again.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from time import monotonic
 
 from pxvm.learning.search.embedding import Embedder, EmbeddingError
-from pxvm.learning.search.words import words
-from pxvm.learning.sources.documents import Document, Skipped, Stamp, is_there
+from pxvm.learning.sources.documents import Document, Skipped, Stamp
 from pxvm.learning.sources.known import Known
+from pxvm.learning.sources.lost import Lost, renamed
 from pxvm.learning.store.record import Draft, Link, Record
 from pxvm.learning.store.store import Store
 
 BATCH = 256  # records committed at once,
 PATIENCE = 1.0  # or as many as are ready after so many seconds, for embedding takes its time
 EMBEDDED = 16  # records embedded at once
-SAME = 0.5  # of their words that a file and the one it was before have in common
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def learn(
         embedder: gives chunks their vectors.
         committed: called after each commit with the number of records stored so far.
         folders: sources of the folders that ``documents`` are all of: what was learned from a file
-            in them that is no longer there is recognised in a new one, or else is gone.
+            in them that is no longer there, and is in no new one, is gone.
         prune: forget what is gone.
 
     Raises:
@@ -117,9 +116,10 @@ def learn(
         store.add(drafts)
         if store.is_settled:
             yield from told()
-    for source, records in plan.gone():
+    for source, records in plan.lost.gone():
         if prune:
-            store.add(_tombstones(source, [record.id for record in records]))
+            ids = [record.id for record in records]
+            store.add(_tombstones(f"No longer in {source}", source, ids))
         finished_gone.append(Gone(source, len(records), prune))
     store.settle()
     yield from told()
@@ -180,18 +180,8 @@ class _Plan:
 
     def __init__(self, known: Known, folders: Sequence[str]) -> None:
         self.known = known
+        self.lost = Lost(known, folders)
         self.pending: set[str] = set()  # ids that this run has stored, or will
-        home = known.network.path.resolve().parent
-        self._lost: dict[str, list[Record]] = {
-            source: known.chunks(source)
-            for source in (known.sources(folders) if folders else ())
-            if not is_there(source, home)
-        }
-        self._words = {source: _words(lost) for source, lost in self._lost.items()}
-
-    def gone(self) -> Iterator[tuple[str, list[Record]]]:
-        """Sources whose files are gone, with the chunks that count."""
-        yield from self._lost.items()
 
     def of(self, document: Document) -> tuple[list[Draft], Learned]:
         """The drafts to store, which name what they take the place of."""
@@ -202,16 +192,21 @@ class _Plan:
             for chunk in document.chunks
         }
         there = {i: chunk for i, chunk in named.items() if not known.is_settled(i)}
+        before = known.chunks(source) if document.replaces else []
+        is_new = document.replaces and not before
+        moved = self.lost.take(source, there.values()) if is_new else ""
+        carried: list[Draft] = []
+        if moved:
+            before = known.chunks(moved)
+            there, carried = self._settled_before(moved, there, before)
         new = {
             i: chunk
             for i, chunk in there.items()
             if i not in self.pending and not known.network.counts(i)
         }
-        before = known.chunks(source) if document.replaces else []
-        moved = self._moved(there.values()) if document.replaces and not before else ""
-        gone = [record for record in before if self._is_out(record, named)]
-        gone += self._lost.pop(moved, [])
-        drafts = self._linked(source, new, gone)
+        kept = {target for draft in carried for _, target in draft.links}
+        gone = [r for r in before if r.id not in kept and (moved or self._is_out(r, named))]
+        drafts = [*carried, *self._linked(source, new, gone)]
         self.pending.update(new)
         learned = Learned(
             path=document.path,
@@ -224,19 +219,32 @@ class _Plan:
         )
         return drafts, learned
 
+    def _settled_before(
+        self, old: str, chunks: Mapping[str, Draft], before: Sequence[Record]
+    ) -> tuple[dict[str, Draft], list[Draft]]:
+        """Of a renamed document the passages that the user neither forgot nor corrected under its
+        old name; and drafts that say of the others what was said of them there."""
+        there, forgotten, drafts = {}, [], []
+        standing = self.known.network.standing()
+        for identity, chunk in chunks.items():
+            settled = self.lost.settled(chunk, old)
+            right = (r for r in before if settled & standing.versions(r.id))
+            if not settled:
+                there[identity] = chunk
+            elif correction := next(right, None):
+                links = (Link("corrects", identity), Link("supersedes", correction.id))
+                query = renamed(correction.query, old, chunk.source)
+                now = replace(correction.draft(), source=chunk.source, query=query, links=links)
+                drafts.append(now)
+            else:
+                forgotten.append(identity)
+        return there, [*drafts, *_tombstones("Forgotten", "", forgotten)]
+
     def _is_out(self, record: Record, named: Mapping[str, Draft]) -> bool:
         """Does a document no longer say what a record of it says, or what that corrects?"""
         if record.kind == "document":
             return record.id not in named
         return not any(i in named for i in self.known.network.standing().versions(record.id))
-
-    def _moved(self, chunks: Collection[Draft]) -> str:
-        """The lost source that a new document says the same as, by half of their words; or ""."""
-        if not self._lost:
-            return ""
-        mine = _words(chunks)
-        source = max(self._lost, key=lambda source: _shared(mine, self._words[source]))
-        return source if _shared(mine, self._words[source]) >= SAME else ""
 
     def _linked(self, source: str, new: Mapping[str, Draft], gone: Sequence[Record]) -> list[Draft]:
         """The new chunks, which supersede what is gone; and what forgets the rest of that."""
@@ -248,15 +256,7 @@ class _Plan:
             else:
                 orphans.append(record.id)
         drafts = [replace(chunk, links=tuple(links[i])) for i, chunk in new.items()]
-        return [*drafts, *_tombstones(source, orphans)]
-
-
-def _words(chunks: Iterable[Draft]) -> frozenset[str]:
-    return frozenset(word for chunk in chunks for word in words(chunk.answer))
-
-
-def _shared(first: frozenset[str], second: frozenset[str]) -> float:
-    return len(first & second) / max(len(first | second), 1)
+        return [*drafts, *_tombstones(f"No longer in {source}", source, orphans)]
 
 
 def _heir(record: Record, new: Mapping[str, Draft], links: Mapping[str, list[Link]]) -> str | None:
@@ -268,11 +268,11 @@ def _heir(record: Record, new: Mapping[str, Draft], links: Mapping[str, list[Lin
     return next(iter(unused or same[-1:]), None)
 
 
-def _tombstones(source: str, ids: Sequence[str]) -> list[Draft]:
+def _tombstones(why: str, source: str, ids: Sequence[str]) -> list[Draft]:
     return [
         Draft(
             "",
-            "\n".join([f"No longer in {source}:", *some]),
+            "\n".join([f"{why}:", *some]),
             kind="tombstone",
             source=source,
             event_time=datetime.now(timezone.utc),

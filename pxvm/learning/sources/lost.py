@@ -1,0 +1,133 @@
+"""Documents whose files are gone, and which of them a new file is: renamed, or in another folder.
+
+A file is known again by what it says. So that a renamed folder of thousands of files is learned
+fast, only a few are compared with it word by word: that have passages of the same length, the same
+end of their path, or stood in the folders that are learned.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import chain, islice
+
+from pxvm.learning.search.words import words
+from pxvm.learning.sources.documents import is_there
+from pxvm.learning.sources.known import Known
+from pxvm.learning.store.record import Draft, Record
+
+SAME = 0.5  # of their words that a file and the one it was before have in common
+COMPARED = 20  # lost files of each kind that a new one is compared with, word by word
+
+
+def name_of(source: str) -> str:
+    """The name of a source's file, which its passages' headings begin with."""
+    return source.rpartition("/")[2]
+
+
+def renamed(headings: str, source: str, other: str) -> str:
+    """The headings of a source's passage, as those of another source."""
+    return f"{name_of(other)}{headings.removeprefix(name_of(source))}"
+
+
+class Lost:
+    """The sources of ``known`` whose files are gone; ``folders`` are those that are learned."""
+
+    def __init__(self, known: Known, folders: Sequence[str]) -> None:
+        self._known, self._folders = known, folders
+        self._taken: set[str] = set()
+        self._words: dict[str, frozenset[str]] = {}
+
+    def gone(self) -> Iterator[tuple[str, list[Record]]]:
+        """Those in the learned folders that no new file was, with the passages that count."""
+        for source in self._inside:
+            if source not in self._taken:
+                yield source, self._known.chunks(source)
+
+    def take(self, source: str, chunks: Collection[Draft]) -> str:
+        """The one that a new document says the same as, by half of their words, or ""; it is taken
+        for no other."""
+        best, alike = "", 0.0
+        for other in self._candidates(source, chunks) if self._sizes else ():
+            kept = [chunk for chunk in chunks if not self.settled(chunk, other)]
+            shared = _shared(_words(kept), self._words_of(other)) if kept else float(bool(chunks))
+            if shared >= SAME and shared > alike:
+                best, alike = other, shared
+            if alike == 1.0:
+                break
+        self._taken.add(best)
+        return best
+
+    def settled(self, chunk: Draft, old: str) -> set[str]:
+        """The ids of a passage under its file's old name that the user forgot or corrected."""
+        known = self._known
+        if not known.network.standing().settled:
+            return set()
+        past = replace(chunk, source=old, query=renamed(chunk.query, chunk.source, old))
+        tags = {past.tags, (), *known.tags(old)}
+        return {i for i in (replace(past, tags=t).id for t in tags) if known.is_settled(i)}
+
+    def _candidates(self, source: str, chunks: Iterable[Draft]) -> Iterator[str]:
+        by_end, by_size = self._index
+        sizes = {_size(source, len(chunk.query) + len(chunk.answer)) for chunk in chunks}
+        alike = sorted((by_size.get(size, ()) for size in sizes), key=len)
+        named = next((by_end[end] for end in _ends(source) if end in by_end), ())
+        likely = (named, chain(*alike), self._inside)
+        free = (islice((s for s in some if s not in self._taken), COMPARED) for some in likely)
+        return iter(dict.fromkeys(chain(*free)))
+
+    @cached_property
+    def _sizes(self) -> dict[str, set[int]]:
+        """The sizes of the passages of every source whose file is gone."""
+        home, known = self._known.network.path.resolve().parent, self._known.passages()
+        return {source: sizes for source, sizes in known.items() if not is_there(source, home)}
+
+    @cached_property
+    def _inside(self) -> list[str]:
+        if not self._folders:
+            return []
+        return [
+            source
+            for source in sorted(self._sizes)
+            if any(folder == "." or source.startswith(f"{folder}/") for folder in self._folders)
+        ]
+
+    @cached_property
+    def _index(self) -> tuple[dict[str, list[str]], dict[int, list[str]]]:
+        """Sources by the ends of their paths, and by the sizes of their passages."""
+        by_end, by_size = defaultdict(list), defaultdict(list)
+        for source, sizes in self._sizes.items():
+            for end in _ends(source):
+                by_end[end].append(source)
+            for size in sizes:
+                by_size[_size(source, size)].append(source)
+        return by_end, by_size
+
+    def _words_of(self, source: str) -> frozenset[str]:
+        if source not in self._words:
+            passages = (r for r in self._known.chunks(source) if r.kind == "document")
+            self._words[source] = _words(passages)
+        return self._words[source]
+
+
+def _size(source: str, characters: int) -> int:
+    """Characters of a passage without its file's name."""
+    return characters - len(name_of(source))
+
+
+def _ends(source: str) -> Iterator[str]:
+    """The path, without its first folder, and so on down to the file's name."""
+    yield source
+    while "/" in source:
+        source = source.partition("/")[2]
+        yield source
+
+
+def _words(chunks: Iterable[Draft]) -> frozenset[str]:
+    return frozenset(word for chunk in chunks for word in words(chunk.answer))
+
+
+def _shared(first: frozenset[str], second: frozenset[str]) -> float:
+    return len(first & second) / max(len(first | second), 1)
