@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pxvm.integration.backends import Backend, Messages
@@ -104,6 +104,17 @@ class Conversation:
         if not answer:
             raise BackendError(f"{self.backend.model} gave an empty answer")
         self._keep(question, answer, recalling, time.perf_counter() - began - recalling)
+
+    def settle(self) -> None:
+        """Wait until the last exchange is stored; raises, once, what kept it from there."""
+        last = self.last
+        if last is None or last.stored is None:
+            return
+        try:
+            last.stored.result()
+        except BaseException:
+            self.last = replace(last, stored=None)
+            raise
 
     def _keep(self, question: str, answer: str, recalling: float, answering: float) -> None:
         stored, used = None, self.seen.hits

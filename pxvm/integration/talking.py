@@ -47,6 +47,7 @@ def talk(conversation: Conversation, memory: Memory, max_tokens: int = 512) -> N
             echo(error, err=True)
         except KeyboardInterrupt:
             echo("(stopped; nothing of this is learned)", dim=True)
+    loop.settle()
 
 
 class _Loop:
@@ -56,15 +57,22 @@ class _Loop:
 
     def take(self, said: str) -> None:
         """One question, or one command."""
+        self.settle()
         if not said.startswith("/"):
             self.answer(said)
             return
         name, _, rest = said.partition(" ")
         if name not in COMMANDS:
             raise PxvmError(f"no command is called {name}; /help lists them")
-        self.memory.settle()
         todo: Callable[[str], None] = getattr(self, f"do_{name[1:]}")
         todo(rest.strip())
+
+    def settle(self) -> None:
+        """Wait for the last exchange to be stored, and tell when it could not be."""
+        try:
+            self.conversation.settle()
+        except (PxvmError, OSError) as error:
+            echo(f"the last exchange was not learned: {error}", err=True)
 
     def answer(self, question: str) -> None:
         answer = readable_answer()

@@ -51,10 +51,9 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch):
-    """Retries come without the client's pauses, and no embedding model is here."""
+    """Retries come without pauses, and no embedding model is here."""
     monkeypatch.setattr("pxvm.integration.memory.Embedder.present", lambda: None)
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
-    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("pxvm.integration.remote.PAUSE", 0.01)
 
 
 @pytest.fixture

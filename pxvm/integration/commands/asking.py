@@ -126,8 +126,7 @@ def _answer(
     last, memory = conversation.last, conversation.memory
     if last is None:
         return
-    if memory is not None:
-        memory.settle()
+    conversation.settle()
     if as_json:
         backend = conversation.backend
         echo_json(

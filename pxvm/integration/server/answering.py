@@ -53,10 +53,12 @@ class Source(Protocol):
         name: of the kind of back end, as records carry it.
         most: answers that are made at once.
         context, passages: as of a ``Backend``.
+        forwards: whether a request goes on as it is, for another server to judge.
     """
 
     name: str
     most: int
+    forwards: bool
     context: int
     passages: int
 
@@ -81,7 +83,7 @@ class Local:
         slots: answers made at once.
     """
 
-    name = "pxvm"
+    name, forwards = "pxvm", False
 
     def __init__(self, path: Path, device: str, threads: int | None, slots: int,
                  context: int | None) -> None:  # fmt: skip
@@ -176,7 +178,7 @@ class _LocalAnswer:
             }
             for number, (name, arguments) in enumerate(calls)
         )
-        return Piece(text, made, self._scored())
+        return Piece(text, calls=made, scores=self._scored())
 
     def _scored(self) -> tuple[dict[str, Any], ...]:
         """The scores of the tokens drawn since the last piece, but for the one that ends it all."""
@@ -204,13 +206,13 @@ class Upstream:
     Args:
         remote: as ``connect`` gives it.
         most: answers asked for at once.
-        hop: sent along, so that this server knows itself again.
     """
 
-    def __init__(self, remote: Remote, most: int, hop: str) -> None:
+    forwards = True
+
+    def __init__(self, remote: Remote, most: int) -> None:
         self.remote, self.most = remote, most
         self.name, self.context, self.passages = remote.name, remote.context, remote.passages
-        self.hop = {"X-PXVM-Hop": hop}
 
     @property
     def model(self) -> str:
@@ -244,7 +246,7 @@ class _UpstreamAnswer:
         self.source, self.kind = source, kind
         dropped = ("stream", "stream_options", "n", "network", "model", "messages", "prompt")
         self.body = {k: v for k, v in body.items() if k not in dropped and v is not None}
-        if seed and "seed" in self.body:
+        if seed and isinstance(self.body.get("seed"), int):
             self.body["seed"] += seed
         self.given = body.get("messages", body.get("prompt"))
         self.finish: str | None = None
@@ -254,9 +256,7 @@ class _UpstreamAnswer:
         remote = self.source.remote
         self.prompt = remote.count(str(self.given))
         try:
-            for piece, finish in remote.pieces(
-                self.kind, self.given, extra=self.body, headers=self.source.hop
-            ):
+            for piece, finish in remote.pieces(self.kind, self.given, extra=self.body):
                 self.finish = finish or self.finish
                 if piece != NOTHING:
                     self.drawn += 1

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -25,7 +26,7 @@ from pxvm.integration.server.guard import Guard
 from pxvm.integration.server.metrics import Metrics
 from pxvm.integration.server.remembering import HEADER, Memories, Recalled
 from pxvm.integration.server.running import Event, Limits, Run
-from pxvm.integration.server.shapes import Shape, error_body
+from pxvm.integration.server.shapes import Shape, error_body, status_of
 from pxvm.integration.server.wanted import RefusedError
 from pxvm.learning.search.embedding import NAME as EMBEDDER
 from pxvm.learning.search.embedding import Embedder
@@ -52,7 +53,7 @@ class Service:
     async def chat(self, request: Request) -> Response:
         """``POST /v1/chat/completions``."""
         body = await self._body(request)
-        asked = wanted.chat(body)
+        asked = wanted.chat(body, self.source.forwards)
         self._known_model(asked.model)
         network = request.headers.get(HEADER) or body.get("network")
         recalled = await self._help(partial(self.memories.recall, asked, network, self.source))
@@ -61,7 +62,7 @@ class Service:
 
     async def complete(self, request: Request) -> Response:
         """``POST /v1/completions``."""
-        asked = wanted.completion(await self._body(request))
+        asked = wanted.completion(await self._body(request), self.source.forwards)
         self._known_model(asked.model)
         starts = [
             partial(self.source.complete, asked, prompt, n)
@@ -72,10 +73,11 @@ class Service:
 
     async def embed(self, request: Request) -> Response:
         """``POST /v1/embeddings``."""
-        texts, kind = wanted.embedding(await self._body(request))
-        embedder = Embedder.present()
+        body = await self._body(request)
+        embedder = await self._help(Embedder.present)
         if embedder is None:
             raise RefusedError("no embedding model is here: pxvm models get minilm", 404)
+        texts, kind = wanted.embedding(body, await self._help(lambda: embedder.dimension))
         vectors = await self._help(partial(embedder.real, texts))
         count = sum(len(text.split()) for text in texts)
         return JSONResponse(
@@ -92,6 +94,7 @@ class Service:
 
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``, and one of them."""
+        self._not_itself(request)
         names = [await self._help(lambda: self.source.model)]
         names += [EMBEDDER] if await self._help(Embedder.present) is not None else []
         rows = [
@@ -132,11 +135,13 @@ class Service:
         recalled: Recalled,
         starts: Sequence[Callable[[], Answering]],
     ) -> Response:
-        if request.headers.get(HOP) == self.hop:
-            raise RefusedError("this server is its own back end: name another address", 508)
         shape.model = await self._help(lambda: self.source.model)
         self.turnstile.enter(len(starts))
-        run = Run(self, starts)
+        try:
+            run = Run(self, starts)
+        except BaseException:
+            self.turnstile.leave(len(starts))
+            raise
         try:
             first = await run.first()  # what is refused is refused before a stream begins
             if shape.wanted.stream:
@@ -202,6 +207,9 @@ class Service:
             yield "data: [DONE]\n\n"
         except (PxvmError, OSError) as error:  # too late for a status
             yield _sent(error_body(error))
+        except Exception:
+            yield _sent(error_body(PxvmError("a fault of pxvm itself; its log tells where")))
+            raise
         finally:
             run.stop()
 
@@ -212,6 +220,8 @@ class Service:
         told = await self._help(partial(self.memories.learn, recalled, answer, self.source))
         if told["stored"]:
             self.metrics.add("pxvm_learned_total")
+        if "fault" in told:
+            self.metrics.add("pxvm_not_learned_total")
         return {"pxvm": told}
 
     async def _help(self, work: Callable[[], Any]) -> Any:
@@ -222,7 +232,12 @@ class Service:
         if name == EMBEDDER:
             raise RefusedError(f"{EMBEDDER} makes vectors: /v1/embeddings", 400, field="model")
 
+    def _not_itself(self, request: Request) -> None:
+        if request.headers.get(HOP) == self.hop:
+            raise RefusedError("this server is its own back end: name another address", 508)
+
     async def _body(self, request: Request) -> dict[str, Any]:
+        self._not_itself(request)
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind != "application/json":
             raise RefusedError("expected Content-Type: application/json", 415)
@@ -261,18 +276,32 @@ def application(service: Service) -> Starlette:
         Route("/docs", service.page),
     ]
 
-    async def refused(request: Request, error: Exception) -> Response:
-        status = error.status if isinstance(error, RefusedError) else 500
-        service.metrics.add("pxvm_requests_total", path=request.url.path, status=status)
+    async def refused(_: Request, error: Exception) -> Response:
+        status = status_of(error)
         headers = {"Retry-After": str(RETRY_AFTER)} if status == 429 else {}
         return JSONResponse(error_body(error), status, headers)
+
+    async def nothing_there(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        refusal = RefusedError(error.detail, error.status_code)
+        return JSONResponse(error_body(refusal), error.status_code, error.headers)
+
+    async def fault(_: Request, __: Exception) -> Response:
+        refusal = RefusedError("a fault of pxvm itself; its log tells where", 500)
+        return JSONResponse(error_body(refusal), 500)
 
     async def hung_up(_: Request, __: Exception) -> Response:
         return Response(status_code=499)
 
     app = Starlette(
         routes=routes,
-        exception_handlers={PxvmError: refused, OSError: refused, ClientDisconnect: hung_up},
+        exception_handlers={
+            PxvmError: refused,
+            OSError: refused,
+            ClientDisconnect: hung_up,
+            HTTPException: nothing_there,
+            Exception: fault,
+        },
     )
     service.guard.install(app, service.metrics)
     return app
