@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +31,33 @@ FILTERED = "content_filter"  # why an answer ended that was refused in the middl
 _EMBEDS = re.compile(r"embed|minilm|bge-|rerank|whisper", re.IGNORECASE)
 #: Where LM Studio tells which of its models is loaded: /models lists all that are on the disk.
 LOADED = "/api/v0/models"
+
+
+class Cut:
+    """Ends an answer from another thread: its connection is shut down, which stops the server."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._response: Any = None
+        self._done = False
+
+    def hold(self, response: Any) -> None:
+        """The answer's response, as it begins."""
+        with self._turn:
+            self._response = response
+        if self._done:
+            self()
+
+    def __call__(self) -> None:
+        """End it, now or as soon as it begins."""
+        with self._turn:
+            self._done = True
+            if self._response is not None:
+                stream = self._response.extensions.get("network_stream")
+                line = stream and stream.get_extra_info("socket")
+                if line:
+                    with suppress(OSError):
+                        line.shutdown(socket.SHUT_RDWR)
 
 
 class Remote:
@@ -119,13 +148,14 @@ class Remote:
             raise BackendError(f"{self._who}: {self.model} gave an empty answer")
 
     def pieces(
-        self, kind: str, given: Any, *, extra: Mapping[str, Any]
+        self, kind: str, given: Any, *, extra: Mapping[str, Any], cut: Cut | None = None
     ) -> Iterator[tuple[Piece, str | None]]:
         """(a piece, why the answer ended) one by one, of a "chat" or a "completion".
 
         Args:
             given: messages, or a prompt.
             extra: further fields of the request, as the protocol calls them.
+            cut: lets another thread end it, while this one waits for a silent server.
 
         Raises BackendError, also for an answer that ends before its end was said.
         """
@@ -135,6 +165,8 @@ class Remote:
         request = {"model": self.model, "messages" if chat else "prompt": given, "stream": True}
         with self._faults():
             answer = self._tried(lambda: asked.create(**request, extra_body=dict(extra)))
+            if cut is not None:
+                cut.hold(answer.response)
             try:
                 for data in self._data(answer.response):
                     if data.startswith(b"[DONE]"):

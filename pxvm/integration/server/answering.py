@@ -1,7 +1,7 @@
 """Who answers: the model in this process, many conversations at once, or a server behind this one.
 
 Both give an ``Answering``: pieces by iteration, in a thread of the caller's, and afterwards why it
-ended and how many tokens it took. Leaving the iteration stops the work.
+ended and how many tokens it took. Leaving the iteration stops the work; so does ``leave``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from pxvm.integration.embedded import passages_for
 from pxvm.integration.errors import BackendError, ContextTooLongError
 from pxvm.integration.pieces import NOTHING, Piece
-from pxvm.integration.remote import Remote
+from pxvm.integration.remote import Cut, Remote
 from pxvm.integration.server.wanted import RefusedError, Wanted
 from pxvm.models.batching import Batcher
 from pxvm.models.calls import Calls, for_template, grammar, knows_tools
@@ -44,6 +44,9 @@ class Answering(Protocol):
     def drawn(self) -> int: ...
 
     def __iter__(self) -> Iterator[Piece]: ...
+
+    def leave(self) -> None:
+        """Stop the work, from another thread."""
 
 
 class Source(Protocol):
@@ -157,6 +160,10 @@ class _LocalAnswer:
         except (MessageError, GrammarError, ModelError) as error:
             raise RefusedError(str(error)) from None
 
+    def leave(self) -> None:
+        """Give up the place in the line, or the slot."""
+        self.session.generator.leave()  # type: ignore[attr-defined]
+
     def _told(self) -> dict[str, Any]:
         """What the model is told of functions, and the form of an answer that must call one."""
         wanted = self.wanted
@@ -251,12 +258,15 @@ class _UpstreamAnswer:
         self.given = body.get("messages", body.get("prompt"))
         self.finish: str | None = None
         self.prompt = self.drawn = 0
+        self.leave = Cut()
 
     def __iter__(self) -> Iterator[Piece]:
         remote = self.source.remote
         self.prompt = remote.count(str(self.given))
         try:
-            for piece, finish in remote.pieces(self.kind, self.given, extra=self.body):
+            for piece, finish in remote.pieces(
+                self.kind, self.given, extra=self.body, cut=self.leave
+            ):
                 self.finish = finish or self.finish
                 if piece != NOTHING:
                     self.drawn += 1

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from pxvm.core.errors import PxvmError
 from pxvm.integration.pieces import NOTHING, Piece
+from pxvm.integration.remote import FILTERED
 from pxvm.integration.server import pages, wanted
 from pxvm.integration.server.answering import Answering, Source, Turnstile
 from pxvm.integration.server.guard import Guard
@@ -56,7 +57,7 @@ class Service:
         asked = wanted.chat(body, self.source.forwards)
         self._known_model(asked.model)
         network = request.headers.get(HEADER) or body.get("network")
-        recalled = await self._help(partial(self.memories.recall, asked, network, self.source))
+        recalled = await self.help(partial(self.memories.recall, asked, network, self.source))
         starts = [partial(self.source.chat, recalled.wanted, n) for n in range(asked.choices)]
         return await self._answered(request, Shape("chat", asked), recalled, starts)
 
@@ -74,11 +75,11 @@ class Service:
     async def embed(self, request: Request) -> Response:
         """``POST /v1/embeddings``."""
         body = await self._body(request)
-        embedder = await self._help(Embedder.present)
+        embedder = await self.help(Embedder.present)
         if embedder is None:
             raise RefusedError("no embedding model is here: pxvm models get minilm", 404)
-        texts, kind = wanted.embedding(body, await self._help(lambda: embedder.dimension))
-        vectors = await self._help(partial(embedder.real, texts))
+        texts, kind = wanted.embedding(body, await self.help(lambda: embedder.dimension))
+        vectors = await self.help(partial(embedder.real, texts))
         count = sum(len(text.split()) for text in texts)
         return JSONResponse(
             {
@@ -95,8 +96,8 @@ class Service:
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``, and one of them."""
         self._not_itself(request)
-        names = [await self._help(lambda: self.source.model)]
-        names += [EMBEDDER] if await self._help(Embedder.present) is not None else []
+        names = [await self.help(lambda: self.source.model)]
+        names += [EMBEDDER] if await self.help(Embedder.present) is not None else []
         rows = [
             {"id": name, "object": "model", "created": self.began, "owned_by": "pxvm"}
             for name in names
@@ -135,28 +136,27 @@ class Service:
         recalled: Recalled,
         starts: Sequence[Callable[[], Answering]],
     ) -> Response:
-        shape.model = await self._help(lambda: self.source.model)
+        shape.model = await self.help(lambda: self.source.model)
         self.turnstile.enter(len(starts))
         try:
             run = Run(self, starts)
         except BaseException:
             self.turnstile.leave(len(starts))
             raise
+        gone = asyncio.ensure_future(_hung_up(request))
         try:
-            first = await run.first()  # what is refused is refused before a stream begins
+            first = await _unless(gone, run.first())  # refused before a stream begins, if at all
             if shape.wanted.stream:
                 return StreamingResponse(
                     self._stream(run, first, shape, recalled), media_type="text/event-stream",
                     headers={"Cache-Control": "no-cache"},
                 )  # fmt: skip
-            gone = asyncio.ensure_future(_hung_up(request))
-            try:
-                return JSONResponse(await self._whole(run, first, shape, recalled, gone))
-            finally:
-                gone.cancel()
+            return JSONResponse(await self._whole(run, first, shape, recalled, gone))
         except BaseException:
             run.stop()
             raise
+        finally:
+            gone.cancel()
 
     async def _whole(
         self,
@@ -171,14 +171,8 @@ class Service:
         event: Event | None = first
         while event is not None:
             found[event.choice].append(event.piece)
-            waiting = asyncio.ensure_future(run.next())
-            both: list[asyncio.Future[Any]] = [waiting, gone]
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                waiting.cancel()
-                raise ClientDisconnect
-            event = waiting.result()
-        told = await self._learned(recalled, "".join(piece.text for piece in found[0]))
+            event = await _unless(gone, run.next())
+        told = await self._learned(recalled, "".join(piece.text for piece in found[0]), run)
         choices = [shape.whole(i, pieces, run.finish(i)) for i, pieces in enumerate(found)]
         return {**shape.head(), "choices": choices, "usage": run.usage(), **told}
 
@@ -200,7 +194,7 @@ class Service:
                     last = shape.piece(event.choice, None, run.finish(event.choice))
                     yield _sent({**shape.head(), "choices": [last]})
                 event = await run.next()  # type: ignore[assignment]
-            told = await self._learned(recalled, answer)
+            told = await self._learned(recalled, answer, run)
             if shape.wanted.usage or told:
                 usage = {"usage": run.usage()} if shape.wanted.usage else {}
                 yield _sent({**shape.head(), "choices": [], **usage, **told})
@@ -213,18 +207,20 @@ class Service:
         finally:
             run.stop()
 
-    async def _learned(self, recalled: Recalled, answer: str) -> dict[str, Any]:
+    async def _learned(self, recalled: Recalled, answer: str, run: Run) -> dict[str, Any]:
         """Store the exchange before its end is sent; nothing of it where there is no memory."""
         if recalled.memory is None and not recalled.found.hits:
             return {}
-        told = await self._help(partial(self.memories.learn, recalled, answer, self.source))
+        if run.finish(0) == FILTERED:
+            answer = ""  # no more than its beginning: nothing is learned
+        told = await self.help(partial(self.memories.learn, recalled, answer, self.source))
         if told["stored"]:
             self.metrics.add("pxvm_learned_total")
         if "fault" in told:
             self.metrics.add("pxvm_not_learned_total")
         return {"pxvm": told}
 
-    async def _help(self, work: Callable[[], Any]) -> Any:
+    async def help(self, work: Callable[[], Any]) -> Any:
         """Work that waits or computes, outside the loop."""
         return await asyncio.get_running_loop().run_in_executor(self.helpers, work)
 
@@ -311,6 +307,17 @@ async def _hung_up(request: Request) -> None:
     """Returns when the client is gone."""
     while not await request.is_disconnected():
         await asyncio.sleep(0.1)
+
+
+async def _unless(gone: asyncio.Future[None], work: Coroutine[Any, Any, Any]) -> Any:
+    """What work gives. Raises ClientDisconnect as soon as nobody waits for it."""
+    waiting = asyncio.ensure_future(work)
+    both: list[asyncio.Future[Any]] = [waiting, gone]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    if not waiting.done():
+        waiting.cancel()
+        raise ClientDisconnect
+    return waiting.result()
 
 
 def _sent(value: Any) -> str:

@@ -141,6 +141,8 @@ class Run:
     def stop(self) -> None:
         """Nobody wants the rest."""
         self.stopped.set()
+        for answer in self.answers:
+            answer.leave()
 
     def finish(self, choice: int) -> str:
         """Why an answer ended."""
