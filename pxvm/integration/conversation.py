@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pxvm.integration.backends import Backend, Messages
 from pxvm.integration.errors import BackendError, ContextTooLongError
-from pxvm.integration.memory import NOTHING, Remembers
+from pxvm.integration.memory import NOTHING, Remembers, own_words
 from pxvm.learning.search.context import OPEN, Context
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Conversation:
 
     def _keep(self, question: str, answer: str, recalling: float, answering: float) -> None:
         stored, used = None, self.seen.hits
-        if self.memory and self.learns:
+        if self.memory and self.learns and own_words(answer):
             stored = self.memory.learn(
                 question, answer, model=self.backend.model, source=self.backend.name, used=used
             )

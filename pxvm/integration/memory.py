@@ -168,8 +168,7 @@ class Memory:
 
 def own_words(answer: str) -> str:
     """An answer without the evidence that it repeats; a mark that it only names takes nothing."""
-    said = _MARK.sub("", _REPEATED.sub("", answer)).strip()
-    return said or answer.replace("⟦", "[").replace("⟧", "]").strip()
+    return _MARK.sub("", _REPEATED.sub("", answer)).strip()
 
 
 def searched(question: str, before: Sequence[str]) -> str:

@@ -270,6 +270,8 @@ class Remote:
             if _TOO_LONG.search(said):
                 raise self._complaint(said) from None
             raise BackendError(f"{who}: error {error.status_code}: {said}") from None
+        except UnicodeEncodeError:
+            raise BackendError(f"{who}: what was to be sent is no text in UTF-8") from None
         except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
             raise BackendError(f"{who}: an answer that cannot be read: no JSON") from None
         except openai.APIError as error:

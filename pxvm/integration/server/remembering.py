@@ -9,7 +9,7 @@ from typing import Any
 
 from pxvm.core.errors import PxvmError
 from pxvm.integration.conversation import EVIDENCE, with_evidence
-from pxvm.integration.memory import NOTHING, Memory
+from pxvm.integration.memory import NOTHING, Memory, own_words
 from pxvm.integration.server.answering import Source
 from pxvm.integration.server.wanted import RefusedError, Wanted, said
 from pxvm.learning.search.context import Context
@@ -87,7 +87,7 @@ class Memories:
             "stored": None,
         }
         memory, used = recalled.memory, recalled.found.hits
-        if memory is not None and answer.strip():
+        if memory is not None and own_words(answer):
             try:
                 told["stored"] = memory.learn(
                     recalled.question, answer, model=source.model, source=source.name, used=used
