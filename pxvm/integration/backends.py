@@ -62,6 +62,14 @@ def completed(url: str) -> str:
     return urlunsplit(parts._replace(path=path or "/v1", fragment=""))
 
 
+def checked_key(key: str) -> str:
+    """A key without the line's end of a file. Raises BackendError where no header can hold it."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise BackendError("the key holds characters that no key can have")
+    return key
+
+
 def kind_of(url: str) -> str:
     """The name under which an address is known, else "server"."""
     there = _place(url)

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pxvm.core import installation
-from pxvm.integration.backends import ANY_MODEL, Messages, is_loopback
+from pxvm.integration.backends import ANY_MODEL, Messages, checked_key, is_loopback
 from pxvm.integration.errors import BackendError, ContextTooLongError
 from pxvm.integration.events import events
 from pxvm.integration.pieces import Piece, read_choice
@@ -79,9 +79,7 @@ class Remote:
     ) -> None:  # fmt: skip
         self.name, self.url = name, url
         self._wanted = None if model in (None, "", ANY_MODEL) else model
-        self._key, self._headers = key.strip(), dict(headers or {})
-        if not (self._key.isascii() and self._key.isprintable()):
-            raise BackendError(f"{self._who}: the key holds characters that no key can have")
+        self._key, self._headers = checked_key(key), dict(headers or {})
 
     @cached_property
     def _openai(self) -> Any:

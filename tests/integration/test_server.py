@@ -562,6 +562,7 @@ def test_a_server_that_is_its_own_back_end_under_another_name(home):
         (["--backend", "http://localhost:99999"], "no address of a server"),
         (["--backend", "localhost:1235"], "is this very server"),
         (["--host", "0.0.0.0", "--api-key", "  "], "set a key in PXVM_SERVER_KEY"),
+        (["--api-key", "schlüssel"], "characters that no key can have"),
         (["missing.pxi"], "No such file"),
     ],
 )

@@ -20,6 +20,7 @@ from pxvm.integration.backends import (
     EMBEDDED,
     EMBEDDED_MODEL,
     KEY,
+    checked_key,
     completed,
     is_loopback,
     kind_of,
@@ -75,8 +76,8 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     from pxvm.integration.server.remembering import Memories
     from pxvm.integration.server.running import Limits
 
-    local = is_loopback(settings.host)
-    if not local and not settings.key.strip():
+    local, key = is_loopback(settings.host), checked_key(settings.key)
+    if not local and not key:
         raise PxvmError(
             f"{settings.host} can be reached from other machines: set a key in {SERVER_KEY}, or"
             " with --api-key, or bind to 127.0.0.1"
@@ -88,7 +89,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         try:
             name = f"[{settings.host}]" if ":" in settings.host else settings.host
             hosts = [name, *settings.hosts] if local else None
-            guard = Guard(settings.key.strip(), hosts, settings.origins)
+            guard = Guard(key, hosts, settings.origins)
             limits = Limits(settings.queue, settings.body, settings.seconds)
             service = Service(source, Memories(settings.networks), limits, guard, hop)
         except BaseException:
