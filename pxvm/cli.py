@@ -362,6 +362,7 @@ def main() -> None:
     from pxvm.core.errors import PxvmError
     from pxvm.terminal.reports import show_reports
 
+    _have_streams()
     show_reports()
     _clean_up_when_told_to_end()
     try:
@@ -392,6 +393,13 @@ def main() -> None:
         sys.exit(FAULT)
     echo(f"pxvm: {message}", err=True)
     sys.exit(2)
+
+
+def _have_streams() -> None:
+    """Nothing stands in for a stream that was closed, or a file would take its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _clean_up_when_told_to_end() -> None:

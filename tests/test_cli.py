@@ -355,3 +355,13 @@ def test_every_command_has_help_and_a_line_in_the_list():
     for name in cli.list_commands(None):
         assert f"  {name} " in shown
         assert runner.invoke(cli, [name, "--help"]).exit_code == 0
+
+
+def test_a_stream_that_is_closed_is_no_fault(tmp_path):
+    """Nor does a file that is written take the number of one, and what is printed there."""
+    target, words = tmp_path / "out.pxi", f"{sys.executable} -m pxvm"
+    (tmp_path / "a.txt").write_text(".image 4x4\nH\n")
+    command = f"{words} asm {tmp_path / 'a.txt'} -o {target} <&- >&- && {words} ask <&- >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 2 and "expected a question" in done.stderr
+    assert target.read_bytes().startswith(b"\x89PNG") and "Traceback" not in done.stderr

@@ -68,6 +68,7 @@ EXCUSED = {
     r"pxvm debug \S+": "waits for keys",
     r"pxvm (serve|chat)\b.*": "waits for keys, or fetches a model",
     r"python3 pxvm/integration/\S+.*": "fetches a model; another page runs it",
+    r"pxvm learn (--watch )?~/\.lmstudio/\S+": "learns what the user has said to LM Studio",
     r"curl .*": "asks the server of the line before",
     r"python3? pxvm/examples/\S+.*": "takes minutes; the example has its own test",
 }

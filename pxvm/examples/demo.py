@@ -12,6 +12,7 @@ from pxvm.examples.coaching import CURVE
 from pxvm.examples.common import DEMO, command_line
 from pxvm.examples.knowledge_demo import NETWORK
 from pxvm.examples.knowledge_demo import PICTURE as RECALLED
+from pxvm.examples.remembering import AFTER, BEFORE
 from pxvm.gpu.executor import available
 
 HERE = Path(__file__).resolve().parent
@@ -52,8 +53,8 @@ def main() -> int:
 
 
 def pictures() -> list[str]:
-    """Names of what there is to look at: memory, finds, how the coach got on; then the views."""
-    best = [path.name for path in (RECALLED, NETWORK, CURVE) if path.exists()]
+    """Names of what there is to look at: memories, finds, how the coach got on; then the views."""
+    best = [path.name for path in (RECALLED, NETWORK, CURVE, BEFORE, AFTER) if path.exists()]
     return [*best, *sorted(path.name for path in DEMO.glob("*.view.png"))]
 
 

@@ -67,6 +67,9 @@ def main() -> None:
     except (PxvmError, OSError) as error:
         echo(f"pxvm: {error}", err=True)
         sys.exit(2)
+    except KeyboardInterrupt:
+        echo("pxvm: stopped", err=True)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from pxvm.integration.errors import BackendError
 
 LM_STUDIO = "http://localhost:1234/v1"
 #: The seed's name for "whatever is loaded".
@@ -34,6 +38,56 @@ ADDRESSES: Mapping[str, Address] = {
     "openai": Address("https://api.openai.com/v1", "OPENAI_API_KEY"),
 }
 NAMES = (AUTO, *ADDRESSES, EMBEDDED)
+#: What an address may end in when it is copied from a page; the client appends it itself.
+ENDPOINTS = ("/chat/completions", "/completions", "/embeddings", "/models")
+
+
+def completed(url: str) -> str:
+    """An address as the client takes it: ``localhost:1234`` is ``http://localhost:1234/v1``.
+
+    Raises BackendError for what is no address of a server.
+    """
+    url = url.strip()
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ValueError
+    except ValueError:
+        raise BackendError(
+            f"{url}: no address of a server; expected such as http://localhost:1234/v1"
+        ) from None
+    path = parts.path.rstrip("/")
+    for end in ENDPOINTS:
+        path = path.removesuffix(end)
+    return urlunsplit(parts._replace(path=path or "/v1", fragment=""))
+
+
+def checked_key(key: str) -> str:
+    """A key without the line's end of a file. Raises BackendError where no header can hold it."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise BackendError("the key holds characters that no key can have")
+    return key
+
+
+def kind_of(url: str) -> str:
+    """The name under which an address is known, else "server"."""
+    there = _place(url)
+    return next((name for name, known in ADDRESSES.items() if _place(known.url) == there), "server")
+
+
+def _place(url: str) -> tuple[str, int | None, str]:
+    parts = urlsplit(completed(url))
+    host = str(parts.hostname)
+    return "localhost" if is_loopback(host) else host, parts.port, parts.path
+
+
+def is_loopback(host: str) -> bool:
+    """Does an address lead to this machine alone?"""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
 
 
 class Backend(Protocol):

@@ -18,6 +18,8 @@ from pxvm.integration.backends import (
     LM_STUDIO,
     NAMES,
     Backend,
+    completed,
+    kind_of,
 )
 from pxvm.integration.errors import BackendError
 
@@ -48,7 +50,7 @@ def connect(
     from pxvm.integration.remote import Remote
 
     address = ADDRESSES.get(name, ADDRESSES["lm-studio"])
-    where = url or address.url
+    where = completed(url or address.url)
     kind = name if name != AUTO else kind_of(where)
     remote = Remote(kind, where, model, os.environ.get(address.key, ""))
     if name != AUTO:
@@ -58,15 +60,10 @@ def connect(
         return remote
     except BackendError as error:
         remote.close()
-        if url not in (None, LM_STUDIO):  # an address that was chosen is meant
+        if url is not None and where != LM_STUDIO:  # an address that was chosen is meant
             raise
         tell(f"{error}; the embedded model {EMBEDDED_MODEL} answers instead")
         return embedded(None, device)
-
-
-def kind_of(url: str) -> str:
-    """The name under which an address is known, else "server"."""
-    return next((name for name, known in ADDRESSES.items() if known.url == url), "server")
 
 
 def embedded(model: str | None, device: str) -> Backend:

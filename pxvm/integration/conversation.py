@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pxvm.integration.backends import Backend, Messages
 from pxvm.integration.errors import BackendError, ContextTooLongError
-from pxvm.integration.memory import NOTHING, Remembers
+from pxvm.integration.memory import NOTHING, Remembers, own_words
 from pxvm.learning.search.context import OPEN, Context
 
 if TYPE_CHECKING:
@@ -105,9 +105,20 @@ class Conversation:
             raise BackendError(f"{self.backend.model} gave an empty answer")
         self._keep(question, answer, recalling, time.perf_counter() - began - recalling)
 
+    def settle(self) -> None:
+        """Wait until the last exchange is stored; raises, once, what kept it from there."""
+        last = self.last
+        if last is None or last.stored is None:
+            return
+        try:
+            last.stored.result()
+        except BaseException:
+            self.last = replace(last, stored=None)
+            raise
+
     def _keep(self, question: str, answer: str, recalling: float, answering: float) -> None:
         stored, used = None, self.seen.hits
-        if self.memory and self.learns:
+        if self.memory and self.learns and own_words(answer):
             stored = self.memory.learn(
                 question, answer, model=self.backend.model, source=self.backend.name, used=used
             )

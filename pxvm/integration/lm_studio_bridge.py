@@ -54,8 +54,12 @@ class LMStudioPixelBridge:
         backend: str = AUTO,
     ) -> None:
         url = None if lm_studio_url == LM_STUDIO else lm_studio_url
-        self.backend = connect(backend, url, model, lambda line: echo(line, err=True))
-        self.memory = Memory(network_path)
+        self.memory = Memory(network_path)  # before the model, which may have to be fetched
+        try:
+            self.backend = connect(backend, url, model, lambda line: echo(line, err=True))
+        except BaseException:
+            self.memory.close()
+            raise
         self.conversation = Conversation(self.backend, self.memory, learns=False)
 
     def __enter__(self) -> Self:

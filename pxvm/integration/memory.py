@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pxvm.core.errors import PxvmError
 from pxvm.learning import Draft, Link, Network
-from pxvm.learning.search.context import Context, Count, build_context, without_recalled
+from pxvm.learning.search.context import (
+    CLOSE,
+    OPEN,
+    Context,
+    Count,
+    build_context,
+    without_recalled,
+)
 from pxvm.learning.search.embedding import Embedder, EmbeddingError
 from pxvm.learning.search.words import asked, words
 
@@ -37,6 +44,8 @@ _REFERS = re.compile(
     re.IGNORECASE,
 )
 FEW_WORDS = 3
+_REPEATED = re.compile(rf"{OPEN}.*?{re.escape(CLOSE)}\n?", re.DOTALL)
+_MARK = re.compile(rf"(?:{OPEN}|{re.escape(CLOSE[:-1])})[^⟧\n]*⟧?")
 
 
 class Remembers(Protocol):
@@ -56,7 +65,7 @@ class Remembers(Protocol):
         """The records of hits, by the numbers that a person looks them up by."""
 
     def settle(self) -> None:
-        """Wait until everything that was said is on disk."""
+        """Wait until everything that was said is on disk, or has failed: its future tells."""
 
     def close(self) -> None:
         """Settle, and let go of the files."""
@@ -113,7 +122,7 @@ class Memory:
         return self.append(
             Draft(
                 without_recalled(question).strip(),
-                without_recalled(answer).strip(),
+                own_words(answer),
                 model=model,
                 source=source,
                 event_time=datetime.now(timezone.utc),
@@ -147,18 +156,19 @@ class Memory:
         return f"record{'s' if len(hits) > 1 else ''} {found}"
 
     def settle(self) -> None:
-        """Wait until everything that was said is on disk; raises what kept it from there."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
+        """Wait until everything that was said is on disk, or has failed: its future tells."""
+        if self._pending is not None:
+            wait([self._pending])
 
     def close(self) -> None:
         """Settle, and let go of the files."""
-        try:
-            self.settle()
-        finally:
-            self._writer.shutdown()
-            self.network.close()
+        self._writer.shutdown()
+        self.network.close()
+
+
+def own_words(answer: str) -> str:
+    """An answer without the evidence that it repeats; a mark that it only names takes nothing."""
+    return _MARK.sub("", _REPEATED.sub("", answer)).strip()
 
 
 def searched(question: str, before: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pxvm.core import installation
+from pxvm.core.errors import PxvmError
 from pxvm.terminal import ask, draws, echo
 
 
@@ -73,6 +74,17 @@ class Lines:
             complete_while_typing=False,
             key_bindings=keys,
         )
+
+
+def as_text(typed: str) -> str:
+    """What was typed, in whatever locale, as the text of UTF-8 that its bytes are.
+
+    Raises PxvmError for bytes that are none: what is stored would not be what was said.
+    """
+    try:
+        return typed.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        raise PxvmError("that is no text in UTF-8") from None
 
 
 def is_terminal() -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pxvm.core.errors import PxvmError
 from pxvm.integration.conversation import Conversation
 from pxvm.integration.memory import Memory, changed, note
-from pxvm.integration.reading import Lines
+from pxvm.integration.reading import Lines, as_text
 from pxvm.learning.commands.shared import line, record_name, save_picture
 from pxvm.terminal import counted, echo, echo_text, readable_answer
 
@@ -42,11 +42,12 @@ def talk(conversation: Conversation, memory: Memory, max_tokens: int = 512) -> N
         if said.strip() == "/quit":
             break
         try:
-            loop.take(said.strip())
+            loop.take(as_text(said).strip())
         except (PxvmError, OSError) as error:
-            echo(error, err=True)
+            echo(_sentence(error), err=True)
         except KeyboardInterrupt:
             echo("(stopped; nothing of this is learned)", dim=True)
+    loop.settle()
 
 
 class _Loop:
@@ -56,15 +57,22 @@ class _Loop:
 
     def take(self, said: str) -> None:
         """One question, or one command."""
+        self.settle()
         if not said.startswith("/"):
             self.answer(said)
             return
         name, _, rest = said.partition(" ")
         if name not in COMMANDS:
             raise PxvmError(f"no command is called {name}; /help lists them")
-        self.memory.settle()
         todo: Callable[[str], None] = getattr(self, f"do_{name[1:]}")
         todo(rest.strip())
+
+    def settle(self) -> None:
+        """Wait for the last exchange to be stored, and tell when it could not be."""
+        try:
+            self.conversation.settle()
+        except (PxvmError, OSError) as error:
+            echo(f"the last exchange was not learned: {_sentence(error)}", err=True)
 
     def answer(self, question: str) -> None:
         answer = readable_answer()
@@ -155,6 +163,13 @@ class _Loop:
     def do_help(self, _: str) -> None:
         for name, what in COMMANDS.items():
             echo(f"{name:<10} {what}")
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong, the file first where it is about one."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}"
+    return str(error)
 
 
 def _wants(text: str, usage: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -25,20 +27,41 @@ INSTRUCTIONS = (
 Tool = TypeVar("Tool", bound=Callable[..., Any])
 
 Question = Annotated[str, Field(description="A question, in any words.")]
-Name = Annotated[str, Field(description="A record's number or id.")]
+# Models write numbers for texts, one text for a list, and null for what they leave out.
+Name = Annotated[str | int, Field(description="A record's number or id.")]
 Text = Annotated[str, Field(description="What is to be remembered, or the answer.")]
-Asked = Annotated[str, Field(description="The question that it answers, if there is one.")]
-Tags = Annotated[list[str], Field(description="Words to find it by.")]
-Tokens = Annotated[int, Field(description="At most so much.", ge=50, le=20_000)]
+Asked = Annotated[str | None, Field(description="The question that it answers, if there is one.")]
+Tags = Annotated[list[str] | str | None, Field(description="Words to find it by.")]
+Tokens = Annotated[int | None, Field(description="At most so much.", ge=50, le=20_000)]
+MOST = 1500  # tokens of an answer to a search, unless it names others
 
 
 def run(path: Path, read_only: bool) -> None:
-    """Serve the network at ``path`` until standard input ends."""
+    """Serve the network at ``path`` until standard input ends, or the process is told to end."""
     memory = Memory(path, read_only=read_only)
+
+    def end(number: int, _: object) -> None:
+        # The thread that waits for standard input would hold an orderly end up for good. What was
+        # acknowledged is on disk.
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
     try:
         server(memory).run()
+    except Exception as error:
+        if not all(isinstance(each, OSError) for each in _leaves(error)):
+            raise  # else nobody listens any more
     finally:
         memory.close()
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """An error, or those that are grouped in it."""
+    for each in getattr(error, "exceptions", ()):
+        yield from _leaves(each)
+    if not hasattr(error, "exceptions"):
+        yield error
 
 
 def server(memory: Memory) -> Any:
@@ -65,9 +88,9 @@ def server(memory: Memory) -> Any:
         return add
 
     @tool(reads=True)
-    def search(question: Question, max_tokens: Tokens = 1500) -> str:
+    def search(question: Question, max_tokens: Tokens = MOST) -> str:
         """What the memory knows of a question: passages with number, date and source."""
-        found = memory.evidence(question, (), max_tokens, 25, estimate_tokens)
+        found = memory.evidence(question, (), max_tokens or MOST, 25, estimate_tokens)
         return found.text or "Nothing is known of this."
 
     @tool(reads=True)
@@ -76,27 +99,45 @@ def server(memory: Memory) -> Any:
         return network.stats()
 
     @tool(reads=False, again=False)
-    def append(text: Text, question: Asked = "", tags: Tags = []) -> str:  # noqa: B006
+    def append(text: Text, question: Asked = None, tags: Tags = None) -> str:
         """Remember a fact, or a question and its answer; exactly these words are stored."""
         kind = "interaction" if question else "note"
-        draft = Draft(question, text, tuple(tags), kind, source="mcp")
+        draft = Draft(question or "", _something(text), _tags(tags), kind, source="mcp")
         identity = memory.append(draft).result()
         return f"Stored as record {network.record(identity).sequence}."
 
     @tool(reads=False)
     def correct(record: Name, text: Text) -> str:
         """Replace what a record says; the old version stays in the history."""
-        new = changed(memory, record_name(record), text)
+        new = changed(memory, _record(record), _something(text))
         return f"Record {new.sequence} takes its place."
 
     @tool(reads=False, destroys=True)
     def forget(record: Name) -> str:
         """Forget a record and all its versions: it is never found again."""
-        found = network.record(record_name(record))
+        found = network.record(_record(record))
         network.forget(found.id)
         return f"Forgotten: record {found.sequence} of {when(found).date()}."
 
     return made
+
+
+def _record(name: str | int) -> str | int:
+    """A record's name, as a number or an id; also as search shows it: "recalled 3", "#3"."""
+    return record_name(str(name).strip("⟦⟧# ").split(" ")[-1])
+
+
+def _something(text: str) -> str:
+    """A text that says something."""
+    if not text.strip():
+        raise PxvmError("the text is empty; to take a record away, forget it")
+    return text
+
+
+def _tags(given: list[str] | str | None) -> tuple[str, ...]:
+    """Tags from a list, or from one text with commas."""
+    tags = given.split(",") if isinstance(given, str) else given or ()
+    return tuple(tag for tag in (" ".join(each.split()) for each in tags) if tag)
 
 
 def _told(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -128,7 +128,26 @@ class Batcher:
         scores: Scores | None = None,
     ) -> Iterator[int]:
         """Tokens that follow ``ids``; as ``Generator.answer``. Their scores, where asked for."""
-        ticket = Ticket(list(ids), sampling, constraint, scores, threading.Condition(self._turn))
+        return self.follow(self.ticket(ids, sampling, constraint, scores))
+
+    def ticket(
+        self,
+        ids: Sequence[int],
+        sampling: Sampling,
+        constraint: Constraint | None = None,
+        scores: Scores | None = None,
+    ) -> Ticket:
+        """What ``answer`` follows, and ``leave`` gives up."""
+        return Ticket(list(ids), sampling, constraint, scores, threading.Condition(self._turn))
+
+    def leave(self, ticket: Ticket) -> None:
+        """End an answer from another thread; its place in the line, or its slot, is free then."""
+        with self._turn:
+            ticket.left = True
+            ticket.answered.notify()
+
+    def follow(self, ticket: Ticket) -> Iterator[int]:
+        """The tokens of a ticket, one by one."""
         with self._turn:
             self._waiting.append(ticket)
             self._wake.notify()
@@ -146,8 +165,10 @@ class Batcher:
         with self._turn:
             ticket.wants = True
             self._wake.notify()
-            while ticket.wants and not self._closing:
+            while ticket.wants and not (self._closing or ticket.left):
                 ticket.answered.wait()
+            if ticket.left:
+                return None
             if self._closing and ticket.wants:
                 raise StoppedError("the model is being closed")
             if ticket.error is not None:
@@ -235,6 +256,8 @@ class Batcher:
             g.session.sync()
             ticket.scores.note(g.fields, token)
         with self._turn:
+            if ticket.left:
+                return
             self._waiting.remove(ticket)
             free = [s for s in self.slots if s.ticket is None or s.ticket.left]
             slot = min(free, key=lambda s: s.used)  # what was said there is the oldest
@@ -287,15 +310,22 @@ class _Shared:
         self.context, self.vocab = batcher.prefill.context, batcher.prefill.vocab
         self.prompt = self.count = 0
         self._batcher = batcher
+        self._ticket: Ticket | None = None
 
     def answer(
         self, ids: Sequence[int], sampling: Sampling, constraint: Constraint | None = None
     ) -> Iterator[int]:
         """As ``Generator.answer``."""
         self.prompt = len(ids)
-        for token in self._batcher.answer(ids, sampling, constraint, self.scores):
+        self._ticket = self._batcher.ticket(ids, sampling, constraint, self.scores)
+        for token in self._batcher.follow(self._ticket):
             self.count += 1
             yield token
+
+    def leave(self) -> None:
+        """End the answer from another thread."""
+        if self._ticket is not None:
+            self._batcher.leave(self._ticket)
 
 
 def _common(ours: Sequence[int], wanted: Sequence[int]) -> int:

@@ -180,8 +180,10 @@ def test_the_tour_names_every_picture_that_it_left(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(demo, "NETWORK", tmp_path / "knowledge.png")
     monkeypatch.setattr(demo, "RECALLED", tmp_path / "recall.png")
     monkeypatch.setattr(demo, "CURVE", tmp_path / "curve.png")
+    monkeypatch.setattr(demo, "BEFORE", tmp_path / "before.png")
+    monkeypatch.setattr(demo, "AFTER", tmp_path / "after.png")
     assert demo.pictures() == []
-    best = ["recall.png", "knowledge.png", "curve.png"]
+    best = ["recall.png", "knowledge.png", "curve.png", "before.png", "after.png"]
     for name in ("b.view.png", "a.view.png", "a.result.png", *best):
         (tmp_path / name).touch()
     assert demo.pictures() == [*best, "a.view.png", "b.view.png"]

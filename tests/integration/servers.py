@@ -50,7 +50,11 @@ class Misbehaving(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        self._json(200, {"object": "list", "data": self.server.models})
+        self.server.fetched.append(dict(self.headers))
+        if self.path == "/api/v0/models":  # LM Studio's own list, which tells what is loaded
+            self._json(200 if self.server.loaded else 404, {"data": self.server.loaded})
+        else:
+            self._json(200, {"object": "list", "data": self.server.models})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -78,6 +82,26 @@ class Misbehaving(BaseHTTPRequestHandler):
             time.sleep(pause)
         self.close_connection = True
 
+    def do_script(self, _: Any) -> None:
+        """What the test says: the bytes of a stream, or (status, a body of JSON)."""
+        if isinstance(self.server.script, bytes):
+            self._stream(self.server.script)
+        else:
+            status, body = self.server.script
+            data = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Location", "http://127.0.0.1:9/elsewhere")
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    def do_silent(self, _: Any) -> None:
+        """Says nothing until the other side hangs up."""
+        self._stream(b": wait\n\n")
+        self.connection.settimeout(20)
+        self.server.hung_up = self.connection.recv(1) == b""
+
     # What a good server does, and then all the rest.
 
     def do_good(self, _: Any) -> None:
@@ -97,6 +121,10 @@ class Misbehaving(BaseHTTPRequestHandler):
 
     def do_slow(self, _: Any) -> None:
         self._stream(*map(chunk, PIECES * 200), chunk(None, "stop"), pause=0.1)
+
+    def do_late(self, _: Any) -> None:
+        time.sleep(0.3)
+        self._stream(*map(chunk, PIECES))
 
     def do_cut(self, _: Any) -> None:
         self._stream(chunk("It is "))
@@ -162,6 +190,7 @@ def misbehaving(
     server.daemon_threads = True
     server.models = [{"id": name, "object": "model"} for name in models or []]
     server.asked, server.context, server.fault = [], context, ""
+    server.fetched, server.loaded, server.hung_up = [], [], False
     server.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -9,7 +9,7 @@ import pytest
 
 from pxvm.core.errors import PxvmError
 from pxvm.core.tensor import DType
-from pxvm.integration.backends import ADDRESSES, NAMES
+from pxvm.integration.backends import ADDRESSES, NAMES, completed, kind_of
 from pxvm.integration.connecting import connect
 from pxvm.integration.conversation import Conversation
 from pxvm.integration.embedded import PASSAGES, SMALL, Embedded, passages_for
@@ -51,10 +51,9 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch):
-    """Retries come without the client's pauses, and no embedding model is here."""
+    """Retries come without pauses, and no embedding model is here."""
     monkeypatch.setattr("pxvm.integration.memory.Embedder.present", lambda: None)
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
-    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("pxvm.integration.remote.PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -147,3 +146,64 @@ def test_a_small_model_is_given_one_passage_however_long_its_context(tmp_path):
             network = small._model.fields.network
     large = replace(network.descriptors[0], dtype=DType.I8, extents=(SMALL // 64, 64))
     assert passages_for(replace(network, descriptors=(large,))) == PASSAGES > 1
+
+
+def test_of_lm_studios_models_the_one_that_is_loaded_answers(opened):
+    with misbehaving(["on-disk", "text-embedding-x", "loaded"]) as studio:
+        assert opened(Remote("lm-studio", studio.url)).model == "on-disk"
+        rows = [("text-embedding-x", "loaded"), ("on-disk", "not-loaded"), ("loaded", "loaded")]
+        studio.loaded = [{"id": name, "state": state} for name, state in rows]
+        assert opened(Remote("lm-studio", studio.url)).model == "loaded"
+        studio.loaded = ["no form", 5]
+        assert opened(Remote("lm-studio", studio.url)).model == "on-disk"
+
+
+def test_a_model_that_is_gone_is_looked_for_again(opened):
+    with misbehaving(["gone"]) as server:
+        remote = opened(Remote("server", server.url))
+        with pytest.raises(BackendError, match="not found there"):
+            list(remote.stream(ASK))
+        server.models = [{"id": "good", "object": "model"}]
+        assert list(remote.stream(ASK)) == PIECES
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant", "kind"),
+    [
+        ("localhost:1234", "http://localhost:1234/v1", "lm-studio"),
+        ("http://127.0.0.1:1234/", "http://127.0.0.1:1234/v1", "lm-studio"),
+        ("http://[::1]:11434/v1/", "http://[::1]:11434/v1", "ollama"),
+        (" http://localhost:8080/v1/chat/completions ", "http://localhost:8080/v1", "llama.cpp"),
+        ("https://api.openai.com", "https://api.openai.com/v1", "openai"),
+        ("https://openrouter.ai/api/v1", "https://openrouter.ai/api/v1", "server"),
+        ("http://gpu.lan:1234/v1", "http://gpu.lan:1234/v1", "server"),
+    ],
+)
+def test_an_address_may_be_written_as_people_write_it(typed, meant, kind):
+    assert (completed(typed), kind_of(typed)) == (meant, kind)
+
+
+@pytest.mark.parametrize("typed", ["http://", "ftp://x/", "http://[::1", "localhost:99999", ":80"])
+def test_what_is_no_address_is_refused(typed):
+    with pytest.raises(BackendError, match="no address of a server"):
+        connect(url=typed)
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two\nlines", "bell\x07"])
+def test_a_key_that_no_header_can_carry_is_refused(key, server, opened):
+    with pytest.raises(BackendError, match="characters that no key can have"):
+        Remote("server", server.url, "good", key)
+    assert list(opened(Remote("server", server.url, "good", " key\n")).stream(ASK)) == PIECES
+
+
+def test_openai_is_told_its_own_name_for_the_limit(server, opened):
+    list(opened(Remote("openai", server.url, "good")).stream(ASK, max_tokens=5))
+    assert server.asked[-1]["max_completion_tokens"] == 5 and "max_tokens" not in server.asked[-1]
+
+
+def test_a_server_that_does_not_begin_is_asked_once(server, monkeypatch, opened):
+    monkeypatch.setattr("pxvm.integration.remote.READ", 0.05)
+    server.asked.clear()
+    with pytest.raises(BackendError, match="no answer within"):
+        list(opened(Remote("server", server.url, "late")).stream(ASK))
+    assert len(server.asked) == 1

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import os
+import signal
+import time
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,10 +15,12 @@ from pxvm import Network
 from pxvm.core.errors import PxvmError
 from pxvm.integration import LMStudioPixelBridge, NetworkOrchestrator
 from pxvm.integration.conversation import INTRODUCTION, Conversation
-from pxvm.integration.memory import Memory, note, searched
+from pxvm.integration.memory import Memory, note, own_words, searched
+from pxvm.integration.reading import as_text
 from pxvm.integration.remote import Remote
+from pxvm.integration.talking import _Loop
 from pxvm.learning.search.context import without_recalled
-from tests.integration.servers import PIECES, misbehaving
+from tests.integration.servers import PIECES, chunk, misbehaving
 from tests.terminal.screen import called, typed
 
 pytest.importorskip("openai", reason="needs the extra bridge")
@@ -65,6 +70,93 @@ def test_evidence_stands_before_the_question_and_is_not_stored_again(talk, serve
     assert [link.id for link in stored.links] == [memory.network.record(1).id]
     talk.ask(said)  # a client that sends back what it was shown
     assert memory.network.record(talk.last.stored.result()).query == QUESTION
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ("Oak. ⟦recalled 1 · 2026-01-01⟧ It was built in 1912.", "Oak.  It was built in 1912."),
+        ("⟦recalled 1 · 2026-01-01⟧\nThe keel is of oak.\n⟦/recalled⟧\nOak.", "Oak."),
+        ("⟦recalled: What is it made of?\n⟦/recalled", ""),
+        ("⟦recalled 1⟧ Oak, says ⟦a book⟧.", "Oak, says ⟦a book⟧."),
+    ],
+)
+def test_what_a_model_repeats_of_its_evidence_is_not_its_answer(answer, kept):
+    """A mark that it only names takes nothing away, though it is never closed."""
+    assert own_words(answer) == kept
+
+
+def test_an_answer_that_is_nothing_but_marks_is_not_learned(talk, server, memory):
+    server.fault, server.script = "script", chunk("⟦recalled: the keel", "stop")
+    assert talk.ask(QUESTION) == "⟦recalled: the keel" and talk.last.stored is None
+    assert len(memory.network) == 0
+
+
+@contextmanager
+def full_disk():
+    """No file can grow."""
+    resource = pytest.importorskip("resource")
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+def test_what_could_not_be_stored_is_told_once_and_the_talk_goes_on(talk, memory, capsys):
+    loop = _Loop(talk, memory, 100)
+    with full_disk():
+        loop.take(QUESTION)
+        memory.settle()
+    loop.take(QUESTION)
+    loop.take("/stats")
+    shown = capsys.readouterr()
+    assert shown.err.count("the last exchange was not learned: ") == 1
+    assert shown.out.count("It is made of oak.") == 2 and "1 record," in shown.out
+
+
+WRITER = """
+import os, sys
+from pxvm.integration.memory import Memory
+for turn in sys.stdin:
+    if child := os.fork():
+        os.waitpid(child, 0)
+        os.write(1, b"dead\\n")
+        continue
+    memory = Memory(sys.argv[1])
+    os.write(1, f"{os.getpid()}\\n".encode())
+    for number in range(10_000):
+        said = f"{turn} {number} " + "word " * (number * 37 % 300)
+        done = memory.learn(said, "so it is", model="m", source="s").result()
+        os.write(1, f"{done}\\n".encode())
+"""
+
+
+def test_no_acknowledged_exchange_is_lost_however_often_the_writer_is_killed(tmp_path):
+    """kill -9 at any moment of an append, round after round on one network."""
+    import subprocess
+    import sys
+
+    path, acknowledged, rounds = tmp_path / "k.png", set[str](), 15
+    command = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+    ) as process:  # fmt: skip
+        for turn in range(rounds):
+            process.stdin.write(f"{turn}\n")
+            child = int(process.stdout.readline())
+            acknowledged.add(process.stdout.readline().strip())
+            time.sleep(0.002 * turn)
+            os.kill(child, signal.SIGKILL)
+            while (line := process.stdout.readline().strip()) != "dead":
+                acknowledged.add(line)
+            with Network.open(path, read_only=True) as opened:
+                assert acknowledged <= opened.live_ids(), turn
+    assert len(acknowledged) >= rounds
+    with Network.open(path) as opened:
+        assert opened.verify().problems == []
 
 
 def test_nothing_related_means_nothing_put_in(talk, server, memory):
@@ -255,6 +347,12 @@ def test_an_answer_is_stopped_and_the_talk_goes_on(server, tmp_path, monkeypatch
     assert view.read_bytes().startswith(b"\x89PNG") and OAK in out.read_text()
 
 
+def test_what_is_typed_is_text_or_refused():
+    assert as_text("\udcc3\udcbcber") == "über"  # UTF-8, in a locale that knows none
+    with pytest.raises(PxvmError, match="no text in UTF-8"):
+        as_text("caf\udce9")
+
+
 def test_a_session_through_a_pipe(server, tmp_path):
     import subprocess
     import sys
@@ -262,10 +360,15 @@ def test_a_session_through_a_pipe(server, tmp_path):
     network = tmp_path / "k.png"
     code = TALK.format(network=str(network), url=server.url)
     said = f"/teach {OAK}\n{QUESTION}\n/context\n/export {tmp_path / 'out.md'}\n/forget 1\n"
+    given = said.encode() + b"caf\xe9\n/export /nowhere/x.md\n"
     done = subprocess.run(
-        [sys.executable, "-c", code], input=said, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0 and not done.stderr
+        [sys.executable, "-c", code], input=given, capture_output=True, timeout=60,
+        env={**os.environ, "PYTHONUTF8": "1"},
+    )  # fmt: skip
+    done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+    assert done.returncode == 0 and done.stderr.splitlines() == [
+        "that is no text in UTF-8", "/nowhere/x.md: there is no folder /nowhere",
+    ]  # fmt: skip
     assert "It is made of oak." in done.stdout and "⟦recalled 1" in done.stdout
     assert "\x1b" not in done.stdout and (tmp_path / "out.md").exists()
     with Network.open(network, read_only=True) as opened:

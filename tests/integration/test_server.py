@@ -9,13 +9,23 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from pxvm import Model, Network
+from pxvm.integration.server.metrics import Metrics
+from pxvm.integration.server.remembering import Memories
+from pxvm.integration.server.wanted import chat
 from pxvm.models.options import Options
-from tests.integration.servers import PIECES, cache_with_an_embedder, misbehaving, serving
+from tests.integration.servers import (
+    PIECES,
+    cache_with_an_embedder,
+    chunk,
+    misbehaving,
+    serving,
+)
 from tests.models.tiny_models import CHATML, write_llama
 from tests.terminal.screen import called
 
@@ -235,6 +245,15 @@ def test_vectors_are_those_of_the_embedder(client, home):
         ({"messages": ASK, "tools": [{"type": "function"}]}, 400, "tools"),
         ({"messages": ASK, "response_format": {"type": "x"}}, 400, "response_format"),
         ({"messages": ASK, "network": "elsewhere"}, 404, "network"),
+        ({"messages": ASK, "network": ["one"]}, 404, "network"),
+        ({"messages": ASK, "network": {"a": 1}}, 404, "network"),
+        (
+            {"messages": ASK, "tool_choice": {"type": "function", "function": {"name": []}}},
+            400,
+            "tool_choice",
+        ),
+        ({"messages": ASK, "\ud800": 7}, 400, "\ufffd"),
+        ({"messages": [{"role": "\ud800", "content": "x"}]}, 400, "messages"),
         ({"messages": ASK, "model": "minilm"}, 400, "model"),
         ({"messages": ASK, "regex": "("}, 400, None),
         ([], 400, None),
@@ -256,12 +275,46 @@ def test_too_much_too_long_and_from_elsewhere(server, client):
     assert caught.value.code == "context_length_exceeded"
     plain = {"Content-Type": "text/plain"}
     assert raw(server, "/v1/chat/completions", b"{}", **plain)[0] == 415
-    for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", ""):
-        assert raw(server, "/v1/models", Host=host)[0] == 403
-    assert raw(server, "/v1/models", Host="localhost:9")[0] == 200
+    evil = ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "localhost@evil",
+            "::1", "0.0.0.0", "127.0.0.1:80:80", "localhost..")  # fmt: skip
+    for host in evil:
+        assert raw(server, "/v1/models", Host=host)[0] == 403, host
+    for host in ("localhost:9", "LOCALHOST", "localhost.", "[::1]:9", "127.0.0.1:"):
+        assert raw(server, "/v1/models", Host=host)[0] == 200, host
     headers = raw(server, "/v1/models", Origin="http://evil.example")[1]
     assert "access-control-allow-origin" not in headers
-    assert raw(server, "/nothing")[0] == 404
+    for path, status in (("/nothing", 404), ("/v1/models/x%22%20y", 404), ("/v1/completions", 405)):
+        found, _, text = raw(server, path)
+        assert found == status and json.loads(text)["error"]["type"] == "invalid_request_error"
+    counted = raw(server, "/metrics")[2]
+    assert (
+        'path="other",status="404"' in counted
+        and "nothing" not in counted
+        and "x" not in [line.partition("/v1/models/")[2][:1] for line in counted.splitlines()]
+    )
+
+
+def test_what_careless_clients_send_is_understood(server, client):
+    """No limit as LM Studio writes it, samplers that are off, and halves of characters."""
+    wanted = asked(client).choices[0].message.content
+    off = {"top_k": 0, "frequency_penalty": 0, "logit_bias": {}, "network": "no-memory"}
+    body = {"messages": ASK, "max_tokens": 12, "stop": [], "n": None, **off}
+    answer = json.loads(raw(server, "/v1/chat/completions", json.dumps(body).encode())[2])
+    assert answer["choices"][0]["message"]["content"] == wanted
+    body |= {"max_tokens": -1, "top_k": -1, "regex": "(pixel ){3}"}
+    answer = json.loads(raw(server, "/v1/chat/completions", json.dumps(body).encode())[2])
+    assert answer["choices"][0]["message"]["content"] == "pixel pixel pixel "
+    for text in ("a\ud800b", "\udfff"):
+        body = {"messages": [{"role": "user", "content": text}], "max_tokens": 2, "network": "one"}
+        assert raw(server, "/v1/chat/completions", json.dumps(body).encode())[0] == 200
+    vectors = {"input": "one", "dimensions": 5}
+    assert raw(server, "/v1/embeddings", json.dumps(vectors).encode())[0] == 400
+
+
+def test_counters_are_exact():
+    metrics = Metrics()
+    metrics.add("pxvm_answer_tokens_total", 123_456_789)
+    assert "pxvm_answer_tokens_total 123456789\n" in metrics.text()
 
 
 def test_pages(server):
@@ -355,34 +408,137 @@ def test_a_key_a_full_queue_and_a_limit_of_time(home):
                     time.sleep(0.05)
 
 
-def test_a_memory_before_another_server(home):
+@pytest.fixture
+def behind(proxy):
+    """The server behind, which answers well until a test says otherwise."""
+    behind = proxy.behind
+    behind.fault = "good"
+    return behind
+
+
+@pytest.fixture(scope="module")
+def proxy(home):
+    """A server with a memory before another one, and a client of it."""
+    networks = [home / "proxy.png", home / "parts.png"]
+    for path in networks:
+        with Network.open(path) as opened:
+            opened.append("", "The keel of the Molly is made of oak.", kind="note")
+    words = [word for path in networks for word in ("-n", path)]
+    nowhere = "http://127.0.0.1:9"  # a proxy that a server on this machine is not asked through
+    with misbehaving(["good"]) as behind:
+        url = behind.url.removesuffix("/v1")
+        with (
+            serving("--backend", url, *words, cache=home / "cache", HTTP_PROXY=nowhere) as found,
+            openai.OpenAI(base_url=found.url, api_key="none", max_retries=0) as client,
+        ):
+            found.behind, found.client, (found.network, found.other) = behind, client, networks
+            yield found
+
+
+def test_a_memory_before_another_server(proxy, behind):
     """What fails behind is said, and nothing of it is learned."""
-    network = home / "proxy.png"
-    with Network.open(network) as opened:
-        opened.append("", "The keel of the Molly is made of oak.", kind="note")
     question = [{"role": "user", "content": "What is the keel of the Molly made of?"}]
-    with (
-        misbehaving(["good"]) as behind,
-        serving("--backend", behind.url, "-n", network, cache=home / "cache") as found,
-        openai.OpenAI(base_url=found.url, api_key="none", max_retries=0) as client,
-    ):
-        ask = client.chat.completions.create
-        answer = ask(model="any", messages=question, temperature=0.5)
-        assert answer.choices[0].message.content == "".join(PIECES)
-        sent = behind.asked[-1]
-        assert sent["temperature"] == 0.5 and sent["model"] == "good"
-        assert "made of oak" in sent["messages"][0]["content"]
-        assert sent["messages"][0]["content"].endswith(question[0]["content"])
-        behind.fault = "cut"
-        with pytest.raises(openai.InternalServerError, match="cut in the middle"):
-            ask(model="any", messages=question)
-        with pytest.raises(openai.APIError, match="cut in the middle"):
-            list(ask(model="any", messages=question, stream=True))
-    with Network.open(network, read_only=True) as opened:
-        assert (
-            opened.record(answer.model_dump()["pxvm"]["stored"]).query == (question[0]["content"])
-        )
-        assert len(opened) == 2
+    ask = proxy.client.chat.completions.create
+    answer = ask(model="any", messages=question, temperature=0.5)
+    assert answer.choices[0].message.content == "".join(PIECES)
+    sent = behind.asked[-1]
+    assert sent["temperature"] == 0.5 and sent["model"] == "good"
+    assert "made of oak" in sent["messages"][0]["content"]
+    assert sent["messages"][0]["content"].endswith(question[0]["content"])
+    behind.fault = "cut"
+    with pytest.raises(openai.InternalServerError, match="cut in the middle"):
+        ask(model="any", messages=question)
+    with pytest.raises(openai.APIError, match="cut in the middle"):
+        list(ask(model="any", messages=question, stream=True))
+    with Network.open(proxy.network, read_only=True) as opened:
+        stored = opened.record(answer.model_dump()["pxvm"]["stored"])
+        assert stored.query == question[0]["content"] and len(opened) == 2
+
+
+def test_a_request_goes_on_to_the_server_behind_as_it_came(proxy, behind):
+    """With parts, fields and roles that this server does not know; evidence stands before them."""
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
+    question = {"type": "text", "text": "What is the keel of the Molly made of?"}
+    called = {"role": "function", "name": "f", "content": "1"}
+    fields = {"min_p": 0.1, "frequency_penalty": 0.5, "chat_template_kwargs": {"thinking": False}}
+    thought = {"choices": [{"index": 0, "delta": {"reasoning_content": "Hm."}}]}
+
+    def ask(network, **more):
+        body = {"messages": [called, {"role": "user", "content": [question, picture]}], **more}
+        data = json.dumps(body).encode()
+        status, _, text = raw(proxy, "/v1/chat/completions", data, **{"X-PXVM-Network": network})
+        return status, json.loads(text)
+
+    behind.fault = "script"
+    behind.script = b"data: " + json.dumps(thought).encode() + b"\n\n" + chunk("oak", "stop")
+    status, answer = ask("parts", **fields)
+    message = answer["choices"][0]["message"]
+    assert (message["content"], message["reasoning_content"]) == ("oak", "Hm.")
+    sent = behind.asked[-1]
+    assert {name: sent[name] for name in fields} == fields and sent["messages"][0] == called
+    evidence, *rest = sent["messages"][1]["content"]
+    assert "made of oak" in evidence["text"] and rest == [question, picture]
+    behind.script = (400, {"error": "no such sampler"})
+    status, answer = ask("no-memory")
+    assert status == 502 and "no such sampler" in answer["error"]["message"]
+    with Network.open(proxy.other, read_only=True) as opened:
+        assert [record.answer for record in opened.records()][1:] == ["oak"]
+
+
+def test_who_hangs_up_before_the_first_word_is_noticed_behind_as_well(proxy, behind):
+    behind.fault = "silent"
+    body = json.dumps({"messages": ASK, "network": "no-memory"}).encode()
+    request = urllib.request.Request(
+        f"{proxy.url}/chat/completions", body, {"Content-Type": "application/json"}
+    )
+    with pytest.raises(TimeoutError):
+        urllib.request.urlopen(request, timeout=0.3)
+    end = time.monotonic() + 10
+    while not behind.hung_up:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_functions_and_scores_of_a_server_behind(proxy, behind):
+    behind.fault = "calls"
+    options = {"tools": [WEATHER], "logprobs": True, "messages": ASK}
+    whole = asked(proxy.client, **options).choices[0]
+    call = whole.message.tool_calls[0]
+    assert (call.id, call.function.name, call.function.arguments) == ("c1", "weather", "{}")
+    assert (whole.finish_reason, whole.message.content) == ("tool_calls", None)
+    assert [score.logprob for score in whole.logprobs.content] == [-0.5]
+    chunks = asked(proxy.client, stream=True, **options)
+    deltas = [d for c in chunks for d in c.choices[0].delta.tool_calls or []]
+    assert [d.function.arguments for d in deltas] == ["{", "}"]
+    assert behind.asked[-1]["tools"] == [WEATHER] and behind.asked[-1]["logprobs"] is True
+
+
+def test_a_server_that_asks_itself_for_its_models_is_told_so(proxy, behind):
+    asked(proxy.client)
+    hop = {"X-PXVM-Hop": {k.lower(): v for k, v in behind.fetched[-1].items()}["x-pxvm-hop"]}
+    assert raw(proxy, "/v1/models", **hop)[0] == 508
+
+
+def test_an_answer_that_cannot_be_stored_is_given_all_the_same(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("pxvm.integration.memory.Embedder.present", lambda: None)
+    source = SimpleNamespace(
+        name="x", model="m", context=100, passages=1, count=lambda text: len(text.split())
+    )
+    memories = Memories([tmp_path / "k.png"])
+    wanted = chat({"messages": ASK})
+    recalled = memories.recall(wanted, None, source)
+    resource = pytest.importorskip("resource")
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, old[1]))
+    try:
+        told = memories.learn(recalled, "A dot.", source)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert told["stored"] is None and told["fault"].startswith("not learned: ")
+    assert "not learned" in capsys.readouterr().err
+    assert memories.recall(wanted, None, source).found.hits == ()  # and nobody else is told
+    assert memories.learn(recalled, "A dot.", source)["stored"]
+    memories.close()
 
 
 def test_a_server_that_is_its_own_back_end_under_another_name(home):
@@ -396,24 +552,6 @@ def test_a_server_that_is_its_own_back_end_under_another_name(home):
             client.chat.completions.create(model="any", messages=ASK)
 
 
-def test_functions_and_scores_of_a_server_behind(home):
-    with (
-        misbehaving(["calls"]) as behind,
-        serving("--backend", behind.url, cache=home / "cache") as found,
-        openai.OpenAI(base_url=found.url, api_key="none", max_retries=0) as client,
-    ):
-        options = {"tools": [WEATHER], "logprobs": True, "model": "any", "messages": ASK}
-        whole = client.chat.completions.create(**options).choices[0]
-        call = whole.message.tool_calls[0]
-        assert (call.id, call.function.name, call.function.arguments) == ("c1", "weather", "{}")
-        assert (whole.finish_reason, whole.message.content) == ("tool_calls", None)
-        assert [score.logprob for score in whole.logprobs.content] == [-0.5]
-        chunks = client.chat.completions.create(stream=True, **options)
-        deltas = [d for c in chunks for d in c.choices[0].delta.tool_calls or []]
-        assert [d.function.arguments for d in deltas] == ["{", "}"]
-        assert behind.asked[-1]["tools"] == [WEATHER] and behind.asked[-1]["logprobs"] is True
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -421,6 +559,10 @@ def test_functions_and_scores_of_a_server_behind(home):
         (["--backend", "http://localhost:1235/v1"], "is this very server"),
         (["--backend", "pxvm"], "is this very server"),
         (["--backend", "nowhere"], "or an address"),
+        (["--backend", "http://localhost:99999"], "no address of a server"),
+        (["--backend", "localhost:1235"], "is this very server"),
+        (["--host", "0.0.0.0", "--api-key", "  "], "set a key in PXVM_SERVER_KEY"),
+        (["--api-key", "schlüssel"], "characters that no key can have"),
         (["missing.pxi"], "No such file"),
     ],
 )

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from pxvm import Network
+from pxvm.integration.memory import Memory
 
 mcp = pytest.importorskip("mcp", reason="needs the extra mcp")
+from pxvm.integration.tools import server  # noqa: E402
 
 
 def session(work, path, *words):
@@ -65,6 +70,59 @@ def test_a_memory_is_searched_and_changed(tmp_path):
     session(work, path)
     with Network.open(path, read_only=True) as network:
         assert len(network) == 0 and network.record(1).tags == ("boats",)
+
+
+def test_arguments_are_taken_as_models_write_them(tmp_path, monkeypatch):
+    """Numbers for texts, a text for a list, null for what is left out; nothing empty is stored."""
+    path = tmp_path / "k.png"
+
+    monkeypatch.setattr("pxvm.integration.memory.Embedder.present", lambda: None)
+
+    async def work(memory):
+        async with mcp.Client(server(memory)) as client:
+            await calls(client.call_tool)
+
+    async def calls(call):
+        for tags in (None, "boats, keels", ["two  words ", ""]):
+            text_of(await call("append", {"text": f"of {tags}", "question": None, "tags": tags}))
+        text_of(await call("correct", {"record": 1, "text": "elm"}))
+        text_of(await call("correct", {"record": "recalled 2", "text": "oak"}))
+        assert (await call("correct", {"record": "#3", "text": " "})).is_error
+        assert (await call("append", {"text": ""})).is_error
+        text_of(await call("search", {"question": "keels", "max_tokens": None}))
+        text_of(await call("forget", {"record": "#3"}))
+
+    with closing(Memory(path)) as memory:
+        asyncio.run(work(memory))
+    with Network.open(path, read_only=True) as network:
+        assert [record.answer for record in network.records()] == ["elm", "oak"]
+        assert [network.record(n).tags for n in (1, 2, 3)] == [
+            (), ("boats", "keels"), ("two words",),
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, None])
+def test_it_ends_when_it_is_told_to_and_when_nobody_listens(end, tmp_path):
+    """Though standard input stays open, on which a thread waits."""
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {},
+             "clientInfo": {"name": "x", "version": "1"}}  # fmt: skip
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pxvm", "mcp", "-n", str(tmp_path / "k.png")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    with process:
+        process.stdin.write(b"no JSON\n" + json.dumps(asked).encode() + b"\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == 1
+        if end is None:
+            process.stdout.close()
+            process.stdin.write(json.dumps({**asked, "id": 2}).encode() + b"\n")
+            process.stdin.close()
+        else:
+            process.send_signal(end)
+        assert process.wait(20) == (0 if end is None else 128 + end)
+        assert b"Traceback" not in process.stderr.read()
 
 
 def test_a_memory_that_is_only_read(tmp_path):

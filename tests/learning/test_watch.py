@@ -11,6 +11,7 @@ import time
 import pytest
 
 from pxvm import Network
+from pxvm.learning.commands.memory import _changes
 from tests.terminal.screen import called
 
 pytest.importorskip("watchfiles", reason="needs the extra watch")
@@ -46,6 +47,7 @@ def test_what_changes_is_learned_and_what_is_gone_is_named(tmp_path, interruptib
             until(lambda: says("The keel of the Molly is made of oak."))
             (notes / "boats.md").write_text("The keel of the Molly is made of elm.\n")
             until(lambda: says("The keel of the Molly is made of elm."))
+            (notes / "loop").symlink_to("loop")  # wakes the watch, and does not end it
             (notes / "boats.md").unlink()
             until(
                 lambda: (
@@ -59,6 +61,21 @@ def test_what_changes_is_learned_and_what_is_gone_is_named(tmp_path, interruptib
             process.wait(20)
     assert runs == 3, log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def test_only_the_networks_own_files_are_passed_over(tmp_path):
+    """A note may have a name that begins as the network's does."""
+    network, filters = tmp_path / "k.png", []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "watchfiles.watch", lambda *_, watch_filter, **__: filters.append(watch_filter)
+        )
+        _changes((tmp_path,), network)
+    own = ["k.png", "k.p2.png", "k.g1.p2.png", "k.png.index", "k.png.lock", "k.png.cache/text.db"]
+    for name in own:
+        assert not filters[0](None, str(tmp_path / name)), name
+    for name in ("kitchen.md", "k.md", "k.png.md", "sub/k.png"):
+        assert filters[0](None, str(tmp_path / name)), name
 
 
 def test_standard_input_cannot_be_watched():

@@ -76,8 +76,9 @@ def ask(
     --learn-to. Where no LM Studio answers, the embedded model does.
     """
     from pxvm.integration.conversation import Conversation
+    from pxvm.integration.reading import as_text
 
-    said = " ".join(question) if question else sys.stdin.read()
+    said = as_text(" ".join(question) if question else sys.stdin.read())
     if not said.strip():
         raise click.UsageError("expected a question")
     chosen = paths or (Path("knowledge.png"),)
@@ -126,8 +127,7 @@ def _answer(
     last, memory = conversation.last, conversation.memory
     if last is None:
         return
-    if memory is not None:
-        memory.settle()
+    conversation.settle()
     if as_json:
         backend = conversation.backend
         echo_json(

@@ -1,7 +1,7 @@
 """Who answers: the model in this process, many conversations at once, or a server behind this one.
 
 Both give an ``Answering``: pieces by iteration, in a thread of the caller's, and afterwards why it
-ended and how many tokens it took. Leaving the iteration stops the work.
+ended and how many tokens it took. Leaving the iteration stops the work; so does ``leave``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from pxvm.integration.embedded import passages_for
 from pxvm.integration.errors import BackendError, ContextTooLongError
 from pxvm.integration.pieces import NOTHING, Piece
-from pxvm.integration.remote import Remote
+from pxvm.integration.remote import Cut, Remote
 from pxvm.integration.server.wanted import RefusedError, Wanted
 from pxvm.models.batching import Batcher
 from pxvm.models.calls import Calls, for_template, grammar, knows_tools
@@ -45,6 +45,9 @@ class Answering(Protocol):
 
     def __iter__(self) -> Iterator[Piece]: ...
 
+    def leave(self) -> None:
+        """Stop the work, from another thread."""
+
 
 class Source(Protocol):
     """Where answers come from.
@@ -53,10 +56,12 @@ class Source(Protocol):
         name: of the kind of back end, as records carry it.
         most: answers that are made at once.
         context, passages: as of a ``Backend``.
+        forwards: whether a request goes on as it is, for another server to judge.
     """
 
     name: str
     most: int
+    forwards: bool
     context: int
     passages: int
 
@@ -81,7 +86,7 @@ class Local:
         slots: answers made at once.
     """
 
-    name = "pxvm"
+    name, forwards = "pxvm", False
 
     def __init__(self, path: Path, device: str, threads: int | None, slots: int,
                  context: int | None) -> None:  # fmt: skip
@@ -155,6 +160,10 @@ class _LocalAnswer:
         except (MessageError, GrammarError, ModelError) as error:
             raise RefusedError(str(error)) from None
 
+    def leave(self) -> None:
+        """Give up the place in the line, or the slot."""
+        self.session.generator.leave()  # type: ignore[attr-defined]
+
     def _told(self) -> dict[str, Any]:
         """What the model is told of functions, and the form of an answer that must call one."""
         wanted = self.wanted
@@ -176,7 +185,7 @@ class _LocalAnswer:
             }
             for number, (name, arguments) in enumerate(calls)
         )
-        return Piece(text, made, self._scored())
+        return Piece(text, calls=made, scores=self._scored())
 
     def _scored(self) -> tuple[dict[str, Any], ...]:
         """The scores of the tokens drawn since the last piece, but for the one that ends it all."""
@@ -204,13 +213,13 @@ class Upstream:
     Args:
         remote: as ``connect`` gives it.
         most: answers asked for at once.
-        hop: sent along, so that this server knows itself again.
     """
 
-    def __init__(self, remote: Remote, most: int, hop: str) -> None:
+    forwards = True
+
+    def __init__(self, remote: Remote, most: int) -> None:
         self.remote, self.most = remote, most
         self.name, self.context, self.passages = remote.name, remote.context, remote.passages
-        self.hop = {"X-PXVM-Hop": hop}
 
     @property
     def model(self) -> str:
@@ -244,18 +253,19 @@ class _UpstreamAnswer:
         self.source, self.kind = source, kind
         dropped = ("stream", "stream_options", "n", "network", "model", "messages", "prompt")
         self.body = {k: v for k, v in body.items() if k not in dropped and v is not None}
-        if seed and "seed" in self.body:
+        if seed and isinstance(self.body.get("seed"), int):
             self.body["seed"] += seed
         self.given = body.get("messages", body.get("prompt"))
         self.finish: str | None = None
         self.prompt = self.drawn = 0
+        self.leave = Cut()
 
     def __iter__(self) -> Iterator[Piece]:
         remote = self.source.remote
         self.prompt = remote.count(str(self.given))
         try:
             for piece, finish in remote.pieces(
-                self.kind, self.given, extra=self.body, headers=self.source.hop
+                self.kind, self.given, extra=self.body, cut=self.leave
             ):
                 self.finish = finish or self.finish
                 if piece != NOTHING:

@@ -6,26 +6,28 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import numpy as np
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pxvm.core.errors import PxvmError
 from pxvm.integration.pieces import NOTHING, Piece
+from pxvm.integration.remote import FILTERED
 from pxvm.integration.server import pages, wanted
 from pxvm.integration.server.answering import Answering, Source, Turnstile
 from pxvm.integration.server.guard import Guard
 from pxvm.integration.server.metrics import Metrics
 from pxvm.integration.server.remembering import HEADER, Memories, Recalled
 from pxvm.integration.server.running import Event, Limits, Run
-from pxvm.integration.server.shapes import Shape, error_body
+from pxvm.integration.server.shapes import Shape, error_body, status_of
 from pxvm.integration.server.wanted import RefusedError
 from pxvm.learning.search.embedding import NAME as EMBEDDER
 from pxvm.learning.search.embedding import Embedder
@@ -52,16 +54,16 @@ class Service:
     async def chat(self, request: Request) -> Response:
         """``POST /v1/chat/completions``."""
         body = await self._body(request)
-        asked = wanted.chat(body)
+        asked = wanted.chat(body, self.source.forwards)
         self._known_model(asked.model)
         network = request.headers.get(HEADER) or body.get("network")
-        recalled = await self._help(partial(self.memories.recall, asked, network, self.source))
+        recalled = await self.help(partial(self.memories.recall, asked, network, self.source))
         starts = [partial(self.source.chat, recalled.wanted, n) for n in range(asked.choices)]
         return await self._answered(request, Shape("chat", asked), recalled, starts)
 
     async def complete(self, request: Request) -> Response:
         """``POST /v1/completions``."""
-        asked = wanted.completion(await self._body(request))
+        asked = wanted.completion(await self._body(request), self.source.forwards)
         self._known_model(asked.model)
         starts = [
             partial(self.source.complete, asked, prompt, n)
@@ -72,11 +74,12 @@ class Service:
 
     async def embed(self, request: Request) -> Response:
         """``POST /v1/embeddings``."""
-        texts, kind = wanted.embedding(await self._body(request))
-        embedder = Embedder.present()
+        body = await self._body(request)
+        embedder = await self.help(Embedder.present)
         if embedder is None:
             raise RefusedError("no embedding model is here: pxvm models get minilm", 404)
-        vectors = await self._help(partial(embedder.real, texts))
+        texts, kind = wanted.embedding(body, await self.help(lambda: embedder.dimension))
+        vectors = await self.help(partial(embedder.real, texts))
         count = sum(len(text.split()) for text in texts)
         return JSONResponse(
             {
@@ -92,8 +95,9 @@ class Service:
 
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``, and one of them."""
-        names = [await self._help(lambda: self.source.model)]
-        names += [EMBEDDER] if await self._help(Embedder.present) is not None else []
+        self._not_itself(request)
+        names = [await self.help(lambda: self.source.model)]
+        names += [EMBEDDER] if await self.help(Embedder.present) is not None else []
         rows = [
             {"id": name, "object": "model", "created": self.began, "owned_by": "pxvm"}
             for name in names
@@ -132,26 +136,27 @@ class Service:
         recalled: Recalled,
         starts: Sequence[Callable[[], Answering]],
     ) -> Response:
-        if request.headers.get(HOP) == self.hop:
-            raise RefusedError("this server is its own back end: name another address", 508)
-        shape.model = await self._help(lambda: self.source.model)
+        shape.model = await self.help(lambda: self.source.model)
         self.turnstile.enter(len(starts))
-        run = Run(self, starts)
         try:
-            first = await run.first()  # what is refused is refused before a stream begins
+            run = Run(self, starts)
+        except BaseException:
+            self.turnstile.leave(len(starts))
+            raise
+        gone = asyncio.ensure_future(_hung_up(request))
+        try:
+            first = await _unless(gone, run.first())  # refused before a stream begins, if at all
             if shape.wanted.stream:
                 return StreamingResponse(
                     self._stream(run, first, shape, recalled), media_type="text/event-stream",
                     headers={"Cache-Control": "no-cache"},
                 )  # fmt: skip
-            gone = asyncio.ensure_future(_hung_up(request))
-            try:
-                return JSONResponse(await self._whole(run, first, shape, recalled, gone))
-            finally:
-                gone.cancel()
+            return JSONResponse(await self._whole(run, first, shape, recalled, gone))
         except BaseException:
             run.stop()
             raise
+        finally:
+            gone.cancel()
 
     async def _whole(
         self,
@@ -166,14 +171,8 @@ class Service:
         event: Event | None = first
         while event is not None:
             found[event.choice].append(event.piece)
-            waiting = asyncio.ensure_future(run.next())
-            both: list[asyncio.Future[Any]] = [waiting, gone]
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                waiting.cancel()
-                raise ClientDisconnect
-            event = waiting.result()
-        told = await self._learned(recalled, "".join(piece.text for piece in found[0]))
+            event = await _unless(gone, run.next())
+        told = await self._learned(recalled, "".join(piece.text for piece in found[0]), run)
         choices = [shape.whole(i, pieces, run.finish(i)) for i, pieces in enumerate(found)]
         return {**shape.head(), "choices": choices, "usage": run.usage(), **told}
 
@@ -195,26 +194,33 @@ class Service:
                     last = shape.piece(event.choice, None, run.finish(event.choice))
                     yield _sent({**shape.head(), "choices": [last]})
                 event = await run.next()  # type: ignore[assignment]
-            told = await self._learned(recalled, answer)
+            told = await self._learned(recalled, answer, run)
             if shape.wanted.usage or told:
                 usage = {"usage": run.usage()} if shape.wanted.usage else {}
                 yield _sent({**shape.head(), "choices": [], **usage, **told})
             yield "data: [DONE]\n\n"
         except (PxvmError, OSError) as error:  # too late for a status
             yield _sent(error_body(error))
+        except Exception:
+            yield _sent(error_body(PxvmError("a fault of pxvm itself; its log tells where")))
+            raise
         finally:
             run.stop()
 
-    async def _learned(self, recalled: Recalled, answer: str) -> dict[str, Any]:
+    async def _learned(self, recalled: Recalled, answer: str, run: Run) -> dict[str, Any]:
         """Store the exchange before its end is sent; nothing of it where there is no memory."""
         if recalled.memory is None and not recalled.found.hits:
             return {}
-        told = await self._help(partial(self.memories.learn, recalled, answer, self.source))
+        if run.finish(0) == FILTERED:
+            answer = ""  # no more than its beginning: nothing is learned
+        told = await self.help(partial(self.memories.learn, recalled, answer, self.source))
         if told["stored"]:
             self.metrics.add("pxvm_learned_total")
+        if "fault" in told:
+            self.metrics.add("pxvm_not_learned_total")
         return {"pxvm": told}
 
-    async def _help(self, work: Callable[[], Any]) -> Any:
+    async def help(self, work: Callable[[], Any]) -> Any:
         """Work that waits or computes, outside the loop."""
         return await asyncio.get_running_loop().run_in_executor(self.helpers, work)
 
@@ -222,7 +228,12 @@ class Service:
         if name == EMBEDDER:
             raise RefusedError(f"{EMBEDDER} makes vectors: /v1/embeddings", 400, field="model")
 
+    def _not_itself(self, request: Request) -> None:
+        if request.headers.get(HOP) == self.hop:
+            raise RefusedError("this server is its own back end: name another address", 508)
+
     async def _body(self, request: Request) -> dict[str, Any]:
+        self._not_itself(request)
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind != "application/json":
             raise RefusedError("expected Content-Type: application/json", 415)
@@ -261,18 +272,32 @@ def application(service: Service) -> Starlette:
         Route("/docs", service.page),
     ]
 
-    async def refused(request: Request, error: Exception) -> Response:
-        status = error.status if isinstance(error, RefusedError) else 500
-        service.metrics.add("pxvm_requests_total", path=request.url.path, status=status)
+    async def refused(_: Request, error: Exception) -> Response:
+        status = status_of(error)
         headers = {"Retry-After": str(RETRY_AFTER)} if status == 429 else {}
         return JSONResponse(error_body(error), status, headers)
+
+    async def nothing_there(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        refusal = RefusedError(error.detail, error.status_code)
+        return JSONResponse(error_body(refusal), error.status_code, error.headers)
+
+    async def fault(_: Request, __: Exception) -> Response:
+        refusal = RefusedError("a fault of pxvm itself; its log tells where", 500)
+        return JSONResponse(error_body(refusal), 500)
 
     async def hung_up(_: Request, __: Exception) -> Response:
         return Response(status_code=499)
 
     app = Starlette(
         routes=routes,
-        exception_handlers={PxvmError: refused, OSError: refused, ClientDisconnect: hung_up},
+        exception_handlers={
+            PxvmError: refused,
+            OSError: refused,
+            ClientDisconnect: hung_up,
+            HTTPException: nothing_there,
+            Exception: fault,
+        },
     )
     service.guard.install(app, service.metrics)
     return app
@@ -282,6 +307,17 @@ async def _hung_up(request: Request) -> None:
     """Returns when the client is gone."""
     while not await request.is_disconnected():
         await asyncio.sleep(0.1)
+
+
+async def _unless(gone: asyncio.Future[None], work: Coroutine[Any, Any, Any]) -> Any:
+    """What work gives. Raises ClientDisconnect as soon as nobody waits for it."""
+    waiting = asyncio.ensure_future(work)
+    both: list[asyncio.Future[Any]] = [waiting, gone]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    if not waiting.done():
+        waiting.cancel()
+        raise ClientDisconnect
+    return waiting.result()
 
 
 def _sent(value: Any) -> str:

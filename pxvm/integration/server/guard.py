@@ -7,7 +7,7 @@ rebinding). So a server that is bound to this machine answers only to this machi
 from __future__ import annotations
 
 import hmac
-import ipaddress
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pxvm.integration.server.metrics import Metrics
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_PORT = re.compile(r":[0-9]*\Z")
 OPEN = ("/healthz",)  # asked without a key, by what watches over the server
 
 
@@ -52,7 +53,7 @@ class Guard:
     def complaint(self, path: str, headers: Headers) -> tuple[int, str]:
         """(status, message) of what is refused, else (0, "")."""
         host = headers.get("host", "").lower()
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        name = _PORT.sub("", host).removesuffix(".")
         if self.hosts is not None and name not in self.hosts:
             return 403, f"this server does not answer to the name {name!r:.80}"
         if not self.key or path in OPEN:
@@ -87,19 +88,19 @@ class _Gate:
             return
 
         async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] < 400:
-                self.metrics.add("pxvm_requests_total", path=path, status=message["status"])
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self.metrics.add("pxvm_requests_total", path=_route(scope), status=status)
             await send(message)
 
         await self.app(scope, receive, counted)
 
 
-def is_loopback(host: str) -> bool:
-    """Does an address lead to this machine alone?"""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _route(scope: Scope) -> str:
+    """The path of the route that answers, never what a client wrote: that is any text, and much."""
+    routes, endpoint = scope["app"].routes, scope.get("endpoint")
+    found = (r.path for r in routes if endpoint and getattr(r, "endpoint", None) is endpoint)
+    return next(found, "other")
 
 
 def describe() -> dict[str, Any]:

@@ -15,6 +15,7 @@ HELP = {
     "pxvm_batch_rows_total": "Tokens drawn by them.",
     "pxvm_answers_under_way": "Answers under way, and those that wait.",
     "pxvm_learned_total": "Exchanges stored.",
+    "pxvm_not_learned_total": "Exchanges that could not be stored.",
 }
 
 
@@ -47,5 +48,5 @@ class Metrics:
                 summary = name.endswith("_seconds")
                 kind = "summary" if summary else "counter" if name.endswith("_total") else "gauge"
                 lines += [f"# HELP {name} {what}", f"# TYPE {name} {kind}"]
-                lines += [f"{row} {rows[row]:g}" for row in mine]
+                lines += [f"{row} {rows[row]!r}" for row in mine]
         return "\n".join(lines) + "\n"

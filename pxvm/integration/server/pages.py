@@ -19,7 +19,10 @@ ENDPOINTS: tuple[tuple[str, str, str, dict[str, tuple[str, str]]], ...] = (
             "messages": ("array", "role and content of each turn"),
             "stream": ("boolean", "send the answer as it is made"),
             "stream_options": ("object", "include_usage: tokens at the end of a stream"),
-            "max_tokens": ("integer", "at most so many; also max_completion_tokens"),
+            "max_tokens": (
+                "integer",
+                "at most so many, -1 for no limit; also max_completion_tokens",
+            ),
             "temperature": ("number", "0, the default, takes the most likely token"),
             "top_p": ("number", "draw from as few as reach this share"),
             "top_k": ("integer", "draw from so many"),

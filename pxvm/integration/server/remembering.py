@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pxvm.core.errors import PxvmError
 from pxvm.integration.conversation import EVIDENCE, with_evidence
-from pxvm.integration.memory import NOTHING, Memory
+from pxvm.integration.memory import NOTHING, Memory, own_words
 from pxvm.integration.server.answering import Source
-from pxvm.integration.server.wanted import RefusedError, Wanted
+from pxvm.integration.server.wanted import RefusedError, Wanted, said
 from pxvm.learning.search.context import Context
+from pxvm.terminal import echo
 
 NO_MEMORY = "no-memory"
 HEADER = "x-pxvm-network"
@@ -44,7 +46,7 @@ class Memories:
         if len(self.by_name) != len(paths):
             raise RefusedError("two networks have one name; rename one of the files")
 
-    def chosen(self, name: str | None) -> Memory | None:
+    def chosen(self, name: Any) -> Memory | None:
         """The network for a request; None for none. Raises RefusedError for one that is not here.
 
         Args:
@@ -54,7 +56,7 @@ class Memories:
             return None
         if not name:
             return next(iter(self.by_name.values()))
-        found = self.by_name.get(name)
+        found = self.by_name.get(name) if isinstance(name, str) else None
         if found is None:
             raise RefusedError(
                 f"no network is called {name!r:.60}; there are {', '.join(self.by_name)} and"
@@ -64,37 +66,45 @@ class Memories:
             )
         return found
 
-    def recall(self, wanted: Wanted, name: str | None, source: Source) -> Recalled:
+    def recall(self, wanted: Wanted, name: Any, source: Source) -> Recalled:
         """The request with evidence before its last question."""
         memory = self.chosen(name)
-        last = wanted.messages[-1] if wanted.messages else {}
-        if memory is None or last.get("role") != "user" or not last["content"].strip():
+        last = wanted.messages[-1]
+        question = said(last.get("content"))
+        if memory is None or last["role"] != "user" or not question.strip():
             return Recalled(wanted)
-        question = last["content"]
-        before = [m["content"] for m in wanted.messages[:-1] if m["role"] == "user"]
+        before = [said(m.get("content")) for m in wanted.messages[:-1] if m["role"] == "user"]
         budget = int(source.context * EVIDENCE)
         found = memory.evidence(question, before, budget, source.passages, source.count)
-        said = {**last, "content": with_evidence(question, found.text)}
-        asked = replace(wanted, messages=(*wanted.messages[:-1], said))
+        told = {**last, "content": _with(last["content"], found.text)}
+        asked = replace(wanted, messages=(*wanted.messages[:-1], told))
         return Recalled(asked, memory if wanted.choices == 1 else None, question, found)
 
     def learn(self, recalled: Recalled, answer: str, source: Source) -> dict[str, Any]:
-        """Store a finished exchange; what is told of it, once it is on disk."""
+        """Store a finished exchange; what is told of it, once it is on disk or could not be."""
         told: dict[str, Any] = {
             "records": [hit.record.sequence for hit in recalled.found.hits],
             "stored": None,
         }
-        if recalled.memory is not None and answer.strip():
-            told["stored"] = recalled.memory.learn(
-                recalled.question,
-                answer,
-                model=source.model,
-                source=source.name,
-                used=recalled.found.hits,
-            ).result()
+        memory, used = recalled.memory, recalled.found.hits
+        if memory is not None and own_words(answer):
+            try:
+                told["stored"] = memory.learn(
+                    recalled.question, answer, model=source.model, source=source.name, used=used
+                ).result()
+            except (PxvmError, OSError) as error:  # the answer is worth having all the same
+                told["fault"] = f"not learned: {error}"
+                echo(f"{memory.path}: {told['fault']}", err=True)
         return told
 
     def close(self) -> None:
         """Write what is under way, and let go of the files."""
         for memory in self.by_name.values():
             memory.close()
+
+
+def _with(content: Any, evidence: str) -> Any:
+    """A message's content, a text or a list of parts, with evidence before it."""
+    if isinstance(content, str) or not evidence:
+        return with_evidence(content, evidence)
+    return [{"type": "text", "text": with_evidence("", evidence)}, *content]

@@ -75,10 +75,13 @@ class Run:
                     if self._is_over():
                         break
                     self._put(Event(number, piece))
+                else:
+                    self._put(Event(number, ended=True))
+                    return
             close = getattr(pieces, "close", None)
             if close is not None:
                 close()
-            self._put(Event(number, ended=True))
+            self._put(self._late())  # whoever still listens takes no part for the whole
         except BaseException as error:
             self._put(error)
         finally:
@@ -114,15 +117,17 @@ class Run:
             event = await asyncio.wait_for(self.queue.get(), max(left, 0.001))
         except asyncio.TimeoutError:
             self.stop()
-            raise RefusedError(
-                f"not finished within {self.service.limits.seconds:g} seconds", 504, "timeout"
-            ) from None
+            raise self._late() from None
         self._room.release()
         if isinstance(event, BaseException):
             self.stop()
             raise event
         self.left -= event.ended
         return event  # type: ignore[no-any-return]
+
+    def _late(self) -> RefusedError:
+        seconds = self.service.limits.seconds
+        return RefusedError(f"not finished within {seconds:g} seconds", 504, "timeout")
 
     def _finish(self) -> None:
         if self._finished:
@@ -136,6 +141,8 @@ class Run:
     def stop(self) -> None:
         """Nobody wants the rest."""
         self.stopped.set()
+        for answer in self.answers:
+            answer.leave()
 
     def finish(self, choice: int) -> str:
         """Why an answer ended."""

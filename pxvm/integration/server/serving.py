@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import uuid
 from collections.abc import Callable, Sequence
@@ -14,12 +15,21 @@ from urllib.parse import urlsplit
 
 from pxvm.core import installation
 from pxvm.core.errors import PxvmError
-from pxvm.integration.backends import ADDRESSES, EMBEDDED, EMBEDDED_MODEL
+from pxvm.integration.backends import (
+    ADDRESSES,
+    EMBEDDED,
+    EMBEDDED_MODEL,
+    KEY,
+    checked_key,
+    completed,
+    is_loopback,
+    kind_of,
+)
 
 if TYPE_CHECKING:
     from pxvm.integration.server.answering import Source
 
-KEY = "PXVM_SERVER_KEY"
+SERVER_KEY = "PXVM_SERVER_KEY"
 UPSTREAM_AT_ONCE = 32
 
 
@@ -62,22 +72,24 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     installation.library("starlette", "server")
     uvicorn = installation.library("uvicorn", "server")
     from pxvm.integration.server.app import Service, application
-    from pxvm.integration.server.guard import Guard, is_loopback
+    from pxvm.integration.server.guard import Guard
     from pxvm.integration.server.remembering import Memories
     from pxvm.integration.server.running import Limits
 
-    local = is_loopback(settings.host)
-    if not local and not settings.key:
+    local, key = is_loopback(settings.host), checked_key(settings.key)
+    if not local and not key:
         raise PxvmError(
-            f"{settings.host} can be reached from other machines: set a key in {KEY}, or with"
-            " --api-key, or bind to 127.0.0.1"
+            f"{settings.host} can be reached from other machines: set a key in {SERVER_KEY}, or"
+            " with --api-key, or bind to 127.0.0.1"
         )
     with closing(_bound(settings.host, settings.port)) as listening:
         port = listening.getsockname()[1]
         hop = uuid.uuid4().hex
         source = _source(settings, port, hop)
         try:
-            guard = Guard(settings.key, settings.hosts if local else None, settings.origins)
+            name = f"[{settings.host}]" if ":" in settings.host else settings.host
+            hosts = [name, *settings.hosts] if local else None
+            guard = Guard(key, hosts, settings.origins)
             limits = Limits(settings.queue, settings.body, settings.seconds)
             service = Service(source, Memories(settings.networks), limits, guard, hop)
         except BaseException:
@@ -88,7 +100,6 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             timeout_graceful_shutdown=2, server_header=False,
         )  # fmt: skip
         server = uvicorn.Server(config)
-        name = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
             ready(f"http://{name}:{port}/v1")
             server.run(sockets=[listening])
@@ -99,7 +110,8 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if os.name == "posix":  # elsewhere it would let two servers share a port
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
         listening.listen(128)  # who calls from now on waits, and is not refused
@@ -112,23 +124,21 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _source(settings: Settings, port: int, hop: str) -> Source:
+    from pxvm.integration.remote import Remote
     from pxvm.integration.server.answering import Local, Upstream
 
     if settings.backend not in (None, EMBEDDED):
-        from pxvm.integration.connecting import kind_of
-        from pxvm.integration.remote import Remote
-
         backend = str(settings.backend)
         address = ADDRESSES.get(backend)
-        url = address.url if address else backend
-        if "://" not in url:
+        if address is None and not re.search(r"[.:/]", backend):
             raise PxvmError(f"{backend}: expected {', '.join(ADDRESSES)}, or an address")
+        url = address.url if address else completed(backend)
         if is_itself(url, settings.host, port):
             raise PxvmError(f"{url} is this very server: name another address")
-        variable = address.key if address else "PXVM_API_KEY"
-        name = backend if address else kind_of(url)
-        remote = Remote(name, url, settings.model, os.environ.get(variable, ""))
-        return Upstream(remote, UPSTREAM_AT_ONCE, hop)
+        name, variable = (backend, address.key) if address else (kind_of(url), KEY)
+        key = os.environ.get(variable, "")
+        remote = Remote(name, url, settings.model, key, {"X-PXVM-Hop": hop})
+        return Upstream(remote, UPSTREAM_AT_ONCE)
     from pxvm.models.commands import file_of
 
     path = file_of(settings.model or EMBEDDED_MODEL)
@@ -136,16 +146,8 @@ def _source(settings: Settings, port: int, hop: str) -> Source:
 
 
 def is_itself(url: str, host: str, port: int) -> bool:
-    """Does an address lead to where this server listens?"""
-    from pxvm.integration.server.guard import is_loopback
-
+    """Does an address, as ``completed`` gives it, lead to where this server listens?"""
     parts = urlsplit(url)
-    try:
-        there = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        raise PxvmError(f"{url}: the port is none") from None
-    if there != port or not parts.hostname:
-        return False
-    if is_loopback(parts.hostname) or parts.hostname in (host, socket.gethostname()):
-        return True
-    return parts.hostname in ("0.0.0.0", "::")
+    there, name = parts.port or (443 if parts.scheme == "https" else 80), str(parts.hostname)
+    mine = (host, socket.gethostname(), "0.0.0.0", "::")
+    return there == port and (is_loopback(name) or name in mine)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from pxvm.integration.errors import BackendError
 from pxvm.integration.pieces import Piece
 from pxvm.integration.server.wanted import RefusedError, Wanted
 
@@ -47,8 +48,10 @@ class Shape:
         if self.kind != "chat":
             return {**told, "text": piece.text if piece else ""}
         delta: dict[str, Any] = {}
-        if piece is not None and (piece.text or not piece.calls):
+        if piece is not None and (piece.text or not (piece.calls or piece.thought)):
             delta["content"] = piece.text
+        if piece is not None and piece.thought:
+            delta["reasoning_content"] = piece.thought
         if piece is not None and piece.calls:
             delta["tool_calls"] = list(piece.calls)
         return {**told, "delta": delta}
@@ -61,6 +64,8 @@ class Shape:
         if self.kind != "chat":
             return {**told, "text": text}
         message: dict[str, Any] = {"role": "assistant", "content": text or None, "refusal": None}
+        if thought := "".join(piece.thought for piece in pieces):
+            message["reasoning_content"] = thought
         if calls:
             message["tool_calls"] = calls
         else:
@@ -92,20 +97,29 @@ def joined(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
             delta.get("index", 0), {"id": "", "type": "function", "function": {}}
         )
         call["id"] = delta.get("id") or call["id"]
-        for name, text in (delta.get("function") or {}).items():
-            call["function"][name] = call["function"].get(name, "") + text
+        function = delta.get("function") or {}
+        if name := function.get("name"):  # which some servers repeat in each piece
+            call["function"]["name"] = name
+        said = call["function"].get("arguments", "")
+        call["function"]["arguments"] = said + function.get("arguments", "")
     return [calls[index] for index in sorted(calls)]
+
+
+def status_of(error: Exception) -> int:
+    """The status of HTTP for what a request ended in."""
+    if isinstance(error, RefusedError):
+        return error.status
+    return 502 if isinstance(error, BackendError) else 500
 
 
 def error_body(error: Exception) -> dict[str, Any]:
     """An error as OpenAI writes it."""
-    refused = error if isinstance(error, RefusedError) else RefusedError(str(error), 500)
-    kind = "invalid_request_error" if refused.status < 500 else "server_error"
+    refused = error if isinstance(error, RefusedError) else None
     return {
         "error": {
             "message": str(error),
-            "type": kind,
-            "param": refused.field,
-            "code": refused.code,
+            "type": "invalid_request_error" if status_of(error) < 500 else "server_error",
+            "param": refused.field if refused else None,
+            "code": refused.code if refused else None,
         }
     }

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pxvm.core.errors import PxvmError
+from pxvm.integration.pieces import whole_characters
 
 MOST_CHOICES, MOST_SCORES, MOST_TOOLS = 8, 20, 128
+ROLES = {"developer": "system"}  # new words for old ones
 #: Fields that change nothing here.
 IGNORED = (
     "user", "metadata", "store", "service_tier", "parallel_tool_calls", "safety_identifier",
@@ -67,6 +69,8 @@ def parsed(data: bytes) -> dict[str, Any]:
     """A JSON object. Raises RefusedError."""
     try:
         body = json.loads(data)
+        if b"\\ud" in data.lower():
+            body = _whole(body)
     except (ValueError, RecursionError) as error:
         raise RefusedError(f"the body is no JSON: {error!s:.100}") from None
     if not isinstance(body, dict):
@@ -74,35 +78,49 @@ def parsed(data: bytes) -> dict[str, Any]:
     return body
 
 
-def chat(body: Mapping[str, Any]) -> Wanted:
-    """A request to ``/v1/chat/completions``. Raises RefusedError naming the field."""
-    known = ("messages", "max_completion_tokens", "response_format", "tools", "tool_choice")
-    _no_others(body, (*known, "top_logprobs"))
+def _whole(value: Any) -> Any:
+    """A value of JSON whose texts have whole characters: halves are what careless clients cut."""
+    if isinstance(value, str):
+        return whole_characters(value)
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    if isinstance(value, dict):
+        return {whole_characters(name): _whole(each) for name, each in value.items()}
+    return value
+
+
+def chat(body: Mapping[str, Any], forwards: bool = False) -> Wanted:
+    """A request to ``/v1/chat/completions``. Raises RefusedError naming the field.
+
+    Args:
+        forwards: it goes to another server, which judges what this one has no need to know.
+    """
     given = body.get("messages")
     if not isinstance(given, list) or not given:
         raise RefusedError("expected a list of at least one message", field="messages")
+    if forwards:
+        messages = tuple(_forwarded(number, each) for number, each in enumerate(given))
+        scores = 0 if body.get("logprobs") else None
+        return Wanted(messages=messages, options={}, **_common(body), body=body, scores=scores)
+    known = ("messages", "max_completion_tokens", "response_format", "tools", "tool_choice")
+    _no_others(body, (*known, "top_logprobs"))
     messages = tuple(_message(number, each) for number, each in enumerate(given))
     options = _options(body)
-    limit = body.get("max_completion_tokens")
-    if limit is not None:
-        options["max_tokens"] = _number(body, "max_completion_tokens", 1, 1 << 31, int)
+    if body.get("max_completion_tokens") is not None:
+        options |= _limit(body, "max_completion_tokens")
     if (schema := _schema(body.get("response_format"))) is not None:
         options["schema"] = schema
     tools, must_call = _tools(body)
     if must_call and {"schema", "regex", "grammar"} & options.keys():
         raise RefusedError("a call and another form are not both possible", field="tool_choice")
     return Wanted(
-        messages=messages, options=options, **_common(body), usage=_usage(body), body=body,
+        messages=messages, options=options, **_common(body), body=body,
         scores=_scores(body), tools=tools, must_call=must_call,
     )  # fmt: skip
 
 
-def completion(body: Mapping[str, Any]) -> Wanted:
-    """A request to ``/v1/completions``. Raises RefusedError naming the field."""
-    _no_others(body, ("prompt", "suffix", "echo"))
-    for name in ("suffix", "echo"):
-        if body.get(name):
-            raise RefusedError(f"{name} is not offered", field=name)
+def completion(body: Mapping[str, Any], forwards: bool = False) -> Wanted:
+    """A request to ``/v1/completions``; arguments and errors as of ``chat``."""
     given = body.get("prompt")
     prompts = [given] if isinstance(given, str) else given
     if (
@@ -113,26 +131,37 @@ def completion(body: Mapping[str, Any]) -> Wanted:
         raise RefusedError("expected a text, or a list of texts, none empty", field="prompt")
     if len(prompts) > MOST_CHOICES:
         raise RefusedError(f"expected at most {MOST_CHOICES} prompts", field="prompt")
+    if forwards:
+        return Wanted(prompts=tuple(prompts), options={}, **_common(body), body=body)
+    _no_others(body, ("prompt", "suffix", "echo"))
+    for name in ("suffix", "echo"):
+        if body.get(name):
+            raise RefusedError(f"{name} is not offered", field=name)
     options = {"max_tokens": 16} | _options(body)
     asks = body.get("logprobs") is not None
     scores = _number(body, "logprobs", 0, MOST_SCORES, int) if asks else None
     return Wanted(
-        prompts=tuple(prompts), options=options, **_common(body), usage=_usage(body), body=body,
-        scores=scores,
-    )  # fmt: skip
+        prompts=tuple(prompts), options=options, **_common(body), body=body, scores=scores
+    )
 
 
-def embedding(body: Mapping[str, Any]) -> tuple[list[str], str]:
-    """(texts, "float" or "base64") of a request to ``/v1/embeddings``. Raises RefusedError."""
+def embedding(body: Mapping[str, Any], width: int) -> tuple[list[str], str]:
+    """(texts, "float" or "base64") of a request to ``/v1/embeddings``. Raises RefusedError.
+
+    Args:
+        width: elements of a vector.
+    """
     given = body.get("input")
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
-        raise RefusedError("expected a text, or a list of texts", field="input")
+        raise RefusedError("expected a text, or a list of texts; no tokens", field="input")
     if len(texts) > 2048:
         raise RefusedError("expected at most 2,048 texts", field="input")
     kind = body.get("encoding_format") or "float"
     if kind not in ("float", "base64"):
         raise RefusedError("expected float or base64", field="encoding_format")
+    if body.get("dimensions") not in (None, width):
+        raise RefusedError(f"the vectors have {width} elements", field="dimensions")
     return texts, kind
 
 
@@ -158,6 +187,7 @@ def _common(body: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "model": model,
         "stream": stream,
+        "usage": _usage(body),
         "choices": _number(body, "n", 1, MOST_CHOICES, int) if body.get("n") is not None else 1,
     }
 
@@ -205,7 +235,7 @@ def _tools(body: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Mapping[str,
             return tuple(tools), ()
         case "required" if functions:
             return tuple(tools), tuple(functions.values())
-        case {"type": "function", "function": {"name": name}} if name in functions:
+        case {"type": "function", "function": {"name": str(name)}} if name in functions:
             return tuple(tools), (functions[name],)
     raise RefusedError(
         "expected none, auto, required, or a function that is among the tools", field="tool_choice"
@@ -215,14 +245,14 @@ def _tools(body: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Mapping[str,
 def _options(body: Mapping[str, Any]) -> dict[str, Any]:
     """Of the fields that are given, what ``Model.chat`` takes."""
     ranges: dict[str, tuple[str, float, float, type]] = {
-        "max_tokens": ("max_tokens", 1, 1 << 31, int),
         "temperature": ("temperature", 0, 2, float),
         "top_p": ("top_p", 0, 1, float),
         "top_k": ("top_k", 1, 1024, int),
         "seed": ("seed", -(2**63), 2**64 - 1, int),
         "repeat_penalty": ("penalty", 0.01, 100, float),
     }
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = _limit(body, "max_tokens") if body.get("max_tokens") is not None else {}
+    body = {k: v for k, v in body.items() if k != "top_k" or v not in (0, -1)}  # all of them
     for name, (ours, low, high, kind) in ranges.items():
         if body.get(name) is not None:
             found[ours] = _number(body, name, low, high, kind)
@@ -244,6 +274,11 @@ def _options(body: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _limit(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """At most so many tokens; -1, as LM Studio and llama.cpp write it, is no limit."""
+    return {"max_tokens": None if body[name] == -1 else _number(body, name, 1, 1 << 31, int)}
+
+
 def _number(body: Mapping[str, Any], name: str, low: float, high: float, kind: type) -> Any:
     value = body[name]
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
@@ -256,11 +291,17 @@ def _number(body: Mapping[str, Any], name: str, low: float, high: float, kind: t
     return kind(value)
 
 
-def _message(number: int, message: Any) -> dict[str, Any]:
-    """A message as the templates know it: role and text; calls of functions and their results."""
+def _forwarded(number: int, message: Any) -> dict[str, Any]:
+    """A message as it came, with whatever parts another server may understand."""
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise RefusedError(f"message {number}: expected a role and a content", field="messages")
-    role = {"developer": "system"}.get(message["role"], message["role"])
+    return {**message, "role": ROLES.get(message["role"], message["role"])}
+
+
+def _message(number: int, given: Any) -> dict[str, Any]:
+    """A message as the templates know it: role and text; calls of functions and their results."""
+    message = _forwarded(number, given)
+    role = message["role"]
     if role not in ("system", "user", "assistant", "tool"):
         raise RefusedError(f"message {number}: unknown role {role!r:.40}", field="messages")
     found: dict[str, Any] = {"role": role, "content": text_of(message.get("content"), number)}
@@ -276,17 +317,22 @@ def _message(number: int, message: Any) -> dict[str, Any]:
 
 def text_of(content: Any, number: int = 0) -> str:
     """The text of a message's content. Raises RefusedError for pictures and sounds."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
+    if isinstance(content, list) and any(not _is_text(part) for part in content):
+        raise RefusedError(f"message {number}: only parts of text are understood", field="messages")
+    if content is not None and not isinstance(content, (str, list)):
+        raise RefusedError(f"message {number}: expected a text", field="messages")
+    return said(content)
+
+
+def said(content: Any) -> str:
+    """What of a message's content is text."""
     if isinstance(content, list):
-        for part in content:
-            if not isinstance(part, dict) or not isinstance(part.get("text"), str):
-                raise RefusedError(f"message {number}: only parts of text are understood",
-                                   field="messages")  # fmt: skip
-        return "\n".join(part["text"] for part in content)
-    raise RefusedError(f"message {number}: expected a text", field="messages")
+        return "\n".join(part["text"] for part in content if _is_text(part))
+    return content if isinstance(content, str) else ""
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("text"), str)
 
 
 def _schema(wanted: Any) -> Any:

@@ -28,6 +28,7 @@ from pxvm.learning.commands.shared import (
     when,
     writing,
 )
+from pxvm.learning.store.pages import belongs
 from pxvm.learning.store.record import KINDS
 from pxvm.terminal import counted, echo, echo_json, echo_text, progress
 from pxvm.terminal.options import FILE, device_option
@@ -98,11 +99,10 @@ def _changes(paths: tuple[Path, ...], network: Path) -> Iterator[set[object]]:
 
     if Path("-") in paths:
         raise click.UsageError("standard input cannot be watched")
-    own = str(network.resolve().with_suffix(""))  # pages, index and cache begin so
     watchfiles = installation.library("watchfiles", "watch")
     changes: Iterator[set[object]] = watchfiles.watch(
         *paths,
-        watch_filter=lambda _, changed: not str(Path(changed).resolve()).startswith(own),
+        watch_filter=lambda _, changed: not belongs(Path(changed), network),
         raise_interrupt=False,
         yield_on_timeout=True,
         rust_timeout=250,

@@ -62,7 +62,11 @@ def _walk(folder: Path, real: str, above: Rules) -> Iterator[Path | Skipped]:
     rules = [*above, *_rules(real)]
     for entry in entries:
         inside = real + entry.name
-        if reason := _left_out(entry, inside, rules):
+        try:
+            reason = _left_out(entry, inside, rules)
+        except OSError as error:  # gone meanwhile
+            reason = error.strerror or str(error)
+        if reason:
             yield Skipped(str(folder / entry.name), reason)
         elif entry.is_dir():
             yield from _walk(folder / entry.name, inside + os.sep, rules)
@@ -72,7 +76,7 @@ def _walk(folder: Path, real: str, above: Rules) -> Iterator[Path | Skipped]:
 
 def _left_out(entry: os.DirEntry[str], real: str, rules: Rules) -> str:
     """Why an entry of a folder is not read; "" where it is."""
-    is_folder = entry.is_dir()
+    is_folder = entry.is_dir(follow_symlinks=False)
     if entry.name.startswith("."):
         return "hidden"
     if entry.name in NEVER or _ignored(real, is_folder, rules):

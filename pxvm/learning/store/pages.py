@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections import OrderedDict
@@ -30,7 +31,8 @@ _BESIDE = (".index", ".cache", ".cut", ".new")
 def belongs(path: Path, network: Path) -> bool:
     """Whether a name is that of the network at a path, of one of its pages, or of what it keeps
     beside them, be there such a file or not."""
-    found, endings = path.resolve(), "|".join(map(re.escape, (*_BESIDE, ".lock")))
+    # Of a loop of links ``realpath`` makes no error.
+    found, endings = Path(os.path.realpath(path)), "|".join(map(re.escape, (*_BESIDE, ".lock")))
     for home in (network.parent.resolve() / network.name, network.resolve()):
         stem, suffix = re.escape(home.stem), re.escape(home.suffix)
         if found.is_relative_to(home.parent) and re.fullmatch(
