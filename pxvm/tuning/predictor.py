@@ -42,9 +42,7 @@ class Predictor:
         self.count = len(x)
         self.image: Image | None = _picture(*_trained(x, y, weight), x) if self.count else None
 
-    def sensitivities(
-        self, features: Sequence[Sequence[float]], device: str = "auto"
-    ) -> Floats:
+    def sensitivities(self, features: Sequence[Sequence[float]], device: str = "auto") -> Floats:
         """log2 of damage over change squared, but for a constant of the model, float64 [n]."""
         found = np.zeros(len(features))
         if self.image is None:

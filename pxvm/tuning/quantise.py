@@ -1,4 +1,4 @@
-"""How the bits of a model's weights are chosen: what is known first, what is measured, what is kept.
+"""How the bits of a model's weights are chosen: what is known, what is measured, what is kept.
 
 A *move* stores one weight with fewer bytes. Moves are ordered by the damage that each does for a
 byte saved, as measured or, where it was not, as predicted; the model with the first so many of them
@@ -9,13 +9,13 @@ costs bytes, never quality.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pxvm.tuning.errors import TuneError
-from pxvm.tuning.predictor import FEW, Predictor
+from pxvm.tuning.predictor import Predictor
 from pxvm.tuning.records import Damage
 from pxvm.tuning.trials import Choices, Trials, sizes
 from pxvm.tuning.weights import DEFAULT, Weight
@@ -121,8 +121,10 @@ class _Tuning:
         reserve = int(np.ceil(np.log2(len(self.steps) + 1))) + 1
         self._measure(self.budget - reserve - self.spent)
         moves = self._ordered()
-        found = self._longest(moves)
-        return self._result(found, self.default_loss if not found else self.trials_loss[_key(found)])
+        found, loss = self._longest(moves)
+        if not found:
+            self.trials.fine = False
+        return self._done({m.weight.name: m.choice for m in found}, self.trials.fine, loss)
 
     # -- what a move does ------------------------------------------------------------------------
 
@@ -169,46 +171,45 @@ class _Tuning:
 
     # -- the model as a whole --------------------------------------------------------------------
 
-    def _good(self, moves: Sequence[Move]) -> bool:
+    def _good(self, moves: Sequence[Move]) -> float | None:
+        """The loss of the model with these moves where it is as good as the default."""
         choices = {m.weight.name: m.choice for m in moves}
         loss = self.trials.loss(choices)
         self._tell()
-        good = loss <= self.default_loss + self.slack
-        if good:
-            self.trials_loss[_key(moves)] = loss
-            self.path.append((self.spent, sizes(self.trials.weights, choices)))
-        return good
+        if loss > self.default_loss + self.slack:
+            return None
+        self.path.append((self.spent, sizes(self.trials.weights, choices)))
+        return loss
 
-    def _longest(self, moves: Sequence[Move]) -> list[Move]:
-        """The most moves with which the model is good: the first ones, then any that fits."""
-        self.trials_loss: dict[tuple[str, ...], float] = {}
-        low, high = 0, len(moves) + 1
+    def _longest(self, moves: Sequence[Move]) -> tuple[list[Move], float]:
+        """The most moves with which the model is good, and its loss: the first ones, then any."""
+        low, high, lost = 0, len(moves) + 1, self.default_loss
         while high - low > 1 and self.spent < self.budget:
             middle = (low + high) // 2
-            if self._good(moves[:middle]):
-                low = middle
+            loss = self._good(moves[:middle])
+            if loss is not None:
+                low, lost = middle, loss
             else:
                 high = middle
         found = list(moves[:low])
         for move in moves[low + 1 :]:
             if self.spent >= self.budget:
                 break
-            if self._good([*found, move]):
-                found.append(move)
-        return found
+            loss = self._good([*found, move])
+            if loss is not None:
+                found, lost = [*found, move], loss
+        return found, lost
 
     def _best(self) -> Result:
         """The choice with the least error for each weight, where the whole is better for it."""
-        choices = {}
+        choices: Choices = {}
         for weight in self.trials.weights:
             fits = [c for c in weight.choices if weight.bytes(c) <= weight.bytes(DEFAULT)]
             best = min(fits, key=lambda c: (weight.error(c), c != DEFAULT))
             if best != DEFAULT:
-                choices[weight.name] = best
+                choices = {**choices, weight.name: best}
         options = [(choices, self.trials.fine), ({}, self.trials.fine), (choices, False)]
-        found: list[tuple[float, int, Mapping[str, str], bool]] = [
-            (self.default_loss, -1, {}, False)
-        ]
+        found: list[tuple[float, int, Choices, bool]] = [(self.default_loss, -1, {}, False)]
         for number, (some, fine) in enumerate(options):
             if self.spent < self.budget and (some or fine):
                 self.trials.fine = fine
@@ -218,25 +219,9 @@ class _Tuning:
         self.trials.fine = fine
         return self._done(some, fine, loss)
 
-    def _result(self, moves: Sequence[Move], loss: float) -> Result:
-        if not moves:
-            self.trials.fine = False
-        choices = {m.weight.name: m.choice for m in moves}
-        return self._done(choices, self.trials.fine, loss)
-
     def _done(self, choices: Choices, fine: bool, loss: float) -> Result:
         weights = self.trials.weights
         return Result(
             choices, fine, sizes(weights, choices), sizes(weights, {}), loss, self.default_loss,
             self.spent, self.predicted, self.measured, self.path,
         )  # fmt: skip
-
-
-def _key(moves: Sequence[Move]) -> tuple[str, ...]:
-    return tuple(sorted(m.weight.name for m in moves))
-
-
-def enough(weights: Sequence[Weight]) -> int:
-    """Trials that measure every move by itself, and then find how many of them may be made."""
-    count = sum(len(weight.choices) > FEW - 2 for weight in weights)
-    return count + int(np.ceil(np.log2(count + 1))) + 2

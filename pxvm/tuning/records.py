@@ -69,7 +69,7 @@ class Pace:
         program: its shape; see ``choices.shape_of``.
         machine: processor and system; see ``choices.machine``.
         work: what was run: one of ``choices.WORK``.
-        settings: of ``choices.SETTINGS``, as JSON.
+        settings: of ``choices.settings``, as JSON.
         seconds: the median of the rounds.
         ratio: the default's seconds over these, round by round, the median.
     """

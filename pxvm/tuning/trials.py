@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 
 from pxvm.core.container import open_image
-from pxvm.core.dialect1 import TensorProgram
+from pxvm.core.dialect1 import TensorProgram, parse
 from pxvm.core.parts import Image
-from pxvm.core.program import load_program
 from pxvm.core.tensor import (
     DESCRIPTOR_WORDS,
     Descriptor,
@@ -87,7 +86,7 @@ class Trials:
             with self._opened({}) as model:
                 tokenizer = model.tokenizer
                 lines = [line.strip() for line in text.splitlines() if line.strip()]
-                self.ids = (
+                self.ids: Any = (
                     tokenizer.encode_all(lines[:SENTENCES], LENGTH) if self.embeds
                     else tokenizer.encode(text)[:LONG]
                 )  # fmt: skip
@@ -125,8 +124,7 @@ class Trials:
     def _found(self) -> tuple[Weight, ...]:
         """The weights that the picture has as they are in the checkpoint."""
         image = open_image(self._picture)
-        program = load_program(image)
-        assert isinstance(program, TensorProgram)
+        program = parse(image)
         there = {d.name: d for d in program.descriptors if d.dtype == DType.I8}
         layers = max(self.checkpoint.config.layers - 1, 1)
         found = []
@@ -148,13 +146,12 @@ class Trials:
     def _opened(self, choices: Choices) -> Model:
         """The picture with other weights, ready to run."""
         image = open_image(self._picture)
-        program = load_program(image)
-        assert isinstance(program, TensorProgram)
+        program = parse(image)
         if choices:
             by_name = {weight.name: weight for weight in self.weights}
             for name, choice in choices.items():
                 self._put(image, program, by_name[name], choice)
-            program = load_program(image)  # type: ignore[assignment]
+            program = parse(image)
         if self.embeds:
             opened = resize(image, context=ROWS, prompt=ROWS, network=program)
         else:

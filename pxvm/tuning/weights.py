@@ -1,6 +1,7 @@
 """The choices there are for a weight, what each makes of it, and what is said of both in numbers.
 
-``CHOICES`` is the one table: how many bits, and for eight of them how a row's step is found.
+``CHOICES`` is the one table. What needs no measuring is no choice: how a row's step is searched
+for, and whether codes that a file has are kept, is decided by the error, which is known.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from pxvm.models.graph.fourbit import FourBits, groups_of, integers, values
 from pxvm.models.graph.quantise import (
     Choice,
     Floats,
-    largest,
     least_squares,
     quantise_weight,
     scale_value,
@@ -42,7 +42,6 @@ class Kind:
 DEFAULT = "int8"
 CHOICES: Mapping[str, Kind] = {
     DEFAULT: Kind("int8"),
-    "int8 largest": Kind("int8", largest),
     "int4": Kind("int4"),
 }
 ROLES = ("q", "k", "v", "o", "gate", "up", "down", "embedding", "output")
@@ -78,7 +77,7 @@ class Weight:
     def bytes(self, choice: str) -> int:
         """Of its integers in the picture."""
         rows, columns = self.stored.shape
-        return 4 * rows * row_words(CHOICES[choice].dtype, columns)
+        return int(4 * rows * row_words(CHOICES[choice].dtype, columns))
 
     def words(self, choice: str) -> tuple[Words, Words]:
         """(rows as words, scale words) as the picture holds them."""

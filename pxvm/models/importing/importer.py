@@ -245,7 +245,10 @@ def check_target(target: PathLike, *sources: PathLike) -> None:
 
 
 def _build(
-    checkpoint: Checkpoint, bits: Bits, choice: Recorder, tokenizer: Vocabulary | None,
+    checkpoint: Checkpoint,
+    bits: Bits,
+    choice: Recorder,
+    tokenizer: Vocabulary | None,
     planes: Mapping[str, int] | None,
 ) -> tuple[Image, dict[str, int]]:
     config = checkpoint.config
