@@ -24,6 +24,7 @@ TARGETS = ("bytes", "quality")
 #: What counts as equally good: nats a token (a tenth of a percent of perplexity), or cosine.
 SLACK_TEXT, SLACK_VECTORS = 0.001, 0.001
 Told = Callable[[int, int], None]
+Step = tuple[Weight, str]
 
 
 @dataclass(frozen=True)
@@ -129,10 +130,14 @@ class _Tuning:
     # -- what a move does ------------------------------------------------------------------------
 
     def _measure(self, count: int) -> None:
-        """Damage of single moves, those that save the most bytes first."""
+        """Damage of single moves: of each role some, from all over the network."""
         there = {(m.tensor, m.choice) for m in self._own()}
-        steps = sorted(self.steps, key=lambda s: s[0].bytes(s[1]) - s[0].bytes(DEFAULT))
-        wanted = [s for s in steps if (s[0].name, s[1]) not in there]
+        roles: dict[str, list[Step]] = {}
+        for step in self.steps:
+            roles.setdefault(step[0].role, []).append(step)
+        turns = [(turn, step) for of in roles.values() for turn, step in enumerate(_spread(of))]
+        ordered = [step for _, step in sorted(turns, key=lambda pair: pair[0])]
+        wanted = [s for s in ordered if (s[0].name, s[1]) not in there]
         for weight, choice in wanted[: max(0, count)]:
             self.measured.append(self._damage(weight, choice))
             self._tell()
@@ -225,3 +230,10 @@ class _Tuning:
             choices, fine, sizes(weights, choices), sizes(weights, {}), loss, self.default_loss,
             self.spent, self.predicted, self.measured, self.path,
         )  # fmt: skip
+
+
+def _spread(steps: Sequence[Step]) -> list[Step]:
+    """Steps in an order whose every beginning is spread over them: halves, quarters, ..."""
+    bits = max(len(steps) - 1, 1).bit_length()
+    places = (int(f"{n:0{bits}b}"[::-1], 2) for n in range(1 << bits))
+    return [steps[place] for place in places if place < len(steps)]

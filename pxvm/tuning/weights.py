@@ -69,6 +69,11 @@ class Weight:
     depth: float
 
     @property
+    def role(self) -> str:
+        """What it does in its layer."""
+        return self.name.rpartition(".")[2]
+
+    @property
     def choices(self) -> tuple[str, ...]:
         """Those that are possible; the default first."""
         four = self.stored.shape[1] % GROUP == 0
@@ -135,12 +140,11 @@ class Weight:
         """Numbers of about 1 in the order of ``FEATURES``."""
         real = self._rows[1]
         rows, columns = self.stored.shape
-        role = self.name.rpartition(".")[2]
         size = np.sqrt((real**2).mean(axis=1)) + LEAST
         ratios = np.abs(real).max(axis=1) / size
         peaks = (real**4).mean() / max((real**2).mean() ** 2, LEAST**2)
         return (
-            *(float(role == name) for name in ROLES),
+            *(float(self.role == name) for name in ROLES),
             self.depth, float(self.depth == 0), float(self.depth == 1),
             math.log2(rows) / 10, math.log2(columns) / 10, float(np.log2(size).std()),
             float(np.log2(ratios).mean()) / 4, math.log2(max(peaks, 1.0)) / 4,
