@@ -72,6 +72,7 @@ class Pace:
         settings: of ``choices.settings``, as JSON.
         seconds: the median of the rounds.
         ratio: the default's seconds over these, round by round, the median.
+        decides: 1 where it is of the rounds that decide, 0 of a first look.
     """
 
     program: str
@@ -80,6 +81,7 @@ class Pace:
     settings: str
     seconds: float
     ratio: float
+    decides: int
 
     @property
     def said(self) -> str:

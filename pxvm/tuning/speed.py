@@ -25,7 +25,6 @@ from pxvm.core.container import open_image
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import DeviceError
 from pxvm.core.parts import Image
-from pxvm.core.program import load_program
 from pxvm.core.verifier import verify
 from pxvm.models.families.llama import reset
 from pxvm.models.generation import Sampling
@@ -36,6 +35,7 @@ from pxvm.tuning.records import Pace
 ROUNDS, SURE = 3, 9  # of a first look, and of what decides
 GAIN, LOSS = 1.02, 0.98  # what a setting must gain in the mean, and may lose in one kind of work
 HOPELESS = 0.9  # a ratio from which on a first look ends, or need not be taken again
+SMALL = 1 << 14  # pixels of a program that NumPy may be done with before others begin
 PROMPT, START, DRAWN = 256, 8, 16  # tokens
 ONE, MANY = 8, 64  # sentences
 MOST_STEPS = 1 << 20
@@ -70,13 +70,25 @@ class Subject:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.image = open_image(path)
-        program = load_program(self.image)
+        program = verify(self.image)
         if not isinstance(program, TensorProgram):
             raise TuneError(
                 f"{path}: a program of dialect 0, which the reference executor always runs; there"
                 " is nothing to choose"
             )
+        self.program = program
         self.shape = choices.shape_of(program)
+
+    def may(self, value: Any) -> bool:
+        """Whether a value can be better at all: NumPy for what is small, a GPU where one gains."""
+        if value == "reference":
+            return bool(self.image.size < 4 * SMALL)
+        if str(value).startswith("gpu"):
+            if self.image.size < 4 * executors.LEAST or "gpu" not in executors.installed():
+                return False
+            gpu: Any = executors.load("gpu")
+            return gpu.gaining(self.program, False) is not None
+        return True
 
     def work(self, settings: Settings, stack: ExitStack) -> Work:
         """Its kinds of work, each giving the bytes that it leaves.
@@ -161,7 +173,7 @@ class _Speed:
             self.right = {name: work() for name, work in self.default.items()}
             gains = {}
             for settings in self._candidates():
-                ratios = self._compare(settings, min(ROUNDS, self.rounds))
+                ratios = self._compare(settings, min(ROUNDS, self.rounds), 0)
                 if ratios and _good(ratios):
                     gains[_text(settings)] = (mean(ratios.values()), settings)
             wanted: dict[str, Any] = {}
@@ -172,7 +184,7 @@ class _Speed:
             if len(wanted) > 1:
                 options.insert(0, wanted)
             for settings in options:
-                ratios = self._compare(settings, self.rounds)
+                ratios = self._compare(settings, self.rounds, 1)
                 if ratios and _good(ratios):
                     return self._outcome(settings, ratios)
             return self._outcome({}, dict.fromkeys(self.default, 1.0))
@@ -186,10 +198,11 @@ class _Speed:
                 continue
             for value in setting.values:
                 before = self.before.get(_text({name: value}))
-                if before is None or statistics.median(before) >= HOPELESS:
+                hopeless = before is not None and statistics.median(before) < HOPELESS
+                if not hopeless and self.subject.may(value):
                     yield {name: value}
 
-    def _compare(self, settings: Settings, rounds: int) -> dict[str, float] | None:
+    def _compare(self, settings: Settings, rounds: int, decides: int) -> dict[str, float] | None:
         """How much faster each kind of work is, in turns with the defaults; None: not here."""
         self.told(_text(settings))
         table = choices.settings()
@@ -204,14 +217,16 @@ class _Speed:
                             f"{self.subject.path}: {_text(settings)} changed what {name} gives:"
                             " this is a fault of pxvm"
                         )
-                    ratios[name] = self._race(settings, name, work[name], rounds)
+                    ratios[name] = self._race(settings, name, work[name], rounds, decides)
                     if ratios[name] < HOPELESS:
                         break
             except DeviceError:
                 return None
         return ratios
 
-    def _race(self, settings: Settings, name: str, work: Callable[[], bytes], rounds: int) -> float:
+    def _race(
+        self, settings: Settings, name: str, work: Callable[[], bytes], rounds: int, decides: int
+    ) -> float:
         pairs = []
         for number in range(rounds):
             both = [(self.default[name], 0), (work, 1)]
@@ -225,8 +240,9 @@ class _Speed:
                 break
         ratio = statistics.median(p[0] for p in pairs)
         seconds = statistics.median(p[1] for p in pairs)
+        text = _text(settings)
         self.measured.append(
-            Pace(self.subject.shape, self.machine, name, _text(settings), seconds, ratio)
+            Pace(self.subject.shape, self.machine, name, text, seconds, ratio, decides)
         )
         return ratio
 
@@ -247,15 +263,20 @@ def _text(settings: Settings) -> str:
 def best_of(measured: Sequence[Pace]) -> dict[str, dict[str, Any]]:
     """The best settings of each program on this machine, by ``choices.key``, from measurements.
 
-    Of settings that were measured several times the median counts; those that the table does not
-    allow, or that were measured elsewhere, do not.
+    Only the rounds that decide count, the median where there are several; settings that the table
+    does not allow, or that were measured elsewhere, do not.
     """
     found: dict[tuple[str, int], dict[str, dict[str, list[float]]]] = {}
     for pace in measured:
         here, _, busy = pace.machine.rpartition(", ")
         number = busy.removesuffix(" busy")
         settings = _settings(pace.settings)
-        if here != choices.machine() or not number.isdecimal() or settings is None:
+        if (
+            not pace.decides
+            or here != choices.machine()
+            or not number.isdecimal()
+            or settings is None
+        ):
             continue
         place = found.setdefault((pace.program, int(number)), {})
         place.setdefault(_text(settings), {}).setdefault(pace.work, []).append(pace.ratio)

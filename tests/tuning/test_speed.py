@@ -36,7 +36,7 @@ def quiet(monkeypatch, tmp_path):
 
 def pace(text, ratio, work="run", **changes):
     machine = f"{choices.machine()}, 0 busy"
-    return replace(Pace("a program", machine, work, text, 1.0, ratio), **changes)
+    return replace(Pace("a program", machine, work, text, 1.0, ratio, 1), **changes)
 
 
 @pytest.mark.parametrize("name", ["llama", "bert", "product"])
@@ -66,7 +66,7 @@ def test_another_byte_is_a_fault(models, monkeypatch):
 def test_what_was_hopeless_is_not_tried_again(models):
     subject = speed.Subject(models / "product.pxi")
     machine = f"{choices.machine()}, 0 busy"
-    slow = Pace(subject.shape, machine, "run", '{"device": "reference"}', 1.0, 0.1)
+    slow = Pace(subject.shape, machine, "run", '{"device": "reference"}', 1.0, 0.1, 0)
     tried = [m.settings for m in speed.tune(subject, [slow], rounds=1).measured]
     assert tried and slow.settings not in tried
     elsewhere = replace(slow, machine="another, 0 busy")
@@ -81,6 +81,7 @@ def test_the_best_is_what_gains_and_loses_nowhere():
     assert speed.best_of([pace(one, 1.2), pace(one, 0.7), pace(one, 0.8)]) == {}
     assert speed.best_of([pace(one, 1.4, "prompt"), pace(one, 0.9, "decode")]) == {}
     assert speed.best_of([pace(one, 1.01)]) == {}
+    assert speed.best_of([pace(one, 1.5, decides=0)]) == {}  # a first look
     # What another machine or anyone else says is not taken.
     lies = [pace(one, 9.0, machine="another, 0 busy"), pace(one, 9.0, machine="x"),
             pace('{"threads": 0}', 9.0), pace("[[", 9.0), pace('"x"', 9.0)]  # fmt: skip
