@@ -47,6 +47,7 @@ ELSEWHERE = {
     "embed": ("pxvm.models.commands", "Turn sentences into vectors."),
     "ask": ("pxvm.integration.commands.asking", "Ask a model, with what the memory knows."),
     "coach": ("pxvm.coach.commands", "Write pixel programs for tasks, and remember them."),
+    "tune": ("pxvm.tuning.commands", "Choose by measuring: bits of weights, ways to run."),
     "mcp": ("pxvm.integration.commands.offering", "Offer a memory to assistants (MCP)."),
     "serve": (
         "pxvm.integration.commands.offering",

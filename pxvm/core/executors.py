@@ -10,9 +10,12 @@ import importlib
 import importlib.util
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+from pxvm.core import choices
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import DeviceError
 from pxvm.core.program import Image, Program
 
@@ -122,8 +125,9 @@ def load(device: str) -> Executor:
 class Automatic:
     """Device "auto" of dialect 1: the processor, or a GPU that is known to be done sooner.
 
-    The GPU's room says which (``gaining``), of programs of ``LEAST`` pixels and more. Where a GPU
-    fails while the image has all that it had, the processor takes over, and that is said.
+    Where it was measured how programs like this one run best (``choices``), that counts. Else the
+    GPU's room says which (``gaining``), of programs of ``LEAST`` pixels and more. Where a GPU fails
+    while the image has all that it had, the processor takes over, and that is said.
     """
 
     processor: Executor
@@ -145,6 +149,11 @@ class Automatic:
     def _session(
         self, image: Image, program: Program, threads: int | None, *, once: bool
     ) -> Session:
+        if isinstance(program, TensorProgram) and (chosen := choices.best(program)):
+            threads = chosen.get("threads") if threads is None else threads
+            if (device := chosen.get("device", "auto")) != "auto":
+                with suppress(DeviceError):  # what was best once may be gone
+                    return executor(device, 1).session(image, program, threads)
         if image.size >= 4 * LEAST and "gpu" in installed():
             gpu: Executor | None = importlib.import_module(_module("gpu")).gaining(program, once)
             if gpu is not None:

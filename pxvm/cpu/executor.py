@@ -18,7 +18,7 @@ import numpy as np
 
 from pxvm.core import executors, installation, reference
 from pxvm.core.dialect1 import TensorProgram, read_state
-from pxvm.core.errors import ProgramError
+from pxvm.core.errors import DeviceError, ProgramError
 from pxvm.core.integer import Ints
 from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.isa import Flow
@@ -111,6 +111,35 @@ def session(image: Image, program: Program, threads: int | None = None) -> execu
     if not isinstance(program, TensorProgram):
         return reference.session(image, program, threads)
     return Session(image, program, threads)
+
+
+def choose(option: str) -> executors.Executor:
+    """The executor that ``cpu:option`` means. Raises DeviceError."""
+    if option != "portable":
+        raise DeviceError(f"expected cpu or cpu:portable; found cpu:{option}")
+    return _Portable()
+
+
+class _Portable:
+    """This executor without the products that are written for one processor: the same bytes."""
+
+    def available(self) -> str:
+        """As the module's."""
+        return available()
+
+    def run(
+        self, image: Image, program: Program, max_steps: int | None, threads: int | None = None
+    ) -> int:
+        """As the module's."""
+        return run(image, program, max_steps, threads, vnni=False)
+
+    def session(
+        self, image: Image, program: Program, threads: int | None = None
+    ) -> executors.Session:
+        """As the module's."""
+        if not isinstance(program, TensorProgram):
+            return reference.session(image, program, threads)
+        return Session(image, program, threads, vnni=False)
 
 
 class Session:

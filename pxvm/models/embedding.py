@@ -22,11 +22,13 @@ class Embedder:
     Args:
         fields: of a verified image.
         session: of the same image.
+        most: tokens of a batch, padding included; None: as many as there is room for.
     """
 
-    def __init__(self, fields: Fields, session: Session) -> None:
+    def __init__(self, fields: Fields, session: Session, most: int | None = None) -> None:
         self.fields, self.session = fields, session
         self.rows = fields.descriptor("ids").rows
+        self.most = min(most or self.rows, self.rows)
         self.batch = fields.descriptor("lengths").rows
         self.limit = min(self.rows, fields.descriptor("positions").rows)
         self.width = fields.descriptor("vectors").cols
@@ -51,7 +53,7 @@ class Embedder:
         group: list[int] = []
         span = 0
         for number in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-            full = len(group) == self.batch or (len(group) + 1) * span > self.rows
+            full = len(group) == self.batch or (len(group) + 1) * span > self.most
             if group and (full or (len(group) >= FEW and lengths[number] < LEAST * span)):
                 yield group
                 group = []

@@ -71,6 +71,7 @@ class Generator:
     Args:
         fields: of a verified image.
         session: of the same image.
+        part: tokens of a prompt in one execution; None: as many as there is room for.
 
     Attributes:
         context: tokens that the caches hold.
@@ -80,11 +81,12 @@ class Generator:
 
     stops: tuple[int, ...] = ()
 
-    def __init__(self, fields: Fields, session: Session) -> None:
+    def __init__(self, fields: Fields, session: Session, part: int | None = None) -> None:
         self.fields, self.session, self.reused = fields, session, 0
         cache = next(d for d in fields.network.descriptors if d.name.endswith("k_cache"))
         self.context = min(cache.extents[1], fields.descriptor("rope").rows)
-        self.part = fields.descriptor("ids").rows
+        room = fields.descriptor("ids").rows
+        self.part = min(part or room, room)
         self.vocab = fields.descriptor("logits").cols
         self._words = words_of(fields.image)
         self._token, self._position = self._place("token"), self._place("position")

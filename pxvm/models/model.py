@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from pxvm.core import executors
+from pxvm.core import choices, executors
 from pxvm.core.container import PathLike, open_image, save_image
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import PxvmError
@@ -43,8 +43,6 @@ from pxvm.models.text.tokenizer import Tokenizer, load_tokenizer
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-PROMPT = 512  # tokens in one execution
-ROWS = 1024  # tokens of a batch of sentences, padding included
 UNCONVERTED = (".gguf", ".safetensors", ".onnx")
 TO_CLOSE = 256  # tokens that a constrained answer may take to come to its end
 
@@ -104,10 +102,10 @@ class Model:
         image = open_image(path, max_pixels=max_pixels)
         fields = _named(image, load_program(image))
         if _kind(fields) == "embedder":
-            capacity, prompt = ROWS, ROWS
+            capacity, prompt = choices.ROWS, choices.ROWS
         else:
             limit = fields.descriptor("rope").rows
-            capacity, prompt = min(context or limit, limit), min(PROMPT, limit)
+            capacity, prompt = min(context or limit, limit), min(choices.PROMPT, limit)
         loading = ThreadPoolExecutor(1)  # reading a vocabulary takes as long as all the rest
         tokenizer = loading.submit(load_tokenizer, fields, str(path))
         loading.shutdown(wait=False)
@@ -163,7 +161,7 @@ class Model:
         self._open()
         if self.kind != "language model":
             raise ModelError("this model turns sentences into vectors: use embed")
-        return Generator(self.fields, self._session())
+        return Generator(self.fields, self._session(), self._chosen.get("prompt"))
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -171,7 +169,7 @@ class Model:
         self._open()
         if self.kind != "embedder":
             raise ModelError("this model writes text: use chat or generate; embed takes an encoder")
-        return Embedder(self.fields, self._session())
+        return Embedder(self.fields, self._session(), self._chosen.get("rows"))
 
     @cached_property
     def _scorer(self) -> Scorer:
@@ -181,6 +179,11 @@ class Model:
     @cached_property
     def _constraints(self) -> Constraints:
         return Constraints(self.tokenizer, self.generator.vocab)
+
+    @cached_property
+    def _chosen(self) -> dict[str, Any]:
+        """What is known to be best for a model like this, where that is left open."""
+        return choices.best(self.fields.network) if self.device == "auto" else {}
 
     def _session(self) -> executors.Session:
         executor = executors.executor(self.device, 1)

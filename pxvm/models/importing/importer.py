@@ -43,6 +43,7 @@ from pxvm.models.text.template import compiled
 from pxvm.models.text.tokenizer import Settings, store_tokenizer
 
 Progress = Callable[[int, int], None]
+Bits = str | Mapping[str, str]
 Vocabulary = tuple[str, Settings]  # a tokenizer's JSON, and what that does not say
 SAMPLE = 64  # rows on which four bits are compared with eight
 BATCH = 64  # sentences that an embedder takes at once; the file ships with room for one token
@@ -143,22 +144,24 @@ class Recorder:
 
 
 def with_four_bits(
-    weights: Mapping[str, Any], bits: str, record: Callable[[str, Floats, Floats], None]
+    weights: Mapping[str, Any], bits: Bits, record: Callable[[str, Floats, Floats], None]
 ) -> dict[str, Any]:
     """Weights of which some are to become I4 tensors.
 
     Args:
         bits: "int8": none of them; "int4": every matrix whose rows are whole groups; "auto": those
             that lose no more with four bits than with eight, measured on their first rows. These
-            are the ones whose file has codes of four bits.
+            are the ones whose file has codes of four bits. Or one of these for each name: "int8"
+            where there is none.
     """
 
-    def four(weight: Any) -> bool:
-        if len(weight.shape) != 2 or weight.shape[1] % GROUP or bits == "int8":
+    def four(name: str, weight: Any) -> bool:
+        wanted = bits if isinstance(bits, str) else bits.get(name, "int8")
+        if len(weight.shape) != 2 or weight.shape[1] % GROUP or wanted == "int8":
             return False
-        return bits == "int4" or (kept(weight) and _loses_less(weight))
+        return wanted == "int4" or (kept(weight) and _loses_less(weight))
 
-    return {n: FourBits(w, record) if four(w) else w for n, w in weights.items()}
+    return {n: FourBits(w, record) if four(n, w) else w for n, w in weights.items()}
 
 
 def _loses_less(weight: Any) -> bool:
@@ -175,15 +178,16 @@ def _loses_less(weight: Any) -> bool:
 
 
 def import_model(
-    source: PathLike, target: PathLike, *, bits: str = "int8", choice: Choice = least_squares,
-    progress: Progress | None = None,
+    source: PathLike, target: PathLike, *, bits: Bits = "int8", choice: Choice = least_squares,
+    planes: Mapping[str, int] | None = None, progress: Progress | None = None,
 ) -> Report:  # fmt: skip
     """Convert a model to a mappable ``.pxi``.
 
     Args:
         source: a GGUF or safetensors file, or a folder; see ``open_checkpoint``.
-        bits: "auto", "int8" or "int4"; see ``with_four_bits``.
+        bits: "auto", "int8" or "int4", or one for each weight; see ``with_four_bits``.
         choice: steps of an int8 weight's rows; see ``quantise``.
+        planes: int8 planes of an encoder's activations; see ``build_bert``.
         progress: called with elements quantised, and all of them.
 
     Raises:
@@ -204,7 +208,7 @@ def import_model(
     total = sum(t.count for t in weights if len(t.shape) == 2)
     recorder = Recorder(choice, total, progress)
     tokenizer = read_tokenizer(checkpoint)
-    image, fracs = _build(checkpoint, bits, recorder, tokenizer)
+    image, fracs = _build(checkpoint, bits, recorder, tokenizer, planes)
     verify(image)
     save_image(image, target, layout="mappable")
     return Report(
@@ -241,7 +245,11 @@ def check_target(target: PathLike, *sources: PathLike) -> None:
 
 
 def _build(
-    checkpoint: Checkpoint, bits: str, choice: Recorder, tokenizer: Vocabulary | None
+    checkpoint: Checkpoint,
+    bits: Bits,
+    choice: Recorder,
+    tokenizer: Vocabulary | None,
+    planes: Mapping[str, int] | None,
 ) -> tuple[Image, dict[str, int]]:
     config = checkpoint.config
     weights = with_four_bits(checkpoint.weights, bits, choice.note)
@@ -249,7 +257,7 @@ def _build(
         "choice": choice, "extend": lambda b: store_tokenizer(b, *tokenizer) if tokenizer else None,
     }  # fmt: skip
     if isinstance(config, BertConfig):
-        return resize_rows(build_bert(config, weights, batch=BATCH, **common), 1), {}
+        return resize_rows(build_bert(config, weights, batch=BATCH, planes=planes, **common), 1), {}
     fracs = llama_fracs(config, checkpoint.weights)
     return build_llama(config, weights, fracs=fracs, **common), fracs
 

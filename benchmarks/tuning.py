@@ -1,0 +1,240 @@
+"""What is learned from measurements: tasks in words, bits of weights, ways to run.
+
+    python -m benchmarks.tuning                    all parts, under ten minutes on two processors
+    python -m benchmarks.tuning words weights ...  some of them
+
+Each part has its control in the same run: the same model without what was remembered, the same
+tuning from nothing, the defaults in turns with what was chosen. Numbers of trials, bytes and
+programs depend on the seed alone; seconds on the machine.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks._coach_tasks import tasks
+from pxvm.coach.coach import Coach
+from pxvm.coach.memory import SOLVED
+from pxvm.coach.search import Spent
+from pxvm.coach.speaking import Speaking
+from pxvm.core import choices
+from pxvm.core.errors import PxvmError
+from pxvm.core.resources import processors
+from pxvm.integration.embedded import Embedded
+from pxvm.learning import Network
+from pxvm.learning.search.vectors import build_vectors, save_vectors
+from pxvm.models.download import fetch, get
+from pxvm.tuning import quantise, speed
+from pxvm.tuning.records import Damage
+from pxvm.tuning.text import TEXT
+from pxvm.tuning.trials import Choices, Trials
+
+VARIED = Path(__file__).resolve().parent / "texts/varied.txt"
+TAUGHT, ASKED, DEEPEST, TASK_BUDGET = 120, 50, 3, 3_000
+SEEN = 49  # trials with the model that is seen first
+BUDGETS = (7, 8, 9, 10, 12, 14, 17, 20, 24, 28, 33, 38, 44)
+CLOSE = 0.99  # of the bytes saved with everything measured: what counts as the same
+VECTORS = 20_000
+ROUNDS = 11
+
+
+def row(name: str, *cells: object) -> None:
+    print(f"{name:<44}" + "".join(f"{cell!s:>16}" for cell in cells), flush=True)
+
+
+# -- tasks in words for a language model ---------------------------------------------------------
+
+
+def words() -> None:
+    """One answer for each task, with programs of similar tasks in the question and without."""
+    print(f"\nwords: {ASKED} tasks of depth 1 to {DEEPEST}, one answer of SmolLM2-135M each")
+    given = [t for t in tasks(5, 500) if int(t.name.rsplit(" ", 1)[1]) <= DEEPEST]
+    asked, others = given[:ASKED], given[ASKED : ASKED + TAUGHT]
+    with tempfile.TemporaryDirectory() as folder, Network.open(Path(folder) / "k.png") as network:
+        coach = Coach(network)
+        for task in others:
+            coach.solve(task, TASK_BUDGET)
+        coach.memory.refresh()
+        known = [e for e in coach.memory.trusted() if e.outcome == SOLVED]
+    backend = Embedded("smollm2")
+    solved = {"with": 0, "without": 0}
+    for task in asked:
+        for name, remembered in (("with", known), ("without", [])):
+            found = Speaking(backend, task, remembered, ()).run(Spent(1))
+            solved[name] += found is not None and _holds(found, task)
+    backend.close()
+    row("", "with", "without", "ratio")
+    row(f"right at once, {len(known)} programs known", *solved.values(),
+        f"{solved['with'] / max(1, solved['without']):.2f}")  # fmt: skip
+
+
+def _holds(program: Any, task: Any) -> bool:
+    from pxvm.coach.expression import evaluate
+
+    return bool((evaluate(program, task.given) == task.wanted).all())
+
+
+# -- bits of weights -----------------------------------------------------------------------------
+
+
+class Kept(Trials):
+    """Trials whose results are kept: counted each time, computed once."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self.kept: dict[Any, Any] = {}
+        super().__init__(*arguments, **named)
+
+    def _once(self, what: str, choices: Choices | None, compute: Callable[..., Any]) -> Any:
+        name = what, self.fine, tuple(sorted((choices or {}).items()))
+        if name in self.kept:
+            self.done += 1
+        else:
+            self.kept[name] = compute(choices)
+        return self.kept[name]
+
+    def damage(self, choices: Choices) -> tuple[float, float]:
+        return self._once("damage", choices, super().damage)
+
+    def loss(self, choices: Choices | None = None) -> float:
+        return self._once("loss", choices, super().loss)
+
+
+@contextmanager
+def opened(name: str, folder: Path) -> Iterator[Kept]:
+    """A named model ready for trials."""
+    inside = folder / name
+    inside.mkdir()
+    source = fetch(name, inside, lambda *_: None)
+    with Kept(source, TEXT, default=get(name)) as trials:
+        yield trials
+
+
+def weights() -> None:
+    """SmolLM2 first; then MiniLM with what that taught, and from nothing."""
+    print("\nweights: sizes are those of all weights' integers; losses on texts not tuned with")
+    with tempfile.TemporaryDirectory() as name:
+        with opened("smollm2", Path(name)) as trials:
+            begin = time.perf_counter()
+            found = quantise.tune(trials, budget=SEEN)
+            seconds = time.perf_counter() - begin
+            seen = found.measured
+            row("SmolLM2-135M", "tuned", "default", "ratio")
+            row("bytes of weights", f"{found.bytes:,}", f"{found.default_bytes:,}",
+                f"{found.bytes / found.default_bytes:.3f}")  # fmt: skip
+            with trials._opened({}) as model:
+                trials.ids = model.tokenizer.encode(VARIED.read_text(encoding="utf-8"))[:385]
+            trials.kept.clear()
+            both = [math.exp(trials.loss(c)) for c in (found.choices, {})]
+            row("perplexity of another text, 384 tokens", *(f"{p:.4f}" for p in both),
+                f"{both[0] / both[1]:.5f}")  # fmt: skip
+            row("trials; seconds", found.trials, f"{seconds:.0f}")
+        with opened("minilm", Path(name)) as trials:
+            _transfer(trials, seen)
+
+
+def _transfer(trials: Kept, seen: Sequence[Damage]) -> None:
+    whole = quantise.tune(trials, budget=200)
+    row("MiniLM", "tuned", "default", "ratio")
+    row("bytes of weights", f"{whole.bytes:,}", f"{whole.default_bytes:,}",
+        f"{whole.bytes / whole.default_bytes:.3f}")  # fmt: skip
+    row("mean cosine to float32", f"{1 - whole.loss:.5f}", f"{1 - whole.default_loss:.5f}")
+    goal = CLOSE * (whole.default_bytes - whole.bytes)
+    arms = {"having seen SmolLM2": list(seen), "from nothing": []}
+    first = dict.fromkeys(arms, 0)
+    row("bytes saved by trials", *arms)
+    for budget in BUDGETS:
+        saved = []
+        for name, known in arms.items():
+            found = quantise.tune(trials, known, budget=budget)
+            saved.append(found.default_bytes - found.bytes)
+            if saved[-1] >= goal and not first[name]:
+                first[name] = budget
+        row(f"  {budget} trials", *(f"{s:,}" for s in saved))
+    row(f"trials to save {goal:,.0f} bytes", *(n or f"> {BUDGETS[-1]}" for n in first.values()))
+
+
+# -- ways to run ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def neighbours(count: int) -> Iterator[None]:
+    """Other processes that keep processors busy."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+def ways() -> None:
+    """What tuning finds for a model, then both in turns again: that is what is shown."""
+    print(f"\nways: {choices.machine()}; ratios of the default's time over the tuned, in turns")
+    row("", "ratio", "chosen")
+    with tempfile.TemporaryDirectory() as folder:
+        vectors = Path(folder) / "vectors.pxi"
+        rng = np.random.default_rng(0)
+        save_vectors(
+            build_vectors(np.arange(VECTORS), np.full(VECTORS, 0.01),
+                          rng.integers(-127, 128, (VECTORS, 384)).astype(np.int8)), vectors,
+        )  # fmt: skip
+        _ways("SmolLM2", get("smollm2"), 0)
+        _ways("SmolLM2", get("smollm2"), processors() - 1)
+        _ways("MiniLM", get("minilm"), 0)
+        _ways("MiniLM", get("minilm"), processors() - 1)
+        _ways(f"search of {VECTORS:,} vectors", vectors, 0)
+
+
+def _ways(name: str, path: Path, busy: int) -> None:
+    with neighbours(busy):
+        time.sleep(0.5)
+        subject = speed.Subject(path)
+        found = speed.tune(subject)
+        beside = f", {busy} busy beside it" if busy else ""
+        chosen = ", ".join(f"{k} {v}" for k, v in found.settings.items()) or "the defaults"
+        with ExitStack() as stack:
+            default, tuned = (subject.work(s, stack) for s in ({}, found.settings))
+            for kind in default:
+                ratio = in_turns(default[kind], tuned[kind])
+                row(f"{name}: {kind}{beside}", f"{ratio:.3f}", f"  {chosen}")
+
+
+def in_turns(default: Callable[[], bytes], tuned: Callable[[], bytes]) -> float:
+    """The median of ratios of neighbouring runs; both give the same bytes."""
+    assert default() == tuned()
+    ratios = []
+    for number in range(ROUNDS):
+        taken = {}
+        for run in (default, tuned) if number % 2 else (tuned, default):
+            begin = time.perf_counter()
+            run()
+            taken[run] = time.perf_counter() - begin
+        ratios.append(taken[default] / taken[tuned])
+    return float(np.median(ratios))
+
+
+PARTS = {"words": words, "weights": weights, "ways": ways}
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Run the parts."""
+    for name in arguments or PARTS:
+        try:
+            PARTS[name]()
+        except PxvmError as error:
+            print(f"{name} left out: {error}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

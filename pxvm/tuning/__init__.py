@@ -1,0 +1,1 @@
+"""What was measured decides what is done next: the bits of weights, and how programs are run."""

@@ -1,0 +1,239 @@
+"""How the bits of a model's weights are chosen: what is known, what is measured, what is kept.
+
+A *move* stores one weight with fewer bytes. Moves are ordered by the damage that each does for a
+byte saved, as measured or, where it was not, as predicted; the model with the first so many of them
+is tried, halving the interval, until the longest row is known with which it is as good as the
+default; then the others one by one. What comes out was measured as a whole, so a wrong prediction
+costs bytes, never quality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pxvm.tuning.errors import TuneError
+from pxvm.tuning.predictor import Predictor
+from pxvm.tuning.records import Damage
+from pxvm.tuning.trials import Choices, Trials, sizes
+from pxvm.tuning.weights import DEFAULT, Weight
+
+TARGETS = ("bytes", "quality")
+#: What counts as equally good: nats a token (a tenth of a percent of perplexity), or cosine.
+SLACK_TEXT, SLACK_VECTORS = 0.001, 0.001
+Told = Callable[[int, int], None]
+Step = tuple[Weight, str]
+
+
+@dataclass(frozen=True)
+class Move:
+    """A weight stored with fewer bytes.
+
+    Attributes:
+        saved: bytes.
+        worth: damage for each, as far as that is known; only the order counts.
+    """
+
+    weight: Weight
+    choice: str
+    saved: int
+    worth: float
+
+
+@dataclass
+class Result:
+    """What came out.
+
+    Attributes:
+        choices: of the weights that are not stored as by default.
+        fine: whether an encoder's activations have two planes everywhere.
+        bytes, default_bytes: of all weights' integers.
+        loss, default_loss: see ``Trials.loss``.
+        trials: how often the model was run with other choices.
+        predicted: moves whose damage was predicted.
+    """
+
+    choices: Choices
+    fine: bool
+    bytes: int
+    default_bytes: int
+    loss: float
+    default_loss: float
+    trials: int
+    predicted: int
+    measured: list[Damage] = field(default_factory=list)
+    path: list[tuple[int, int]] = field(default_factory=list)
+
+
+def tune(
+    trials: Trials, known: Sequence[Damage] = (), *, budget: int, target: str = "bytes",
+    told: Told | None = None,
+) -> Result:  # fmt: skip
+    """Choose how a model's weights are stored.
+
+    Args:
+        known: measurements, of this model and of others.
+        budget: trials at most; those that find out how long the row of moves may be come first,
+            what is left measures single moves.
+        target: "bytes": as few as possible, as good as the default; "quality": as good as possible,
+            in as many bytes at most.
+        told: called with trials done, and all of them.
+
+    Raises TuneError.
+    """
+    if target not in TARGETS:
+        raise TuneError(f"target: expected {' or '.join(TARGETS)}; found {target!r}")
+    return _Tuning(trials, known, budget, told).run(target)
+
+
+class _Tuning:
+    def __init__(
+        self, trials: Trials, known: Sequence[Damage], budget: int, told: Told | None
+    ) -> None:
+        self.trials, self.known, self.told = trials, list(known), told
+        self.first, self.budget = trials.done, budget
+        self.measured: list[Damage] = []
+        self.path: list[tuple[int, int]] = []  # (trials, bytes) whenever fewer bytes were found
+        trials.fine = False
+        self.default_loss = trials.loss()
+        trials.fine = trials.embeds
+        self.slack = SLACK_VECTORS if trials.embeds else SLACK_TEXT
+        self.steps = [
+            (weight, choice)
+            for weight in trials.weights
+            for choice in weight.choices
+            if weight.bytes(choice) < weight.bytes(DEFAULT)
+        ]
+        self.predicted = 0
+
+    @property
+    def spent(self) -> int:
+        return self.trials.done - self.first
+
+    def _tell(self) -> None:
+        if self.told is not None:
+            self.told(min(self.spent, self.budget), self.budget)
+
+    def run(self, target: str) -> Result:
+        if target == "quality":
+            return self._best()
+        reserve = int(np.ceil(np.log2(len(self.steps) + 1))) + 1
+        self._measure(self.budget - reserve - self.spent)
+        moves = self._ordered()
+        found, loss = self._longest(moves)
+        if not found:
+            self.trials.fine = False
+        return self._done({m.weight.name: m.choice for m in found}, self.trials.fine, loss)
+
+    # -- what a move does ------------------------------------------------------------------------
+
+    def _measure(self, count: int) -> None:
+        """Damage of single moves: of each role some, from all over the network."""
+        there = {(m.tensor, m.choice) for m in self._own()}
+        roles: dict[str, list[Step]] = {}
+        for step in self.steps:
+            roles.setdefault(step[0].role, []).append(step)
+        turns = [(turn, step) for of in roles.values() for turn, step in enumerate(_spread(of))]
+        ordered = [step for _, step in sorted(turns, key=lambda pair: pair[0])]
+        wanted = [s for s in ordered if (s[0].name, s[1]) not in there]
+        for weight, choice in wanted[: max(0, count)]:
+            self.measured.append(self._damage(weight, choice))
+            self._tell()
+
+    def _damage(self, weight: Weight, choice: str) -> Damage:
+        damage, seconds = self.trials.damage({weight.name: choice})
+        return Damage(
+            self.trials.model, weight.name, choice, weight.features(choice), weight.change(choice),
+            damage, weight.bytes(choice), seconds,
+        )  # fmt: skip
+
+    def _own(self) -> list[Damage]:
+        return [m for m in (*self.known, *self.measured) if m.model == self.trials.model]
+
+    def _ordered(self) -> list[Move]:
+        """The moves, the best first: measured where they were, else predicted."""
+        predictor = Predictor([*self.known, *self.measured])
+        features = [weight.features(choice) for weight, choice in self.steps]
+        says = predictor.sensitivities(features, self.trials.device)
+        changes = np.array([weight.change(choice) for weight, choice in self.steps])
+        damages = np.exp2(says) * changes**2
+        own = {(m.tensor, m.choice): m.damage for m in self._own()}
+        keys = [(weight.name, choice) for weight, choice in self.steps]
+        there = [i for i, key in enumerate(keys) if key in own]
+        if there:  # what the model has of its own puts predictions in their place
+            shift = np.median([np.log(max(own[keys[i]], 1e-14) / damages[i]) for i in there])
+            damages *= np.exp(shift)
+            damages[there] = [own[keys[i]] for i in there]
+        self.predicted = len(keys) - len(there)
+        moves = [
+            Move(weight, choice, saved, float(damage) / saved)
+            for (weight, choice), damage in zip(self.steps, damages, strict=True)
+            if (saved := weight.bytes(DEFAULT) - weight.bytes(choice))
+        ]
+        return sorted(moves, key=lambda m: (m.worth, m.weight.name, m.choice))
+
+    # -- the model as a whole --------------------------------------------------------------------
+
+    def _good(self, moves: Sequence[Move]) -> float | None:
+        """The loss of the model with these moves where it is as good as the default."""
+        choices = {m.weight.name: m.choice for m in moves}
+        loss = self.trials.loss(choices)
+        self._tell()
+        if loss > self.default_loss + self.slack:
+            return None
+        self.path.append((self.spent, sizes(self.trials.weights, choices)))
+        return loss
+
+    def _longest(self, moves: Sequence[Move]) -> tuple[list[Move], float]:
+        """The most moves with which the model is good, and its loss: the first ones, then any."""
+        low, high, lost = 0, len(moves) + 1, self.default_loss
+        while high - low > 1 and self.spent < self.budget:
+            middle = (low + high) // 2
+            loss = self._good(moves[:middle])
+            if loss is not None:
+                low, lost = middle, loss
+            else:
+                high = middle
+        found = list(moves[:low])
+        for move in moves[low + 1 :]:
+            if self.spent >= self.budget:
+                break
+            loss = self._good([*found, move])
+            if loss is not None:
+                found, lost = [*found, move], loss
+        return found, lost
+
+    def _best(self) -> Result:
+        """The choice with the least error for each weight, where the whole is better for it."""
+        choices: Choices = {}
+        for weight in self.trials.weights:
+            fits = [c for c in weight.choices if weight.bytes(c) <= weight.bytes(DEFAULT)]
+            best = min(fits, key=lambda c: (weight.error(c), c != DEFAULT))
+            if best != DEFAULT:
+                choices = {**choices, weight.name: best}
+        options = [(choices, self.trials.fine), ({}, self.trials.fine), (choices, False)]
+        found: list[tuple[float, int, Choices, bool]] = [(self.default_loss, -1, {}, False)]
+        for number, (some, fine) in enumerate(options):
+            if self.spent < self.budget and (some or fine):
+                self.trials.fine = fine
+                found.append((self.trials.loss(some), number, some, fine))
+                self._tell()
+        loss, _, some, fine = min(found, key=lambda f: f[:2])
+        self.trials.fine = fine
+        return self._done(some, fine, loss)
+
+    def _done(self, choices: Choices, fine: bool, loss: float) -> Result:
+        weights = self.trials.weights
+        return Result(
+            choices, fine, sizes(weights, choices), sizes(weights, {}), loss, self.default_loss,
+            self.spent, self.predicted, self.measured, self.path,
+        )  # fmt: skip
+
+
+def _spread(steps: Sequence[Step]) -> list[Step]:
+    """Steps in an order whose every beginning is spread over them: halves, quarters, ..."""
+    bits = max(len(steps) - 1, 1).bit_length()
+    places = (int(f"{n:0{bits}b}"[::-1], 2) for n in range(1 << bits))
+    return [steps[place] for place in places if place < len(steps)]

@@ -1,0 +1,116 @@
+"""Ways to run a program, tried in turns: the same bytes, and what is kept of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pxvm import Model, Network
+from pxvm.core import choices
+from pxvm.core.container import save_image
+from pxvm.core.errors import PxvmError
+from pxvm.models.importing.importer import import_model
+from pxvm.tuning import speed
+from pxvm.tuning.records import Damage, Pace, read, store
+from tests.core.test_choices import product
+from tests.tuning import small
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speed")
+    import_model(small.llama(folder / "llama"), folder / "llama.pxi")
+    import_model(small.bert(folder / "bert"), folder / "bert.pxi")
+    save_image(product(), folder / "product.pxi")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch, tmp_path):
+    monkeypatch.setattr(choices, "_file", lambda: tmp_path / "choices.json")
+    choices._read.cache_clear()
+    monkeypatch.setattr(choices, "neighbours", lambda: 0)
+    monkeypatch.setattr(speed, "ROUNDS", 1)
+
+
+def pace(text, ratio, work="run", **changes):
+    machine = f"{choices.machine()}, 0 busy"
+    return replace(Pace("a program", machine, work, text, 1.0, ratio, 1), **changes)
+
+
+@pytest.mark.parametrize("name", ["llama", "bert", "product"])
+def test_every_way_gives_the_same_bytes_and_is_measured(name, models):
+    subject = speed.Subject(models / f"{name}.pxi")
+    found = speed.tune(subject, rounds=1)  # raises where a byte differs
+    tried = {m.settings for m in found.measured}
+    assert '{"threads": 1}' in tried and '{"device": "cpu:portable"}' in tried
+    assert ('{"prompt": 64}' in tried) == (name == "llama")
+    assert ('{"rows": 64}' in tried) == (name == "bert")
+    assert choices.checked(found.settings) is not None
+    assert all(m.ratio > 0 and m.seconds > 0 for m in found.measured)
+    if found.settings:
+        assert speed.mean(found.ratios.values()) >= speed.GAIN
+    else:
+        assert set(found.ratios.values()) == {1.0}
+
+
+def test_another_byte_is_a_fault(models, monkeypatch):
+    subject = speed.Subject(models / "product.pxi")
+    runs = iter(range(99))
+    monkeypatch.setattr(subject, "_run", lambda device, threads: bytes([next(runs)]))
+    with pytest.raises(PxvmError, match="changed what run gives"):
+        speed.tune(subject, rounds=1)
+
+
+def test_what_was_hopeless_is_not_tried_again(models):
+    subject = speed.Subject(models / "product.pxi")
+    machine = f"{choices.machine()}, 0 busy"
+    slow = Pace(subject.shape, machine, "run", '{"device": "reference"}', 1.0, 0.1, 0)
+    tried = [m.settings for m in speed.tune(subject, [slow], rounds=1).measured]
+    assert tried and slow.settings not in tried
+    elsewhere = replace(slow, machine="another, 0 busy")
+    tried = [m.settings for m in speed.tune(subject, [elsewhere], rounds=1).measured]
+    assert slow.settings in tried
+
+
+def test_the_best_is_what_gains_and_loses_nowhere():
+    key = choices.key("a program", 0)
+    one, portable = '{"threads": 1}', '{"device": "cpu:portable"}'
+    assert speed.best_of([pace(one, 1.2), pace(portable, 1.1)]) == {key: {"threads": 1}}
+    assert speed.best_of([pace(one, 1.2), pace(one, 0.7), pace(one, 0.8)]) == {}
+    assert speed.best_of([pace(one, 1.4, "prompt"), pace(one, 0.9, "decode")]) == {}
+    assert speed.best_of([pace(one, 1.01)]) == {}
+    assert speed.best_of([pace(one, 1.5, decides=0)]) == {}  # a first look
+    # What another machine or anyone else says is not taken.
+    lies = [pace(one, 9.0, machine="another, 0 busy"), pace(one, 9.0, machine="x"),
+            pace('{"threads": 0}', 9.0), pace("[[", 9.0), pace('"x"', 9.0)]  # fmt: skip
+    assert speed.best_of(lies) == {}
+
+
+def test_models_run_as_is_known_to_be_best_and_say_the_same(models):
+    subject = speed.Subject(models / "llama.pxi")
+    with Model.open(models / "llama.pxi") as model:
+        plain = model.generate("hello", max_tokens=8), model.generator.part
+    best = {choices.key(subject.shape, 0): {"prompt": 64}}
+    encoder = speed.Subject(models / "bert.pxi")
+    best[choices.key(encoder.shape, 0)] = {"rows": 64}
+    with Model.open(models / "bert.pxi") as model:
+        vectors = model.embed(["one two", "three", "four five six"])
+    choices.switch(best)
+    with Model.open(models / "llama.pxi") as model:
+        assert (model.generate("hello", max_tokens=8), model.generator.part) == (plain[0], 64)
+    with Model.open(models / "llama.pxi", device="cpu") as model:  # who says so is obeyed
+        assert model.generator.part == plain[1]
+    with Model.open(models / "bert.pxi") as model:
+        assert model.embedder.most == 64
+        assert model.embed(["one two", "three", "four five six"]).tobytes() == vectors.tobytes()
+
+
+def test_measurements_of_both_kinds_stand_side_by_side(tmp_path):
+    with Network.open(tmp_path / "k.png") as network:
+        measured = [pace('{"threads": 1}', 1.25), pace('{"threads": 1}', 1.5, "decode")]
+        ids = store(network, measured)
+        assert list(read(network, Pace)) == measured and not list(read(network, Damage))
+        network.forget(ids[0])
+        assert list(read(network, Pace)) == measured[1:]
