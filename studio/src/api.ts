@@ -129,6 +129,12 @@ export interface Token {
   likely?: { id: number; text: string; probability: number }[];
 }
 
+/** Opens whatever the user dropped. Rejects with a PxvmError where it is no PNG that pxVM reads. */
+export type Open = (name: string, bytes: Uint8Array<ArrayBuffer>, progress?: Progress) => Promise<Opened>;
+
+/** Makes a machine for an opened program, on WebAssembly or on a GPU. */
+export type Start = (opened: Opened, progress?: Progress) => Promise<Session>;
+
 /** A language model that answers from its picture. */
 export interface Chat {
   readonly session: Session;
@@ -169,5 +175,8 @@ export interface Memory {
   readonly writable: boolean;
   records(first: number, count: number): Promise<MemoryRecord[]>;
   search(query: string, limit?: number, filters?: Record<string, string>): Promise<Hit[]>;
-  picture(): Promise<Picture>;
+  /** Image rows of all pages together, one page under the other; each is 1,024 dots wide. */
+  readonly rows: number;
+  /** `count` image rows from `first` on, 128 bytes each, as FORMAT says: leftmost dot highest, white 1. */
+  bits(first: number, count: number): Promise<Uint8Array>;
 }
