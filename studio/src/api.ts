@@ -56,6 +56,12 @@ export interface ProgramInfo {
 export interface Opened {
   kind: Kind;
   name: string;
+  /** The file as it was given. */
+  bytes: Uint8Array<ArrayBuffer>;
+  /**
+   * A memory in pxVM's own layout (1,024 wide, chunk pxVM at byte 37) stands here without words: it may
+   * have a billion dots, and `openMemory` reads them from `bytes` as they are needed.
+   */
   picture: Picture;
   /** Where it is a program that the verifier admits. */
   program?: ProgramInfo;
@@ -149,32 +155,88 @@ export interface Chat {
 
 /** A record of a knowledge picture. */
 export interface MemoryRecord {
+  /** Its number in the network, as `pxvm` prints it. */
   number: number;
   kind: string;
+  /** When it happened, or else when it was stored: ISO 8601, UTC. */
   time: string;
+  /** The question, or a passage's heading; may be empty. */
   title: string;
   text: string;
   source: string;
+  /** As of now, later changes taken in. */
   tags: string[];
-  /** "standing", "forgotten", "corrected", "replaced" ...: as `pxvm` says it. */
-  standing: string;
-  meta: Record<string, unknown>;
-  /** Rows of the picture that it takes. */
-  rows: { first: number; count: number };
+  standing: Standing;
+  meta: {
+    id: string;
+    model: string;
+    /** Every time at which it was stored, ascending. */
+    stored: string[];
+    event: string | null;
+    links: { relation: string; id: string }[];
+    /** Embedding models whose vectors it carries. */
+    vectors: string[];
+  };
+  /** Rows of the picture that it takes, all pages under one another: data rows, then drawn text. */
+  rows: { first: number; data: number; text: number };
 }
 
+/**
+ * What a record counts for: "standing" counts; "corrected" and "replaced" gave way to a newer version;
+ * "repeated" was stored again later; "about" only forgets or tags others; "format" explains the file.
+ */
+export type Standing =
+  | "standing"
+  | "forgotten"
+  | "corrected"
+  | "replaced"
+  | "repeated"
+  | "about"
+  | "format";
+
 export interface Hit {
-  record: number;
+  record: MemoryRecord;
   score: number;
+  /** The part of its text that fits the question best. */
   snippet: string;
+}
+
+export interface Filters {
+  kind?: string;
+  tag?: string;
+  /** This source, or one in this folder. */
+  source?: string;
+  /** From this day or time on, and up to but without: ISO 8601. */
+  since?: string;
+  until?: string;
+}
+
+export interface Growth {
+  /** ISO 8601 of the last storing in this part of the history. */
+  time: string;
+  /** Records stored so far, and how many image rows they take. */
+  records: number;
+  rows: number;
 }
 
 /** A knowledge picture, read in the page or through the local server. */
 export interface Memory {
+  /** Records stored, whatever their standing. */
   readonly count: number;
+  /** How many of them count. */
+  readonly standing: number;
   readonly writable: boolean;
+  /** Damaged records that were set aside, each as one sentence. */
+  readonly problems: string[];
+  /** Records in the order of storing, from place `first` (0 is the oldest) on. */
   records(first: number, count: number): Promise<MemoryRecord[]>;
-  search(query: string, limit?: number, filters?: Record<string, string>): Promise<Hit[]>;
+  /** By number. */
+  record(number: number): Promise<MemoryRecord>;
+  /** All versions of a record, and what was said of them, by time. */
+  history(number: number): Promise<MemoryRecord[]>;
+  search(query: string, limit?: number, filters?: Filters): Promise<Hit[]>;
+  /** At most `parts` points, the last of them now. */
+  growth(parts: number): Promise<Growth[]>;
   /** Image rows of all pages together, one page under the other; each is 1,024 dots wide. */
   readonly rows: number;
   /** `count` image rows from `first` on, 128 bytes each, as FORMAT says: leftmost dot highest, white 1. */
