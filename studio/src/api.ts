@@ -183,7 +183,8 @@ export interface MemoryRecord {
 
 /**
  * What a record counts for: "standing" counts; "corrected" and "replaced" gave way to a newer version;
- * "repeated" was stored again later; "about" only forgets or tags others; "format" explains the file.
+ * "repeated" was stored again later; "about" only forgets or tags others; "format" explains the file; what
+ * is "damaged" says why in its text.
  */
 export type Standing =
   | "standing"
@@ -192,7 +193,8 @@ export type Standing =
   | "replaced"
   | "repeated"
   | "about"
-  | "format";
+  | "format"
+  | "damaged";
 
 export interface Hit {
   record: MemoryRecord;
@@ -241,4 +243,5 @@ export interface Memory {
   readonly rows: number;
   /** `count` image rows from `first` on, 128 bytes each, as FORMAT says: leftmost dot highest, white 1. */
   bits(first: number, count: number): Promise<Uint8Array>;
+  close(): void;
 }

@@ -10,6 +10,7 @@ import {
   type MemoryRecord,
   type Sampling,
 } from "../api.ts";
+import { snippet } from "./words.ts";
 
 /** What the command line opened. */
 export interface ServerSession {
@@ -217,9 +218,14 @@ export class ServerMemory implements Memory {
   }
 
   /** By words and by meaning, where there is a model for that. */
-  search(text: string, limit = 10, filters: Filters = {}): Promise<Hit[]> {
-    return json(this.path("search", { query: text, limit, ...filters }));
+  async search(question: string, limit = 10, filters: Filters = {}): Promise<Hit[]> {
+    const path = this.path("search", { query: question, limit, ...filters });
+    const found = await json<Omit<Hit, "snippet">[]>(path);
+    return found.map((hit) => ({ ...hit, snippet: snippet(hit.record.text, question) }));
   }
+
+  /** Nothing is held open here. */
+  close(): void {}
 
   growth(parts: number): Promise<Growth[]> {
     return json(this.path("growth", { parts }));
