@@ -145,6 +145,8 @@ export type Start = (opened: Opened, progress?: Progress) => Promise<Session>;
 export interface Chat {
   readonly session: Session;
   readonly context: number;
+  /** What these tokens say, special ones included. */
+  text(ids: number[]): string;
   answer(
     messages: ChatMessage[],
     sampling: Sampling,
