@@ -43,14 +43,14 @@ async function adapter(): Promise<GPUAdapter> {
   return found;
 }
 
-/** Undefined where a GPU can be used here, else why not, in one sentence. */
+/** The GPU's name where one can be used here; why none can, `startGpu` says. */
 export async function gpuAvailable(): Promise<string | undefined> {
-  try {
-    await adapter();
-    return undefined;
-  } catch (error) {
-    return plain((error as Error).message);
-  }
+  return adapter().then(nameOf, () => undefined);
+}
+
+function nameOf({ info }: GPUAdapter): string {
+  const { vendor, architecture, device, description } = info;
+  return plain(description || [vendor, architecture, device].filter(Boolean).join(" ")) || "GPU";
 }
 
 export class Gpu {
@@ -68,8 +68,7 @@ export class Gpu {
     adapter: GPUAdapter,
     readonly device: GPUDevice,
   ) {
-    const { vendor, architecture, device: model, description } = adapter.info;
-    this.name = plain(description || [vendor, architecture, model].filter(Boolean).join(" ")) || "GPU";
+    this.name = nameOf(adapter);
     this.isSoftware =
       adapter.info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|warp/i.test(this.name);
     this.most = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);

@@ -2,8 +2,8 @@
  * A program's picture on a GPU: the words as they are, and beside them the tensors that may change.
  *
  * Those, and the small constants, lie row behind row in a buffer of their own; a tensor that is
- * written overlaps nothing else, so that this is no other program. The picture that was opened is
- * never written: what has changed is on the device, and here as far as somebody has asked for it.
+ * written overlaps nothing else, so that this is no other program. What has changed is on the device,
+ * and here as far as somebody has asked for it.
  */
 
 import { PxvmError, type Picture as Pixels } from "../api.ts";
@@ -151,7 +151,7 @@ export class Picture {
   }
 
   /** Makes the buffers, all of them before anything is copied, and fills them. */
-  async upload(): Promise<void> {
+  async upload(told?: (done: number, whole: number) => void): Promise<void> {
     const { gpu, layout, opened } = this;
     const words = opened.words;
     const parts = Array.from({ length: N.WINDOWS }, (_, number) =>
@@ -170,27 +170,17 @@ export class Picture {
         const stop = Math.min(begin + CHUNK, part);
         gpu.write(this.images[number]!, begin, words.subarray(first + begin, first + stop));
         await gpu.done();
+        told?.(first + stop, words.length);
       }
     }
-    for (const index of layout.places.keys()) this.restore(index);
+    for (const [index, { first }] of layout.places) gpu.write(this.changing, first, this.original(index));
     await gpu.done();
   }
 
-  /** The words of a tensor as the picture that was opened has them. */
+  /** The words of a tensor that has not changed: whoever shows the picture may draw on it what has. */
   private original(index: number): Uint32Array {
     const d = this.program.descriptors[index]!;
     return gather(this.opened.words, this.program.width, d);
-  }
-
-  private restore(index: number): void {
-    this.gpu.write(this.changing, this.layout.places.get(index)!.first, this.original(index));
-  }
-
-  /** Everything is as it was opened. */
-  reset(): void {
-    for (const index of this.changed) this.restore(index);
-    this.changed.clear();
-    this.known.clear();
   }
 
   /** The device writes this tensor. */
@@ -199,11 +189,15 @@ export class Picture {
     this.known.delete(index);
   }
 
-  /** The device has what it had before: nothing is known. */
-  forget(changed: Iterable<number>): void {
-    this.known.clear();
-    this.changed.clear();
-    for (const index of changed) this.changed.add(index);
+  /** The device has something else: nothing of what has ever changed is known. */
+  forget(): void {
+    for (const index of this.changed) this.known.delete(index);
+  }
+
+  /** What is known of the tensors now, for a comparison later. */
+  seen(): (index: number) => Uint32Array | undefined {
+    const [known, changed] = [new Map(this.known), new Set(this.changed)];
+    return (index) => known.get(index) ?? (changed.has(index) ? undefined : this.original(index));
   }
 
   get changedTensors(): ReadonlySet<number> {
