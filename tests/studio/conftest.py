@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILT = ROOT / "pxvm/studio/page"
+#: The page that is tested: another build than the committed one where the variable names it.
+BUILT = Path(os.environ.get("PXVM_STUDIO_PAGE", ROOT / "pxvm/studio/page"))
 
 FLAGS = (
     "--no-sandbox",

@@ -13,6 +13,7 @@ import { snippet } from "./words.ts";
 import type { Method, Reply, Request, Source, Summary } from "./worker.ts";
 
 export { isLaidOut } from "./layout.ts";
+export { cut } from "./words.ts";
 export * from "./server.ts";
 
 /**

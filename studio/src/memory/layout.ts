@@ -135,3 +135,18 @@ export function isLaidOut(bytes: Uint8Array): boolean {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   return view.getUint32(16) === layout.width && view.getUint32(37) === 0x7078564d; // "pxVM"
 }
+
+/** What a page's head says of its end: a hint, never the only place that knows. */
+export interface Info {
+  tail: number;
+  last: number;
+  rows: number;
+}
+
+export function info(bytes: Uint8Array): Info | null {
+  if (!isLaidOut(bytes)) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (crc32(bytes.subarray(37, 77)) !== view.getUint32(77)) return null;
+  const offset = (at: number): number => Number(view.getBigUint64(at));
+  return { tail: offset(41), last: offset(49), rows: view.getUint32(65) };
+}

@@ -11,6 +11,7 @@ import {
   equal,
   extent,
   header,
+  info,
   isTail,
   type Header,
 } from "./layout.ts";
@@ -33,7 +34,7 @@ export interface Page {
   readonly rows: number;
   /** Text as stored, then vectors. Throws where they are not what was written. */
   payload(place: Place): Uint8Array;
-  /** Data rows, then text rows where they are whole, else zeros. */
+  /** Data rows, then text rows, white where they are damaged. */
   bits(place: Place): Uint8Array;
 }
 
@@ -56,10 +57,12 @@ export class FilePage implements Page {
   }
 
   /**
-   * All records, each behind the slot of the one before. Behind a whole TAIL nothing was acknowledged: there
-   * a record must follow directly and be right in all that its header says.
+   * All records, each behind the slot of the one before. Behind the last one that the page's head names, their
+   * payload must be whole; behind a whole TAIL nothing was acknowledged: there a record must follow directly
+   * and be right in all that its header says.
    */
   private walk(): void {
+    const named = this.lastNamed();
     let slot = layout.firstSlot;
     let ended = false;
     let last: Uint8Array = new Uint8Array(16);
@@ -67,9 +70,8 @@ export class FilePage implements Page {
       ended ||= isTail(this.bytes.subarray(slot, slot + layout.slot));
       const offset = slot + layout.slot;
       let place = this.at(offset);
-      if (place && (place.header.row !== this.rows || (ended && !this.isWhole(place, last)))) {
-        place = null;
-      }
+      const follows = place?.header.row === this.rows;
+      if (!place || !follows || (offset > named && !this.isWhole(place, ended ? last : null))) place = null;
       if (!place) {
         if (ended) return;
         place = this.search(offset);
@@ -85,6 +87,15 @@ export class FilePage implements Page {
     }
   }
 
+  /** The last record that the head names, if it is there and agrees; else -1. */
+  private lastNamed(): number {
+    const said = info(this.bytes);
+    const last = said && this.at(said.last);
+    if (!last || last.header.row + last.header.dataRows + last.header.textRows !== said.rows) return -1;
+    const { slot } = extent(said.last, last.header);
+    return slot === said.tail && this.bytes.length >= said.tail ? said.last : -1;
+  }
+
   private headerRow(offset: number): Uint8Array {
     const start = offset + layout.headerAt;
     return this.bytes.subarray(start, start + ROW);
@@ -95,12 +106,10 @@ export class FilePage implements Page {
     return found && { offset, header: found };
   }
 
-  private isWhole(place: Place, previous: Uint8Array): boolean {
-    return (
-      equal(place.header.previous, previous) &&
-      crc32(this.lines(place).subarray(ROW)) === place.header.payloadCrc &&
-      this.text(place) !== null
-    );
+  /** Is a record's payload what its header says, and behind a `previous` record all of it? */
+  private isWhole(place: Place, previous: Uint8Array | null = null): boolean {
+    if (crc32(this.lines(place).subarray(ROW)) !== place.header.payloadCrc) return false;
+    return !previous || (equal(place.header.previous, previous) && this.text(place) !== null);
   }
 
   /** The next whole record at or behind an offset, found by its magic bytes. */
@@ -111,7 +120,7 @@ export class FilePage implements Page {
       const offset = position - layout.headerAt;
       if (offset >= 0 && equal(this.bytes.subarray(position, position + 8), MAGIC)) {
         const place = this.at(offset);
-        if (place && crc32(this.lines(place).subarray(ROW)) === place.header.payloadCrc) return place;
+        if (place && this.isWhole(place)) return place;
       }
       position++;
     }
@@ -163,6 +172,7 @@ export class FilePage implements Page {
     found.set(this.lines(place));
     const text = this.text(place);
     if (text) found.set(text, dataRows * ROW);
+    else found.fill(255, dataRows * ROW);
     return found;
   }
 }
@@ -171,22 +181,22 @@ export class FilePage implements Page {
 export class PicturePage implements Page {
   readonly places: Place[] = [];
   readonly gaps: string[] = [];
-  readonly rows: number;
+  rows = 0;
   private packed: Uint8Array;
 
   constructor(picture: Picture) {
-    this.rows = picture.height;
     this.packed = packed(picture.words);
     let end = 0;
-    for (let row = 0; row < this.rows; row++) {
+    for (let row = 0; row < picture.height; row++) {
       const found = header(this.row(row, 1));
       if (!found || crc32(this.row(row + 1, found.dataRows - 1)) !== found.payloadCrc) continue;
       if (row > end) this.gaps.push(`rows ${end} to ${row}: no whole record`);
-      this.places.push({ offset: row, header: found });
+      this.places.push({ offset: row, header: { ...found, row } });
       end = row + found.dataRows + found.textRows;
       row = end - 1;
     }
-    if (end !== this.rows) this.gaps.push(`rows ${end} to ${this.rows}: no whole record`);
+    if (end !== picture.height) this.gaps.push(`rows ${end} to ${picture.height}: no whole record`);
+    this.rows = end;
   }
 
   private row(first: number, count: number): Uint8Array {

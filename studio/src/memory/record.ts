@@ -139,10 +139,14 @@ function tagsOf(tags: unknown[], refuse: Refuse): string[] {
 }
 
 function linksOf(links: unknown[], refuse: Refuse): Link[] {
-  return links.map((link) => {
+  const named = links.map((link) => {
     const [relation, id] = Array.isArray(link) && link.length === 2 ? link : refuse("a link is no pair");
     if (!relations.includes(relation)) refuse("a link's relation is unknown");
     if (typeof id !== "string" || !/^[0-9a-f]{64}$/.test(id)) refuse("a link names no id");
+    return `${relation} ${id}`;
+  });
+  return [...new Set(named)].sort().map((each) => {
+    const [relation, id] = each.split(" ") as [string, string];
     return { relation, id };
   });
 }

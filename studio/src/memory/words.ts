@@ -113,3 +113,6 @@ export function snippet(text: string, question: string): string {
   const to = from + WINDOW;
   return `${from ? "… " : ""}${text.slice(from, to).trim()}${to < text.length ? " …" : ""}`;
 }
+
+/** How a text is taken apart, for whoever wants to compare: folded, asked, the ends of its long words. */
+export const cut = (text: string): [string, string[], string[]] => [folded(text), asked(text), ends(text)];
