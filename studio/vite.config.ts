@@ -26,6 +26,12 @@ export default defineConfig({
     // Files beside the page, because its content policy admits no data: scripts.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    chunkSizeWarningLimit: 400,
+    rolldownOptions: {
+      input: { index: "index.html", rooms: "src/rooms.ts" },
+      preserveEntrySignatures: "exports-only",
+      output: {
+        entryFileNames: (chunk) => (chunk.name === "rooms" ? "rooms.js" : "assets/[name]-[hash].js"),
+      },
+    },
   },
 });
