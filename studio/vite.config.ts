@@ -1,4 +1,5 @@
 import { rmSync } from "node:fs";
+import { resolve } from "node:path";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig, type Plugin } from "vite";
 
@@ -6,11 +7,15 @@ const page = "../pxvm/studio/page";
 
 /** Samples stand in the folder as well, so only what an earlier build left is taken away. */
 function fresh(): Plugin {
+  let folder = "";
   return {
     name: "fresh",
     apply: "build",
+    configResolved(config) {
+      folder = resolve(config.root, config.build.outDir);
+    },
     buildStart() {
-      rmSync(new URL(`${page}/assets`, import.meta.url), { recursive: true, force: true });
+      rmSync(resolve(folder, "assets"), { recursive: true, force: true });
     },
   };
 }
