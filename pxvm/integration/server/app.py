@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from starlette.applications import Starlette
@@ -35,6 +35,16 @@ RETRY_AFTER = 2  # seconds that a refused client is told to wait
 ARRIVAL = 60  # seconds that the body of a request may take to arrive
 
 
+class Site(Protocol):
+    """What a server offers beside OpenAI's protocol."""
+
+    def is_open(self, path: str) -> bool:
+        """May a path be asked for without the key, as a browser asks for a page?"""
+
+    def install(self, app: Starlette, service: Service) -> None:
+        """Add its routes to the application, which the guard will stand before."""
+
+
 class Service:
     """What the endpoints share."""
 
@@ -55,7 +65,7 @@ class Service:
         asked = wanted.chat(body)
         self._known_model(asked.model)
         network = request.headers.get(HEADER) or body.get("network")
-        recalled = await self._help(partial(self.memories.recall, asked, network, self.source))
+        recalled = await self.help(partial(self.memories.recall, asked, network, self.source))
         starts = [partial(self.source.chat, recalled.wanted, n) for n in range(asked.choices)]
         return await self._answered(request, Shape("chat", asked), recalled, starts)
 
@@ -76,7 +86,7 @@ class Service:
         embedder = Embedder.present()
         if embedder is None:
             raise RefusedError("no embedding model is here: pxvm models get minilm", 404)
-        vectors = await self._help(partial(embedder.real, texts))
+        vectors = await self.help(partial(embedder.real, texts))
         count = sum(len(text.split()) for text in texts)
         return JSONResponse(
             {
@@ -92,8 +102,8 @@ class Service:
 
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``, and one of them."""
-        names = [await self._help(lambda: self.source.model)]
-        names += [EMBEDDER] if await self._help(Embedder.present) is not None else []
+        names = [name] if (name := await self.help(lambda: self.source.model)) else []
+        names += [EMBEDDER] if await self.help(Embedder.present) is not None else []
         rows = [
             {"id": name, "object": "model", "created": self.began, "owned_by": "pxvm"}
             for name in names
@@ -121,7 +131,7 @@ class Service:
 
     async def page(self, _: Request) -> Response:
         """``GET /docs``."""
-        return HTMLResponse(pages.html())
+        return HTMLResponse(pages.html(), headers={"Content-Security-Policy": pages.POLICY})
 
     # -- how an answer is made and sent ------------------------------------------------------------
 
@@ -134,7 +144,7 @@ class Service:
     ) -> Response:
         if request.headers.get(HOP) == self.hop:
             raise RefusedError("this server is its own back end: name another address", 508)
-        shape.model = await self._help(lambda: self.source.model)
+        shape.model = await self.help(lambda: self.source.model)
         self.turnstile.enter(len(starts))
         run = Run(self, starts)
         try:
@@ -209,12 +219,12 @@ class Service:
         """Store the exchange before its end is sent; nothing of it where there is no memory."""
         if recalled.memory is None and not recalled.found.hits:
             return {}
-        told = await self._help(partial(self.memories.learn, recalled, answer, self.source))
+        told = await self.help(partial(self.memories.learn, recalled, answer, self.source))
         if told["stored"]:
             self.metrics.add("pxvm_learned_total")
         return {"pxvm": told}
 
-    async def _help(self, work: Callable[[], Any]) -> Any:
+    async def help(self, work: Callable[[], Any]) -> Any:
         """Work that waits or computes, outside the loop."""
         return await asyncio.get_running_loop().run_in_executor(self.helpers, work)
 
@@ -247,7 +257,7 @@ class Service:
         self.memories.close()
 
 
-def application(service: Service) -> Starlette:
+def application(service: Service, site: Site | None = None) -> Starlette:
     """The routes, behind the guard."""
     routes = [
         Route("/v1/chat/completions", service.chat, methods=["POST"]),
@@ -274,6 +284,8 @@ def application(service: Service) -> Starlette:
         routes=routes,
         exception_handlers={PxvmError: refused, OSError: refused, ClientDisconnect: hung_up},
     )
+    if site is not None:
+        site.install(app, service)
     service.guard.install(app, service.metrics)
     return app
 

@@ -18,6 +18,7 @@ from pxvm.integration.backends import ADDRESSES, EMBEDDED, EMBEDDED_MODEL
 
 if TYPE_CHECKING:
     from pxvm.integration.server.answering import Source
+    from pxvm.integration.server.app import Site
 
 KEY = "PXVM_SERVER_KEY"
 UPSTREAM_AT_ONCE = 32
@@ -28,7 +29,8 @@ class Settings:
     """What ``pxvm serve`` is told.
 
     Attributes:
-        model: a ``.pxi`` or a name; None takes the embedded model where there is no ``backend``.
+        model: a ``.pxi`` or a name; None takes the embedded model where there is no ``backend``,
+            "" none, so that nobody answers.
         networks: memories, the first for requests that choose none.
         backend: name or address of the server behind this one; None: the model answers itself.
         key: that clients must send.
@@ -51,11 +53,12 @@ class Settings:
     seconds: float = 600.0
 
 
-def serve(settings: Settings, ready: Callable[[str], None]) -> None:
+def serve(settings: Settings, ready: Callable[[str], None], site: Site | None = None) -> None:
     """Serve until the process is told to end.
 
     Args:
         ready: called with the address when requests are taken.
+        site: what is offered beside OpenAI's protocol.
 
     Raises PxvmError for settings that are unsafe or do not fit, BackendError.
     """
@@ -77,14 +80,15 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         hop = uuid.uuid4().hex
         source = _source(settings, port, hop)
         try:
-            guard = Guard(settings.key, settings.hosts if local else None, settings.origins)
+            hosts, is_open = settings.hosts if local else None, site.is_open if site else None
+            guard = Guard(settings.key, hosts, settings.origins, is_open)
             limits = Limits(settings.queue, settings.body, settings.seconds)
             service = Service(source, Memories(settings.networks), limits, guard, hop)
         except BaseException:
             source.close()
             raise
         config = uvicorn.Config(
-            application(service), log_level="warning", access_log=False, lifespan="off",
+            application(service, site), log_level="warning", access_log=False, lifespan="off",
             timeout_graceful_shutdown=2, server_header=False,
         )  # fmt: skip
         server = uvicorn.Server(config)
@@ -112,7 +116,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _source(settings: Settings, port: int, hop: str) -> Source:
-    from pxvm.integration.server.answering import Local, Upstream
+    from pxvm.integration.server.answering import Local, Nobody, Upstream
 
     if settings.backend not in (None, EMBEDDED):
         from pxvm.integration.connecting import kind_of
@@ -129,6 +133,8 @@ def _source(settings: Settings, port: int, hop: str) -> Source:
         name = backend if address else kind_of(url)
         remote = Remote(name, url, settings.model, os.environ.get(variable, ""))
         return Upstream(remote, UPSTREAM_AT_ONCE, hop)
+    if settings.model == "":
+        return Nobody()
     from pxvm.models.commands import file_of
 
     path = file_of(settings.model or EMBEDDED_MODEL)
