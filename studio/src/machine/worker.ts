@@ -1,0 +1,71 @@
+/** The worker in which files are opened and programs run. */
+
+import { type ChatMessage, type Picture, PxvmError, type Sampling } from "../api.ts";
+import { openBytes } from "./opening.ts";
+import type { Answer, Call } from "./rpc.ts";
+import { encodePicture, Runner } from "./runner.ts";
+import { Talker } from "./talker.ts";
+
+interface Scope {
+  onmessage: ((event: MessageEvent<Call>) => void) | null;
+  postMessage(message: Answer, transfer: Transferable[]): void;
+}
+
+const scope = globalThis as unknown as Scope;
+let runner: Runner | null = null;
+let talker: Talker | null = null;
+
+function bound(): Runner {
+  if (!runner) throw new PxvmError("expected a program in the machine; found none");
+  return runner;
+}
+
+const METHODS: Record<string, (...args: never[]) => unknown> = {
+  open: (name: string, bytes: Uint8Array) =>
+    openBytes(name, bytes, (...progress) => scope.postMessage({ progress }, [])),
+  encode: (picture: Picture) => encodePicture(picture),
+  start: async (picture: Picture, name: string) => {
+    runner = await Runner.make(picture, name);
+    return runner.program;
+  },
+  wake: async (picture: Picture, name: string) => {
+    talker = await Talker.make(picture, name);
+    runner = talker.runner;
+    const vocabulary = runner.program.tensors.find((tensor) => tensor.name === "logits")?.cols ?? 0;
+    return { program: runner.program, context: talker.context, pieces: talker.words.each(vocabulary) };
+  },
+  answer: (messages: ChatMessage[], sampling: Sampling) =>
+    talker?.answer(messages, sampling, (told) => scope.postMessage({ told }, [])),
+  hush: () => talker?.stop(),
+  run: (...args: Parameters<Runner["run"]>) => bound().run(...args),
+  step: (...args: Parameters<Runner["step"]>) => bound().step(...args),
+  back: (...args: Parameters<Runner["back"]>) => bound().back(...args),
+  stop: () => bound().stop(),
+  read: (...args: Parameters<Runner["read"]>) => bound().read(...args),
+  write: (...args: Parameters<Runner["write"]>) => bound().write(...args),
+  words: (...args: Parameters<Runner["words"]>) => bound().words(...args),
+  picture: () => bound().picture(),
+  save: () => bound().save(),
+  sha256: () => bound().sha256(),
+};
+
+scope.onmessage = async ({ data: { id, method, args } }) => {
+  try {
+    const value = await METHODS[method]?.(...(args as never[]));
+    scope.postMessage({ id, value }, buffers(value));
+  } catch (error) {
+    const expected = error instanceof PxvmError;
+    scope.postMessage({ id, error: error instanceof Error ? error.message : String(error), expected }, []);
+  }
+};
+
+/** Memory of an answer that is given away rather than copied. */
+function buffers(value: unknown): Transferable[] {
+  if (value instanceof Uint32Array || value instanceof Uint8Array || value instanceof Float64Array) {
+    return [value.buffer as ArrayBuffer];
+  }
+  const words = (value as { words?: unknown } | undefined)?.words;
+  if (words instanceof Uint32Array) return [words.buffer as ArrayBuffer];
+  const inner = (value as { picture?: Picture } | undefined)?.picture?.words;
+  return inner instanceof Uint32Array ? [inner.buffer as ArrayBuffer] : [];
+}
