@@ -57,12 +57,12 @@ export class Runner {
     let since = performance.now();
     const watched = watch.length ? watch.map((rect) => this.words(rect)) : null;
     try {
-      for (let first = true; left === null || left > 0; first = false) {
+      for (let first = true; first || left === null || left > 0; first = false) {
         if (performance.now() - since > PART) {
           this.part(false);
           since = performance.now();
         }
-        const { made, ended } = this.core.advance(watched ? 1 : left, performance.now() + SLICE, !first);
+        const { made, ended } = this.core.advance(watched ? Math.min(1, left ?? 1) : left, performance.now() + SLICE, !first);
         this.made += made;
         if (left !== null) left -= made;
         if (ended === "breakpoint" || (watched && watch.some((rect, i) => differ(this.words(rect), watched[i])))) {

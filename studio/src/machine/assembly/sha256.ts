@@ -86,7 +86,7 @@ export function shaUpdate(at: usize, length: usize): void {
   }
 }
 
-/** Where the 32 bytes of the digest stand, as eight big-endian words. */
+/** Where the 32 bytes of the digest stand, as eight words. */
 export function shaFinish(): usize {
   const bits = total * 8;
   const end: usize = pending < 56 ? 64 : 128;
@@ -95,6 +95,5 @@ export function shaFinish(): usize {
   store<u64>(PENDING + end - 8, bswap(bits));
   block(PENDING);
   if (end == 128) block(PENDING + 64);
-  for (let i: usize = 0; i < 8; i++) store<u32>(HASH + (i << 2), bswap(h(i)));
   return HASH;
 }
