@@ -40,10 +40,17 @@ export function decodeRows(
   const out = whole ? stream : wasm.take(4 * width * height, what);
   const packed = join(wasm, at, scanned);
   const ended = functions.inflate(at, packed, stream, needed);
-  const produced = functions.inflatedTo() >>> 0;
+  let produced = functions.inflatedTo() >>> 0;
   const used = functions.inflatedFrom() >>> 0;
+  // Bytes of the stream that were needed for so many bytes of rows; what came out before is overwritten.
+  const neededFor = (count: number) => {
+    functions.inflate(at, packed, stream, count - 1);
+    return functions.inflatedFrom() >>> 0;
+  };
   const source = new Source(() => new Uint8Array(0), 0, name);
   const place = (position: number) => offsetOf(scanned, position);
+  // What is wrong right behind a byte is found together with it, unless another piece had to be read.
+  if (ended >= DICTIONARY && produced && place(neededFor(produced)) === place(used)) produced -= 1;
   const table = colours(wasm, scanned);
   let from = stream;
   for (const pass of passes(header)) {
@@ -59,7 +66,7 @@ export function decodeRows(
       const where = `rows ${y} to ${y + rows - 1}`;
       const worst = functions.largestFilter(from, 1 + bytes, rows);
       if (worst > 4) {
-        throw source.error(place(used), `row filters 0 to 4 in ${where}`, String(worst), PNG.resave);
+        throw source.error(place(neededFor(end - stream)), `row filters 0 to 4 in ${where}`, String(worst), PNG.resave);
       }
       if (whole) {
         const to = out + y * bytes;
@@ -73,14 +80,15 @@ export function decodeRows(
           table.at, table.key, out + 4 * first, pass.dx, pass.dy * width,
         );
         if (most >= table.count) {
-          throw source.error(place(used), `palette indices below ${table.count} in ${where}`, String(most), PNG.resave);
+          const offset = place(neededFor(end - stream));
+          throw source.error(offset, `palette indices below ${table.count} in ${where}`, String(most), PNG.resave);
         }
       }
       from = end;
     }
   }
   if (ended !== WELL) throw streamError(source, ended, place(used), 0);
-  if (used < packed) throw source.error(place(used), "no bytes after the zlib stream", "some");
+  if (used < packed) throw source.error(place(used + 1), "no bytes after the zlib stream", "some");
   return wasm.words(out, width * height).slice();
 }
 
