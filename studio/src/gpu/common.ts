@@ -9,6 +9,7 @@ import {
   type Session,
   type Stop,
 } from "../api.ts";
+import { encode } from "../machine/index.ts";
 
 export abstract class Common implements Session {
   protected stopping = false;
@@ -64,8 +65,7 @@ export abstract class Common implements Session {
   }
 
   async save(): Promise<Uint8Array> {
-    const [{ save }, picture] = await Promise.all([import("../machine/index.ts"), this.picture()]);
-    return save(picture);
+    return encode(await this.picture());
   }
 
   async sha256(): Promise<string> {

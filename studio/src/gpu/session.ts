@@ -12,7 +12,7 @@ import { checkRounds } from "./groups.ts";
 import { History } from "./history.ts";
 import { layoutOf, Picture, scatter } from "./picture.ts";
 import { Planned } from "./planned.ts";
-import { decode, encode } from "./values.ts";
+import { decode, encode } from "../machine/values.ts";
 
 const COMPARED = 1 << 20; // words of large tensors that are fetched to see what a run changed
 const NAMES = { [STATUS.yielded]: "yielded", [STATUS.halted]: "halted" } as const;
@@ -72,7 +72,7 @@ export class TensorSession extends Common {
   protected standing(changed: Rect[] = []): Stop {
     const { state } = this.planned;
     const status = NAMES[state[STATE.STATUS]!] ?? (this.paused ? "paused" : "ready");
-    return { status, counter: state[STATE.PC]!, steps: this.made, changed };
+    return { status, counter: state[STATE.PC]!, steps: state[STATE.STEPS]!, changed };
   }
 
   /** Runs so many steps at most. */

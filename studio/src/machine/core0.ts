@@ -4,6 +4,7 @@ import { type Picture, type ProgramInfo, PxvmError, type Rect } from "../api.ts"
 import type { Core, Ended, Place, Undo } from "./core.ts";
 import { parse0, type Program0 } from "./dialect0.ts";
 import { ExecutionError, ProgramError } from "./errors.ts";
+import type { Instruction } from "./instruction.ts";
 import { info0 } from "./info.ts";
 import { firstColumn, Pixels, readMatrix, readVectors, valuesOf } from "./matrix.ts";
 import { execute } from "./run0.ts";
@@ -11,12 +12,12 @@ import { digestOf } from "./sha.ts";
 import { code, Wasm } from "./wasm.ts";
 
 /** Steps that a run makes where nobody says how many. */
-const MOST_STEPS = 1024;
+export const MOST_STEPS = 1024;
 
 export class Core0 implements Core {
   readonly info: ProgramInfo;
   private readonly program: Program0;
-  private readonly pixels: Pixels;
+  readonly pixels: Pixels;
   private readonly breaks = new Set<number>();
   /** The instruction under way, where it takes long. */
   private going: Generator<void> | null = null;
@@ -49,22 +50,32 @@ export class Core0 implements Core {
     return this.pixels.picture.words;
   }
 
-  private get halted(): boolean {
+  /** The instruction that comes next, unless the program has ended. */
+  get next(): Instruction | undefined {
     const next = this.program.instructions[this.steps];
-    return !next || next.op.flow === "HALT";
+    return next && next.op.flow !== "HALT" ? next : undefined;
+  }
+
+  /** Why the last instruction could not be executed. */
+  get error(): string | undefined {
+    return this.failed;
+  }
+
+  /** Somebody else has executed the next instruction, or could not. */
+  performed(error?: string): void {
+    if (error === undefined) this.steps += 1;
+    else this.failed = error;
   }
 
   place(): Place {
-    const status = this.failed ? "failed" : this.halted ? "halted" : "ready";
+    const status = this.failed ? "failed" : this.next ? "ready" : "halted";
     return { status, counter: Math.min(this.steps, this.program.instructions.length - 1), steps: this.steps };
   }
 
   advance(limit: number | null, until: number, checked: boolean): { made: number; ended: Ended } {
     let made = 0;
     const most = limit ?? MOST_STEPS;
-    while (made < most && !this.halted) {
-      const next = this.program.instructions[this.steps];
-      if (!next) break;
+    for (let next = this.next; next && made < most; next = this.next) {
       if ((made || checked) && !this.going && this.breaks.has(this.steps)) return { made, ended: "breakpoint" };
       this.going ??= execute(this.pixels, next);
       try {

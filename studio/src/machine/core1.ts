@@ -1,7 +1,7 @@
 /** A program of dialect 1 in WebAssembly's memory. */
 
 import type { Picture, ProgramInfo, Rect } from "../api.ts";
-import { decode, encode } from "../gpu/values.ts";
+import { decode, encode } from "./values.ts";
 import type { Core, Ended, Place, Undo } from "./core.ts";
 import { ProgramError } from "./errors.ts";
 import { info1 } from "./info.ts";

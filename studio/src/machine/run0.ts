@@ -28,14 +28,14 @@ export function* execute(p: Pixels, i: Instruction): Generator<void> {
   }
 }
 
-function encodingOf(...inputs: Matrix[]): Encoding {
+export function encodingOf(...inputs: Matrix[]): Encoding {
   const encodings = inputs.map((m) => m.encoding);
   if (encodings.includes("quantised")) return "quantised";
   return encodings.includes("headerless") ? "headerless" : "plain";
 }
 
 /** Write a result in the encoding that its inputs call for. */
-function store(p: Pixels, row: number, rows: number, cols: number, values: Float64Array, ...inputs: Matrix[]): void {
+export function store(p: Pixels, row: number, rows: number, cols: number, values: Float64Array, ...inputs: Matrix[]): void {
   const encoding = encodingOf(...inputs);
   if (encoding === "quantised") {
     checkFits(p, row, rows, cols, encoding);
@@ -50,7 +50,8 @@ function shape(m: Matrix): string {
   return `${m.rows} x ${m.cols} at row ${m.row}`;
 }
 
-function dot(p: Pixels, g: number, b: number, a: number): void {
+/** What Dot reads, checked. */
+export function dotOperands(p: Pixels, g: number, b: number, a: number): [Matrix, Matrix] {
   const [left, right] = readVectors(p, g, b) as [Matrix, Matrix];
   checkRow(p, a);
   if (left.data.length !== right.data.length) {
@@ -63,6 +64,11 @@ function dot(p: Pixels, g: number, b: number, a: number): void {
       throw new ProgramError(`Dot takes plain vectors; row ${m.row} is quantised: use MatMul`);
     }
   }
+  return [left, right];
+}
+
+function dot(p: Pixels, g: number, b: number, a: number): void {
+  const [left, right] = dotOperands(p, g, b, a);
   let total = 0;
   left.data.forEach((value, i) => {
     total += value * (right.data[i] ?? 0);
@@ -72,14 +78,25 @@ function dot(p: Pixels, g: number, b: number, a: number): void {
   p.bytes[at + 1] = Math.floor(total / 256) % 256;
 }
 
-function add(p: Pixels, g: number, b: number, a: number): void {
+/** What Add reads, checked. */
+export function addOperands(p: Pixels, g: number, b: number): [Matrix, Matrix] {
   const [left, right] = readVectors(p, g, b) as [Matrix, Matrix];
   if (left.rows !== right.rows || left.cols !== right.cols) {
     throw new ProgramError(`Add needs two operands of one shape; found ${shape(left)} and ${shape(right)}`);
   }
+  return [left, right];
+}
+
+/** Sums of two operands' values. */
+export function sums(left: Matrix, right: Matrix): Float64Array {
   const [sum, other] = [valuesOf(left), valuesOf(right)];
   for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) + (other[i] ?? 0);
-  store(p, a, left.rows, left.cols, sum, left, right);
+  return sum;
+}
+
+function add(p: Pixels, g: number, b: number, a: number): void {
+  const [left, right] = addOperands(p, g, b);
+  store(p, a, left.rows, left.cols, sums(left, right), left, right);
 }
 
 function relu(p: Pixels, g: number): void {
@@ -88,7 +105,8 @@ function relu(p: Pixels, g: number): void {
   store(p, g, m.rows, m.cols, valuesOf(m).map((value) => Math.max(value, 0)), m);
 }
 
-function* matmul(p: Pixels, g: number, b: number, a: number): Generator<void> {
+/** What MatMul reads, checked, and that its result fits. */
+export function matmulOperands(p: Pixels, g: number, b: number, a: number): [Matrix, Matrix] {
   const [left, right] = [readMatrix(p, g), readMatrix(p, b)];
   if (left.cols !== right.rows) {
     throw new ProgramError(
@@ -97,18 +115,17 @@ function* matmul(p: Pixels, g: number, b: number, a: number): Generator<void> {
   }
   // Before the product is computed: two thin operands can call for one of gigabytes.
   checkFits(p, a, left.rows, right.cols, encodingOf(left, right));
+  return [left, right];
+}
+
+function* matmul(p: Pixels, g: number, b: number, a: number): Generator<void> {
+  const [left, right] = matmulOperands(p, g, b, a);
   store(p, a, left.rows, right.cols, yield* product(left, right), left, right);
 }
 
-/**
- * With values `q / s + o` the product is sum(qa qb) / (sa sb) + ob sum(qa) / sa + oa sum(qb) / sb + k oa ob.
- * The three sums are exact; the operations on them round in this order.
- */
 function* product(left: Matrix, right: Matrix): Generator<void, Float64Array> {
   const [m, k, n] = [left.rows, left.cols, right.cols];
-  const { scale: sa, offset: oa } = left;
-  const { scale: sb, offset: ob } = right;
-  const columns = new Float64Array(n);
+  const [rows, columns] = [new Float64Array(m), new Float64Array(n)];
   right.data.forEach((value, i) => {
     columns[i % n] = (columns[i % n] ?? 0) + value;
   });
@@ -127,17 +144,41 @@ function* product(left: Matrix, right: Matrix): Generator<void, Float64Array> {
         yield;
       }
     }
-    for (let j = 0; j < n; j++) {
-      let value = (row[j] ?? 0) / (sa * sb);
-      value = value + (ob * sum) / sa;
-      value = value + (oa * (columns[j] ?? 0)) / sb;
-      row[j] = value + k * (oa * ob);
-    }
+    rows[i] = sum;
   }
-  return result;
+  return productOfSums(left, right, result, rows, columns);
 }
 
-function blit(p: Pixels, g: number, b: number, a: number): void {
+/**
+ * With values `q / s + o` the product is sum(qa qb) / (sa sb) + ob sum(qa) / sa + oa sum(qb) / sb + k oa ob,
+ * written over the first of these sums. All three are exact; the operations on them round in this order.
+ */
+export function productOfSums(
+  left: Matrix, right: Matrix, total: Float64Array, rows: ArrayLike<number>, columns: ArrayLike<number>,
+): Float64Array {
+  const [m, k, n] = [left.rows, left.cols, right.cols];
+  const { scale: sa, offset: oa } = left;
+  const { scale: sb, offset: ob } = right;
+  for (let i = 0; i < m; i++) {
+    for (let j = 0; j < n; j++) {
+      let value = (total[i * n + j] ?? 0) / (sa * sb);
+      value = value + (ob * (rows[i] ?? 0)) / sa;
+      value = value + (oa * (columns[j] ?? 0)) / sb;
+      total[i * n + j] = value + k * (oa * ob);
+    }
+  }
+  return total;
+}
+
+/** What Blit copies: glyphs of `width` x `height` pixels, each from a word to a word. */
+export interface Glyphs {
+  width: number;
+  height: number;
+  places: [from: number, to: number][];
+}
+
+/** What Blit copies, checked. */
+export function glyphsOf(p: Pixels, g: number, b: number, a: number): Glyphs {
   const text = readMatrix(p, g);
   if (text.encoding === "quantised") {
     throw new ProgramError(`Blit takes a plain matrix of character codes; row ${g} is quantised`);
@@ -165,14 +206,23 @@ function blit(p: Pixels, g: number, b: number, a: number): void {
       );
     }
   }
-  const before = p.picture.words.slice();
+  const places: Glyphs["places"] = [];
   lines.forEach((line, number) => {
     line.forEach((code, column) => {
       const [band, place] = [Math.floor((code - first) / perBand), (code - first) % perBand];
-      for (let y = 0; y < h; y++) {
-        const from = (b + band * h + y) * p.width + 1 + place * w;
-        p.picture.words.set(before.subarray(from, from + w), (a + number * h + y) * p.width + column * w);
-      }
+      places.push([(b + band * h) * p.width + 1 + place * w, (a + number * h) * p.width + column * w]);
     });
   });
+  return { width: w, height: h, places };
+}
+
+function blit(p: Pixels, g: number, b: number, a: number): void {
+  const { width, height, places } = glyphsOf(p, g, b, a);
+  const before = p.picture.words.slice();
+  for (const [from, to] of places) {
+    for (let y = 0; y < height; y++) {
+      const start = from + y * p.width;
+      p.picture.words.set(before.subarray(start, start + width), to + y * p.width);
+    }
+  }
 }

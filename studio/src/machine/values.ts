@@ -1,8 +1,8 @@
 /** Elements of tensors as numbers, and back: what `pxvm.core.dialect1` gives for a region. */
 
 import { PxvmError } from "../api.ts";
-import { DTYPE, FORMAT } from "../machine/table.ts";
-import { type Descriptor, groupWords } from "../machine/tensor.ts";
+import { DTYPE, FORMAT } from "./table.ts";
+import { type Descriptor, groupWords } from "./tensor.ts";
 
 /** An element of a row, given the row's words. */
 type Element = (row: Uint32Array, col: number, d: Descriptor) => number;
