@@ -22,7 +22,9 @@ export interface Marks {
 const GLOW = "255 214 64";
 /** Dots a word from which letters and numbers fit into it. */
 const LETTERS = 13;
-const NUMBERS = 44;
+const NUMBERS = 20;
+/** The same where several numbers stand in a word. */
+const SEVERAL = 44;
 const GRID = 12;
 
 export function overlay(
@@ -34,7 +36,7 @@ export function overlay(
   if (camera.scale >= GRID) grid(context, camera, picture, view);
   if (program && marks.outlines) outlines(context, camera, program, view, marks.chosen);
   if (program && camera.scale >= LETTERS) letters(context, camera, program, view);
-  if (camera.scale >= NUMBERS) numbers(context, camera, picture, program, view);
+  if (camera.scale >= NUMBERS * devicePixelRatio) numbers(context, camera, picture, program, view);
   if (program) points(context, camera, program, marks);
   for (const rect of marks.glow) {
     context.fillStyle = `rgb(${GLOW} / ${0.38 * glow})`;
@@ -110,10 +112,14 @@ function outlines(
     tensor.rects.forEach((rect, part) => {
       if (!meet(rect, view)) return;
       const [x, y, width, height] = box(camera, rect);
-      if (width < 3 && height < 3) return;
       const strong = tensor.index === chosen;
+      // What is too small for an outline would be all outline.
+      const visible = Math.min(1, (Math.min(width, height) / devicePixelRatio - 4) / 10);
+      if (visible <= 0 && !strong) return;
+      context.globalAlpha = strong ? 1 : visible;
       context.strokeStyle = tensorColor(number);
       framed(context, camera, rect, strong ? 3 : 1.25, false);
+      context.globalAlpha = 1;
       if (part > 0 || (!strong && (width < 46 * devicePixelRatio || height < size))) return;
       label(context, tensor.name || `#${tensor.index}`, x, y, width, size, tensorColor(number));
     });
@@ -164,10 +170,15 @@ function letters(context: CanvasRenderingContext2D, camera: Camera, program: Pro
 function numbers(
   context: CanvasRenderingContext2D, camera: Camera, picture: Picture, program: ProgramInfo | undefined, view: Rect,
 ): void {
-  const size = Math.min(13 * devicePixelRatio, camera.scale / 3.6);
+  const size = Math.min(13 * devicePixelRatio, camera.scale / 2.6);
   context.font = `${size}px ui-monospace, monospace`;
   context.textAlign = "center";
   context.textBaseline = "middle";
+  // Dark around light is read on any colour.
+  context.fillStyle = "#fff";
+  context.strokeStyle = "rgb(8 10 14 / 0.85)";
+  context.lineWidth = size / 4;
+  context.lineJoin = "round";
   const right = Math.min(picture.width, view.x + view.width);
   const lower = Math.min(picture.height, view.y + view.height);
   const shown = new Set(program?.instructions.map(key));
@@ -177,10 +188,10 @@ function numbers(
       if (shown.has(`${x} ${y}`)) continue;
       const word = picture.words[y * picture.width + x];
       const tensor = tensors.find((each) => each.rects.some((rect) => inside(rect, x, y)));
+      if (!tensor && word === 0) continue;
       const values = tensor ? elements(tensor.dtype, word) : channels(word);
+      if (values.length > 1 && camera.scale < SEVERAL * devicePixelRatio) continue;
       const [left, upper, width, height] = box(camera, { x, y, width: 1, height: 1 });
-      const [red, green, blue] = channels(word);
-      context.fillStyle = 0.3 * red + 0.59 * green + 0.11 * blue > 135 ? "#0c0e12" : "#f5f7fa";
       lines(context, values, left + width / 2, upper + height / 2, size);
     }
   }
@@ -193,12 +204,20 @@ function key(instruction: InstructionInfo): string {
 
 function lines(context: CanvasRenderingContext2D, values: number[], x: number, y: number, size: number): void {
   const texts = values.map((value) => (Number.isInteger(value) ? String(value) : value.toPrecision(3)));
-  if (texts.length === 1) context.fillText(texts[0], x, y);
-  else {
+  if (texts.length === 1) {
+    context.font = `${size}px ui-monospace, monospace`;
+    written(context, texts[0], x, y);
+  } else {
+    context.font = `${size * 0.8}px ui-monospace, monospace`;
     const half = Math.ceil(texts.length / 2);
-    context.fillText(texts.slice(0, half).join(" "), x, y - size * 0.62);
-    context.fillText(texts.slice(half).join(" "), x, y + size * 0.62);
+    written(context, texts.slice(0, half).join(" "), x, y - size * 0.62);
+    written(context, texts.slice(half).join(" "), x, y + size * 0.62);
   }
+}
+
+function written(context: CanvasRenderingContext2D, text: string, x: number, y: number): void {
+  context.strokeText(text, x, y);
+  context.fillText(text, x, y);
 }
 
 /** Where the program stands, and where it is to stop. */

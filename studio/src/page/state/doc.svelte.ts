@@ -7,8 +7,8 @@ import { Talk } from "./talk.svelte.ts";
 export type View = "picture" | "talk" | "film" | "profile" | "compare" | "read" | "growth" | "experiments";
 
 const VIEWS: Record<Kind, View[]> = {
-  program: ["picture", "profile", "compare"],
-  model: ["talk", "picture", "film", "profile", "compare"],
+  program: ["picture", "profile", "compare", "film"],
+  model: ["talk", "picture", "profile", "compare", "film"],
   memory: ["read", "talk", "growth", "experiments"],
   picture: ["picture", "compare"],
 };
@@ -64,6 +64,6 @@ export class Doc {
   async close(): Promise<void> {
     this.talk.stop();
     await this.run?.close();
-    this.memory?.close?.();
+    this.memory?.close();
   }
 }

@@ -157,8 +157,9 @@ export class Run {
 
   private async made(): Promise<Session> {
     const start = this.executor === "gpu" ? (await rooms.gpu()).startGpu : (await rooms.machine()).start;
-    this.session = await start(this.opened);
-    return this.session;
+    const session = await start(this.opened);
+    this.session = session;
+    return session;
   }
 
   private async leave(): Promise<void> {

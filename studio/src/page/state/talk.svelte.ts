@@ -91,6 +91,12 @@ export class Talk {
     this.start.chosen = 0;
   }
 
+  /** One answer, told token by token to somebody else, such as a film. */
+  async tell(run: Run, question: string, told: (token: Token) => void, signal: AbortSignal): Promise<void> {
+    const chat = await this.model(run);
+    await chat.answer([{ role: "user", content: question }], sampling(), told, signal);
+  }
+
   /** The texts of tokens, where the model of this machine has been woken. */
   words(run: Run, ids: number[]): string[] {
     const chat = this.chat?.run === run ? this.chat.chat : null;
