@@ -84,6 +84,13 @@ export interface Stop {
   error?: string;
 }
 
+export interface Cost {
+  /** The instruction's number. */
+  index: number;
+  steps: number;
+  milliseconds: number;
+}
+
 export interface RunOptions {
   maxSteps?: number;
   breakpoints?: number[];
@@ -103,6 +110,8 @@ export interface Session {
   back(count?: number): Promise<Stop>;
   /** Ends a run that is under way; it resolves with "paused". */
   stop(): void;
+  /** Runs at most so many instructions, up to a stop, one at a time, and says what each took; cannot be gone back. */
+  profile?(maxSteps: number): Promise<Cost[]>;
   /** A tensor's values, row by row. */
   read(tensor: number): Promise<Float64Array>;
   write(tensor: number, values: ArrayLike<number>): Promise<void>;

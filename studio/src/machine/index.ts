@@ -1,7 +1,7 @@
 /** The machine: opens files, runs programs in WebAssembly, talks with models; each in a worker of its own. */
 
 import {
-  type Chat, type Opened, type Picture, type ProgramInfo, type Progress, PxvmError, type Rect, type RunOptions,
+  type Chat, type Cost, type Opened, type Picture, type ProgramInfo, type Progress, PxvmError, type Rect, type RunOptions,
   type Session, type Stop,
 } from "../api.ts";
 import { wakeChat } from "./chat.ts";
@@ -65,6 +65,10 @@ class WasmSession implements Session {
 
   back(count = 1): Promise<Stop> {
     return this.remote.call("back", count);
+  }
+
+  profile(maxSteps: number): Promise<Cost[]> {
+    return this.remote.call("profile", maxSteps);
   }
 
   stop(): void {

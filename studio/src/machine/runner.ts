@@ -1,6 +1,6 @@
 /** A machine that is driven: runs in slices, so that it can be stopped, and goes back. */
 
-import { type Picture, type ProgramInfo, PxvmError, type Rect, type RunOptions, type Stop } from "../api.ts";
+import { type Cost, type Picture, type ProgramInfo, PxvmError, type Rect, type RunOptions, type Stop } from "../api.ts";
 import type { Core, Undo } from "./core.ts";
 import { Core0 } from "./core0.ts";
 import { Core1 } from "./core1.ts";
@@ -86,6 +86,31 @@ export class Runner {
   async step(count = 1): Promise<Stop> {
     if (count > 0) return this.run({ maxSteps: count });
     return this.stopped(this.parts.length, false);
+  }
+
+  /** What each instruction takes; nothing is kept meanwhile, so it cannot be gone back. */
+  async profile(maxSteps: number): Promise<Cost[]> {
+    this.wanted = true;
+    const costs = new Map<number, Cost>();
+    this.record(false);
+    let since = performance.now();
+    for (let left = maxSteps; left > 0 && this.wanted; left--) {
+      const { counter } = this.core.place();
+      const before = performance.now();
+      const { made } = this.core.advance(1, Infinity, false);
+      const now = performance.now();
+      if (!made) break;
+      this.made += made;
+      const cost = costs.get(counter) ?? { index: counter, steps: 0, milliseconds: 0 };
+      costs.set(counter, { index: counter, steps: cost.steps + 1, milliseconds: cost.milliseconds + now - before });
+      if (this.core.place().status !== "ready") break;
+      if (now - since > SLICE) {
+        await tick();
+        since = performance.now();
+      }
+    }
+    this.record(true);
+    return [...costs.values()];
   }
 
   stop(): void {

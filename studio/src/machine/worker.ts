@@ -40,6 +40,7 @@ const METHODS: Record<string, (...args: never[]) => unknown> = {
   run: (...args: Parameters<Runner["run"]>) => bound().run(...args),
   step: (...args: Parameters<Runner["step"]>) => bound().step(...args),
   back: (...args: Parameters<Runner["back"]>) => bound().back(...args),
+  profile: (maxSteps: number) => bound().profile(maxSteps),
   stop: () => bound().stop(),
   read: (...args: Parameters<Runner["read"]>) => bound().read(...args),
   write: (...args: Parameters<Runner["write"]>) => bound().write(...args),

@@ -1,13 +1,7 @@
-import type { InstructionInfo } from "../../api.ts";
+import type { Cost, InstructionInfo, Session } from "../../api.ts";
 import type { Profile } from "../../memory/server.ts";
 import { extent } from "./fold.ts";
 import type { Run } from "./run.svelte.ts";
-
-/** What was measured of one instruction. */
-export interface Cost {
-  steps: number;
-  milliseconds: number;
-}
 
 export interface Measured {
   on: string;
@@ -27,31 +21,44 @@ export interface Frame {
   children: Frame[];
 }
 
+/** Steps that are measured before it is looked whether to go on. */
+const PART = 500;
+
 /** Run one instruction at a time up to the next stop, and add up what each takes. */
 export async function measure(run: Run, most: number, told: (steps: number) => boolean): Promise<Measured> {
   const session = await run.machine();
   const measured: Measured = { on: session.executor, steps: 0, milliseconds: 0, costs: new Map() };
   let { counter } = run.stop;
-  while (measured.steps < most) {
-    const begun = performance.now();
-    const stop = await session.step(1);
-    const took = performance.now() - begun;
-    const cost = measured.costs.get(counter) ?? { steps: 0, milliseconds: 0 };
-    cost.steps++;
-    cost.milliseconds += took;
-    measured.costs.set(counter, cost);
-    measured.steps++;
-    measured.milliseconds += took;
+  for (let goes = true; goes && measured.steps < most; ) {
+    const wanted = Math.min(PART, most - measured.steps);
+    const costs = session.profile ? await session.profile(wanted) : [await stepped(session, counter)];
+    const stop = await session.step(0);
+    const before = measured.steps;
+    for (const cost of costs) add(measured, cost);
+    goes = measured.steps > before && (stop.status === "ready" || stop.status === "paused") && told(measured.steps);
     counter = stop.counter;
-    if (stop.status !== "paused" && stop.status !== "ready") break;
-    if (!told(measured.steps)) break;
   }
   return measured;
 }
 
+/** Where the machine itself does not say: one step, and the way there and back. */
+async function stepped(session: Session, index: number): Promise<Cost> {
+  const begun = performance.now();
+  await session.step(1);
+  return { index, steps: 1, milliseconds: performance.now() - begun };
+}
+
+function add(measured: Measured, cost: Cost): void {
+  const { steps, milliseconds } = measured.costs.get(cost.index) ?? { steps: 0, milliseconds: 0 };
+  const sum = { index: cost.index, steps: steps + cost.steps, milliseconds: milliseconds + cost.milliseconds };
+  measured.costs.set(cost.index, sum);
+  measured.steps += cost.steps;
+  measured.milliseconds += cost.milliseconds;
+}
+
 /** The same from `pxvm profile`. */
 export function served({ device, steps, measured_ms, instructions }: Profile): Measured {
-  const costs = new Map(instructions.map(({ index, count, ms }) => [index, { steps: count, milliseconds: ms }]));
+  const costs = new Map(instructions.map(({ index, count, ms }) => [index, { index, steps: count, milliseconds: ms }]));
   return { on: device, steps, milliseconds: measured_ms, costs };
 }
 
