@@ -8,7 +8,7 @@ function camel(name: string): string {
   return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-const INSTEAD = "the studio goes on with WebAssembly";
+const INSTEAD = "choose WebAssembly";
 
 export function sizeText(bytes: number): string {
   const units = ["bytes", "KiB", "MiB", "GiB"];

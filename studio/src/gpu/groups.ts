@@ -130,8 +130,7 @@ export function checkRounds(program: Program, device: string): void {
       throw new PxvmError(
         `GPU (${device}): instruction ${index} (${name}): expected at most` +
           ` ${N.MOST_ROUNDS.toLocaleString("en")} rounds of a loop, which is what a device played` +
-          ` by a processor makes; found ${found.toLocaleString("en")}; the studio goes on with` +
-          " WebAssembly",
+          ` by a processor makes; found ${found.toLocaleString("en")}; choose WebAssembly`,
       );
     }
   }
