@@ -128,7 +128,8 @@ export class Pyramid {
         }
       }
       const all = rows * count;
-      first.pixels[y * first.width + x] = opaque(red / all, green / all, blue / all);
+      const whole = opaque(red / all, green / all, blue / all);
+      first.pixels[y * first.width + x] = middle(whole, this.lines[start]);
     }
     this.above(1, y, left, right);
   }
@@ -144,12 +145,8 @@ export class Pyramid {
     for (let x = left >> 1; x < last; x++) {
       const next = Math.min(below.width - 1, x * 2 + 1);
       const p = below.pixels;
-      level.pixels[row * level.width + x] = mean(
-        p[upper + x * 2],
-        p[upper + next],
-        p[lower + x * 2],
-        p[lower + next],
-      );
+      const whole = mean(p[upper + x * 2], p[upper + next], p[lower + x * 2], p[lower + next]);
+      level.pixels[row * level.width + x] = middle(whole, p[upper + x * 2]);
     }
     this.above(index + 1, row, left >> 1, last);
   }
@@ -161,6 +158,11 @@ function shrunk(size: number, level: number): number {
 
 function opaque(red: number, green: number, blue: number): number {
   return (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0;
+}
+
+/** Halfway between a mean and one of those that it is of: means alone would be grey and without grain. */
+function middle(a: number, b: number): number {
+  return (0xff000000 | ((((a ^ b) & 0xfefefe) >>> 1) + (a & b & 0xffffff))) >>> 0;
 }
 
 function mean(a: number, b: number, c: number, d: number): number {

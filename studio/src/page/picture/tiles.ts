@@ -5,7 +5,7 @@ import { Pyramid, TILE } from "./pyramid.ts";
 /** Canvases kept at most: 40 MiB of them. */
 const KEPT = 160;
 /** Milliseconds of one frame that go into new tiles, and into averages. */
-const TILES = 6;
+const TILES = 4;
 const AVERAGES = 5;
 
 /** Draws a pyramid's tiles onto a canvas, those that are missing from the next coarser ones. */
