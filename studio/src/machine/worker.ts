@@ -4,7 +4,7 @@ import { type ChatMessage, type Picture, PxvmError, type Sampling } from "../api
 import { openBytes } from "./opening.ts";
 import type { Answer, Call } from "./rpc.ts";
 import { encodePicture, Runner } from "./runner.ts";
-import { Talker } from "./talker.ts";
+import type { Talker } from "./talker.ts";
 
 interface Scope {
   onmessage: ((event: MessageEvent<Call>) => void) | null;
@@ -29,7 +29,7 @@ const METHODS: Record<string, (...args: never[]) => unknown> = {
     return runner.program;
   },
   wake: async (picture: Picture, name: string) => {
-    talker = await Talker.make(picture, name);
+    talker = await (await import("./talker.ts")).Talker.make(picture, name);
     runner = talker.runner;
     const vocabulary = runner.program.tensors.find((tensor) => tensor.name === "logits")?.cols ?? 0;
     return { program: runner.program, context: talker.context, pieces: talker.words.each(vocabulary) };
