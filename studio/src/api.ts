@@ -72,6 +72,9 @@ export interface Opened {
 /** One clear sentence: where, expected, found, fix. */
 export class PxvmError extends Error {}
 
+/** A GPU lacks, refuses or has lost what a session needs; another executor goes on. */
+export class DeviceError extends PxvmError {}
+
 export type Progress = (done: number, whole: number, what: string) => void;
 
 export interface Stop {

@@ -1,7 +1,7 @@
 """Programs on the page's GPU give the bytes that they give everywhere.
 
-What a GPU lacks, refuses or loses is one sentence. SwiftShader, which plays the GPU, compiles slowly:
-a few programs run here, and with PXVM_FETCH=1 all of conformance and some random ones.
+What a GPU lacks, refuses or loses is one sentence. SwiftShader, which plays the GPU, compiles
+slowly: a few programs run here, and with PXVM_FETCH=1 all of conformance and some random ones.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ def test_without_webgpu_it_says_so(browser: Browser, site: str) -> None:
     for page in watched(browser, site):
         with_rooms(page, site)
         assert page.evaluate("() => rooms.gpu.gpuAvailable()") is None
-        assert "the browser offers none; choose WebAssembly" in refused(page, summing(5))
+        assert "the browser offers none; WebAssembly goes on" in refused(page, summing(5))
         gone = """() => {
             Object.defineProperty(navigator, "gpu", { value: undefined, configurable: true });
             return () => delete navigator.gpu;

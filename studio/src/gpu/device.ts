@@ -1,6 +1,6 @@
 /** A GPU that is open: buffers in, buffers out, and one clear sentence for what fails. */
 
-import { PxvmError } from "../api.ts";
+import { DeviceError } from "../api.ts";
 import { LIMITS } from "./shaders.ts";
 
 /** WebGPU's names of what `pxvm.gpu.devices.LIMITS` lists. */
@@ -8,7 +8,7 @@ function camel(name: string): string {
   return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-const INSTEAD = "choose WebAssembly";
+export const INSTEAD = "WebAssembly goes on";
 
 export function sizeText(bytes: number): string {
   const units = ["bytes", "KiB", "MiB", "GiB"];
@@ -27,17 +27,17 @@ function plain(text: string): string {
 
 async function adapter(): Promise<GPUAdapter> {
   if (!globalThis.navigator?.gpu) {
-    throw new PxvmError(
+    throw new DeviceError(
       `this page has no WebGPU: expected a browser that has it, at https or localhost; ${INSTEAD}`,
     );
   }
   const options: GPURequestAdapterOptions = { powerPreference: "high-performance" };
   const found = await navigator.gpu.requestAdapter(options).catch(() => null);
-  if (!found) throw new PxvmError(`no GPU here: the browser offers none; ${INSTEAD}`);
+  if (!found) throw new DeviceError(`no GPU here: the browser offers none; ${INSTEAD}`);
   for (const [name, least] of Object.entries(LIMITS)) {
     const has = found.limits[camel(name) as keyof GPUSupportedLimits] as number;
     if (has < least) {
-      throw new PxvmError(`the GPU has ${name} ${has}; expected at least ${least}; ${INSTEAD}`);
+      throw new DeviceError(`the GPU has ${name} ${has}; expected at least ${least}; ${INSTEAD}`);
     }
   }
   return found;
@@ -61,7 +61,7 @@ export class Gpu {
   readonly window: number;
   readonly pipelines = new Map<string, Promise<GPUComputePipeline>>();
   /** Why the device can do nothing more. */
-  lost: PxvmError | undefined;
+  lost: DeviceError | undefined;
   private readonly most: number;
 
   private constructor(
@@ -89,7 +89,7 @@ export class Gpu {
     try {
       return new Gpu(from, await from.requestDevice({ requiredLimits: limits }));
     } catch (error) {
-      throw new PxvmError(`the GPU does not open: ${plain((error as Error).message)}; ${INSTEAD}`);
+      throw new DeviceError(`the GPU does not open: ${plain((error as Error).message)}; ${INSTEAD}`);
     }
   }
 
@@ -111,9 +111,9 @@ export class Gpu {
     if (opened === this.itself) opened = undefined;
   }
 
-  failure(what: string, reason = ""): PxvmError {
+  failure(what: string, reason = ""): DeviceError {
     const why = plain(reason);
-    return new PxvmError(`GPU (${this.name}) ${what}${why ? `: ${why}` : ""}; ${INSTEAD}`);
+    return new DeviceError(`GPU (${this.name}) ${what}${why ? `: ${why}` : ""}; ${INSTEAD}`);
   }
 
   /** Throws where the device is gone. */
@@ -143,7 +143,7 @@ export class Gpu {
     if (memory) throw this.failure(`has no room for ${what}`);
     const error = validation ?? internal;
     if (error) throw this.failure(`refuses ${what}`, error.message);
-    if (thrown instanceof PxvmError) throw thrown;
+    if (thrown instanceof DeviceError) throw thrown;
     if (thrown) throw this.failure(`refuses ${what}`, (thrown as Error).message);
     return result as T;
   }

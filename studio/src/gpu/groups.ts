@@ -1,8 +1,9 @@
 /** How many workgroups an instruction has work for, and how long their loops are. */
 
-import { PxvmError } from "../api.ts";
+import { DeviceError } from "../api.ts";
 import type { Program } from "../machine/program1.ts";
 import type { Descriptor } from "../machine/tensor.ts";
+import { INSTEAD } from "./device.ts";
 import { type Operands, operandsOf } from "./program.ts";
 import { BY_ROWS, NUMBERS as N } from "./shaders.ts";
 
@@ -127,10 +128,10 @@ export function checkRounds(program: Program, device: string): void {
     const { name } = instruction.op;
     const found = ROUNDS[name]?.(operandsOf(program, instruction, base)) ?? 0;
     if (found > N.MOST_ROUNDS) {
-      throw new PxvmError(
+      throw new DeviceError(
         `GPU (${device}): instruction ${index} (${name}): expected at most` +
           ` ${N.MOST_ROUNDS.toLocaleString("en")} rounds of a loop, which is what a device played` +
-          ` by a processor makes; found ${found.toLocaleString("en")}; choose WebAssembly`,
+          ` by a processor makes; found ${found.toLocaleString("en")}; ${INSTEAD}`,
       );
     }
   }

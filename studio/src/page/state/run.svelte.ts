@@ -1,5 +1,5 @@
 import { SvelteSet } from "svelte/reactivity";
-import type { Opened, Picture, ProgramInfo, Rect, RunOptions, Session, Stop } from "../../api.ts";
+import { DeviceError, type Opened, type Picture, type ProgramInfo, type Rect, type RunOptions, type Session, type Stop } from "../../api.ts";
 import * as rooms from "./rooms.ts";
 
 export type Executor = "wasm" | "gpu";
@@ -156,10 +156,19 @@ export class Run {
   }
 
   private async made(): Promise<Session> {
-    const start = this.executor === "gpu" ? (await rooms.gpu()).startGpu : (await rooms.machine()).start;
-    const session = await start(this.opened);
-    this.session = session;
-    return session;
+    const gpu = this.executor === "gpu" ? await this.onGpu() : null;
+    this.session = gpu ?? (await (await rooms.machine()).start(this.opened));
+    return this.session;
+  }
+
+  private async onGpu(): Promise<Session | null> {
+    try {
+      return await (await rooms.gpu()).startGpu(this.opened);
+    } catch (error) {
+      this.executor = "wasm";
+      this.told(error);
+      return null;
+    }
   }
 
   private async leave(): Promise<void> {
@@ -215,6 +224,11 @@ export class Run {
       const { width, height } = this.picture;
       if (!this.sha && this.session && width * height <= HASHED) this.sha = await this.session.sha256();
     } catch (error) {
+      // What is shown is where the last run ended: WebAssembly goes on from there.
+      if (error instanceof DeviceError) {
+        await this.leave();
+        this.executor = "wasm";
+      }
       this.told(error);
     } finally {
       this.busy = false;
