@@ -35,6 +35,15 @@ WEBGPU = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long journeys run in continuous integration, which may fetch, and not in ``make test``."""
+    if not os.environ.get("PXVM_FETCH"):
+        skip = pytest.mark.skip(reason="a long journey: set PXVM_FETCH=1, as in CI")
+        for item in items:
+            if item.get_closest_marker("journey"):
+                item.add_marker(skip)
+
+
 def chromium() -> str | None:
     """The browser that Debian, Ubuntu or Google's own package installs."""
     names = ("chromium", "chromium-browser", "google-chrome")
