@@ -25,7 +25,7 @@ TYPES = {
     ".wasm": "application/wasm",
     ".png": "image/png",
     ".pxi": "image/png",
-    ".webmanifest": "application/manifest+json",
+    ".md": "text/markdown; charset=utf-8",
 }
 #: Tells the page that ``pxvm studio`` serves it.
 SERVED = b'<meta name="pxvm-server" content="1" />'

@@ -31,6 +31,7 @@ def test_generated_files_are_what_the_tables_say():
         )
 
 
+@pytest.mark.journey
 def test_the_committed_page_is_what_the_source_builds(tmp_path):
     """Needs Node; the packages of package-lock.json, where they are not there, in CI alone."""
     if shutil.which("npm") is None:
