@@ -197,7 +197,6 @@ export const t = {
     each: "Each",
     total: (steps: number, milliseconds: number, on: string) =>
       `${counted(steps, "step")} in ${milliseconds.toFixed(milliseconds < 10 ? 2 : 0)} ms on ${on}`,
-    loop: (index: number) => `Loop at ${index}`,
     program: "Program",
     none: "Nothing is measured yet.",
   },

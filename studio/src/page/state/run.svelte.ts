@@ -69,6 +69,7 @@ export class Run {
     if (this.session) await this.session.close();
     this.session = session;
     this.making = Promise.resolve(session);
+    this.executor = session.executor === "wasm" ? "wasm" : "gpu";
     this.program = session.program;
     this.picture = this.opened.picture = await session.picture();
     this.opened.program = session.program;
@@ -178,6 +179,13 @@ export class Run {
     await session?.close();
   }
 
+  /** A GPU has failed: what is shown is where the last run ended, and WebAssembly goes on from there. */
+  async retreat(error: DeviceError): Promise<void> {
+    await this.leave();
+    this.executor = "wasm";
+    this.told(error);
+  }
+
   private options(maxSteps: number, until?: number): RunOptions {
     const watch = this.watched();
     return {
@@ -224,12 +232,8 @@ export class Run {
       const { width, height } = this.picture;
       if (!this.sha && this.session && width * height <= HASHED) this.sha = await this.session.sha256();
     } catch (error) {
-      // What is shown is where the last run ended: WebAssembly goes on from there.
-      if (error instanceof DeviceError) {
-        await this.leave();
-        this.executor = "wasm";
-      }
-      this.told(error);
+      if (error instanceof DeviceError) await this.retreat(error);
+      else this.told(error);
     } finally {
       this.busy = false;
       this.wanted = false;

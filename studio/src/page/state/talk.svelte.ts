@@ -1,4 +1,4 @@
-import type { Chat, ChatMessage, Memory, MemoryRecord, Sampling, Token } from "../../api.ts";
+import { type Chat, type ChatMessage, DeviceError, type Memory, type MemoryRecord, type Sampling, type Token } from "../../api.ts";
 import * as server from "../../memory/server.ts";
 import { settings } from "./settings.svelte.ts";
 import { evidence, fenced } from "./evidence.ts";
@@ -66,6 +66,7 @@ export class Talk {
       if (talker.kind === "server") await this.behind(turn, messages, memory, this.ending.signal);
       else await this.inside(turn, messages, talker.run, memory, this.ending.signal);
     } catch (error) {
+      if (error instanceof DeviceError && talker.kind === "page") await talker.run.retreat(error);
       if (!this.ending.signal.aborted) turn.error = error instanceof Error ? error.message : String(error);
     } finally {
       turn.busy = false;
@@ -153,7 +154,11 @@ export class Talk {
     const session = await run.machine();
     if (this.chat?.run === run && this.chat.chat.session === session) return this.chat.chat;
     const { chat } = await rooms.machine();
-    const made = await chat(session);
+    const made = await chat(session).catch(async (error: unknown) => {
+      if (!(error instanceof DeviceError)) throw error;
+      await run.retreat(error);
+      return chat(await run.machine());
+    });
     await run.adopt(made.session);
     this.chat = { run, chat: made };
     return made;
