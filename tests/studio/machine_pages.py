@@ -18,7 +18,8 @@ BIND = """async () => {
     const Real = Worker;
     let made;
     window.Worker = function (url, options) { made = url; return new Real(url, options); };
-    await rooms.machine.encode({ width: 1, height: 1, words: new Uint32Array(1), texts: new Map() });
+    const words = new Uint32Array(1);
+    await rooms.machine.encode({ width: 1, height: 1, words, texts: new Map() });
     window.Worker = Real;
     const worker = new Real(made, { type: "module" });
     const waiting = new Map();
@@ -66,8 +67,8 @@ READS = """async (files) => {
             const { picture } = await machine("open", "image", bytesOf(file));
             const { width, height, words } = picture;
             const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
-            const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-            found.push([width, height, [...hash].map((b) => b.toString(16).padStart(2, "0")).join("")]);
+            const hash = [...new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))];
+            found.push([width, height, hash.map((b) => b.toString(16).padStart(2, "0")).join("")]);
         } catch (error) {
             found.push(error.message);
         }

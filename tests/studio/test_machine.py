@@ -49,7 +49,7 @@ def test_every_program_of_the_suite(machine: Page) -> None:
 
 
 def compared(machine: Page, images: list[Image]) -> None:
-    """Run pictures in the page and on the reference; what is refused must be so in the same words."""
+    """Run pictures in the page and on the reference: the same pixels, or the same sentence."""
     cases = [(f"{n}", file_of(image), STEPS) for n, image in enumerate(images)]
     for image, found in zip(images, runs(machine, cases), strict=True):
         said = None
@@ -63,7 +63,7 @@ def compared(machine: Page, images: list[Image]) -> None:
 
 
 def test_random_programs(machine: Page) -> None:
-    compared(machine, [generate(seed) for seed in range(15)])
+    compared(machine, [generate(seed) for seed in range(8)])
 
 
 def test_one_random_program_for_each_opcode(machine: Page) -> None:
@@ -74,7 +74,7 @@ def test_one_random_program_for_each_opcode(machine: Page) -> None:
 def test_programs_with_changed_words(machine: Page) -> None:
     dice, images = random.Random(3), []
     names = [name for name in GOLDEN if "refused" not in name]
-    for _ in range(60):
+    for _ in range(30):
         image = read_image(HERE / dice.choice(names))
         words = image.reshape(-1, 4).view("<u4")[:, 0]
         for _ in range(dice.choice((1, 1, 3))):

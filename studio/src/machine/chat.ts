@@ -9,6 +9,7 @@ const [PATIENCE, SPEED] = [10_000, 50];
 
 interface Woken {
   program: ProgramInfo;
+  executor: string;
   context: number;
   /** What each token says. */
   pieces: string[];
@@ -16,18 +17,19 @@ interface Woken {
 
 /** A model with room for a conversation, in a worker of its own. */
 export async function wakeChat(
-  remote: Remote, picture: Picture, name: string, session: (program: ProgramInfo) => Session,
+  remote: Remote, picture: Picture, name: string, onGpu: boolean,
+  session: (program: ProgramInfo, executor: string) => Session,
 ): Promise<Chat> {
   try {
-    const woken = await remote.call<Woken>("wake", picture, name);
-    return new WasmChat(remote, session(woken.program), woken);
+    const woken = await remote.call<Woken>("wake", picture, name, onGpu);
+    return new WorkerChat(remote, session(woken.program, woken.executor), woken);
   } catch (error) {
     remote.close();
     throw error;
   }
 }
 
-class WasmChat implements Chat {
+class WorkerChat implements Chat {
   readonly context: number;
 
   constructor(

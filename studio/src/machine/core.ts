@@ -29,9 +29,9 @@ export interface Core {
   place(): Place;
   /**
    * Go on for so many steps, null for any number, until a time in milliseconds. `checked` false: a
-   * breakpoint before the first instruction counts for nothing.
+   * breakpoint before the first instruction counts for nothing. `error`: the next one cannot be executed.
    */
-  advance(limit: number | null, until: number, checked: boolean): { made: number; ended: Ended };
+  advance(limit: number | null, until: number, checked: boolean): { made: number; ended: Ended; error?: string };
   setBreakpoints(instructions: Iterable<number>): void;
   /** Keep from now on what undoes; the one before keeps what it has. */
   keep(): Undo;

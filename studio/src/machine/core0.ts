@@ -72,7 +72,7 @@ export class Core0 implements Core {
     return { status, counter: Math.min(this.steps, this.program.instructions.length - 1), steps: this.steps };
   }
 
-  advance(limit: number | null, until: number, checked: boolean): { made: number; ended: Ended } {
+  advance(limit: number | null, until: number, checked: boolean): { made: number; ended: Ended; error?: string } {
     let made = 0;
     const most = limit ?? MOST_STEPS;
     for (let next = this.next; next && made < most; next = this.next) {
@@ -82,8 +82,9 @@ export class Core0 implements Core {
         while (!this.going.next().done) if (performance.now() > until) return { made, ended: "time" };
       } catch (error) {
         this.going = null;
-        if (error instanceof ExecutionError) this.failed = error.message;
-        throw error;
+        if (!(error instanceof ExecutionError)) throw error;
+        this.failed = error.message;
+        return { made, ended: "stopped", error: error.message };
       }
       this.going = null;
       this.steps += 1;

@@ -81,7 +81,7 @@ export class Core1 implements Core {
     return { status: names[status ?? 0] ?? "ready", counter, steps };
   }
 
-  private state(): Int32Array {
+  state(): Int32Array {
     const words = this.words();
     return new Int32Array(words.buffer, words.byteOffset + 4 * this.program.stateStart, FORMAT.stateWords);
   }

@@ -7,6 +7,8 @@ import {
 import { wakeChat } from "./chat.ts";
 import { Remote } from "./rpc.ts";
 
+const WASM = "wasm";
+
 function worker(progress?: Progress): Remote {
   return new Remote(new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }), progress);
 }
@@ -27,7 +29,7 @@ export async function start(opened: Opened, progress?: Progress): Promise<Sessio
     throw new PxvmError(opened.refused ?? `${opened.name}: expected a program; found a ${opened.kind}`);
   }
   const remote = worker(progress);
-  return new WasmSession(remote, await remote.call<ProgramInfo>("start", opened.picture, opened.name));
+  return new WorkerSession(remote, await remote.call<ProgramInfo>("start", opened.picture, opened.name), WASM);
 }
 
 /** A picture as a PNG file. */
@@ -40,19 +42,24 @@ export async function encode(picture: Picture): Promise<Uint8Array> {
   }
 }
 
-/** A model that answers; its session is another one, whose picture has room for a conversation. */
+/**
+ * A model that answers, on what its session runs on; its own session is another one, whose picture has
+ * room for a conversation.
+ */
 export async function chat(session: Session): Promise<Chat> {
   const remote = worker();
   const picture = await session.picture();
-  return wakeChat(remote, picture, session.program.title, (program) => new WasmSession(remote, program));
+  return wakeChat(
+    remote, picture, session.program.title, session.executor !== WASM,
+    (program, executor) => new WorkerSession(remote, program, executor),
+  );
 }
 
-class WasmSession implements Session {
-  readonly executor = "wasm";
-
+class WorkerSession implements Session {
   constructor(
     private readonly remote: Remote,
     readonly program: ProgramInfo,
+    readonly executor: string,
   ) {}
 
   run(options: RunOptions = {}): Promise<Stop> {

@@ -1,6 +1,6 @@
 /** Calls into a worker: each has a number, and its answer comes back under it. */
 
-import { type Progress, PxvmError } from "../api.ts";
+import { DeviceError, type Progress, PxvmError } from "../api.ts";
 
 export interface Call {
   id: number;
@@ -10,9 +10,11 @@ export interface Call {
 
 export type Answer =
   | { id: number; value: unknown }
-  | { id: number; error: string; expected: boolean }
+  | { id: number; error: string; kind: "device" | "expected" | "fault" }
   | { progress: Parameters<Progress> }
   | { told: unknown };
+
+const ERRORS = { device: DeviceError, expected: PxvmError, fault: Error };
 
 export class Remote {
   private next = 0;
@@ -54,7 +56,7 @@ export class Remote {
     const waiting = this.waiting.get(answer.id);
     this.waiting.delete(answer.id);
     if (!("error" in answer)) waiting?.resolve(answer.value);
-    else waiting?.reject(answer.expected ? new PxvmError(answer.error) : new Error(answer.error));
+    else waiting?.reject(new ERRORS[answer.kind](answer.error));
   }
 
   private end(error: Error): void {

@@ -5,7 +5,6 @@ import type { Core, Undo } from "./core.ts";
 import { Core0 } from "./core0.ts";
 import { Core1 } from "./core1.ts";
 import { encodePng } from "./encode.ts";
-import { ExecutionError } from "./errors.ts";
 import { FORMAT, PNG } from "./table.ts";
 import { code, Wasm } from "./wasm.ts";
 
@@ -54,38 +53,39 @@ export class Runner {
     const begun = this.part(false);
     let left = maxSteps;
     let paused = false;
-    let since = performance.now();
+    let [since, looked] = [performance.now(), performance.now()];
     const watched = watch.length ? watch.map((rect) => this.words(rect)) : null;
-    try {
-      for (let first = true; first || left === null || left > 0; first = false) {
-        if (performance.now() - since > PART) {
-          this.part(false);
-          since = performance.now();
-        }
-        const { made, ended } = this.core.advance(watched ? Math.min(1, left ?? 1) : left, performance.now() + SLICE, !first);
-        this.made += made;
-        if (left !== null) left -= made;
-        if (ended === "breakpoint" || (watched && watch.some((rect, i) => differ(this.words(rect), watched[i])))) {
-          paused = true;
-          break;
-        }
-        if (ended === "stopped" && (!watched || !made || this.core.place().status !== "ready")) break;
-        if (ended === "time" || performance.now() - since > SLICE) await tick();
-        if (!this.wanted) {
-          paused = true;
-          break;
-        }
+    this.error = undefined;
+    for (let first = true; first || left === null || left > 0; first = false) {
+      if (performance.now() - since > PART) {
+        this.part(false);
+        since = performance.now();
       }
-    } catch (error) {
-      if (!(error instanceof ExecutionError)) throw error;
-      this.error = error.message;
+      const most = watched ? Math.min(1, left ?? 1) : left;
+      const { made, ended, error } = this.core.advance(most, performance.now() + SLICE, !first);
+      this.made += made;
+      if (left !== null) left -= made;
+      this.error = error;
+      if (ended === "breakpoint" || (watched && watch.some((rect, i) => differ(this.words(rect), watched[i])))) {
+        paused = true;
+        break;
+      }
+      if (ended === "stopped" && (!watched || !made || this.core.place().status !== "ready")) break;
+      if (ended === "time" || performance.now() - looked > SLICE) {
+        await tick();
+        looked = performance.now();
+      }
+      if (!this.wanted) {
+        paused = true;
+        break;
+      }
     }
     return this.stopped(begun, paused);
   }
 
   async step(count = 1): Promise<Stop> {
     if (count > 0) return this.run({ maxSteps: count });
-    return this.stopped(this.parts.length, false);
+    return this.stopped(null, false);
   }
 
   /** What each instruction takes; nothing is kept meanwhile, so it cannot be gone back. */
@@ -134,7 +134,7 @@ export class Runner {
       }
     }
     this.keepAgain();
-    return { ...this.stopped(this.parts.length, false), changed };
+    return { ...this.stopped(null, false), changed };
   }
 
   /** What is written from now on belongs to a new part. */
@@ -142,16 +142,17 @@ export class Runner {
     if (this.recording && this.parts.length) this.part(false);
   }
 
-  /** A new part begins; how many there were. */
-  private part(written: boolean): number {
-    if (!this.recording) return 0;
+  /** A new part begins. */
+  private part(written: boolean): Part | null {
+    if (!this.recording) return null;
     const last = this.parts[this.parts.length - 1];
     // One in which nothing was done is not worth keeping.
     if (last && last.from === this.made && !last.written) this.parts.pop();
-    this.parts.push({ undo: this.core.keep(), from: this.made, written });
+    const begun = { undo: this.core.keep(), from: this.made, written };
+    this.parts.push(begun);
     let kept = this.parts.reduce((sum, part) => sum + part.undo.bytes, 0);
     while (kept > MOST_KEPT && this.parts.length > 1) kept -= this.parts.shift()?.undo.bytes ?? 0;
-    return this.parts.length - 1;
+    return begun;
   }
 
   /** Nothing is kept to go back to any more, or it is again. */
@@ -161,9 +162,11 @@ export class Runner {
     if (!wanted) this.core.forget();
   }
 
-  private stopped(begun: number, paused: boolean): Stop {
+  /** Where it stands; what has changed since a part began. */
+  private stopped(begun: Part | null, paused: boolean): Stop {
     const place = this.core.place();
-    const changed = this.recording ? this.parts.slice(begun).flatMap((part) => part.undo.changed()) : [];
+    const since = begun ? this.parts.slice(Math.max(this.parts.indexOf(begun), 0)) : [];
+    const changed = since.flatMap((part) => part.undo.changed());
     const status = this.error ? "failed" : paused && place.status === "ready" ? "paused" : place.status;
     return { ...place, status, changed, ...(this.error && { error: this.error }) };
   }

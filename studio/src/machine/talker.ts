@@ -1,14 +1,15 @@
 /** The generation loop: tokens into a model's program, tokens out; pxvm/models/generation.py. */
 
 import { type ChatMessage, type Picture, PxvmError, type Sampling, type Token } from "../api.ts";
-import { Core1 } from "./core1.ts";
+import type { TensorSession as GpuRunner } from "../gpu/session.ts";
 import { ProgramError } from "./errors.ts";
+import { type Held, InWasm } from "./held.ts";
 import { isModel } from "./opening.ts";
 import type { Program } from "./program1.ts";
 import { resize } from "./resize.ts";
 import { Runner } from "./runner.ts";
-import { FORMAT, STATE } from "./table.ts";
-import { Descriptor, tensorWords } from "./tensor.ts";
+import { STATE } from "./table.ts";
+import type { Descriptor } from "./tensor.ts";
 import { verify } from "./verifier1.ts";
 import { code, Wasm } from "./wasm.ts";
 import { Words } from "./words.ts";
@@ -17,6 +18,8 @@ import { Words } from "./words.ts";
 const PROMPT = 512;
 const CONTEXT = 2048;
 const LIKELY = 8;
+/** Multiplications of one instruction at most, so that a prompt can be stopped. */
+const WORK = 2 ** 30;
 
 /** As `pxvm.models.generation.Sampling` has them. */
 const DEFAULTS = { temperature: 0, topP: 1, topK: 40, penalty: 1, seed: 0, maxTokens: 512 };
@@ -30,31 +33,38 @@ export interface Said {
 
 export class Talker {
   private wanted = true;
+  /** Tokens that are taken in at a time. */
+  private readonly part: number;
 
   private constructor(
-    readonly runner: Runner,
-    private readonly core: Core1,
+    /** What the page drives between two answers. */
+    readonly runner: Runner | GpuRunner,
+    private readonly held: Held,
     readonly words: Words,
     readonly context: number,
-  ) {}
+  ) {
+    const vocabulary = this.field("logits").cols; // its weight is for one token only, the last
+    const weights = held.verified.descriptors.filter((d) => d.scale !== null && d.rows !== vocabulary);
+    const most = Math.max(1, ...weights.map((d) => d.flat));
+    this.part = Math.min(this.field("ids").rows, Math.max(1, Math.floor(WORK / most)));
+  }
 
-  /** A model with room for a conversation. */
-  static async make(picture: Picture, name: string, context = CONTEXT): Promise<Talker> {
+  /** A model with room for a conversation, in WebAssembly or on the GPU. */
+  static async make(picture: Picture, name: string, onGpu: boolean): Promise<Talker> {
     const program = verify(picture);
     if (!isModel(program)) {
       throw new PxvmError("expected a language model; found another program: use its run");
     }
     const words = Words.load(new Wasm(await code()), picture, program, name);
     const limit = (program.descriptors.find((d) => d.name === "rope") as Descriptor).rows;
-    const grown = resize(picture, program, Math.min(context, limit), Math.min(PROMPT, limit));
-    const runner = await Runner.make(grown, name);
-    const core = runner.core as Core1;
-    const cache = core.program.descriptors.find((d) => d.name.endsWith("k_cache"));
-    return new Talker(runner, core, words, Math.min(cache?.extents[1] ?? limit, limit));
+    const grown = resize(picture, program, Math.min(CONTEXT, limit), Math.min(PROMPT, limit));
+    const [runner, held] = onGpu ? await gpuOf(grown, name) : await wasmOf(grown, name);
+    const cache = held.verified.descriptors.find((d) => d.name.endsWith("k_cache"));
+    return new Talker(runner, held, words, Math.min(cache?.extents[1] ?? limit, limit));
   }
 
   private get program(): Program {
-    return this.core.program;
+    return this.held.verified;
   }
 
   private field(name: string): Descriptor {
@@ -63,26 +73,26 @@ export class Talker {
     return found;
   }
 
-  private get(name: string): number {
-    return (this.core.words()[this.field(name).start] ?? 0) | 0;
+  private async get(name: string): Promise<number> {
+    return ((await this.held.take(this.field(name)))[0] ?? 0) | 0;
   }
 
   /** Write the first rows of a tensor of one column, or of one row. */
-  private set(name: string, ...values: number[]): void {
+  private async set(name: string, ...values: number[]): Promise<void> {
     const d = this.field(name);
-    const words = this.core.words();
-    values.forEach((value, i) => {
-      words[d.rowStart(Math.floor(i / d.cols), this.program.width) + (i % d.cols)] = value;
-    });
+    const words = (await this.held.take(d)).slice();
+    words.set(values);
+    await this.held.give(d, words);
   }
 
-  private rows(name: string, count: number): number[] {
-    return [...tensorWords(this.core.picture(), this.field(name), 0, count)];
+  private async rows(name: string, count: number): Promise<number[]> {
+    const d = this.field(name);
+    return [...(await this.held.take(d)).subarray(0, count * d.rowWords)];
   }
 
   stop(): void {
     this.wanted = false;
-    this.runner.stop();
+    this.held.stop();
   }
 
   /** What a model answers to a conversation; `told` hears each token. */
@@ -92,30 +102,30 @@ export class Talker {
     const settings = { ...DEFAULTS, ...sampling };
     const ids = this.fitting(messages, settings.maxTokens);
     told(null); // the text is cut: from here on nothing takes long that cannot be stopped
-    this.runner.record(false);
+    this.held.record(false);
     try {
       return { ...(await this.tokens(ids, settings, told)), seconds: (performance.now() - begun) / 1000 };
     } finally {
-      this.runner.record(true);
+      this.held.record(true);
     }
   }
 
   private async tokens(
     ids: number[], settings: typeof DEFAULTS, told: (token: Token) => void,
   ): Promise<Omit<Said, "seconds">> {
-    this.rewind(ids);
-    this.setSampler(settings);
+    await this.rewind(ids);
+    await this.setSampler(settings);
     const stream = this.words.stream();
     let tokens = 0;
     let cut = true;
-    let drawing = await this.feed(ids.slice(this.get("position")));
+    let drawing = await this.feed(ids.slice(await this.get("position")));
     while (drawing) {
-      const id = this.get("token");
+      const id = await this.get("token");
       tokens += 1;
       const ended = this.words.stops.has(id);
-      told({ id, text: ended ? "" : stream.put(id), likely: this.likely() });
+      told({ id, text: ended ? "" : stream.put(id), likely: await this.likely() });
       if (ended) cut = false;
-      if (ended || tokens >= settings.maxTokens || this.get("position") >= this.context) break;
+      if (ended || tokens >= settings.maxTokens || (await this.get("position")) >= this.context) break;
       drawing = await this.proceed();
     }
     stream.finish();
@@ -143,36 +153,40 @@ export class Talker {
   }
 
   /** Keep what the caches and `ids` have in common, except the last of them. */
-  private rewind(ids: readonly number[]): void {
-    const taken = this.rows("history", this.get("position"));
+  private async rewind(ids: readonly number[]): Promise<void> {
+    const taken = await this.rows("history", await this.get("position"));
     let common = 0;
     while (common < ids.length - 1 && taken[common] === ids[common]) common += 1;
-    for (const name of ["position", "history_length", "seen"]) this.set(name, common);
-    for (const name of ["count", "output_length", "masked"]) this.set(name, 0);
-    const state = this.core.words().subarray(this.program.stateStart, this.program.stateStart + FORMAT.stateWords);
+    for (const name of ["position", "history_length", "seen"]) await this.set(name, common);
+    for (const name of ["count", "output_length", "masked"]) await this.set(name, 0);
+    const state = await this.held.registers();
     const base = state[state[STATE.LOOPS] ? STATE.LOOP_STACK + 3 : STATE.BASE] ?? 0;
     state.fill(0);
     state[STATE.BASE] = base;
+    await this.held.setRegisters(state);
   }
 
-  private setSampler(settings: typeof DEFAULTS): void {
+  private async setSampler(settings: typeof DEFAULTS): Promise<void> {
     const fixed = { temperature: settings.temperature, top_p: settings.topP, penalty: settings.penalty };
-    for (const [name, value] of Object.entries(fixed)) this.set(name, roundHalfEven(value * 2 ** this.field(name).frac));
-    const words = this.core.words();
-    for (const word of [STATE.SATURATED, STATE.CLAMPED]) words[this.program.stateStart + word] = 0;
-    this.set("top_k", settings.topK);
+    for (const [name, value] of Object.entries(fixed)) {
+      await this.set(name, roundHalfEven(value * 2 ** this.field(name).frac));
+    }
+    const registers = await this.held.registers();
+    registers.fill(0, STATE.SATURATED, STATE.CLAMPED + 1);
+    await this.held.setRegisters(registers);
+    await this.set("top_k", settings.topK);
     const state = nextRandom(nextRandom(0n) + BigInt(Math.trunc(settings.seed)));
-    this.set("random", Number(state & 0xffffffffn), Number(state >> 32n));
+    await this.set("random", Number(state & 0xffffffffn), Number(state >> 32n));
   }
 
   /** Take tokens in, in parts, and draw the next one; false where it was stopped. */
   private async feed(ids: readonly number[]): Promise<boolean> {
-    const part = this.field("ids").rows;
+    const { part } = this;
     for (let first = 0; first < ids.length; first += part) {
       const some = ids.slice(first, first + part);
-      this.set("ids", ...some);
-      this.set("count", some.length);
-      this.set("answer", first + some.length === ids.length ? 1 : 0);
+      await this.set("ids", ...some);
+      await this.set("count", some.length);
+      await this.set("answer", first + some.length === ids.length ? 1 : 0);
       if (!(await this.proceed())) return false;
     }
     return true;
@@ -181,14 +195,13 @@ export class Talker {
   /** Run to the next Yield; false where it was stopped. */
   private async proceed(): Promise<boolean> {
     if (!this.wanted) return false;
-    return (await this.runner.run()).status !== "paused";
+    return (await this.held.proceed()).status !== "paused";
   }
 
   /** The likeliest tokens at the logits as they are. */
-  private likely(): Token["likely"] {
+  private async likely(): Promise<Token["likely"]> {
     const d = this.field("logits");
-    const start = d.start;
-    const logits = new Int32Array(this.core.words().slice(start, start + d.cols).buffer);
+    const logits = new Int32Array((await this.held.take(d)).slice().buffer);
     let best: number[] = [];
     let least = -Infinity;
     logits.forEach((value, id) => {
@@ -205,6 +218,17 @@ export class Talker {
       probability: Math.exp(((logits[id] ?? 0) - top) * unit) / sum,
     }));
   }
+}
+
+async function wasmOf(picture: Picture, name: string): Promise<[Runner, Held]> {
+  const runner = await Runner.make(picture, name);
+  return [runner, new InWasm(runner)];
+}
+
+async function gpuOf(picture: Picture, name: string): Promise<[GpuRunner, Held]> {
+  const { startHere } = await import("../gpu/here.ts");
+  const runner = await startHere(picture, name);
+  return [runner, runner];
 }
 
 /** Like NumPy's `rint`. */

@@ -14,6 +14,14 @@ const MOST_TEMPLATE = 1 << 16;
 /** What stands for a character that is cut short. */
 const CUT = "\ufffd";
 
+/** A part of a tokenizer, as the library's JSON has it. */
+interface Part {
+  type?: string;
+  pretokenizers?: Part[];
+  pre_tokenizer?: Part | null;
+  individual_digits?: boolean;
+}
+
 interface Settings {
   bos: number | null;
   add_bos: boolean;
@@ -54,10 +62,10 @@ export class Words {
       if (wasm.functions.inflate(room, packed.length, to, MOST_JSON)) {
         throw new Error(`more than ${MOST_JSON} bytes, or cut short`);
       }
-      const json = JSON.parse(new TextDecoder().decode(wasm.bytes(to, wasm.functions.inflatedTo()).slice())) as object;
+      const json = JSON.parse(new TextDecoder().decode(wasm.bytes(to, wasm.functions.inflatedTo()).slice())) as Part;
       const raw = stored(picture, program, "settings", where).subarray(0, MOST_SETTINGS);
       const settings = checked(JSON.parse(new TextDecoder().decode(raw).replace(/\0+$/, "")));
-      return new Words(new Tokenizer({ ...json, truncation: null, padding: null }, {}), settings, where);
+      return new Words(new Tokenizer(faithful(json), {}), settings, where);
     } catch (error) {
       if (error instanceof FormatError) throw error;
       throw new FormatError(`${where}: the tokenizer is damaged: ${reason(error)}`);
@@ -158,6 +166,18 @@ function checked(raw: unknown): Settings {
     (template === null || typeof template === "string");
   if (!fits) throw new Error("its settings are not those of a tokenizer");
   return { bos, add_bos, stops, template };
+}
+
+/** The tokenizer so that the page's library cuts as Python's does: there Digits are numbers of every script. */
+function faithful(json: Part): object {
+  const part = (one: Part): object => {
+    if (one.pretokenizers) return { ...one, pretokenizers: one.pretokenizers.map(part) };
+    if (one.type !== "Digits") return one;
+    const Regex = one.individual_digits ? "\\p{N}" : "\\p{N}+";
+    return { type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false };
+  };
+  const { pre_tokenizer: cutting } = json;
+  return { ...json, pre_tokenizer: cutting ? part(cutting) : cutting, truncation: null, padding: null };
 }
 
 /** A foreign error's first words, on one line. */

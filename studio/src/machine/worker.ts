@@ -1,6 +1,6 @@
 /** The worker in which files are opened and programs run. */
 
-import { type ChatMessage, type Picture, PxvmError, type Sampling } from "../api.ts";
+import { type ChatMessage, DeviceError, type Picture, PxvmError, type Sampling } from "../api.ts";
 import { openBytes } from "./opening.ts";
 import type { Answer, Call } from "./rpc.ts";
 import { encodePicture, Runner } from "./runner.ts";
@@ -12,10 +12,10 @@ interface Scope {
 }
 
 const scope = globalThis as unknown as Scope;
-let runner: Runner | null = null;
+let runner: Talker["runner"] | null = null;
 let talker: Talker | null = null;
 
-function bound(): Runner {
+function bound(): Talker["runner"] {
   if (!runner) throw new PxvmError("expected a program in the machine; found none");
   return runner;
 }
@@ -28,11 +28,12 @@ const METHODS: Record<string, (...args: never[]) => unknown> = {
     runner = await Runner.make(picture, name);
     return runner.program;
   },
-  wake: async (picture: Picture, name: string) => {
-    talker = await (await import("./talker.ts")).Talker.make(picture, name);
+  wake: async (picture: Picture, name: string, onGpu: boolean) => {
+    talker = await (await import("./talker.ts")).Talker.make(picture, name, onGpu);
     runner = talker.runner;
+    const executor = runner instanceof Runner ? "wasm" : runner.executor;
     const vocabulary = runner.program.tensors.find((tensor) => tensor.name === "logits")?.cols ?? 0;
-    return { program: runner.program, context: talker.context, pieces: talker.words.each(vocabulary) };
+    return { program: runner.program, executor, context: talker.context, pieces: talker.words.each(vocabulary) };
   },
   answer: (messages: ChatMessage[], sampling: Sampling) =>
     talker?.answer(messages, sampling, (told) => scope.postMessage({ told }, [])),
@@ -40,7 +41,11 @@ const METHODS: Record<string, (...args: never[]) => unknown> = {
   run: (...args: Parameters<Runner["run"]>) => bound().run(...args),
   step: (...args: Parameters<Runner["step"]>) => bound().step(...args),
   back: (...args: Parameters<Runner["back"]>) => bound().back(...args),
-  profile: (maxSteps: number) => bound().profile(maxSteps),
+  profile: (maxSteps: number) => {
+    const one = bound();
+    if (!(one instanceof Runner)) throw new PxvmError("expected a program in WebAssembly to time its instructions");
+    return one.profile(maxSteps);
+  },
   stop: () => bound().stop(),
   read: (...args: Parameters<Runner["read"]>) => bound().read(...args),
   write: (...args: Parameters<Runner["write"]>) => bound().write(...args),
@@ -55,8 +60,8 @@ scope.onmessage = async ({ data: { id, method, args } }) => {
     const value = await METHODS[method]?.(...(args as never[]));
     scope.postMessage({ id, value }, buffers(value));
   } catch (error) {
-    const expected = error instanceof PxvmError;
-    scope.postMessage({ id, error: error instanceof Error ? error.message : String(error), expected }, []);
+    const kind = error instanceof DeviceError ? "device" : error instanceof PxvmError ? "expected" : "fault";
+    scope.postMessage({ id, error: error instanceof Error ? error.message : String(error), kind }, []);
   }
 };
 
