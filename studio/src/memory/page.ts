@@ -65,13 +65,17 @@ export class FilePage implements Page {
     const named = this.lastNamed();
     let slot = layout.firstSlot;
     let ended = false;
-    let last: Uint8Array = new Uint8Array(16);
+    /** What a record behind a whole TAIL must name: the one before it. */
+    const before = (): Uint8Array => {
+      const last = this.places.at(-1);
+      return last ? digest(this.headerRow(last.offset)) : new Uint8Array(16);
+    };
     for (;;) {
       ended ||= isTail(this.bytes.subarray(slot, slot + layout.slot));
       const offset = slot + layout.slot;
       let place = this.at(offset);
       const follows = place?.header.row === this.rows;
-      if (!place || !follows || (offset > named && !this.isWhole(place, ended ? last : null))) place = null;
+      if (!place || !follows || (offset > named && !this.isWhole(place, ended ? before() : null))) place = null;
       if (!place) {
         if (ended) return;
         place = this.search(offset);
@@ -81,7 +85,6 @@ export class FilePage implements Page {
       }
       this.places.push(place);
       const { header: found } = place;
-      last = digest(this.headerRow(place.offset));
       this.rows = found.row + found.dataRows + found.textRows;
       slot = extent(place.offset, found).slot;
     }

@@ -18,6 +18,9 @@ const stopWords = new Set(rules.stopWords);
 const isAscii = (text: string): boolean => /^[\0-\x7f]*$/.test(text);
 /** What the text index takes for words: those of FTS5 with its categories L*, N*, M* and Co. */
 const TOKEN = /[\p{L}\p{N}\p{M}\p{Co}]+/gu;
+/** The same, and long words, where all is ASCII: several times as fast. */
+const PLAIN_TOKEN = /[a-z0-9]+/g;
+const PLAIN_LONG = new RegExp(`\\w{${long},}`, "g");
 
 /** A text as it is compared: every way of writing the same word becomes one. */
 export function folded(text: string): string {
@@ -30,20 +33,24 @@ export function folded(text: string): string {
 
 /** The words of a text for the index; a run without spaces is the pairs in it. */
 export function indexed(text: string): string[] {
-  const ready = folded(text).replace(run, (whole) => ` ${pairs(whole).join(" ")} `);
-  return ready.match(TOKEN) ?? [];
+  const ready = folded(text);
+  if (isAscii(ready)) return ready.match(PLAIN_TOKEN) ?? [];
+  return ready.replace(run, (whole) => ` ${pairs(whole).join(" ")} `).match(TOKEN) ?? [];
 }
 
 /** The ends of a text's long words: of "boathouses" "athouses", "thouses" ... */
 export function ends(text: string): string[] {
   const found = new Set<string>();
   const ready = folded(text);
-  for (const each of ready.match(longWord) ?? []) {
-    const letters = [...each];
-    if (letters.length > longest || anyRun.test(each)) continue;
-    for (let first = 2; first <= letters.length - end; first++) found.add(letters.slice(first).join(""));
+  const ascii = isAscii(ready);
+  for (const each of ready.match(ascii ? PLAIN_LONG : longWord) ?? []) {
+    const letters = ascii ? each : [...each];
+    if (letters.length > longest || (!ascii && anyRun.test(each))) continue;
+    for (let first = 2; first <= letters.length - end; first++) {
+      found.add(typeof letters === "string" ? letters.slice(first) : letters.slice(first).join(""));
+    }
   }
-  if (!isAscii(ready)) {
+  if (!ascii) {
     for (const each of ready.match(word) ?? []) found.add(withoutArticle(each));
   }
   found.delete("");
