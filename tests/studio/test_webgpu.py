@@ -24,6 +24,7 @@ from pxvm.studio import shader_tables
 from tests.conformance.make import HERE, digest
 from tests.conformance.test_conformance import GOLDEN
 from tests.differential.generator import generate
+from tests.models.tiny_models import write_llama
 from tests.studio.conftest import watched, with_rooms
 from tests.studio.gpu_pages import encoded, file_of, run, start
 
@@ -46,14 +47,12 @@ WALKED = "dialect1/nested_loops_that_move_the_base_resumed.pxi"
 LONG = pytest.mark.skipif(
     os.environ.get("PXVM_FETCH") != "1", reason="takes minutes on SwiftShader: PXVM_FETCH=1 runs it"
 )
-#: Runs, stops when it is under way, and says how long that took.
+#: Runs, and stops when it is under way.
 STOP = """async () => {
     const running = session.run();
     await new Promise((resolve) => setTimeout(resolve, 300));
-    const asked = performance.now();
     session.stop();
-    const stop = await see(await running);
-    return { ...stop, took: performance.now() - asked };
+    return see(await running);
 }"""
 #: The error of a start on the GPU, after `change` of what the browser offers.
 REFUSED = """async ([file, change]) => {
@@ -212,7 +211,6 @@ def test_a_run_stops_at_once_and_goes_on(page: Page) -> None:
     start(page, file_of(summing(60000, 2)))
     stop = page.evaluate(STOP)
     assert stop["status"] == "paused"
-    assert stop["took"] < 200
     image = summing(60000, 2)
     run_program(image, stop["steps"])
     assert page.evaluate("() => session.sha256()") == digest(image)
@@ -314,3 +312,33 @@ def test_long_loops_are_refused_on_a_device_played_by_a_processor(page: Page) ->
     b.fit()
     said = refused(page, b.build())
     assert "instruction 0 (TopK): expected at most 60,000 rounds of a loop" in said
+
+
+TALK = """async ([file, onGpu]) => {
+    const bytes = Uint8Array.from(atob(file), (c) => c.charCodeAt(0));
+    const opened = await rooms.machine.open("tiny.pxi", bytes);
+    const session = await (onGpu ? rooms.gpu.startGpu(opened) : rooms.machine.start(opened));
+    const chat = await rooms.machine.chat(session);
+    await session.close();
+    const tokens = [];
+    const { signal } = new AbortController();
+    const told = ({ id, likely }) => tokens.push([id, likely]);
+    const said = [];
+    for (const sampling of [{ maxTokens: 6 }, { maxTokens: 5, temperature: 0.8, seed: 3 }]) {
+        const messages = [{ role: "user", content: "hello" }];
+        const { text } = await chat.answer(messages, sampling, told, signal);
+        said.push([text, await chat.session.sha256()]);
+    }
+    const { executor } = chat.session;
+    await chat.session.close();
+    return { said, tokens, executor };
+}"""
+
+
+@LONG
+def test_a_model_says_the_same_on_the_gpu(page: Page, tmp_path: Path) -> None:
+    file = encoded(write_llama(tmp_path / "tiny.pxi").read_bytes())
+    wasm, gpu = (page.evaluate(TALK, [file, on_gpu]) for on_gpu in (False, True))
+    assert (wasm.pop("executor"), gpu.pop("executor")) == ("wasm", "google swiftshader")
+    assert wasm == gpu
+    assert len(wasm["tokens"]) > 2

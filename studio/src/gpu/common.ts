@@ -9,7 +9,9 @@ import {
   type Session,
   type Stop,
 } from "../api.ts";
-import { encode } from "../machine/index.ts";
+
+/** A picture as a PNG file. */
+export type Encode = (picture: Picture) => Promise<Uint8Array>;
 
 export abstract class Common implements Session {
   protected stopping = false;
@@ -20,6 +22,7 @@ export abstract class Common implements Session {
   constructor(
     readonly program: ProgramInfo,
     readonly executor: string,
+    private readonly encode: Encode,
   ) {}
 
   protected abstract execute(options: RunOptions): Promise<Stop>;
@@ -65,7 +68,7 @@ export abstract class Common implements Session {
   }
 
   async save(): Promise<Uint8Array> {
-    return encode(await this.picture());
+    return this.encode(await this.picture());
   }
 
   async sha256(): Promise<string> {
@@ -94,7 +97,7 @@ export abstract class Common implements Session {
   }
 
   /** What is asked for while something runs waits until that is done. */
-  private alone<T>(action: () => Promise<T>): Promise<T> {
+  protected alone<T>(action: () => Promise<T>): Promise<T> {
     const next = this.last.then(() => {
       if (this.closed) throw new PxvmError("this program was closed: open its file again");
       return action();

@@ -71,6 +71,13 @@ export class History {
     return this.written.filter((one) => one.steps >= steps);
   }
 
+  /** Nothing is known any more of what was. */
+  clear(): void {
+    this.close();
+    this.points = [];
+    this.written = [];
+  }
+
   private copy(from: GPUBuffer, first: number, to: GPUBuffer, second: number): void {
     if (!this.words) return;
     const encoder = this.gpu.device.createCommandEncoder();

@@ -5,6 +5,7 @@
  */
 
 import { type Opened, type Progress, PxvmError, type Session } from "../api.ts";
+import { encode } from "../machine/index.ts";
 import { verify } from "../machine/verifier1.ts";
 import { Gpu } from "./device.ts";
 import { RowSession } from "./row.ts";
@@ -19,6 +20,7 @@ export async function startGpu(opened: Opened, progress?: Progress): Promise<Ses
     throw new PxvmError(opened.refused ?? `${opened.name}: expected a program; found a ${opened.kind}`);
   }
   const gpu = await Gpu.shared();
-  if (program.dialect === 0) return RowSession.start(gpu, opened, program);
-  return TensorSession.start(gpu, opened, program, verify(opened.picture), progress);
+  if (program.dialect === 0) return RowSession.start(gpu, opened, program, encode);
+  const { picture } = opened;
+  return TensorSession.start(gpu, picture, program, verify(picture), encode, progress);
 }

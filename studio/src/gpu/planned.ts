@@ -13,8 +13,8 @@ import type { Picture } from "./picture.ts";
 import { type Operands, operandsOf } from "./program.ts";
 import { moduleText, NUMBERS as N, operation } from "./shaders.ts";
 
-const SHORT = 30; // milliseconds: a submission that is done sooner is followed by a larger one
-const LONG = 90; // and one that takes longer by a smaller one, so that stopping is soon
+const SHORT = 15; // milliseconds: a submission that is done sooner is followed by a larger one
+const LONG = 45; // and one that takes longer by a smaller one, so that stopping is soon
 const TURN = 12; // milliseconds of the host's own work before the page has its turn
 
 /** What a run stops at besides its program's own end. */
@@ -40,7 +40,7 @@ export class Planned {
   private readonly operands = new Map<number, Operands>();
   private readonly calls = new Uint32Array(N.ALIGNED * N.CALLS);
   private waiting: { pipeline: GPUComputePipeline; groups: number }[] = [];
-  /** Dispatches of a submission, as many as take some 50 ms. */
+  /** Dispatches of a submission, as many as take some 30 ms. */
   private most = 16;
   private flight: Promise<void> | undefined;
   private scratch!: GPUBuffer;

@@ -13,7 +13,7 @@ import type { Instruction } from "../machine/instruction.ts";
 import { type Encoding, firstColumn, type Matrix, rowsNeeded, writeMatrix } from "../machine/matrix.ts";
 import * as run0 from "../machine/run0.ts";
 import { cut } from "./changes.ts";
-import { Common } from "./common.ts";
+import { Common, type Encode } from "./common.ts";
 import type { Gpu } from "./device.ts";
 import { NUMBERS as N, ROW } from "./shaders.ts";
 
@@ -34,11 +34,12 @@ export class RowSession extends Common {
     private readonly buffer: GPUBuffer,
     private readonly job: GPUBuffer,
     private readonly pipelines: Map<string, GPUComputePipeline>,
+    encode: Encode,
   ) {
-    super(info, gpu.name);
+    super(info, gpu.name, encode);
   }
 
-  static async start(gpu: Gpu, { picture, name }: Opened, info: ProgramInfo): Promise<RowSession> {
+  static async start(gpu: Gpu, { picture, name }: Opened, info: ProgramInfo, encode: Encode): Promise<RowSession> {
     const core = await Core0.make(picture, name);
     const [pixels, job] = await gpu.told("the picture", () => [
       gpu.buffer(picture.words.length),
@@ -55,7 +56,7 @@ export class RowSession extends Common {
         }),
       );
     });
-    const session = new RowSession(gpu, info, picture.texts, core, pixels!, job!, new Map(compiled));
+    const session = new RowSession(gpu, info, picture.texts, core, pixels!, job!, new Map(compiled), encode);
     session.upload(0, core.height);
     return session;
   }

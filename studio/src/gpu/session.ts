@@ -1,12 +1,13 @@
 /** A dialect 1 program on a GPU. */
 
-import type { Opened, Picture as Pixels, ProgramInfo, Progress, Rect, RunOptions, Stop } from "../api.ts";
+import type { Picture as Pixels, ProgramInfo, Progress, Rect, RunOptions, Stop } from "../api.ts";
 import { PxvmError } from "../api.ts";
+import type { Held } from "../machine/held.ts";
 import { type Program, readState } from "../machine/program1.ts";
 import { STATE, STATUS } from "../machine/table.ts";
 import { type Descriptor, tensorWords } from "../machine/tensor.ts";
 import { changedRects, cut, meets, overlay } from "./changes.ts";
-import { Common } from "./common.ts";
+import { Common, type Encode } from "./common.ts";
 import type { Gpu } from "./device.ts";
 import { checkRounds } from "./groups.ts";
 import { History } from "./history.ts";
@@ -17,11 +18,12 @@ import { decode, encode } from "../machine/values.ts";
 const COMPARED = 1 << 20; // words of large tensors that are fetched to see what a run changed
 const NAMES = { [STATUS.yielded]: "yielded", [STATUS.halted]: "halted" } as const;
 
-export class TensorSession extends Common {
+export class TensorSession extends Common implements Held {
   private readonly history: History;
   private made = 0;
   /** Something else than the program ended the run. */
   private paused = false;
+  private recording = true;
 
   private constructor(
     gpu: Gpu,
@@ -29,27 +31,55 @@ export class TensorSession extends Common {
     private readonly opened: Pixels,
     private readonly tensors: Picture,
     private readonly planned: Planned,
+    encode: Encode,
   ) {
-    super(info, gpu.name);
-    planned.state.set(readState(opened, this.layout.stateStart));
+    super(info, gpu.name, encode);
+    planned.state.set(readState(opened, this.verified.stateStart));
     this.history = new History(gpu, tensors);
   }
 
-  private get layout(): Program {
+  get verified(): Program {
     return this.tensors.program;
+  }
+
+  take({ index }: Descriptor): Promise<Uint32Array> {
+    return this.alone(async () => (await this.tensors.words([index])).get(index)!);
+  }
+
+  give({ index }: Descriptor, words: Uint32Array): Promise<void> {
+    return this.alone(async () => this.replace(index, words));
+  }
+
+  registers(): Promise<Int32Array> {
+    return this.alone(async () => this.planned.state.slice());
+  }
+
+  setRegisters(words: Int32Array): Promise<void> {
+    return this.alone(async () => this.planned.state.set(words));
+  }
+
+  proceed(): Promise<Stop> {
+    return this.run();
+  }
+
+  /** From here on nothing before it can be gone back to. */
+  record(wanted: boolean): void {
+    this.recording = wanted;
+    this.history.clear();
   }
 
   static async start(
     gpu: Gpu,
-    opened: Opened,
+    opened: Pixels,
     info: ProgramInfo,
     program: Program,
+    encode: Encode,
     progress?: Progress,
   ): Promise<TensorSession> {
     if (gpu.isSoftware) checkRounds(program, gpu.name);
     const told = (what: string) =>
       progress && ((done: number, whole: number) => progress(done, whole, what));
-    const tensors = new Picture(gpu, opened.picture, program, layoutOf(program));
+    const tensors = new Picture(gpu, opened, program, layoutOf(program));
     const planned = new Planned(gpu, program, tensors);
     try {
       await tensors.upload(told("upload"));
@@ -59,14 +89,14 @@ export class TensorSession extends Common {
       tensors.close();
       throw error;
     }
-    return new TensorSession(gpu, info, opened.picture, tensors, planned);
+    return new TensorSession(gpu, info, opened, tensors, planned, encode);
   }
 
   protected async execute(options: RunOptions): Promise<Stop> {
-    const look = this.looking();
-    await this.history.keep(this.made, this.planned.state);
+    const look = this.recording && this.looking();
+    if (look) await this.history.keep(this.made, this.planned.state);
     await this.go(options.maxSteps ?? Infinity, options);
-    return this.standing(await look());
+    return this.standing(look ? await look() : []);
   }
 
   protected standing(changed: Rect[] = []): Stop {
@@ -93,7 +123,7 @@ export class TensorSession extends Common {
   private async watcher(
     rects: readonly Rect[],
   ): Promise<(written: ReadonlySet<number>) => Promise<boolean>> {
-    const { width } = this.layout;
+    const { width } = this.verified;
     const inside = this.tensors.loose.filter((d) => touches(d, width, rects));
     const fetched = () => this.tensors.words(inside.map((d) => d.index));
     let last = await fetched();
@@ -103,7 +133,7 @@ export class TensorSession extends Common {
       await this.planned.flush();
       const now = await fetched();
       const changed = touched.flatMap(({ index }) =>
-        changedRects(this.layout.descriptors[index]!, width, last.get(index)!, now.get(index)!),
+        changedRects(this.verified.descriptors[index]!, width, last.get(index)!, now.get(index)!),
       );
       last = now;
       return changed.some((one) => rects.some((rect) => meets(one, rect)));
@@ -113,7 +143,7 @@ export class TensorSession extends Common {
   /** Gives what says, after a run, which pixels it changed; of what is too much to compare, all. */
   private looking(): () => Promise<Rect[]> {
     const { planned, tensors } = this;
-    const { width, stateStart, descriptors } = this.layout;
+    const { width, stateStart, descriptors } = this.verified;
     const [then, registers] = [tensors.seen(), planned.state.slice()];
     planned.wrote.clear();
     return async () => {
@@ -160,20 +190,23 @@ export class TensorSession extends Common {
   }
 
   protected async put(index: number, values: ArrayLike<number>): Promise<void> {
-    const words = encode(values, this.tensor(index));
+    this.replace(index, encode(values, this.tensor(index)));
+  }
+
+  private replace(index: number, words: Uint32Array): void {
     this.tensors.put(index, words);
-    this.history.note(this.made, index, words);
+    if (this.recording) this.history.note(this.made, index, words);
   }
 
   /** Throws for what is no tensor of the program. */
   private tensor(index: number): Descriptor {
-    const found = this.layout.descriptors[index];
+    const found = this.verified.descriptors[index];
     if (!found?.isTensor) throw new PxvmError(`expected a tensor's number; found ${index}`);
     return found;
   }
 
   protected async part(rect: Rect): Promise<Uint32Array> {
-    const { width, descriptors, stateStart } = this.layout;
+    const { width, descriptors, stateStart } = this.verified;
     const into = cut(this.opened.words, width, rect);
     const inside = [...this.tensors.changedTensors].filter((index) =>
       touches(descriptors[index]!, width, [rect]),
@@ -190,7 +223,7 @@ export class TensorSession extends Common {
   }
 
   protected async pixels(): Promise<Pixels> {
-    const { width, descriptors, stateStart } = this.layout;
+    const { width, descriptors, stateStart } = this.verified;
     const words = this.opened.words.slice();
     for (const [index, values] of await this.tensors.words(this.tensors.changedTensors)) {
       scatter(words, width, descriptors[index]!, values);
