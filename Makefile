@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 SECONDS ?= 60
 DEVICE ?= gpu
-.PHONY: help setup demo test lint fuzz gpu-check bench docs clean
+.PHONY: help setup demo test lint fuzz gpu-check bench docs studio clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -47,5 +47,10 @@ bench: $(STAMP) ## benchmarks, each beside its peer; installs the peers, which t
 docs: $(STAMP) ## rewrite the reference pages that are generated from the tables
 	@$(BIN)/python -m pxvm.core.reference_page
 
+studio: $(STAMP) ## build the page of pxvm studio from studio/; needs Node
+	@echo "== tables, packages, build"
+	@$(BIN)/python -m pxvm.studio.generated
+	@cd studio && npm ci --no-audit --no-fund && npm run check && npm run build
+
 clean: ## remove what the other targets made
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo build dist studio/node_modules *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

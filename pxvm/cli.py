@@ -53,6 +53,7 @@ ELSEWHERE = {
         "pxvm.integration.commands.offering",
         "Serve a model, with a memory, to OpenAI clients.",
     ),
+    "studio": ("pxvm.studio.commands", "A page: see programs run, talk, read the memory."),
     "talk": ("pxvm.integration.commands.asking", "Talk with a model that remembers."),
     "eval": ("pxvm.models.commands", "Perplexity of a text."),
 }

@@ -32,6 +32,7 @@ RUN = (
     "docs/MEMORY_GUIDE.md",
     "docs/IMPORT.md",
     "docs/COACH.md",
+    "docs/STUDIO.md",
 )
 STUDIO = "LM_STUDIO_README.md"  # runs beside a server in LM Studio's place
 MODELS = "docs/MODELS.md"  # runs where the real models are
@@ -56,17 +57,19 @@ LEFT_OUT = (
     "__pycache__",
     ".*_cache",
     "*.egg-info",
+    "node_modules",
 )
 
 EXCUSED = {
     r"git clone .*|cd \S+": "fetches the project",
     r"make (setup|demo|test|lint|bench|fuzz|docs|clean)\b.*": "makes a .venv, or takes minutes",
+    r"make studio": "fetches the page's packages",
     r"python3? -m venv .*|(source|\.) \S+/activate.*|deactivate": "makes and enters a .venv",
     r"\.venv\\Scripts\\\S+": "Windows",
     r"(sudo )?apt(-get)? install .*|brew install .*": "changes the system",
     r"rm -rf? .*cache.*": "removes a folder of the user",
     r"pxvm debug \S+": "waits for keys",
-    r"pxvm (serve|chat)\b.*": "waits for keys, or fetches a model",
+    r"pxvm (serve|chat|studio)\b.*": "waits for keys, or fetches a model",
     r"python3 pxvm/integration/\S+.*": "fetches a model; another page runs it",
     r"pxvm learn (--watch )?~/\.lmstudio/\S+": "learns what the user has said to LM Studio",
     r"curl .*": "asks the server of the line before",

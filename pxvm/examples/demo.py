@@ -9,9 +9,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pxvm.examples.coaching import CURVE
-from pxvm.examples.common import DEMO, command_line
+from pxvm.examples.common import DEMO, command_line, shown
 from pxvm.examples.knowledge_demo import NETWORK
 from pxvm.examples.knowledge_demo import PICTURE as RECALLED
+from pxvm.examples.make_matmul_test import FILE as PROGRAM
 from pxvm.examples.remembering import AFTER, BEFORE
 from pxvm.gpu.executor import available
 
@@ -49,6 +50,7 @@ def main() -> int:
             print(f"{script} failed with exit status {done.returncode}", file=sys.stderr)
             return 1
     print(f"\nPictures in {DEMO}: {', '.join(pictures())}")
+    print(f"See one compute, in the browser: pxvm studio {shown(PROGRAM)}")
     return 0
 
 

@@ -80,7 +80,8 @@ def constants(window: int, windows: int, lanes: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _entry(operation: str) -> str:
+def entry(operation: str) -> str:
+    """The entry point ``run_x`` of the planned way for an operation ``op_x``."""
     return f"""
 @compute @workgroup_size(LANES)
 fn run_{operation[3:]}(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>,
@@ -97,7 +98,8 @@ def text(name: str) -> str:
     return (files("pxvm.gpu") / "wgsl" / f"{name}.wgsl").read_text(encoding="utf-8")
 
 
-def _module(window: int, windows: int, lanes: int, grouped: bool, *more: str) -> str:
+def module(window: int, windows: int, lanes: int, grouped: bool, *more: str) -> str:
+    """The constants and all families behind the files ``more``, without entry points."""
     bodies = "\n".join(text(name) for name in (*more, *FAMILIES))
     said = f"const GROUPED: bool = {str(grouped).lower()};\n"
     return constants(window, windows, lanes) + said + bodies
@@ -106,8 +108,8 @@ def _module(window: int, windows: int, lanes: int, grouped: bool, *more: str) ->
 @cache
 def planned(window: int, windows: int) -> str:
     """The module with an entry point for each opcode."""
-    entries = "".join(_entry(name) for name in (*OPERATIONS.values(), *EXTRA))
-    return _module(window, windows, LANES, True, "planned", "lanes") + entries
+    entries = "".join(entry(name) for name in (*OPERATIONS.values(), *EXTRA))
+    return module(window, windows, LANES, True, "planned", "lanes") + entries
 
 
 def interpreter(
@@ -137,8 +139,8 @@ fn execute(code: u32, c: Named, group: u32, groups: u32, lane: u32) {{
 }}
 """
     more = ("lanes", "alone") if subgroups is None else ("subgroups",)
-    module = _module(window, windows, lanes, grouped, "interpreter", *more)
-    return (subgroups or "") + module + _control() + switch
+    body = module(window, windows, lanes, grouped, "interpreter", *more)
+    return (subgroups or "") + body + _control() + switch
 
 
 def _control() -> str:

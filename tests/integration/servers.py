@@ -203,21 +203,21 @@ def misbehaving(
 
 
 @contextmanager
-def serving(*words: object, cache: Path | None = None, **variables: str) -> Iterator[Any]:
-    """``pxvm serve`` in a process of its own; ``.url`` is its address, ``.process`` the process."""
-    command = [sys.executable, "-m", "pxvm", "serve", "--port", "0", *map(str, words)]
+def serving(
+    *words: object, cache: Path | None = None, command: str = "serve", **variables: str
+) -> Iterator[Any]:
+    """A command that serves, in a process of its own; ``.url`` is its address."""
+    line = [sys.executable, "-m", "pxvm", command, "--port", "0", *map(str, words)]
     environment = {**os.environ, **variables}
     if cache is not None:
         environment["XDG_CACHE_HOME"] = str(cache)
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
-    )
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
     assert process.stderr is not None
     try:
         said = ""
-        for line in process.stderr:
-            said += line
-            if found := re.search(r"serving (http\S+/v1);", line):
+        for told in process.stderr:
+            said += told
+            if found := re.search(r"(http\S+); Ctrl-C", told):
                 break
         else:
             raise AssertionError(said)

@@ -277,6 +277,32 @@ class _UpstreamAnswer:
             raise RefusedError(str(error), 502, "upstream_error") from None
 
 
+class Nobody:
+    """No model is here: every question is refused."""
+
+    name = model = ""
+    most, context, passages, forwards = 1, 0, 0, False
+
+    def chat(self, wanted: Wanted, seed: int) -> Answering:
+        """Refuses."""
+        raise RefusedError("no model answers here: start with --backend or --model", 404)
+
+    def complete(self, wanted: Wanted, prompt: str, seed: int) -> Answering:
+        """Refuses."""
+        return self.chat(wanted, seed)
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, of which there are none."""
+        return 0
+
+    def gauges(self) -> dict[str, float]:
+        """Nothing happens."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 class Turnstile:
     """Lets so many in, and refuses the rest.
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from starlette.applications import Starlette
@@ -35,6 +35,16 @@ from pxvm.learning.search.embedding import Embedder
 HOP = "x-pxvm-hop"
 RETRY_AFTER = 2  # seconds that a refused client is told to wait
 ARRIVAL = 60  # seconds that the body of a request may take to arrive
+
+
+class Site(Protocol):
+    """What a server offers beside OpenAI's protocol."""
+
+    def is_open(self, path: str) -> bool:
+        """May a path be asked for without the key, as a browser asks for a page?"""
+
+    def install(self, app: Starlette, service: Service) -> None:
+        """Add its routes to the application, which the guard will stand before."""
 
 
 class Service:
@@ -96,7 +106,7 @@ class Service:
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``, and one of them."""
         self._not_itself(request)
-        names = [await self.help(lambda: self.source.model)]
+        names = [name] if (name := await self.help(lambda: self.source.model)) else []
         names += [EMBEDDER] if await self.help(Embedder.present) is not None else []
         rows = [
             {"id": name, "object": "model", "created": self.began, "owned_by": "pxvm"}
@@ -125,7 +135,7 @@ class Service:
 
     async def page(self, _: Request) -> Response:
         """``GET /docs``."""
-        return HTMLResponse(pages.html())
+        return HTMLResponse(pages.html(), headers={"Content-Security-Policy": pages.POLICY})
 
     # -- how an answer is made and sent ------------------------------------------------------------
 
@@ -258,7 +268,7 @@ class Service:
         self.memories.close()
 
 
-def application(service: Service) -> Starlette:
+def application(service: Service, site: Site | None = None) -> Starlette:
     """The routes, behind the guard."""
     routes = [
         Route("/v1/chat/completions", service.chat, methods=["POST"]),
@@ -299,6 +309,8 @@ def application(service: Service) -> Starlette:
             Exception: fault,
         },
     )
+    if site is not None:
+        site.install(app, service)
     service.guard.install(app, service.metrics)
     return app
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -30,10 +30,17 @@ class Guard:
         key: that a client sends as a bearer token; "" for none.
         hosts: names that the Host header may hold beside this machine's; None: any.
         origins: of pages in browsers that may ask; none unless named.
+        is_open: says of a path whether it may be asked for without the key.
     """
 
-    def __init__(self, key: str, hosts: Sequence[str] | None, origins: Sequence[str]) -> None:
-        self.key = key
+    def __init__(
+        self,
+        key: str,
+        hosts: Sequence[str] | None,
+        origins: Sequence[str],
+        is_open: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.key, self.is_open = key, is_open
         self.hosts = None if hosts is None else {*LOCAL_NAMES, *(h.lower() for h in hosts)}
         self.origins = tuple(origins)
 
@@ -56,7 +63,7 @@ class Guard:
         name = _PORT.sub("", host).removesuffix(".")
         if self.hosts is not None and name not in self.hosts:
             return 403, f"this server does not answer to the name {name!r:.80}"
-        if not self.key or path in OPEN:
+        if not self.key or path in OPEN or (self.is_open is not None and self.is_open(path)):
             return 0, ""
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(

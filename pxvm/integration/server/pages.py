@@ -8,6 +8,8 @@ from typing import Any
 from pxvm import __version__
 from pxvm.integration.server.guard import describe
 
+#: The page fetches nothing and runs nothing.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 #: (method, path, what it does, fields of the body: name -> (type, meaning)).
 ENDPOINTS: tuple[tuple[str, str, str, dict[str, tuple[str, str]]], ...] = (
     (

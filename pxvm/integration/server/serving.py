@@ -28,6 +28,7 @@ from pxvm.integration.backends import (
 
 if TYPE_CHECKING:
     from pxvm.integration.server.answering import Source
+    from pxvm.integration.server.app import Site
 
 SERVER_KEY = "PXVM_SERVER_KEY"
 UPSTREAM_AT_ONCE = 32
@@ -38,7 +39,8 @@ class Settings:
     """What ``pxvm serve`` is told.
 
     Attributes:
-        model: a ``.pxi`` or a name; None takes the embedded model where there is no ``backend``.
+        model: a ``.pxi`` or a name; None takes the embedded model where there is no ``backend``,
+            "" none, so that nobody answers.
         networks: memories, the first for requests that choose none.
         backend: name or address of the server behind this one; None: the model answers itself.
         key: that clients must send.
@@ -61,11 +63,12 @@ class Settings:
     seconds: float = 600.0
 
 
-def serve(settings: Settings, ready: Callable[[str], None]) -> None:
+def serve(settings: Settings, ready: Callable[[str], None], site: Site | None = None) -> None:
     """Serve until the process is told to end.
 
     Args:
         ready: called with the address when requests are taken.
+        site: what is offered beside OpenAI's protocol.
 
     Raises PxvmError for settings that are unsafe or do not fit, BackendError.
     """
@@ -89,14 +92,14 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         try:
             name = f"[{settings.host}]" if ":" in settings.host else settings.host
             hosts = [name, *settings.hosts] if local else None
-            guard = Guard(key, hosts, settings.origins)
+            guard = Guard(key, hosts, settings.origins, site.is_open if site else None)
             limits = Limits(settings.queue, settings.body, settings.seconds)
             service = Service(source, Memories(settings.networks), limits, guard, hop)
         except BaseException:
             source.close()
             raise
         config = uvicorn.Config(
-            application(service), log_level="warning", access_log=False, lifespan="off",
+            application(service, site), log_level="warning", access_log=False, lifespan="off",
             timeout_graceful_shutdown=2, server_header=False,
         )  # fmt: skip
         server = uvicorn.Server(config)
@@ -125,7 +128,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _source(settings: Settings, port: int, hop: str) -> Source:
     from pxvm.integration.remote import Remote
-    from pxvm.integration.server.answering import Local, Upstream
+    from pxvm.integration.server.answering import Local, Nobody, Upstream
 
     if settings.backend not in (None, EMBEDDED):
         backend = str(settings.backend)
@@ -139,6 +142,8 @@ def _source(settings: Settings, port: int, hop: str) -> Source:
         key = os.environ.get(variable, "")
         remote = Remote(name, url, settings.model, key, {"X-PXVM-Hop": hop})
         return Upstream(remote, UPSTREAM_AT_ONCE)
+    if settings.model == "":
+        return Nobody()
     from pxvm.models.commands import file_of
 
     path = file_of(settings.model or EMBEDDED_MODEL)

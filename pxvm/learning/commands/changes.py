@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -79,19 +79,10 @@ def forget(
     source = source_at(source, path)
     with writing(path) as memory:
         live = memory.live_ids()
-        chosen = [
-            record
-            for record in _candidates(memory, names, query, k)
-            if (tag is None or tag in record.tags)
-            and (source is None or is_from(record.source, source))
-            and (kind is None or record.kind == kind)
-            and (since is None or when(record) >= since)
-            and (until is None or when(record) < until)
-            and (text is None or folded(text) in folded(f"{record.query}\n{record.answer}"))
-        ]
+        chosen = select(memory, names, tag, source, kind, since, until, text, query, k)
         if as_json:
             if yes:
-                _forget(memory, chosen, live)
+                forget_all(memory, chosen, live)
             echo_json({"forgotten": bool(yes), "records": [as_data(record) for record in chosen]})
         elif chosen:
             for record in chosen[:SHOWN]:
@@ -99,7 +90,7 @@ def forget(
             if len(chosen) > SHOWN:
                 echo(f"        and {len(chosen) - SHOWN:,} more")
             _ask(chosen, len(live), yes)
-            _forget(memory, chosen, live)
+            forget_all(memory, chosen, live)
             echo(
                 f"{path}: {counted(len(chosen), 'record')} forgotten; "
                 "`pxvm network compact` removes the text from the files"
@@ -126,7 +117,32 @@ def _ask(chosen: list[Record], live: int, yes: int) -> None:
             raise SystemExit(1)
 
 
-def _forget(memory: Network, chosen: list[Record], live: set[str]) -> None:
+def select(
+    memory: Network,
+    names: Sequence[str | int] = (),
+    tag: str | None = None,
+    source: str | None = None,
+    kind: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    text: str | None = None,
+    query: str | None = None,
+    k: int = 10,
+) -> list[Record]:
+    """The records that all of what is given selects, old versions too."""
+    return [
+        record
+        for record in _candidates(memory, names, query, k)
+        if (tag is None or tag in record.tags)
+        and (source is None or is_from(record.source, source))
+        and (kind is None or record.kind == kind)
+        and (since is None or when(record) >= since)
+        and (until is None or when(record) < until)
+        and (text is None or folded(text) in folded(f"{record.query}\n{record.answer}"))
+    ]
+
+
+def forget_all(memory: Network, chosen: list[Record], live: set[str]) -> None:
     """With what counts all its versions go; an old version goes alone, for the new one may stay."""
     for versions in (True, False):
         ids = [record.id for record in chosen if (record.id in live) == versions]
@@ -135,11 +151,13 @@ def _forget(memory: Network, chosen: list[Record], live: set[str]) -> None:
 
 
 def _candidates(
-    memory: Network, names: tuple[str, ...], query: str | None, k: int
+    memory: Network, names: Sequence[str | int], query: str | None, k: int
 ) -> Iterator[Record]:
     """What may be forgotten: what is named or found, or all that is stored, old versions too."""
     if names:
-        found = [memory.record(record_name(name)) for name in names]
+        found = [
+            memory.record(record_name(name) if isinstance(name, str) else name) for name in names
+        ]
         yield from {record.id: record for record in found}.values()
     elif query:
         yield from (hit.record for hit in memory.search(query, k=k))

@@ -18,6 +18,7 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 #: A word of at least so many letters is indexed with its ends, of at least so many letters; one of
 #: more than the last is no word but data, whose ends would be its square.
@@ -174,3 +175,19 @@ def _pairs(run: str) -> Iterator[str]:
     units = _UNIT.findall(run)
     yield from ("".join(pair) for pair in pairwise(units))
     yield units[-1]
+
+
+def rules() -> dict[str, Any]:
+    """How words are folded and cut, for readers in other languages: patterns as Python's `re` has
+    them, letters that become others, the words that say little, and lengths."""
+    return {
+        "dropped": _DROPPED.pattern,
+        "word": WORD.pattern,
+        "run": _RUN.pattern,
+        "unit": _UNIT.pattern,
+        "long": _LONG.pattern,
+        "article": _ARTICLE.pattern,
+        "plain": {chr(code): letters for code, letters in _PLAIN.items()},
+        "stopWords": sorted(STOP_WORDS),
+        "lengths": {"long": LONG, "end": END, "longest": LONGEST},
+    }

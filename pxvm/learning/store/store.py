@@ -266,6 +266,22 @@ class Store:
             )
             return page, row, data_rows, text_rows
 
+    def pixels(self, name: str | int) -> NDArray[np.uint8]:
+        """A record's rows as they stand in the picture, packed, (rows, 128): its data, then its
+        text, of which white is left where it is damaged. Raises `FormatError` for damaged data."""
+        with self._turn:
+            self.refresh()
+            page, place = self._catalogue.place(self._catalogue.find(name))
+            exact = place.header.pack() + page.payload(place).data
+            text = page.text(place)
+        rows = np.full((place.header.rows, layout.ROW), 255, np.uint8)
+        rows[: place.header.data_rows] = np.frombuffer(
+            exact.ljust(place.header.data_rows * layout.ROW, b"\0"), np.uint8
+        ).reshape(-1, layout.ROW)
+        if text is not None:
+            rows[place.header.data_rows :] = text
+        return rows
+
     def entries(self) -> NDArray[np.void]:
         """Where every record stands, whether it counts or not: a copy, dtype `directory.ENTRY`."""
         with self._turn:

@@ -1,0 +1,1 @@
+function e(e,t,n,r,i=t*r,a=n*r){if(r===1&&i===t&&a===n)return e;let o=new Uint32Array(i*a);for(let s=0;s<a;s++){let a=Math.min(Math.floor(s/r),n-1),c=o.subarray(s*i,(s+1)*i);if(s&&s%r&&s<n*r)c.set(o.subarray((s-1)*i,s*i));else for(let n=0;n<i;n++)c[n]=e[a*t+Math.min(Math.floor(n/r),t-1)]}return o}function t(e){return e.map(e=>e|4278190080)}export{t as n,e as t};

@@ -1,0 +1,1 @@
+import{n as e}from"./assets/film-rJ4CMWYY.js";import{t}from"./assets/gpu-uQAmDHKu.js";import{n}from"./assets/machine-DkTDvQak.js";import{t as r}from"./assets/memory-cICIAtMf.js";export{e as film,t as gpu,n as machine,r as memory};

@@ -1,0 +1,80 @@
+"""What the page knows of the shaders: ``studio/src/generated/shaders.json``.
+
+>>> python -m pxvm.studio.shader_tables        # writes it anew
+
+The texts are ``pxvm/gpu/wgsl``'s, without comments and indentation; the numbers are those that
+``pxvm.gpu`` works with. Nothing of it is written by hand in TypeScript.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from pxvm.core import ops
+from pxvm.core.tensor import GROUP, STATE_WORDS
+from pxvm.gpu import devices, picture, planned, rounds, row, shaders
+
+FILE = Path(__file__).resolve().parents[2] / "studio/src/generated/shaders.json"
+#: What depends on the device stands in the module as names that the page puts numbers for.
+WINDOW, WINDOWS, GROUPED, OPERATION = "$WINDOW", "$WINDOWS", "$GROUPED", "$OPERATION"
+
+
+def tables() -> dict[str, Any]:
+    """Everything that the page needs to run programs as ``pxvm.gpu.planned`` does."""
+    return {
+        "numbers": {
+            "LANES": shaders.LANES, "FRONT": shaders.FRONT, "TABLE": shaders.TABLE,
+            "FEW": shaders.FEW, "WIDE": shaders.WIDE, "GROUP": GROUP, "BLOCK": ops.BLOCK,
+            "CANDIDATES": ops.SAMPLE_CANDIDATES, "STATE_WORDS": STATE_WORDS,
+            "WINDOWS": devices.WINDOWS, "NEAR": picture.NEAR, "GAP": picture.GAP,
+            "MOST_GROUPS": planned.MOST_GROUPS, "CALLS": planned.CALLS,
+            "ALIGNED": planned.ALIGNED, "SCRATCH": planned.SCRATCH,
+            "MOST_QUERIES": planned.MOST_QUERIES, "FEW_COLUMNS": planned.FEW_COLUMNS,
+            "MOST_OF_FEW": planned.MOST_OF_FEW, "MOST_ROUNDS": rounds.MOST,
+            "REDUCTION": rounds.REDUCTION, "ROW_LANES": row.LANES, "ROW_GROUPS": row.GROUPS,
+        },
+        "fields": shaders.FIELDS,
+        "byRows": planned.BY_ROWS,
+        "operations": shaders.OPERATIONS,
+        "limits": devices.LIMITS,
+        "powers": shaders.powers().tolist(),
+        "module": module(),
+        "entry": short(shaders.entry(f"op_{OPERATION}")),
+        "row": short(shaders.text("row")),
+    }  # fmt: skip
+
+
+def module() -> str:
+    """The planned module for any device and program, without its entry points."""
+    text = shaders.module(0, 0, shaders.LANES, True, "planned", "lanes")
+    for said, placeholder in (
+        ("WINDOW: u32 = 0u", WINDOW),
+        ("WINDOWS: u32 = 0u", WINDOWS),
+        ("GROUPED: bool = true", GROUPED),
+    ):
+        assert text.count(said) == 1
+        text = text.replace(said, f"{said.partition('=')[0]}= {placeholder}")
+    return short(text)
+
+
+def short(text: str) -> str:
+    """WGSL without comments, indentation and empty lines."""
+    lines = (re.sub(r"\s*//.*", "", line).strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+def text() -> str:
+    """The file's content."""
+    return json.dumps(tables(), indent=1) + "\n"
+
+
+def main() -> None:
+    """Write the file."""
+    FILE.write_text(text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

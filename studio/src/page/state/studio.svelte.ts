@@ -1,0 +1,133 @@
+import type { Opened, Progress } from "../../api.ts";
+import * as server from "../../memory/server.ts";
+import { t } from "../strings.ts";
+import { Doc, type View } from "./doc.svelte.ts";
+import * as rooms from "./rooms.ts";
+
+export interface Note {
+  id: number;
+  text: string;
+  kind: "error" | "done";
+  action?: { label: string; act: () => void };
+}
+
+/** A file on its way in. */
+export interface Loading {
+  name: string;
+  what: string;
+  share: number;
+}
+
+/** Everything that the page has open. */
+class Studio {
+  docs = $state.raw<Doc[]>([]);
+  current = $state.raw<Doc | null>(null);
+  notes = $state.raw<Note[]>([]);
+  loading = $state.raw<Loading | null>(null);
+  /** What `pxvm studio` offers; null where the page stands alone. */
+  server = $state.raw<server.ServerSession | null>(null);
+  help = $state(false);
+  private count = 0;
+
+  /** Ask what the command line opened, and open it. */
+  async begin(): Promise<void> {
+    if (!server.served()) return;
+    try {
+      this.server = await server.session();
+      for (const network of this.server.networks) {
+        this.add(Doc.ofNetwork(++this.count, new server.ServerMemory(network)), this.docs.length === 0);
+      }
+      for (const file of this.server.files) {
+        await this.open(file.name, () => server.file(file.number));
+      }
+    } catch (error) {
+      this.tell(error);
+    }
+  }
+
+  async openFiles(files: Iterable<File>): Promise<void> {
+    for (const file of files) {
+      await this.open(file.name, async () => new Uint8Array(await file.arrayBuffer()));
+    }
+  }
+
+  /** Open a file; what it is decides what is shown. */
+  async open(name: string, bytes: () => Promise<Uint8Array<ArrayBuffer>>, view?: View): Promise<Doc | null> {
+    const again = (): Promise<Opened> => this.read(name, bytes);
+    try {
+      const opened = await again();
+      const doc = await Doc.of(++this.count, opened, again, (error) => this.tell(error));
+      if (view) doc.view = view;
+      this.add(doc, true);
+      return doc;
+    } catch (error) {
+      this.tell(error, name);
+      return null;
+    } finally {
+      this.loading = null;
+    }
+  }
+
+  async sample(file: string): Promise<void> {
+    await this.open(file, async () => {
+      const response = await fetch(new URL(`samples/${file}`, document.baseURI));
+      if (!response.ok) throw new Error(t.home.noSample);
+      return new Uint8Array(await response.arrayBuffer());
+    });
+  }
+
+  show(doc: Doc | null): void {
+    this.current = doc;
+  }
+
+  async close(doc: Doc): Promise<void> {
+    const index = this.docs.indexOf(doc);
+    this.docs = this.docs.filter((each) => each !== doc);
+    if (this.current === doc) this.current = this.docs[Math.min(index, this.docs.length - 1)] ?? null;
+    await doc.close();
+  }
+
+  /** Show the next or the previous file. */
+  turn(by: number): void {
+    if (this.docs.length === 0) return;
+    const index = this.current ? this.docs.indexOf(this.current) : -1;
+    this.current = this.docs[(index + by + this.docs.length) % this.docs.length];
+  }
+
+  /** Say what went wrong, in one sentence. */
+  tell(error: unknown, about = ""): void {
+    if (error instanceof DOMException && error.name === "AbortError") return;
+    const said = error instanceof Error ? error.message : String(error);
+    this.note({ text: about && !said.includes(about) ? `${about}: ${said}` : said, kind: "error" });
+  }
+
+  done(text: string, action?: Note["action"]): void {
+    this.note({ text, kind: "done", ...(action && { action }) });
+  }
+
+  drop(id: number): void {
+    this.notes = this.notes.filter((each) => each.id !== id);
+  }
+
+  private note(note: Omit<Note, "id">): void {
+    const id = ++this.count;
+    this.notes = [...this.notes.slice(-3), { ...note, id }];
+    if (note.kind === "done" && !note.action) setTimeout(() => this.drop(id), 5000);
+  }
+
+  private add(doc: Doc, shown: boolean): void {
+    this.docs = [...this.docs, doc];
+    if (shown) this.current = doc;
+  }
+
+  private async read(name: string, bytes: () => Promise<Uint8Array<ArrayBuffer>>): Promise<Opened> {
+    this.loading = { name, what: t.loading.reading, share: 0 };
+    const progress: Progress = (done, whole, what) => {
+      this.loading = { name, what, share: whole ? done / whole : 0 };
+    };
+    const { open } = await rooms.machine();
+    return open(name, await bytes(), progress);
+  }
+}
+
+export const studio = new Studio();
