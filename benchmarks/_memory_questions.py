@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.table import Table
@@ -132,8 +132,3 @@ def _files(home: Path) -> Iterator[Path]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"# Note {number}\n\nThis is what is said of number {number} here.\n" * 2)
         yield file
-
-
-def tables(folder: Path) -> Sequence[Table]:
-    """All of them."""
-    return [languages(folder), documents(folder), again(folder)]

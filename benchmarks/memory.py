@@ -1,8 +1,10 @@
 """The memory beside its peers: storing, opening, exact search, hybrid search, size, recall.
 
-Run: ``python -m benchmarks.memory [--large] [--locomo FILE]``. ``--large`` adds a million records
-(some gigabytes in a temporary folder, ten minutes); ``--locomo`` adds the recall of evidence in the
-conversations of that file. Peers come with the extra ``bench``. Searches take turns, A B C A B C.
+Run: ``python -m benchmarks.memory [PART]... [--large] [--locomo FILE]``. A part is one of
+``sizes``, ``storing``, ``scanning``, ``sqlite``, ``hybrid``, ``languages``, ``documents``,
+``again``; each says how long it took. ``--large`` adds a million records (some gigabytes in a
+temporary folder, ten minutes); ``--locomo`` adds the part of that name, the recall of evidence in
+the conversations of that file. Peers come with the extra ``bench``. Searches take turns, A B C.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from benchmarks._memory_peers import (
     missing,
     one_row,
 )
-from benchmarks._memory_questions import tables
+from benchmarks._memory_questions import again, documents, languages
 from benchmarks.container_open import shown
 from pxvm.learning import Draft, Network, Vector
 from pxvm.learning.search.cache import ask, cache_folder
@@ -302,28 +304,55 @@ def sizes(folder: Path, vectors: NDArray[np.int8]) -> Table:
     return table
 
 
+def parts(
+    folder: Path, counts: tuple[int, ...], locomo_file: Path | None
+) -> dict[str, Callable[[], Iterator[Table]]]:
+    """What is measured, by name; each yields its tables."""
+    values = int8_vectors(max(counts))
+
+    def stored() -> Iterator[Table]:
+        yield storing(folder, counts, values)
+        yield opening(folder / f"store{SIZES[-1]}.png")
+
+    known: dict[str, Callable[[], Iterator[Table]]] = {
+        "sizes": lambda: iter([sizes(folder, values)]),
+        "storing": stored,
+        "scanning": lambda: (scanning(folder, count, values[:count]) for count in counts[1:]),
+        "sqlite": lambda: iter([beside_sqlite(folder, values)]),
+        "hybrid": lambda: iter([hybrid(folder)]),
+        "languages": lambda: iter([languages(folder)]),
+        "documents": lambda: iter([documents(folder)]),
+        "again": lambda: iter([again(folder)]),
+    }
+    if locomo_file is not None:
+        known["locomo"] = lambda: iter([locomo(locomo_file, folder)])
+    return known
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Print the tables."""
-    given = sys.argv[1:] if arguments is None else arguments
-    large = "--large" in given
+    """Print the tables of the parts that are named, of all where none is."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     console = Console()
     if absent := missing("lancedb", "sqlite_vec", "usearch", "memvid_sdk"):
         console.print(f"not installed, so left out: {', '.join(absent)} (extra: bench)")
-    counts = (*SIZES, LARGE) if large else SIZES
+    counts = SIZES
+    if "--large" in given:
+        given.remove("--large")
+        counts = (*SIZES, LARGE)
+    file = None
+    if "--locomo" in given:
+        place = given.index("--locomo")
+        file = Path(given[place + 1])
+        del given[place : place + 2]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        values = int8_vectors(max(counts))
-        console.print(sizes(folder, values))
-        console.print(storing(folder, counts, values))
-        console.print(opening(folder / f"store{SIZES[-1]}.png"))
-        for count in counts[1:]:
-            console.print(scanning(folder, count, values[:count]))
-        console.print(beside_sqlite(folder, values))
-        console.print(hybrid(folder))
-        for table in tables(folder):
-            console.print(table)
-        if "--locomo" in given:
-            console.print(locomo(Path(given[given.index("--locomo") + 1]), folder))
+        known = parts(Path(name), counts, file)
+        if strange := set(given) - set(known):
+            raise SystemExit(f"no part {sorted(strange)}: there are {', '.join(known)}")
+        for part in given or known:
+            start = time.perf_counter()
+            for table in known[part]():
+                console.print(table)
+            console.print(f"({part}: {time.perf_counter() - start:,.0f} s)")
 
 
 if __name__ == "__main__":

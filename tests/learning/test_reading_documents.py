@@ -392,3 +392,22 @@ def test_sources_do_not_depend_on_where_one_stands(folder, monkeypatch):
     monkeypatch.chdir(folder / "deep")
     assert source_of(Path("c.py"), folder) == "deep/c.py"
     assert source_of(folder / "b.md", Path()) == "../b.md"
+
+
+def test_a_damaged_cell_of_a_notebook_costs_no_other():
+    whole = {"cell_type": "markdown", "source": ["The heron ", "nests here."]}
+    damaged = [
+        None,
+        "bare text",
+        {"source": "no kind"},
+        {"cell_type": "code", "source": None, "outputs": [{"output_type": "stream", "text": "a"}]},
+        {"cell_type": "code", "source": "x = 1", "outputs": [None]},
+        {"cell_type": "markdown", "source": [1, None, "half"]},
+        {"cell_type": "code", "source": "y = 2", "outputs": [{"data": ["text"]}]},
+    ]
+    for cell in damaged:
+        book = {"metadata": None, "cells": [whole, cell, whole | {"source": "The owl, too."}]}
+        (chunk,) = read_content(json.dumps(book).encode(), "a.ipynb", "a.ipynb").chunks
+        assert "The heron nests here." in chunk.answer and "The owl, too." in chunk.answer
+        for said in ("bare text", "no kind", "x = 1", "half", "y = 2"):
+            assert (said in chunk.answer) is (said in json.dumps(cell))

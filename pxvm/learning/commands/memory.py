@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pxvm.learning.sources.documents import Document, Skipped
 
 SHOWN_LINES = 16  # of a hit's text
-SHOWN_GONE = 10  # files that are no longer there
+SHOWN_GONE = 10  # files that are no longer there, or elsewhere
 EXPECTED = (
     "hidden",
     "ignored",
@@ -129,7 +129,7 @@ def _learn(
 
     reasons: Counter[str] = Counter()
     totals = Counter(documents=0, added=0, known=0, replaced=0, settled=0, moved=0)
-    gone = []
+    gone, moved = [], []
     left = LeftOut(as_json)
     with writing(path, make=True) as network, progress("learning", not as_json) as update:
 
@@ -157,6 +157,7 @@ def _learn(
             if isinstance(event, Learned):
                 totals["documents"] += 1
                 totals["moved"] += bool(event.moved)
+                moved += [event] if event.moved else []
                 for key in ("added", "known", "replaced", "settled"):
                     totals[key] += getattr(event, key)
                 if as_json:
@@ -183,6 +184,10 @@ def _learn(
     echo(f"{path}: {counted(totals['documents'], 'document')}, {', '.join(parts)}")
     for line in left.lines():
         echo(line)
+    for event in moved[:SHOWN_GONE]:
+        echo(f"renamed: {event.moved} is {event.source} now")
+    if len(moved) > SHOWN_GONE:
+        echo(f"renamed: {len(moved) - SHOWN_GONE:,} more")
     for event in gone[:SHOWN_GONE]:
         what = "forgotten" if event.pruned else "kept"
         echo(f"gone: {event.source} ({counted(event.chunks, 'passage')} {what})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -15,6 +16,7 @@ ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # colours of a terminal
 PICTURES = "pictures as text"
 VERSIONS = "other versions of outputs"
 FIELDS = "numbers and settings of notebooks"
+FAULTS = (ValueError, KeyError, TypeError, AttributeError)  # of what is not made as it should be
 SHOWN = ("text/markdown", "text/plain", "text", "text/latex", "text/html")  # the better first
 
 
@@ -26,16 +28,24 @@ def read_notebook(text: str) -> Read:
     """
     try:
         book = parse(text)
-        language = book.get("metadata", {}).get("language_info", {}).get("name", "")
-        cells = _Cells(str(language))
-        for cell in book.get("cells") or [c for s in book["worksheets"] for c in s["cells"]]:
-            cells.add(cell)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        found = book.get("cells") or [c for s in book["worksheets"] for c in s["cells"]]
+        cells = _Cells(_language(book))
+        for cell in found:
+            cells.take(cell)
+    except FAULTS:
         raise UnreadableError("damaged: no notebook in it") from None
     read = read_markdown("\n\n".join(cells.parts))
     cells.read.left[FIELDS] += max(0, leaves(book) - cells.kept - cells.read.left.total())
     read.take(cells.read)
     return read
+
+
+def _language(book: dict[str, Any]) -> str:
+    """Of the code in a notebook; "" where it does not say so."""
+    try:
+        return str(book["metadata"]["language_info"]["name"])
+    except FAULTS:
+        return ""
 
 
 class _Cells:
@@ -47,11 +57,24 @@ class _Cells:
         self.read = Read()
         self.kept = 0
 
+    def take(self, cell: Any) -> None:
+        """Take a cell; one that is damaged stays as it stands in the file."""
+        one = _Cells(self.language)
+        try:
+            one.add(cell)
+        except FAULTS:
+            one = _Cells(self.language)
+            one.kept = leaves(cell)
+            one.fence(json.dumps(cell, ensure_ascii=False) if cell else "", "json")
+        self.parts += one.parts
+        self.kept += one.kept
+        self.read.take(one.read)
+
     def add(self, cell: dict[str, Any]) -> None:
-        """Take a cell."""
+        """Take a cell that is whole."""
         source = self._said(cell.get("source", cell.get("input", "")))
         if cell["cell_type"] == "code":
-            self._fence(source, self.language)
+            self.fence(source, self.language)
         elif cell["cell_type"] == "heading":
             self.parts.append(f"{'#' * int(cell.get('level', 1))} {source}")
         else:
@@ -67,7 +90,7 @@ class _Cells:
             raw = "\n".join(map(str, lines))
             said = ESCAPE.sub("", raw)
             self.kept += weight(said)
-            self._fence(said, "")
+            self.fence(said, "")
             return
         data = output.get("data") or output
         shown = next((kind for kind in SHOWN if data.get(kind)), "")
@@ -79,7 +102,7 @@ class _Cells:
         if shown == "text/markdown":
             self.parts.append(said)
         else:
-            self._fence(ESCAPE.sub("", said), "")
+            self.fence(ESCAPE.sub("", said), "")
         for kind in SHOWN:
             if kind != shown:
                 self.read.left[VERSIONS] += leaves(data.get(kind, ""))
@@ -96,7 +119,7 @@ class _Cells:
         self.kept += weight(text)
         return text
 
-    def _fence(self, text: str, language: str) -> None:
+    def fence(self, text: str, language: str) -> None:
         """Add lines that stay as they are, between marks that do not come in them."""
         if text.strip():
             longest = max(map(len, re.findall("`{3,}", text)), default=2)
