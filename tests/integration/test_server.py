@@ -358,7 +358,7 @@ def test_a_server_that_is_killed_has_lost_nothing_that_it_acknowledged(home):
 
 
 def test_a_key_a_full_queue_and_a_limit_of_time(home):
-    words = [home / "tiny.pxi", "--slots", 1, "--queue", 0, "--timeout", 1.5, "--threads", 1]
+    words = [home / "tiny.pxi", "--slots", 1, "--queue", 0, "--timeout", 15, "--threads", 1]
     with serving(*words, cache=home / "cache", PXVM_SERVER_KEY="secret") as found:
         assert raw(found, "/v1/models")[0] == 401
         assert raw(found, "/v1/models", Authorization="Bearer wrong")[0] == 401
