@@ -44,6 +44,7 @@ _REFERS = re.compile(
     re.IGNORECASE,
 )
 FEW_WORDS = 3
+_THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 _REPEATED = re.compile(rf"{OPEN}.*?{re.escape(CLOSE)}\n?", re.DOTALL)
 _MARK = re.compile(rf"(?:{OPEN}|{re.escape(CLOSE[:-1])})[^⟧\n]*⟧?")
 
@@ -110,7 +111,8 @@ class Memory:
             found = self.network.search(wanted, CANDIDATES)
         except EmbeddingError:  # vectors of another model: words remain
             found = self.network.search(wanted, CANDIDATES, embedder=None)
-        fresh = [hit for hit in found if hit.record.query not in before]  # else it is in the turns
+        asked_before = set(filter(None, before))  # what was answered then is in the turns
+        fresh = [hit for hit in found if hit.record.query not in asked_before]
         return told_first(related(fresh, wanted))
 
     # -- learning --------------------------------------------------------------------------------
@@ -167,8 +169,9 @@ class Memory:
 
 
 def own_words(answer: str) -> str:
-    """An answer without the evidence that it repeats; a mark that it only names takes nothing."""
-    return _MARK.sub("", _REPEATED.sub("", answer)).strip()
+    """An answer without what the model said to itself first, and without the evidence that it
+    repeats; a mark that it only names takes nothing."""
+    return _MARK.sub("", _REPEATED.sub("", _THOUGHT.sub("", answer))).strip()
 
 
 def searched(question: str, before: Sequence[str]) -> str:

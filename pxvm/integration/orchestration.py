@@ -43,11 +43,17 @@ class NetworkOrchestrator:
         for found, path in named.items():
             if found != target and not path.exists():
                 raise PxvmError(f"{path}: no such file; `pxvm learn` makes a network")
-        self.members = [Memory(path, read_only=found != target) for found, path in named.items()]
-        self._target = next((m for m in self.members if m.path.resolve() == target), None)
-        self._outside = None
-        if target is not None and self._target is None:
-            self._target = self._outside = Memory(Path(str(learn_to)))
+        self.members: list[Memory] = []
+        self._outside: Memory | None = None
+        try:
+            for found, path in named.items():
+                self.members.append(Memory(path, read_only=found != target))
+            self._target = next((m for m in self.members if m.path.resolve() == target), None)
+            if target is not None and self._target is None:
+                self._target = self._outside = Memory(Path(str(learn_to)))
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

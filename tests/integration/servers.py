@@ -22,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+ASK = [{"role": "user", "content": "What is a pixel?"}]
 PIECES = ["It is ", "made of ", "oak."]
 
 
@@ -179,6 +180,25 @@ class Misbehaving(BaseHTTPRequestHandler):
             self._json(400, {"error": {"message": said, "code": "context_length_exceeded"}})
         else:
             self.do_good(body)
+
+
+def asked(client, messages=ASK, memory="no-memory", **options):
+    options.setdefault("max_tokens", 12)
+    return client.chat.completions.create(
+        model="tiny", messages=messages, extra_headers={"X-PXVM-Network": memory}, **options
+    )
+
+
+def raw(server, path, data=None, **headers):
+    """(status, headers, text) of a request as it is."""
+    url = server.url.removesuffix("/v1") + path
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.headers, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read().decode()
 
 
 @contextmanager

@@ -79,6 +79,9 @@ def test_evidence_stands_before_the_question_and_is_not_stored_again(talk, serve
         ("⟦recalled 1 · 2026-01-01⟧\nThe keel is of oak.\n⟦/recalled⟧\nOak.", "Oak."),
         ("⟦recalled: What is it made of?\n⟦/recalled", ""),
         ("⟦recalled 1⟧ Oak, says ⟦a book⟧.", "Oak, says ⟦a book⟧."),
+        ("<think>The keel?\n⟦recalled 1⟧</think>\n\nOak.", "Oak."),
+        ("<think>The keel? It", ""),
+        ("It thinks between <think> and </think>.", "It thinks between <think> and </think>."),
     ],
 )
 def test_what_a_model_repeats_of_its_evidence_is_not_its_answer(answer, kept):
@@ -175,6 +178,7 @@ def test_what_a_question_refers_to_is_searched_with_it(talk, server, memory):
     talk.ask("And what is it made of?")
     assert OAK in sent(server)[-1]
     assert [turn["role"] for turn in server.asked[-1]["messages"]] == ["user", "assistant", "user"]
+    assert memory.hits(QUESTION, [""])  # after a turn without words, such as a picture
     assert searched("Who painted the ceiling of the Sistine Chapel?", ["x"]) == (
         "Who painted the ceiling of the Sistine Chapel?"
     )

@@ -121,6 +121,27 @@ def test_faults_reach_the_one_who_asked(batcher, alone):
     assert "".join(batcher.chat(ASK, max_tokens=3)) == alone(ASK[0]["content"], max_tokens=3)
 
 
+def test_who_is_left_from_another_thread_gives_up_its_place_at_once(batcher, alone):
+    """In a slot, and in the line before it; the others and those after it answer as ever."""
+    slow = {"regex": "(pixel ){400}", "max_tokens": None}
+    held = [batcher.session() for _ in range(3)]  # as many as there are slots
+    streams = [one.chat(ASK, stream=True, **slow) for one in held]
+    for stream in streams:
+        next(stream)
+    waits = batcher.session()
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(lambda: list(waits.chat(ASK, stream=True, **slow)))
+        while batcher.busy < 4:
+            pass
+        waits.generator.leave()
+        assert found.result(30) == [] and batcher.busy == 3
+    for one, stream in zip(held, streams, strict=True):
+        one.generator.leave()
+        list(stream)
+    wanted = alone(ASK[0]["content"], max_tokens=8)
+    assert "".join(batcher.chat(ASK, max_tokens=8)) == wanted
+
+
 def test_closing_stops_what_is_under_way(path):
     batcher = Batcher.open(path, compiled(), threads=1, slots=1)
     pieces, failed = batcher.chat(ASK, regex="(ab){200}"), threading.Event()
