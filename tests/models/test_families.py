@@ -29,7 +29,7 @@ from tests.models.tiny_models import compiled
 WANTED = np.load(Path(__file__).with_name("families.npz"))
 # Of caches and queries of seven bits and activations of fourteen; a table of the wrong layer, a
 # window too many or a norm too few is ten times as far.
-NEAR = 0.03
+NEAR = 0.012
 
 
 def relative(found, wanted):
