@@ -154,7 +154,7 @@ def _blit(o: _Operands, canvas: Descriptor, text: Descriptor, font: Descriptor) 
 def _causal(o: _Operands, out: Descriptor, q: Descriptor) -> Letters:
     context, position = o.named["k"].extents[1], o.value(o.named["position"])
     last = np.clip(position + np.arange(o.used(q)), 0, context - 1)
-    return {"context": float(last.mean()) + 1}
+    return {"context": float(np.minimum(last + 1, o.named.get("window", context)).mean())}
 
 
 def _full(o: _Operands, out: Descriptor, q: Descriptor) -> Letters:
@@ -171,4 +171,5 @@ SPECIAL: dict[str, Callable[..., Letters]] = {
     "Embed": _embed, "Linear": _linear, "MatMul": _matmul, "Conv2D": _conv2d, "TopK": _top_k,
     "RoPEPairs": _rope, "RoPEHalves": _rope, "Fill": _fill, "Copy": _everything,
     "Transpose": _everything, "Blit": _blit, "AttentionCausal": _causal, "AttentionFull": _full,
+    "AttentionWindow": _causal,
 }  # fmt: skip

@@ -104,7 +104,8 @@ def _mean(total: Ints, count: int) -> Ints:
 
 
 def _normalise_rows(out: Tensor, x: Ints, frac: int, weight: Tensor) -> None:
-    cols = x.shape[1]
+    rows, cols = len(x), weight.cols
+    x = x.reshape(-1, cols)
     largest = np.abs(x).max(axis=1)
     shift = np.maximum(integer.bit_length(largest) - 15, 0)
     small = shift_down(x, shift[:, None])
@@ -118,7 +119,8 @@ def _normalise_rows(out: Tensor, x: Ints, frac: int, weight: Tensor) -> None:
         out.write(q, multiply_scales(size, scale))
     else:
         shifted = scale[1][:, None] + out.frac - weight.frac
-        out.write(out.saturate(rescale(scaled, scale[0][:, None], shifted)) + weight.bias)
+        y = out.saturate(rescale(scaled, scale[0][:, None], shifted)) + weight.bias
+        out.write(y.reshape(rows, -1))
 
 
 @defines("RMSNorm")
@@ -215,6 +217,15 @@ def attention_causal(
     context = k.extents[1]
     last = q.clamp_index(position.scalar + np.arange(len(q.values)), context)
     _attention(out, q, k, v, scale, [(0, int(n) + 1) for n in last])
+
+
+@defines("AttentionWindow")
+def attention_window(
+    out: Tensor, q: Tensor, *, k: Tensor, v: Tensor, position: Tensor, scale: Any, window: int
+) -> None:
+    context = k.extents[1]
+    last = q.clamp_index(position.scalar + np.arange(len(q.values)), context)
+    _attention(out, q, k, v, scale, [(max(int(n) + 1 - window, 0), int(n) + 1) for n in last])
 
 
 @defines("AttentionFull")

@@ -155,12 +155,21 @@ def _table(out: Descriptor, x: Descriptor, table: Descriptor) -> None:
     )
 
 
-@rule("RMSNorm", "LayerNorm")
+@rule("LayerNorm")
 def _norm(out: Descriptor, x: Descriptor, weight: Descriptor) -> None:
     same_shape(out, x)
     need(
         flat(weight) == x.cols <= MAX_INNER and len(weight.extents) == 1, "a weight [d]", x, weight
     )
+
+
+@rule("RMSNorm")
+def _norm_of_heads(out: Descriptor, x: Descriptor, weight: Descriptor) -> None:
+    same_shape(out, x)
+    need(x.cols <= MAX_INNER, f"at most {MAX_INNER} columns", x)
+    need(len(weight.extents) == 1 and x.cols % flat(weight) == 0,
+         "a weight [w], w a divisor of x's columns", x, weight)  # fmt: skip
+    need(out.dtype == DType.I32 or flat(weight) == x.cols, "one head of activations", out, weight)
 
 
 @rule("Max")
@@ -226,6 +235,15 @@ def _causal(
     scale: int,
 ) -> None:
     _attention(out, q, k, v)
+
+
+@rule("AttentionWindow")
+def _window(
+    out: Descriptor, q: Descriptor, *, k: Descriptor, v: Descriptor, position: Descriptor,
+    scale: int, window: int,
+) -> None:  # fmt: skip
+    _attention(out, q, k, v)
+    need(1 <= window <= MAX_CONTEXT, f"a window of 1 to {MAX_CONTEXT} tokens", k)
 
 
 @rule("AttentionFull")

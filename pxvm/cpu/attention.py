@@ -54,6 +54,7 @@ from pxvm.cpu.vnni import vnni_weigh
 # scale; where its tokens begin and how many there are; then its sums up to now: the weights' and
 # its exponent, the exponent of the weighted values'; of its block: the weights' sum as planes.
 MINUS, MANTISSA, EXPONENT, BEGIN, COUNT, WEIGHT, TOP, PLACE, PLANES = range(9)
+FULL, CAUSAL, WINDOW = range(3)
 
 
 @jit
@@ -74,10 +75,11 @@ def append(c: Any, tid: int, cache: int, x: int, position: int) -> None:
 
 
 @jit
-def reach(c: Any, p: Any, causal: bool, t: int, context: int) -> tuple[int, int]:
+def reach(c: Any, p: Any, kind: int, t: int, context: int) -> tuple[int, int]:
     """The tokens [begin, stop) that the query of row t sees; ``p`` are the parameters."""
-    if causal:
-        return np.int64(0), clamp(c, scalar(c, p[2]) + t, context, 0, False) + 1
+    if kind != FULL:
+        stop = clamp(c, scalar(c, p[2]) + t, context, 0, False) + 1
+        return max(stop - p[4], np.int64(0)) if kind == WINDOW else np.int64(0), stop
     step = span_of(c, p, context)
     count = c.tensors[p[3], ROWS] * c.tensors[p[3], COLS]
     length = element(c, p[3], min(t // step, count - 1))
@@ -92,32 +94,35 @@ def span_of(c: Any, p: Any, context: int) -> int:
 
 
 @jit
-def attention(c: Any, tid: int, out: int, q: int, a: int, causal: bool, turn: int) -> None:
-    """AttentionCausal, and AttentionFull unless ``causal``."""
+def attention(c: Any, tid: int, out: int, q: int, a: int, kind: int, turn: int) -> None:
+    """AttentionFull, AttentionCausal and AttentionWindow by ``kind``."""
     p, rows = c.params[a], used_rows(c, q)
     context = c.tensors[p[0], E1]
-    if causal and tid == 0:
+    if kind != FULL and tid == 0:
         for t in range(rows):
             clamp(c, scalar(c, p[2]) + t, context, tid, True)
-    if rows < BATCH or c.tensors[p[0], PER] == 0 or c.tensors[p[1], PER] == 0:
-        _few(c, tid, out, q, p, causal, rows)
+    few = rows < BATCH or c.tensors[p[0], PER] == 0 or c.tensors[p[1], PER] == 0
+    if kind == WINDOW:  # queries that begin at different tokens share no blocks
+        few |= reach(c, p, kind, rows - 1, context)[0] > 0
+    if few:
+        _few(c, tid, out, q, p, kind, rows)
     else:
-        _many(c, tid, out, q, p, causal, rows, c.sync.ctypes.data + 8 * (COUNTER + turn))
+        _many(c, tid, out, q, p, kind, rows, c.sync.ctypes.data + 8 * (COUNTER + turn))
 
 
 @jit
 def _query(
-    c: Any, q: int, p: Any, causal: bool, t: int, head: int, x: Any, out: Any, facts: Any
+    c: Any, q: int, p: Any, kind: int, t: int, head: int, x: Any, out: Any, facts: Any
 ) -> None:
     """One query as int8 into ``out``, and the facts that it begins with."""
     width, total = len(x), np.int64(0)
-    m, e = split(p[3] if causal else p[4])
+    m, e = split(p[4] if kind == FULL else p[3])
     load_part(c, q, t, head * width, width, x)
     qm, qe = quantise_row(x, 0, width, 7, c.tensors[q, FRAC])
     for i in range(width):
         out[i] = np.int8(x[i])
         total += x[i]
-    begin, stop = reach(c, p, causal, t, c.tensors[p[0], E1])
+    begin, stop = reach(c, p, kind, t, c.tensors[p[0], E1])
     qm, qe = multiply_scales(qm, qe, m, e)
     facts[MINUS], facts[MANTISSA], facts[EXPONENT] = total, qm, qe
     facts[BEGIN], facts[COUNT] = begin, stop - begin
@@ -221,7 +226,7 @@ def _store(c: Any, tid: int, out: int, t: int, head: int, sums: Any, facts: Any)
 
 
 @jit
-def _few(c: Any, tid: int, out: int, q: int, p: Any, causal: bool, rows: int) -> None:
+def _few(c: Any, tid: int, out: int, q: int, p: Any, kind: int, rows: int) -> None:
     """Each row and head is one item of work."""
     k, v = p[0], p[1]
     kv_heads, context, width = c.tensors[k, E0], c.tensors[k, E1], c.tensors[k, COLS]
@@ -233,7 +238,7 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, causal: bool, rows: int) ->
     first, last = part(rows * heads, tid, c.config[THREADS])
     for item in range(first, last):
         t, head = item // heads, item % heads
-        _query(c, q, p, causal, t, head, x, mine, facts)
+        _query(c, q, p, kind, t, head, x, mine, facts)
         row, count = head // (heads // kv_heads) * context + facts[BEGIN], facts[COUNT]
         x[:] = 0
         for done in range(0, count, BLOCK):
@@ -323,9 +328,7 @@ def _stream_values(
 
 
 @jit
-def _many(
-    c: Any, tid: int, out: int, q: int, p: Any, causal: bool, rows: int, counter: int
-) -> None:
+def _many(c: Any, tid: int, out: int, q: int, p: Any, kind: int, rows: int, counter: int) -> None:
     """Items of work are up to QUERIES queries that share keys: of one head and one group.
 
     A group is what attends to the same tokens: all rows, or ``span`` of them.
@@ -333,7 +336,7 @@ def _many(
     k, v = p[0], p[1]
     kv_heads, context = c.tensors[k, E0], c.tensors[k, E1]
     shared = c.tensors[q, COLS] // c.tensors[k, COLS] // kv_heads
-    span = min(rows if causal else span_of(c, p, context), np.int64(rows))
+    span = min(span_of(c, p, context) if kind == FULL else rows, np.int64(rows))
     pieces, groups = (span * shared + QUERIES - 1) // QUERIES, (rows + span - 1) // span
     loaded = np.int64(-1)
     item = atomic_add(counter, 1)
@@ -342,13 +345,13 @@ def _many(
         kv, group = pack % kv_heads, pack // kv_heads
         t, last = group * span, min((group + 1) * span, rows)
         if pack != loaded:
-            begin, stop = reach(c, p, causal, last - 1, context)
+            begin, stop = reach(c, p, kind, last - 1, context)
             _pack_keys(c, tid, k, kv * context + begin, stop - begin)
             _pack_values(c, tid, v, kv * context + begin, stop - begin)
             loaded = pack
         stop = min((last - t) * shared, (piece + 1) * QUERIES)
         for first in range(piece * QUERIES, stop, TILE):
-            _tile(c, tid, out, q, p, causal, t, kv * shared, shared, first, min(first + TILE, stop))
+            _tile(c, tid, out, q, p, kind, t, kv * shared, shared, first, min(first + TILE, stop))
         item = atomic_add(counter, 1)
 
 
@@ -397,7 +400,7 @@ def _interleave(a: Any, b: Any, d: Any, e: Any, out: Any) -> None:
 
 @jit
 def _tile(
-    c: Any, tid: int, out: int, q: int, p: Any, causal: bool, t: int, head: int, shared: int,
+    c: Any, tid: int, out: int, q: int, p: Any, kind: int, t: int, head: int, shared: int,
     first: int, last: int,
 ) -> None:  # fmt: skip
     """Queries [first, last) of a group that begins at row t, ``shared`` heads a row."""
@@ -408,7 +411,7 @@ def _tile(
         if first + r < last:
             row, h = t + (first + r) // shared, head + (first + r) % shared
             known = facts[FACTS * r : FACTS * (r + 1)]
-            _query(c, q, p, causal, row, h, x, queries[r * wide :], known)
+            _query(c, q, p, kind, row, h, x, queries[r * wide :], known)
             longest = max(longest, known[COUNT])
         else:
             queries[r * wide : r * wide + width] = 0

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from numba import types
 
-from pxvm.cpu.attention import append, attention
+from pxvm.cpu.attention import CAUSAL, FULL, WINDOW, append, attention
 from pxvm.cpu.compiler import context_at, object_code
 from pxvm.cpu.fourbit import linear_groups
 from pxvm.cpu.loop import run
@@ -86,12 +86,17 @@ def _conv2d(p: int, tid: int, g: int, b: int, a: int, turn: int) -> None:
 
 @executes("AttentionCausal")
 def _attention_causal(p: int, tid: int, g: int, b: int, a: int, turn: int) -> None:
-    attention(context_at(p), tid, g, b, a, True, turn)
+    attention(context_at(p), tid, g, b, a, CAUSAL, turn)
 
 
 @executes("AttentionFull")
 def _attention_full(p: int, tid: int, g: int, b: int, a: int, turn: int) -> None:
-    attention(context_at(p), tid, g, b, a, False, turn)
+    attention(context_at(p), tid, g, b, a, FULL, turn)
+
+
+@executes("AttentionWindow")
+def _attention_window(p: int, tid: int, g: int, b: int, a: int, turn: int) -> None:
+    attention(context_at(p), tid, g, b, a, WINDOW, turn)
 
 
 @executes("Append")

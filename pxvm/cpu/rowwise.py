@@ -230,47 +230,56 @@ def _interpolate(
 
 @jit
 def norm(c: Any, tid: int, out: int, x: int, w: int, centred: bool) -> None:
-    """RMSNorm, and LayerNorm when ``centred``."""
-    n, frac, w_frac = c.tensors[x, COLS], c.tensors[x, FRAC], c.tensors[w, FRAC]
+    """RMSNorm of each head, and LayerNorm of the row when ``centred``."""
+    n, width, frac = c.tensors[x, COLS], c.tensors[w, COLS], c.tensors[x, FRAC]
     first, last = part(used_rows(c, x), tid, c.config[THREADS])
-    v, weight = c.row0[tid], c.row1[tid]
-    em, ee, out_frac = np.int64(0), np.int64(0), c.tensors[out, FRAC]
+    v, weight, bias = c.row0[tid], c.row1[tid], c.row2[tid]
+    em, ee, w_frac = np.int64(0), np.int64(0), c.tensors[w, FRAC]
+    biased = c.tensors[w, BIAS] >= 0
     if c.tensors[w, SCALE] >= 0:
         em, ee = split(linked_word(c, c.tensors[w, SCALE], 0))
     if first < last:
         load_i16(c, w, 0, weight)
+        if biased:
+            load_words(c, c.tensors[w, BIAS], 0, width, bias)
     for t in range(first, last):
         load(c, x, t, v)
         if centred:
             middle = mean(sum_of(v, n), n)
             for i in range(n):
                 v[i] = saturate(v[i] - middle)
-        largest = np.int64(0)
-        for i in range(n):
-            largest = max(largest, abs(v[i]))
-        shift = max(bit_length(largest) - 15, np.int64(0))
-        half = (np.int64(1) << shift) >> 1
-        square = np.int64(0)
-        for i in range(n):
-            small = (v[i] + half) >> shift
-            square += small * small
-            v[i] = small * weight[i]
-        square += max(saturate(rescale(n, em, ee + 2 * (frac - shift))), np.int64(1))
-        m, e = inverse_root(n, square)
+        for at in range(0, n, width):
+            head = v[at : at + width]
+            m, e = _normalised(head, weight, em, ee, frac)
+            if c.tensors[out, DTYPE] == I32:
+                rescale_row(head, width, m, e + c.tensors[out, FRAC] - w_frac)
+                if biased:
+                    saturate_all(c, head, width, tid)
+                    for i in range(width):
+                        head[i] += bias[i]
+            else:  # one head
+                bits = 7 if c.tensors[out, DTYPE] == ACT1 else 14
+                qm, qe = quantise_row(v, 0, n, bits, w_frac)
+                qm, qe = multiply_scales(qm, qe, m, e)
+                store_activation(c, out, t, v, 0, qm, qe)
         if c.tensors[out, DTYPE] == I32:
-            rescale_row(v, n, m, e + out_frac - w_frac)
-            if c.tensors[w, BIAS] >= 0:
-                load_words(c, c.tensors[w, BIAS], 0, n, c.row2[tid])
-                bias = c.row2[tid]
-                saturate_all(c, v, n, tid)
-                for i in range(n):
-                    v[i] += bias[i]
             store(c, out, t, v, tid)
-        else:
-            bits = 7 if c.tensors[out, DTYPE] == ACT1 else 14
-            qm, qe = quantise_row(v, 0, n, bits, w_frac)
-            qm, qe = multiply_scales(qm, qe, m, e)
-            store_activation(c, out, t, v, 0, qm, qe)
+
+
+@jit
+def _normalised(v: Any, weight: Any, em: int, ee: int, frac: int) -> tuple[int, int]:
+    """A head, shifted to 15 bits, times its weights; returns what one of it stands for."""
+    n, largest, square = len(v), np.int64(0), np.int64(0)
+    for i in range(n):
+        largest = max(largest, abs(v[i]))
+    shift = max(bit_length(largest) - 15, np.int64(0))
+    half = (np.int64(1) << shift) >> 1
+    for i in range(n):
+        small = (v[i] + half) >> shift
+        square += small * small
+        v[i] = small * weight[i]
+    square += max(saturate(rescale(n, em, ee + 2 * (frac - shift))), np.int64(1))
+    return inverse_root(n, square)
 
 
 @jit

@@ -98,7 +98,7 @@ def _conv2d(out: Descriptor, x: Descriptor, *, weight: Descriptor, **sizes: int)
     return {"row0": weight.cols, "bits": 2 * x.cols + weight.cols}
 
 
-@_takes("AttentionCausal", "AttentionFull")
+@_takes("AttentionCausal", "AttentionFull", "AttentionWindow")
 def _attention(
     out: Descriptor, q: Descriptor, *, k: Descriptor, v: Descriptor, **named: Any
 ) -> Sizes:

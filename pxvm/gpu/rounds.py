@@ -31,6 +31,10 @@ def _elements(out: Descriptor) -> int:
     return _up(out.rows * out.cols, LANES * MOST_GROUPS)
 
 
+def _norm(out: Descriptor, x: Descriptor, weight: Descriptor) -> int:
+    return x.cols // weight.cols * (3 * _up(weight.cols, LANES) + REDUCTION)
+
+
 def _topk(out: Descriptor, x: Descriptor, values: Descriptor) -> int:
     return out.cols * (_up(x.cols, LANES) + REDUCTION // 2)
 
@@ -66,7 +70,8 @@ def _mean_pool(out: Descriptor, x: Descriptor, **_: Any) -> int:
 
 
 ROUNDS: dict[str, Callable[..., int]] = {
-    "TopK": _topk, "AttentionCausal": _attention, "AttentionFull": _attention, "Sample": _sample,
+    "TopK": _topk, "AttentionCausal": _attention, "AttentionFull": _attention,
+    "AttentionWindow": _attention, "RMSNorm": _norm, "Sample": _sample,
     "MatMul": _matmul, "Conv2D": _conv2d, "MaxPool": _pool, "AvgPool": _pool,
     "MeanPool": _mean_pool,
 }  # fmt: skip

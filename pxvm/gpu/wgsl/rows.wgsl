@@ -92,9 +92,9 @@ fn norm_scale(c: Call, cols: u32, sum: vec2<u32>, shift: u32) -> Scale {
     return inverse_root(cols, pair_add(sum, pair(epsilon)));
 }
 
-fn normalise_row(c: Call, row: u32, less: i32, lane: u32) {
-    let cols = c.b.cols;
-    let start = row_at(c.b, row); let target_row = row_at(c.g, row);
+// Of a row, so many columns from ``first`` on.
+fn normalise_part(c: Call, row: u32, first: u32, cols: u32, less: i32, lane: u32) {
+    let start = row_at(c.b, row) + first; let target_row = row_at(c.g, row) + first;
     let span = bring_near(start, cols, lane);
     let farthest = farther(vec2<i32>(subtract(span.x, less).v, subtract(span.y, less).v));
     let shift = u32(max(bit_length(farthest) - 15, 0));
@@ -136,7 +136,10 @@ fn normalise_row(c: Call, row: u32, less: i32, lane: u32) {
 }
 
 fn op_rmsnorm(c: Call, group: u32, groups: u32, lane: u32) {
-    for (var row = group; row < c.rows_g; row += groups) { normalise_row(c, row, 0, lane); }
+    let width = c.a.cols;
+    for (var row = group; row < c.rows_g; row += groups) {
+        for (var first = 0u; first < c.b.cols; first += width) { normalise_part(c, row, first, width, 0, lane); }
+    }
 }
 
 // The sum of a row.
@@ -153,7 +156,7 @@ fn row_sum(d: Tensor, row: u32, lane: u32) -> vec2<u32> {
 
 fn op_layernorm(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
-        normalise_row(c, row, mean(row_sum(c.b, row, lane), c.b.cols), lane);
+        normalise_part(c, row, 0u, c.b.cols, mean(row_sum(c.b, row, lane), c.b.cols), lane);
     }
 }
 

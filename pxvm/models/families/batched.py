@@ -17,6 +17,7 @@ The weights are the source's, in the same pixels; table, code and what grows sta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,7 @@ import numpy as np
 from pxvm.core import isa
 from pxvm.core.dialect1 import RELATIVE, TensorProgram
 from pxvm.core.errors import ProgramError
+from pxvm.core.isa import Names
 from pxvm.core.layout import NetworkBuilder, Shelves
 from pxvm.core.mappable import map_again
 from pxvm.core.program import Image, Instruction
@@ -42,6 +44,7 @@ from pxvm.models.families.llama import RUNS
 
 MOST = 255  # that a loop can add to the base
 IN_SLOT = ("k_cache", "v_cache", "attention")  # descriptors of a slot in each layer
+ROWS = ("q", "k", "v", "mixed")  # what attention takes and gives, of which a slot has one row
 
 
 def batched(source: Image, network: TensorProgram, slots: int, context: int) -> Image:
@@ -79,11 +82,10 @@ class _Batched:
 
     def image(self) -> Image:
         """Table, code and state behind the source's pixels; the header names them."""
-        q, kv = (self.shared[self.named[name]] for name in ("q", "k"))
+        rows = [self.shared[self.named[name]] for name in ROWS]
         self._grow()
-        one_row = {"q1": q, "k1": kv, "v1": kv, "mixed1": self.shared[self.named["mixed"]]}
-        for name, like in one_row.items():
-            self._add(replace(like, name=name, extents=(1, like.cols), length=None))
+        for like in rows:
+            self._add(replace(like, name=f"{like.name}1", extents=(1, like.cols), length=None))
         number = self.shared[self.named["position"]]
         for name in ("positions", "active"):
             n = self.named["n"]
@@ -137,10 +139,9 @@ class _Batched:
                     self.cache, name=f"{layer}.{slot}.{name}", extents=(heads, self.context, width)
                 )
                 found.append(self._placed(cache))
-            words = (at, at + 1, self.named["position1"], self.attention.parameters[3])
-            found.append(
-                replace(self.attention, name=f"{layer}.{slot}.attention", parameters=words)
-            )
+            like = self.old.descriptors[begin + self.attention.index - self.first]
+            words = (at, at + 1, self.named["position1"], *like.parameters[3:])
+            found.append(replace(like, name=f"{layer}.{slot}.attention", parameters=words))
         return found
 
     def _moved(self, d: Descriptor, by: int) -> Descriptor:
@@ -158,26 +159,32 @@ class _Batched:
 
     def _code(self) -> np.ndarray:
         """The source's own instructions, with a loop over slots where attention was."""
-        at = {i.op.name: i.index for i in reversed(self.old.instructions)}  # the first of each
-        end = next(
-            i.index for i in self.old.instructions[self.loop.index :] if i.op.name == "EndLoop"
+        code = self.old.instructions
+        at = {i.op.name: i.index for i in reversed(code)}  # the first of each
+        end = next(i.index for i in code[self.loop.index :] if i.op.name == "EndLoop")
+        # Queries, keys and values are whole behind the last of their products.
+        v, attention = (
+            self.named["v"],
+            next(i.index for i in code if i.op.name.startswith("Attention")),
         )
-        rope = next(i for i in self.old.instructions if i.op.name.startswith("RoPE"))
-        norm = self.old.instructions[at["Tail"] + 1]
-        head = self.old.instructions[at["Tail"] + 2]
+        whole = 1 + next(
+            i.index for i in code[:attention][::-1] if i.op.name == "Linear" and i.operands[0] == v
+        )
+        norm, head = code[at["Tail"] + 1], code[at["Tail"] + 2]
         emit = _Emitter(self.named)
         emit("Loop", "runs")
         emit("Copy", "n", "count")
-        emit.same(self.old.instructions[at["Embed"]])
+        for i in code[at["Embed"] : self.loop.index]:
+            emit.same(i)
         emit("Loop", "layers", self.stride)
-        for i in self.old.instructions[self.loop.index + 1 : rope.index]:
+        for i in code[self.loop.index + 1 : whole]:
             emit.same(i)
         emit("Copy", "n", "zero")
         emit("Loop", "slots", len(IN_SLOT))
-        self._slot(emit, rope)
+        self._slot(emit, code[whole : attention + 1])
         emit("EndLoop")
         emit("Copy", "n", "count")
-        for i in self.old.instructions[at["AttentionCausal"] + 1 : end + 1]:
+        for i in code[attention + 1 : end + 1]:
             emit.same(i)
         emit.word(norm.code, self.named["normed"], self.named["x"], norm.operands[2])
         emit.word(head.code, self.named["logits"], self.named["normed"], head.operands[2])
@@ -186,21 +193,24 @@ class _Batched:
         emit("Halt")
         return np.array(emit.words, np.uint8)
 
-    def _slot(self, emit: _Emitter, rope: Instruction) -> None:
-        """Attention of one slot: its row out of q, k and v, and back into mixed."""
-        k, v, attention = (RELATIVE + self.size + place for place in range(len(IN_SLOT)))
+    def _slot(self, emit: _Emitter, code: Sequence[Instruction]) -> None:
+        """What attention takes, of one slot: its row out of q, k and v, and back into mixed."""
+        one = {self.named[name]: self.named[f"{name}1"] for name in (*ROWS, "position")}
+        for place, name in enumerate(IN_SLOT):
+            inside = self.old.descriptors[self.first : self.first + self.size]
+            old = next(d.index for d in inside if d.name == f"0.{name}") - self.first
+            one[RELATIVE + old] = RELATIVE + self.size + place
         emit("Copy", "row", "n")
         emit("Add", "n", "n", "one")
         emit("Tail", "active1", "active")
-        emit("SkipIfZero", "active1", 10)
+        emit("SkipIfZero", "active1", len(code) + 5)
         emit("Tail", "position1", "positions")
-        for name in ("q", "k", "v"):
+        for name in ROWS[:3]:
             emit("Tail", f"{name}1", name)
-        for name in ("q1", "k1"):
-            emit.word(rope.code, self.named[name], rope.operands[1], self.named["position1"])
-        emit("Append", k, "k1", "position1")
-        emit("Append", v, "v1", "position1")
-        emit("AttentionCausal", "mixed1", "q1", attention)
+        for i in code:
+            names = zip(i.op.operands, i.operands, strict=True)
+            emit.word(i.code, *(one.get(x, x) if mode.names in (Names.TENSOR, Names.BLOCK) else x
+                                for mode, x in names))  # fmt: skip
         emit("Push", "mixed", "mixed1", "row")
 
     # -- pixels ----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ of the image; ``resize_rows`` opens a file with room for more rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -176,7 +177,7 @@ def _shared(
     for name in ("k_cache", "v_cache"):
         b.tensor(name, DType.ACT1, (c.heads, rows, c.head), last=True)
     b.parameters("attention", "AttentionFull", k="k_cache", v="v_cache", span="span",
-                 lengths="lengths", scale=attention_scale(c.head))  # fmt: skip
+                 lengths="lengths", scale=attention_scale(1 / math.sqrt(c.head)))  # fmt: skip
 
 
 def _layer(

@@ -14,12 +14,11 @@ from typing import Any
 
 from pxvm.core.errors import FormatError
 from pxvm.core.reading import open_binary
-from pxvm.models.families import bert, llama
-from pxvm.models.families.architectures import GGUF, HF, Architecture, Tensors
 from pxvm.models.families.bert import BertConfig
-from pxvm.models.families.llama import LlamaConfig
+from pxvm.models.families.family import Architecture, Config, Family, Piece, Tensors, Weight
 from pxvm.models.families.sentences import read_sentences
 from pxvm.models.families.settings import Settings, read_settings
+from pxvm.models.families.table import GGUF, HF
 from pxvm.models.files.parts import INDEX, open_gguf_parts, open_safetensors_parts, part_paths
 from pxvm.models.files.stored import Stored
 
@@ -29,16 +28,16 @@ class Checkpoint:
     """A model.
 
     Attributes:
-        family: "llama" or "bert".
-        weights: by the names that ``build_llama`` and ``build_bert`` want; read when used.
+        family: which one it is of, and with it the program that it becomes.
+        weights: by the names that the program's builder wants; read when used.
         tokenizer_files: the folder of ``tokenizer.json``, or the pairs of a GGUF.
         notes: what was assumed or left out.
     """
 
     path: Path
-    family: str
-    config: LlamaConfig | BertConfig
-    weights: Mapping[str, Stored]
+    family: Family
+    config: Config
+    weights: Mapping[str, Weight]
     tokenizer_files: Path | Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
@@ -80,9 +79,10 @@ def _from_gguf(path: Path) -> Checkpoint:
     kind = settings.get("general.architecture")
     if not isinstance(kind, str) or kind not in GGUF:
         raise settings.error("general.architecture", f"one of {', '.join(GGUF)}")
-    found = GGUF[kind](settings, file.tensors)
-    weights = _bind(path, found, file.tensors)
-    return Checkpoint(path, found.family, found.config, weights, file.metadata, found.notes)
+    family = GGUF[kind]
+    found = family.gguf[kind](settings, file.tensors)
+    weights = _bind(path, family, found, file.tensors)
+    return Checkpoint(path, family, found.config, weights, file.metadata, found.notes)
 
 
 def _from_safetensors(folder: Path, file: Path | None = None) -> Checkpoint:
@@ -91,7 +91,8 @@ def _from_safetensors(folder: Path, file: Path | None = None) -> Checkpoint:
     kind = settings.get("model_type")
     if not isinstance(kind, str) or kind not in HF:
         raise settings.error("model_type", f"one of {', '.join(HF)}")
-    found = HF[kind](settings, tensors)
+    family = HF[kind]
+    found = family.hf[kind](settings, tensors)
     notes = [*found.notes]
     if isinstance(found.config, BertConfig):
         how = read_sentences(folder, found.config.width)
@@ -100,32 +101,39 @@ def _from_safetensors(folder: Path, file: Path | None = None) -> Checkpoint:
     if left:
         notes.append(f"{folder}: left out {', '.join(other.name for other in left):.200}")
     path = file or folder
-    weights = _bind(path, found, tensors)
-    return Checkpoint(path, found.family, found.config, weights, folder, tuple(notes))
+    weights = _bind(path, family, found, tensors)
+    return Checkpoint(path, family, found.config, weights, folder, tuple(notes))
 
 
-def _bind(path: Path, found: Architecture, tensors: Tensors) -> dict[str, Stored]:
+def _bind(path: Path, family: Family, found: Architecture, tensors: Tensors) -> dict[str, Weight]:
     """The builder's names to tensors of the right shapes, with none left over."""
-    if isinstance(found.config, LlamaConfig):
-        shapes = llama.weight_shapes(found.config)
-    else:
-        shapes = bert.weight_shapes(found.config)
-    if missing := sorted(set(found.names.values()) - tensors.keys()):
+    shapes = family.kind.shapes(found.config)
+    pieces = {ours: p if isinstance(p, Piece) else Piece(p) for ours, p in found.names.items()}
+    used: dict[str, int] = dict.fromkeys((piece.tensor for piece in pieces.values()), 0)
+    if missing := sorted(used.keys() - tensors.keys()):
         raise FormatError(f"{path}: expected the tensors {', '.join(missing[:4])}; found none")
     weights = {}
-    for ours, theirs in found.names.items():
-        tensor = tensors[theirs]
+    for ours, piece in pieces.items():
+        tensor = piece.of(tensors, path)
         if ours == "type" and len(tensor.shape) == 2:
+            assert isinstance(tensor, Stored)
             tensor = replace(tensor, shape=tensor.shape[1:])  # the row of token type 0
         if tensor.shape != shapes[ours]:
             raise FormatError(
-                f"{path}: tensor {theirs}: expected {shapes[ours]}; found {tensor.shape}"
+                f"{path}: tensor {piece.tensor}: expected {shapes[ours]}; found {tensor.shape}"
             )
+        used[piece.tensor] += tensor.shape[0] if piece.rows else 0
         weights[ours] = tensor
-    left = tensors.keys() - set(found.names.values())
+    for name, rows in used.items():
+        first = min((p.rows[0] for p in pieces.values() if p.rows and p.tensor == name), default=0)
+        if rows and first + rows != tensors[name].shape[0]:
+            raise FormatError(
+                f"{path}: tensor {name}: expected {first + rows} rows; found {tensors[name].shape}"
+            )
+    left = tensors.keys() - used.keys()
     if strange := sorted(name for name in left if not name.startswith(found.spare)):
         raise FormatError(
-            f"{path}: expected no other tensors in a {found.family} model; found"
+            f"{path}: expected no other tensors in a {family.kind.name} model; found"
             f" {', '.join(strange[:4])}; this variant cannot be built"
         )
     return weights

@@ -1,4 +1,7 @@
-"""The Llama family as one program: a loop over layers inside a loop over tokens.
+"""Language models of Llama's kind as one program: a loop over layers inside a loop over tokens.
+
+What families do differently is said by a ``LlamaConfig``; each layer runs the same instructions,
+and what differs between layers (a window, which rotary table) stands in descriptors of the layer.
 
 One execution takes the tokens in ``ids`` through all layers, draws the next one, makes it the only
 token in ``ids``, and yields; running on generates token after token. Tensors of the state, by name:
@@ -22,13 +25,14 @@ Caches ``<layer>.k_cache`` and ``.v_cache`` [kv heads, context, head width] and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pxvm.core.container import PathLike
 from pxvm.core.errors import ProgramError
-from pxvm.core.integer import next_random
+from pxvm.core.integer import Ints, next_random
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.program import Image
 from pxvm.core.tensor import DType, Role
@@ -42,12 +46,14 @@ from pxvm.models.graph.quantise import (
     add_table,
     add_weight,
     attention_scale,
+    fixed,
     largest,
     rope_table,
 )
 from pxvm.models.graph.resize import resize
 
 RUNS = 65535
+WIDE = 1 << 20  # the window of a layer that sees everything
 FRACS = {"residual": 12, "attention": 16, "gate": 16, "product": 13, "logits": 16}
 FORBIDDEN = -(1 << 30)  # a logit of -16,384, far below any that a network computes
 
@@ -60,7 +66,19 @@ class LlamaConfig:
         context: positions of the rotary table, the longest text.
         interleaved: rotary pairs are elements 2i and 2i + 1 (GGUF), else i and i + w/2.
         tied: the output weight is the embedding.
-        frequencies: rotary rates [head width / 2] where rope_base does not say it all.
+        frequencies: rotary rates [head width / 2] where rope_base does not say it all; a pair
+            whose rate is 0 stays as it is.
+        amplitude: factor of the pairs that turn.
+        qk_norm: queries and keys are normalised, each head by itself.
+        post_norms: what attention and the feed-forward network give is normalised, too.
+        activation: the table of the gate, "sigmoid" (SiLU) or "normal_tanh" (GELU).
+        embedding_scale: factor of the embeddings.
+        score_scale: factor of queries times keys; 1 / sqrt(head width) where None.
+        window: tokens that the sliding layers see.
+        sliding: numbers of those layers.
+        local_frequencies: rotary rates of the sliding layers, where they have their own.
+        unrotated: numbers of layers without rotary positions.
+        key_shift: a constant is taken from the keys, as weights ``k_shift``: see ``keys``.
     """
 
     layers: int
@@ -77,11 +95,32 @@ class LlamaConfig:
     qkv_bias: bool = False
     head_width: int | None = None
     frequencies: Floats | None = None
+    amplitude: float = 1.0
+    qk_norm: bool = False
+    post_norms: bool = False
+    activation: str = "sigmoid"
+    embedding_scale: float = 1.0
+    score_scale: float | None = None
+    window: int = WIDE
+    sliding: frozenset[int] = field(default_factory=frozenset)
+    local_frequencies: Floats | None = None
+    unrotated: frozenset[int] = field(default_factory=frozenset)
+    key_shift: bool = False
 
     @property
     def head(self) -> int:
         """Columns of one head."""
         return self.head_width or self.width // self.heads
+
+    @property
+    def scale(self) -> float:
+        """Factor of queries times keys."""
+        return self.score_scale or 1 / math.sqrt(self.head)
+
+    def rope(self, positions: int, local: bool = False) -> Ints:
+        """The rotary table [positions, head width]; ``local``: of the sliding layers."""
+        rates = self.local_frequencies if local else self.frequencies
+        return rope_table(positions, self.head, self.rope_base, rates, self.amplitude)
 
 
 def weight_shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
@@ -95,6 +134,12 @@ def weight_shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
     }  # fmt: skip
     if c.qkv_bias:
         layer |= {"q_bias": (q,), "k_bias": (kv,), "v_bias": (kv,)}
+    if c.qk_norm:
+        layer |= {"q_norm": (c.head,), "k_norm": (c.head,)}
+    if c.post_norms:
+        layer |= {"o_norm": (c.width,), "down_norm": (c.width,)}
+    if c.key_shift:
+        layer |= {"k_shift": (kv,)}
     shapes: dict[str, tuple[int, ...]] = {"embedding": (c.vocab, c.width), "norm": (c.width,)}
     shapes |= {} if c.tied else {"output": (c.vocab, c.width)}
     return shapes | {f"{i}.{n}": s for i in range(c.layers) for n, s in layer.items()}
@@ -164,9 +209,14 @@ def _shared(
     b.tensor("token", DType.I32, (1, 1), Role.STATE)
     b.tensor("output", DType.I32, (c.context, 1), Role.STATE)
     b.tensor("history", DType.I32, (c.context, 1), Role.STATE, length="seen")
-    add_table(b, "sigmoid")
-    rope = rope_table(c.context, c.head, c.rope_base, c.frequencies)
-    b.tensor("rope", DType.I16, rope.shape, Role.CONSTANT, frac=ROPE_FRAC, data=rope)
+    add_table(b, c.activation)
+    for name, local in (("rope", False), ("local_rope", True)):
+        if not local or c.local_frequencies is not None:
+            rope = c.rope(c.context, local)
+            b.tensor(name, DType.I16, rope.shape, Role.CONSTANT, frac=ROPE_FRAC, data=rope)
+    if c.embedding_scale != 1:
+        data = fixed("embedding_scale", [c.embedding_scale], 16)
+        b.tensor("embedding_scale", DType.I32, (1,), Role.CONSTANT, frac=16, data=data)
     add_weight(b, "embedding", weights["embedding"], choice)
     if not c.tied:
         add_weight(b, "output_weight", weights["output"], choice)
@@ -203,7 +253,10 @@ def _layer(
     frac: dict[str, int], context: int, layer: int,
 ) -> None:  # fmt: skip
     """Tensors of one layer; every layer declares the same in the same order."""
-    for name in ("attention_norm", "ff_norm"):
+    norms = ["attention_norm", "ff_norm"]
+    norms += ["q_norm", "k_norm"] if c.qk_norm else []
+    norms += ["o_norm", "down_norm"] if c.post_norms else []
+    for name in norms:
         add_norm(b, name, weights[f"{layer}.{name}"], c.epsilon, layer=layer)
     for name in ("q", "k", "v", "o", "gate", "up", "down"):
         bias = weights[f"{layer}.{name}_bias"] if c.qkv_bias and name in "qkv" else None
@@ -213,37 +266,79 @@ def _layer(
         b.tensor(
             name, DType.ACT1, (c.kv_heads, context, c.head), Role.STATE, layer=layer, last=True
         )
-    b.parameters("attention", "AttentionCausal", layer=layer, k="k_cache", v="v_cache",
-                 position="position", scale=attention_scale(c.head))  # fmt: skip
+    if c.key_shift:
+        data = fixed("k_shift", weights[f"{layer}.k_shift"], frac["attention"])
+        b.tensor("k_shift", DType.I32, (c.kv_heads * c.head,), Role.CONSTANT,
+                 frac=frac["attention"], data=data, layer=layer)  # fmt: skip
+    for name, value in _flags(c, layer).items():
+        b.constant(name, value, layer)
+    named: dict[str, Any] = {"k": "k_cache", "v": "v_cache", "position": "position",
+                             "scale": attention_scale(c.scale)}  # fmt: skip
+    if c.sliding:
+        named["window"] = min(c.window, WIDE) if layer in c.sliding else WIDE
+    b.parameters("attention", _attention(c), layer=layer, **named)
+
+
+def _flags(c: LlamaConfig, layer: int) -> dict[str, int]:
+    """What a layer turns its queries and keys by, where layers differ: 1 where it does."""
+    local = c.local_frequencies is not None and layer in c.sliding
+    flags = {"rope": int(layer not in c.unrotated and not local), "local_rope": int(local)}
+    differ = {"rope": bool(c.unrotated) or c.local_frequencies is not None,
+              "local_rope": c.local_frequencies is not None}  # fmt: skip
+    return {f"has_{name}": flags[name] for name, varies in differ.items() if varies}
+
+
+def _attention(c: LlamaConfig) -> str:
+    return "AttentionWindow" if c.sliding else "AttentionCausal"
+
+
+def _rotate(b: NetworkBuilder, c: LlamaConfig) -> None:
+    """Positions of queries and keys."""
+    rope, flags = "RoPEPairs" if c.interleaved else "RoPEHalves", _flags(c, 0)
+    for table in ("rope", "local_rope"):
+        if f"has_{table}" in flags:
+            b.emit("SkipIfZero", f"has_{table}", 2)
+        elif table != "rope":
+            continue
+        for name in ("q", "k"):
+            b.emit(rope, name, table, "position")
 
 
 def _program(b: NetworkBuilder, c: LlamaConfig, all_logits: bool) -> None:
-    rope = "RoPEPairs" if c.interleaved else "RoPEHalves"
     b.emit("Loop", "runs", 0)
     b.emit("Copy", "n", "count")
     b.emit("Copy", "seen", "places")  # nothing is pushed to a tensor that is not in use
     b.emit("Push", "history", "ids", "history_length")
     b.emit("Copy", "seen", "history_length")
     b.emit("Embed", "x", "ids", "embedding")
+    if c.embedding_scale != 1:
+        b.emit("Mul", "x", "x", "embedding_scale")
     b.emit("Loop", "layers", b.layer_size)
     b.emit("RMSNorm", "normed", "x", "attention_norm")
     for name in ("q", "k", "v"):
         b.emit("Linear", name, "normed", f"{name}_weight")
-    b.emit(rope, "q", "rope", "position")
-    b.emit(rope, "k", "rope", "position")
+    for name in ("q", "k") if c.qk_norm else ():
+        b.emit("RMSNorm", name, name, f"{name}_norm")
+    _rotate(b, c)
+    if c.key_shift:
+        b.emit("Add", "k", "k", "k_shift")
     b.emit("Append", "k_cache", "k", "position")
     b.emit("Append", "v_cache", "v", "position")
-    b.emit("AttentionCausal", "mixed", "q", "attention")
+    b.emit(_attention(c), "mixed", "q", "attention")
     b.emit("Quantise", "mixed_act", "mixed")
     b.emit("Linear", "delta", "mixed_act", "o_weight")
+    if c.post_norms:
+        b.emit("RMSNorm", "delta", "delta", "o_norm")
     b.emit("Add", "x", "x", "delta")
     b.emit("RMSNorm", "normed", "x", "ff_norm")
     b.emit("Linear", "gate", "normed", "gate_weight")
     b.emit("Linear", "up", "normed", "up_weight")
-    b.emit("Gate", "gate", "gate", "sigmoid")
+    b.emit("Gate", "gate", "gate", c.activation)
     b.emit("Mul", "product", "gate", "up")
     b.emit("Quantise", "product_act", "product")
     b.emit("Linear", "delta", "product_act", "down_weight")
+    if c.post_norms:
+        b.emit("RMSNorm", "delta", "delta", "down_norm")
     b.emit("Add", "x", "x", "delta")
     b.emit("EndLoop")
     b.emit("Add", "position", "position", "n")

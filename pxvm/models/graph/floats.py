@@ -70,6 +70,12 @@ def gelu(x: Floats) -> Floats:
     return np.asarray(x * (1 + ERF(x / math.sqrt(2))) / 2)
 
 
+def normal_tanh(x: Floats) -> Floats:
+    """The normal distribution function, approximated by tanh."""
+    root = math.sqrt(2 / math.pi)
+    return np.asarray((1 + np.tanh(root * (x + 0.044715 * x**3))) / 2)
+
+
 def softmax(x: Floats) -> Floats:
     """Over the last axis."""
     weights = np.exp(x - x.max(axis=-1, keepdims=True))
@@ -87,13 +93,20 @@ def rms_norm(x: Floats, weight: Any, epsilon: float) -> Floats:
     return np.asarray(x * weight / np.sqrt((x * x).mean(axis=-1, keepdims=True) + epsilon))
 
 
-def attention(q: Floats, k: Floats, v: Floats, mask: Any, heads: int, kv_heads: int) -> Floats:
-    """q [t, heads*w], k and v [s, kv_heads*w], mask [t, s] True where seen; [t, heads*w]."""
+def attention(
+    q: Floats, k: Floats, v: Floats, mask: Any, heads: int, kv_heads: int,
+    scale: float | None = None,
+) -> Floats:  # fmt: skip
+    """q [t, heads*w], k and v [s, kv_heads*w], mask [t, s] True where seen; [t, heads*w].
+
+    ``scale`` is a factor of the scores, 1 / sqrt(w) where None.
+    """
     width = q.shape[-1] // heads
+    scale = scale or 1 / math.sqrt(width)
     q = q.reshape(len(q), heads, width).transpose(1, 0, 2)
     k, v = (np.repeat(a.reshape(len(a), kv_heads, width).transpose(1, 0, 2), heads // kv_heads, 0)
             for a in (k, v))  # fmt: skip
-    scores = np.where(mask, q @ k.transpose(0, 2, 1) / math.sqrt(width), -np.inf)
+    scores = np.where(mask, q @ k.transpose(0, 2, 1) * scale, -np.inf)
     return np.asarray((softmax(scores) @ v).transpose(1, 0, 2).reshape(-1, heads * width))
 
 

@@ -235,7 +235,7 @@ class _Lowering(Placed):
         named: dict[str, Any] = {
             "k": caches[0][0],
             "v": caches[1][0],
-            "scale": attention_scale(width),
+            "scale": attention_scale(1 / math.sqrt(width)),
         }
         out, frac = self._result(value), self.fracs[value.index]
         wide = out

@@ -151,21 +151,26 @@ TABLES: dict[str, Callable[[], Ints]] = {
 }
 
 
-def rope_table(positions: int, width: int, base: float, frequencies: Floats | None = None) -> Ints:
+def rope_table(
+    positions: int, width: int, base: float, frequencies: Floats | None = None,
+    amplitude: float = 1.0,
+) -> Ints:  # fmt: skip
     """Rotary angles as 14-bit fixed point [positions, width]: cosine, sine, cosine, ...
 
     Pair i of a head turns by position * base^(-2 i / width) (Su et al., 2021); ``frequencies``
-    [width / 2] replaces those rates.
+    [width / 2] replaces those rates. ``amplitude``, below 2, is a factor of what turns at all.
     """
     rates = base ** (-np.arange(0, width, 2) / width) if frequencies is None else frequencies
-    angles = np.arange(positions)[:, None] * np.asarray(rates, np.float64)
-    both = np.stack([np.cos(angles), np.sin(angles)], axis=2).reshape(positions, width)
-    return ints(np.rint(both * 2**ROPE_FRAC))
+    rates = np.asarray(rates, np.float64)
+    angles = np.arange(positions)[:, None] * rates
+    both = np.stack([np.cos(angles), np.sin(angles)], axis=2)
+    both *= np.where(rates == 0, 1.0, amplitude)[:, None]
+    return ints(np.rint(both.reshape(positions, width) * 2**ROPE_FRAC))
 
 
-def attention_scale(width: int) -> tuple[int, int]:
-    """log2(e) / sqrt(width), the factor of scores in base 2, as (mantissa, exponent)."""
-    mantissa, exponent = scale_of(math.log2(math.e) / math.sqrt(width))
+def attention_scale(factor: float) -> tuple[int, int]:
+    """A factor of scores, in base 2, as (mantissa, exponent): 1 / sqrt(width) is usual."""
+    mantissa, exponent = scale_of(math.log2(math.e) * factor)
     return int(mantissa), int(exponent)
 
 

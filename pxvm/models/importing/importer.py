@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,7 @@ from pxvm.core.reading import open_binary
 from pxvm.core.saving import check_output
 from pxvm.core.tensor import GROUP, DType, row_words
 from pxvm.core.verifier import verify
-from pxvm.models.families.bert import BertConfig, build_bert, resize_rows
-from pxvm.models.families.calibrate import llama_fracs
 from pxvm.models.families.checkpoint import Checkpoint, open_checkpoint
-from pxvm.models.families.llama import build_llama
 from pxvm.models.graph.fourbit import FourBits, groups_of, integers, kept, values
 from pxvm.models.graph.quantise import (
     Choice,
@@ -46,7 +43,6 @@ Progress = Callable[[int, int], None]
 Bits = str | Mapping[str, str]
 Vocabulary = tuple[str, Settings]  # a tokenizer's JSON, and what that does not say
 SAMPLE = 64  # rows on which four bits are compared with eight
-BATCH = 64  # sentences that an embedder takes at once; the file ships with room for one token
 
 
 @dataclass(frozen=True)
@@ -214,7 +210,7 @@ def import_model(
     return Report(
         source=os.fspath(source),
         target=os.fspath(target),
-        family=checkpoint.family,
+        family=checkpoint.family.kind.name,
         parameters=checkpoint.parameters,
         source_bytes=sum(t.bytes for t in weights),
         bytes=Path(target).stat().st_size,
@@ -251,15 +247,14 @@ def _build(
     tokenizer: Vocabulary | None,
     planes: Mapping[str, int] | None,
 ) -> tuple[Image, dict[str, int]]:
-    config = checkpoint.config
-    weights = with_four_bits(checkpoint.weights, bits, choice.note)
-    common: dict[str, Any] = {
-        "choice": choice, "extend": lambda b: store_tokenizer(b, *tokenizer) if tokenizer else None,
-    }  # fmt: skip
-    if isinstance(config, BertConfig):
-        return resize_rows(build_bert(config, weights, batch=BATCH, planes=planes, **common), 1), {}
-    fracs = llama_fracs(config, checkpoint.weights)
-    return build_llama(config, weights, fracs=fracs, **common), fracs
+    kind = checkpoint.family.kind
+    config, real = kind.settle(checkpoint.config, checkpoint.weights)
+    weights = with_four_bits(real, bits, choice.note)
+    more = {"planes": planes} if planes else {}
+    return kind.build(
+        config, weights, real, choice=choice, **more,
+        extend=lambda b: store_tokenizer(b, *tokenizer) if tokenizer else None,
+    )  # fmt: skip
 
 
 def quant_named(text: str) -> tuple[str, Choice]:
@@ -292,8 +287,13 @@ def read_tokenizer(checkpoint: Checkpoint) -> Vocabulary | None:
     """
     files, vocab = checkpoint.tokenizer_files, checkpoint.config.vocab
     if isinstance(files, Mapping):
-        return gguf_vocabulary.from_gguf(files, vocab, str(checkpoint.path))
-    return folder.from_folder(Path(files), vocab)
+        found = gguf_vocabulary.from_gguf(files, vocab, str(checkpoint.path))
+    else:
+        found = folder.from_folder(Path(files), vocab)
+    usual = checkpoint.family.template
+    if found is None or found[1].template is not None or usual is None:
+        return found
+    return found[0], replace(found[1], template=usual)
 
 
 def _notes(checkpoint: Checkpoint, tokenizer: Vocabulary | None) -> list[str]:
@@ -307,6 +307,6 @@ def _notes(checkpoint: Checkpoint, tokenizer: Vocabulary | None) -> list[str]:
             compiled(settings.template)
     except FormatError as error:
         return [f"{checkpoint.path}: {error}: chat will not work"]
-    if checkpoint.family == "llama" and not settings.stops:
+    if checkpoint.family.kind.speaks and not settings.stops:
         return [f"{checkpoint.path}: no token ends an answer: each goes on until max_tokens"]
     return []

@@ -1,8 +1,9 @@
 """A GGUF's vocabulary (``tokenizer.ggml.*``) as a tokenizer of the `tokenizers` library.
 
-Three kinds: "gpt2", byte-level BPE, whose pre-tokenizer GGUF gives by name only; "bert",
+Four kinds: "gpt2", byte-level BPE, whose pre-tokenizer GGUF gives by name only; "bert",
 WordPiece with "▁" where a word begins instead of "##" where it goes on; "llama", SentencePiece
-BPE with a score for each piece, whose merges are found again from the scores.
+BPE with a score for each piece, whose merges are found again from the scores; "t5", SentencePiece
+Unigram, with the table of its normalisation.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def from_gguf(metadata: Mapping[str, Any], vocab: int, where: str) -> tuple[str,
     kind = pairs.text("model")
     if kind in (None, "none", "no_vocab"):
         return None
-    makers = {"gpt2": _bytes_bpe, "bert": _wordpiece, "llama": _sentencepiece}
+    makers = {"gpt2": _bytes_bpe, "bert": _wordpiece, "llama": _sentencepiece, "t5": _unigram}
     if kind not in makers:
         raise pairs.error("model", f"a tokenizer of {', '.join(makers)}")
     tokens = pairs.strings("tokens")
@@ -153,7 +154,7 @@ def _settings(pairs: Pairs, tokens: list[str], types: list[int], kind: str) -> S
     ours = kind == "llama" or pairs.text("pre") in LLAMA  # llama.cpp's default
     return Settings(
         bos=pairs.token("bos", len(tokens)),
-        add_bos=pairs.flag("add_bos_token", ours) and kind != "bert",
+        add_bos=pairs.flag("add_bos_token", ours) and kind not in ("bert", "t5"),
         stops=stop_tokens([stop for stop in named if stop is not None], each, len(tokens)),
         template=template,
     )
@@ -219,16 +220,22 @@ def _wordpiece(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
     )
     inner.pre_tokenizer = library("tokenizers.pre_tokenizers").BertPreTokenizer()
     inner.decoder = library("tokenizers.decoders").WordPiece(prefix="##")
+    inner.post_processor = _surrounded(spelled, pairs)
+    return inner
+
+
+def _surrounded(tokens: list[str], pairs: Pairs) -> Any:
+    """The first token and the separating one around a text."""
+    count = len(tokens)
     first, last = pairs.token("bos", count), pairs.token("seperator", count)
     first = pairs.token("cls", count) if first is None else first
     last = pairs.token("eos", count) if last is None else last
     if first is None or last is None:
         raise pairs.error("seperator_token_id", "the first and the separating token")
-    special = [(spelled[first], first), (spelled[last], last)]
-    inner.post_processor = library("tokenizers.processors").TemplateProcessing(
-        single=f"{spelled[first]} $A {spelled[last]}", special_tokens=special
+    special = [(tokens[first], first), (tokens[last], last)]
+    return library("tokenizers.processors").TemplateProcessing(
+        single=f"{tokens[first]} $A {tokens[last]}", special_tokens=special
     )
-    return inner
 
 
 def _spell(token: str) -> str:
@@ -258,6 +265,29 @@ def _sentencepiece(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
     inner.normalizer = normalizers.Sequence(steps)
     unstep = [decoders.Replace(BEGIN, " "), decoders.ByteFallback(), decoders.Fuse()]
     inner.decoder = decoders.Sequence(unstep + [decoders.Strip(" ", 1, 0)] * prefix)
+    return inner
+
+
+def _unigram(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
+    scores = pairs.numbers("scores", len(tokens))
+    unknown = pairs.token("unknown", len(tokens))
+    if scores is None or unknown is None:
+        raise pairs.error("scores", f"{len(tokens)} finite numbers, and an unknown token")
+    tokenizers = library("tokenizers")
+    pieces = [(token, float(score)) for token, score in zip(tokens, scores, strict=True)]
+    inner = tokenizers.Tokenizer(library("tokenizers.models").Unigram(pieces, unknown, False))
+    normalizers, steps = library("tokenizers.normalizers"), []
+    if (table := pairs.get("precompiled_charsmap")) is not None:
+        with guarded(f"{pairs.where}: {PREFIX}precompiled_charsmap"):
+            steps.append(normalizers.Precompiled(bytes(np.asarray(table).astype(np.uint8))))
+    if pairs.flag("remove_extra_whitespaces", True):
+        steps += [normalizers.Strip(), normalizers.Replace(tokenizers.Regex(" {2,}"), " ")]
+    inner.normalizer = normalizers.Sequence(steps)
+    scheme = "always" if pairs.flag("add_space_prefix", True) else "never"
+    space = {"replacement": BEGIN, "prepend_scheme": scheme}
+    inner.pre_tokenizer = library("tokenizers.pre_tokenizers").Metaspace(**space)
+    inner.decoder = library("tokenizers.decoders").Metaspace(**space)
+    inner.post_processor = _surrounded(tokens, pairs)
     return inner
 
 

@@ -1,0 +1,336 @@
+"""Settings of language models in GGUF and ``config.json``, as ``LlamaConfig`` has them.
+
+What most families say alike is read here; a family's own reader asks for the rest and hands it
+over. Whatever would change a model's answers and is not built is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from pxvm.core.errors import FormatError
+from pxvm.models.families import llama
+from pxvm.models.families.family import (
+    HARMLESS,
+    Architecture,
+    Piece,
+    Tensors,
+    half_rotated,
+    layer_count,
+    named,
+    vocabulary,
+)
+from pxvm.models.families.llama import WIDE, LlamaConfig
+from pxvm.models.families.settings import Settings
+from pxvm.models.graph.quantise import Floats
+
+MAX_CONTEXT = 1 << 15  # rows of the rotary table that an import writes at most
+GGUF_NAMES = {
+    "embedding": "token_embd.weight", "norm": "output_norm.weight", "output": "output.weight",
+    "attention_norm": "attn_norm.weight", "q": "attn_q.weight", "k": "attn_k.weight",
+    "v": "attn_v.weight", "o": "attn_output.weight", "ff_norm": "ffn_norm.weight",
+    "gate": "ffn_gate.weight", "up": "ffn_up.weight", "down": "ffn_down.weight",
+    "q_norm": "attn_q_norm.weight", "k_norm": "attn_k_norm.weight",
+    "o_norm": "post_attention_norm.weight", "down_norm": "post_ffw_norm.weight",
+}  # fmt: skip
+HF_NAMES = {
+    "embedding": "model.embed_tokens.weight", "norm": "model.norm.weight",
+    "output": "lm_head.weight", "attention_norm": "input_layernorm.weight",
+    "q": "self_attn.q_proj.weight", "k": "self_attn.k_proj.weight",
+    "v": "self_attn.v_proj.weight", "o": "self_attn.o_proj.weight",
+    "ff_norm": "post_attention_layernorm.weight", "gate": "mlp.gate_proj.weight",
+    "up": "mlp.up_proj.weight", "down": "mlp.down_proj.weight",
+    "q_norm": "self_attn.q_norm.weight", "k_norm": "self_attn.k_norm.weight",
+}  # fmt: skip
+
+
+def rates_of(base: float, columns: int) -> Floats:
+    """Rotary rates of so many columns (Su et al., 2021)."""
+    return np.asarray(base ** (-np.arange(0, columns, 2) / columns))
+
+
+def padded(rates: Floats, head: int) -> Floats:
+    """Rates of a head of which only the first pairs turn."""
+    return np.concatenate([rates, np.zeros(head // 2 - len(rates))])
+
+
+def fused(
+    names: dict[str, str | Piece], config: LlamaConfig, qkv: str, gate_up: str, layer: str,
+    rotated: int,
+) -> dict[str, str | Piece]:  # fmt: skip
+    """Names of weights that a file keeps together: queries, keys and values; gate and up.
+
+    Args:
+        rotated: columns of a head that turn, halves of them together.
+    """
+    q, kv = config.heads * config.head, config.kv_heads * config.head
+    for i in range(config.layers):
+        tensor = layer.format(i)
+        for name, first, count, heads in (
+            ("q", 0, q, config.heads), ("k", q, kv, config.kv_heads), ("v", q + kv, kv, 0),
+        ):  # fmt: skip
+            order = None
+            if heads and rotated < config.head:
+                order = half_rotated(heads, config.head, rotated)
+            names[f"{i}.{name}"] = Piece(tensor + qkv, (first, count), order)
+        for name, first in (("gate", 0), ("up", config.ff)):
+            names[f"{i}.{name}"] = Piece(tensor + gate_up, (first, config.ff))
+    return names
+
+
+def _groups(settings: Settings, key: str, heads: int) -> int:
+    """Heads of keys and values, as many as queries have or a part of them."""
+    groups = settings.count(key, heads)
+    if heads % groups:
+        raise settings.error(key, f"a number that divides {heads} heads")
+    return groups
+
+
+def _head(settings: Settings, key: str, width: int, heads: int) -> int:
+    """Columns of a head: said, or the width's share."""
+    head = settings.count(key, max(1, width // heads))
+    if head % 4:
+        raise FormatError(f"{settings.where}: expected heads of whole pixels; found {head} columns")
+    return head
+
+
+def _windows(window: int | None, context: int, layers: Any) -> dict[str, Any]:
+    """A window of those layers, where it is shorter than the context."""
+    if window is None or window >= context or not layers:
+        return {}
+    return {"window": min(window, WIDE), "sliding": frozenset(layers)}
+
+
+# GGUF
+
+
+def gguf_decoder(
+    settings: Settings, tensors: Tensors, *, rotated: int | None = None, amplitude: float = 1.0,
+    sliding: Any = None, context: int = MAX_CONTEXT, **own: Any,
+) -> Architecture:  # fmt: skip
+    """A language model's pairs, by the name of its architecture.
+
+    Args:
+        rotated: columns of a head that turn, where they are not all.
+        amplitude: factor of what turns.
+        sliding: says of a layer whether it sees a window, where not all do.
+        context: positions at most.
+        own: what the family adds to ``LlamaConfig``.
+    """
+    kind = settings.values["general.architecture"]
+    settings.only(f"{kind}.expert_count", None, 0)
+    settings.only(f"{kind}.attention.causal", None, True)
+    for key in ("attn_logit_softcapping", "final_logit_softcapping"):
+        settings.only(f"{kind}.{key}", None, 0.0)
+    width = settings.columns(f"{kind}.embedding_length")
+    heads = settings.count(f"{kind}.attention.head_count")
+    head = _head(settings, f"{kind}.attention.key_length", width, heads)
+    settings.only(f"{kind}.attention.value_length", None, head)
+    if rotated is None:
+        settings.only(f"{kind}.rope.dimension_count", None, head)
+    base = settings.real(f"{kind}.rope.freq_base", 10000.0)
+    key = f"{kind}.attention.sliding_window"
+    window = settings.count(key) if settings.get(key) else None
+    said = min(settings.count(f"{kind}.context_length"), context)
+    layers = layer_count(settings, f"{kind}.block_count", tensors)
+    slides = [i for i in range(layers) if sliding is None or sliding(i)]
+    config = LlamaConfig(
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=_groups(settings, f"{kind}.attention.head_count_kv", heads),
+        ff=settings.columns(f"{kind}.feed_forward_length"),
+        vocab=vocabulary(settings.where, tensors, GGUF_NAMES["embedding"]),
+        rope_base=base,
+        epsilon=settings.real(f"{kind}.attention.layer_norm_rms_epsilon"),
+        context=said,
+        tied=GGUF_NAMES["output"] not in tensors,
+        head_width=head,
+        frequencies=_gguf_rates(settings, kind, tensors, head, rotated or head, base),
+        amplitude=amplitude,
+        **_windows(window, said, slides),
+        **own,
+    )
+    settings.close(f"{kind}.", *HARMLESS)
+    names = named(GGUF_NAMES, "", "blk.{}.", llama.weight_shapes(config))
+    return Architecture(config, names, ("rope_freqs.", "rope_factors_"))
+
+
+def _gguf_rates(
+    settings: Settings, kind: str, tensors: Tensors, head: int, rotated: int, base: float
+) -> Floats | None:
+    """Rotary rates of a file with scaled positions; None where base says it all.
+
+    As llama.cpp has it, a factor counts under its old name too and where no type is said.
+    """
+    rope, divisor = f"{kind}.rope.", np.ones(rotated // 2)
+    scaled = settings.only(f"{rope}scaling.type", None, "none", "linear", "longrope") != "none"
+    if kind != "phi3":
+        settings.only(f"{rope}scaling.type", None, "none", "linear")
+        settings.only(f"{rope}scaling.attn_factor", None, 1.0)
+    keys = (f"{rope}scaling.factor", f"{rope}scale_linear")
+    said = [settings.real(key) for key in keys if settings.get(key) not in (None, 0.0)]
+    if scaled and said:
+        divisor = divisor * said[0]
+    for name in ("rope_freqs.weight", "rope_factors_short.weight"):
+        if (factors := tensors.get(name)) is not None:
+            values = np.asarray(factors, np.float64)
+            if values.shape != divisor.shape or not (values > 0).all():
+                raise FormatError(f"{settings.where}: {name}: expected {len(divisor)} numbers > 0")
+            divisor = divisor * values
+    if (divisor == 1).all() and rotated == head:
+        return None
+    return padded(rates_of(base, rotated) / divisor, head)
+
+
+# config.json beside safetensors
+
+
+def hf_decoder(
+    settings: Settings, tensors: Tensors, *, rope: Settings | None = None,
+    table: dict[str, str] | None = None, gates: tuple[str | None, ...] = (None, "silu", "swish"),
+    tied: bool = False, slides_unasked: bool = False, partial: bool = False, **own: Any,
+) -> Architecture:  # fmt: skip
+    """A language model's ``config.json``.
+
+    Args:
+        rope: settings of the rotary positions, where they are not the usual ones.
+        table: names of tensors beside the usual ones.
+        gates: activations that are this family's.
+        tied: the output is the embedding where nothing is said.
+        slides_unasked: a window counts for all layers where nothing more is said of it.
+        partial: a part of a head's columns may turn.
+        own: what the family adds to ``LlamaConfig``.
+    """
+    settings.only("hidden_act", *gates)
+    for key in ("attention_bias", "mlp_bias"):
+        settings.only(key, None, False)
+    settings.only("quantization_config", None)
+    width, heads = settings.columns("hidden_size"), settings.count("num_attention_heads")
+    head = _head(settings, "head_dim", width, heads)
+    rope = rope or hf_rope(settings)
+    base = rope.real("rope_theta", settings.real("rope_theta", 10000.0))
+    rotated = head
+    for place in (settings, rope):
+        if partial and place.get("partial_rotary_factor") is not None:
+            rotated = int(head * place.real("partial_rotary_factor"))
+        elif not partial:
+            place.only("partial_rotary_factor", None, 1, 1.0)
+    if not 0 < rotated <= head or rotated % 2:
+        raise settings.error("partial_rotary_factor", f"an even part of {head} columns")
+    is_tied = settings.only("tie_word_embeddings", None, False, True)
+    is_tied = tied if is_tied is None else is_tied
+    layers = layer_count(settings, "num_hidden_layers", tensors)
+    context = min(settings.count("max_position_embeddings", 2048), MAX_CONTEXT)
+    rates, amplitude, most = _hf_rates(settings, rope, head, rotated, base)
+    notes: tuple[str, ...] = ()
+    if most < context:
+        notes = (
+            f"{settings.where}: beyond {most} tokens its rotary rates change; the context ends"
+            " there",
+        )
+        context = most
+    window, sliding = _hf_windows(settings, layers, slides_unasked)
+    config = LlamaConfig(
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=_groups(settings, "num_key_value_heads", heads),
+        ff=settings.columns("intermediate_size"),
+        vocab=vocabulary(settings.where, tensors, HF_NAMES["embedding"]),
+        rope_base=base,
+        epsilon=settings.real("rms_norm_eps", 1e-6),
+        context=context,
+        interleaved=False,
+        tied=is_tied,
+        head_width=head,
+        frequencies=rates,
+        amplitude=amplitude,
+        **_windows(window, context, sliding),
+        **own,
+    )
+    shapes = llama.weight_shapes(config)
+    names = named(HF_NAMES | (table or {}), "", "model.layers.{}.", shapes)
+    spare = tuple(n for n in tensors if n.endswith("rotary_emb.inv_freq"))
+    spare += (HF_NAMES["output"],) if is_tied else ()
+    return Architecture(config, names, spare, notes)
+
+
+def hf_rope(settings: Settings) -> Settings:
+    """What is said of rotary positions, under its new name or its old one."""
+    rope = settings.inner("rope_parameters")
+    return rope if rope.values else settings.inner("rope_scaling")
+
+
+def _hf_windows(
+    settings: Settings, layers: int, slides_unasked: bool
+) -> tuple[int | None, list[int]]:
+    """How far back tokens see in some layers, and which layers these are."""
+    kinds = settings.get("layer_types") or []
+    if not isinstance(kinds, list) or not all(
+        kind in ("full_attention", "sliding_attention") for kind in kinds
+    ):
+        raise settings.error("layer_types", "full_attention and sliding_attention")
+    asked = settings.only("use_sliding_window", None, False, True)
+    if not settings.get("sliding_window") or asked is False:
+        return None, []
+    if kinds:
+        sliding = [i for i, kind in enumerate(kinds[:layers]) if kind == "sliding_attention"]
+    elif settings.get("max_window_layers") is not None:
+        sliding = list(range(settings.count("max_window_layers"), layers)) if asked else []
+    else:
+        sliding = list(range(layers)) if asked or slides_unasked else []
+    return settings.count("sliding_window"), sliding
+
+
+def _hf_rates(
+    settings: Settings, scaling: Settings, head: int, rotated: int, base: float
+) -> tuple[Floats | None, float, int]:
+    """Rotary rates with scaled positions, None where base says it all; the factor of what turns;
+    positions for which they hold.
+    """
+    allowed = ("default", "linear", "dynamic", "llama3", "longrope", "su")
+    kinds = [scaling.only(key, None, *allowed) for key in ("rope_type", "type")]
+    if None not in kinds and kinds[0] != kinds[1]:
+        raise scaling.error("type", f"{kinds[0]}, as rope_type says")
+    kind = kinds[0] or kinds[1] or "default"
+    rates, amplitude, most = rates_of(base, rotated), 1.0, MAX_CONTEXT
+    if kind in ("longrope", "su"):
+        rates, amplitude, most = _long_rates(settings, scaling, rates)
+    elif kind != "default":
+        factor = scaling.real("factor")
+        if kind == "llama3":  # waves longer than the trained context are stretched, short ones stay
+            low, high = scaling.real("low_freq_factor"), scaling.real("high_freq_factor")
+            turns = scaling.count("original_max_position_embeddings") * rates / (2 * math.pi)
+            if low >= high:
+                raise scaling.error("high_freq_factor", f"more than low_freq_factor, {low}")
+            stay = np.clip((turns - low) / (high - low), 0, 1)
+            rates = rates * (stay + (1 - stay) / factor)
+        elif kind == "linear":
+            rates = rates / factor
+    scaling.close("", "original_max_position_embeddings")
+    # "dynamic" changes rates for texts longer than the context only, and there are none.
+    plain = kind in ("default", "dynamic") and rotated == head
+    return None if plain else padded(np.asarray(rates), head), amplitude, most
+
+
+def _long_rates(settings: Settings, scaling: Settings, rates: Floats) -> tuple[Floats, float, int]:
+    """LongRoPE's rates for texts up to the length of the first training (Ding et al., 2024)."""
+    factors = scaling.get("short_factor")
+    if (
+        not isinstance(factors, list)
+        or len(factors) != len(rates)
+        or not all(type(x) in (int, float) and x > 0 for x in factors)
+    ):
+        raise scaling.error("short_factor", f"{len(rates)} numbers above 0")
+    scaling.get("long_factor")  # of longer texts, and there are none
+    place = settings if settings.get("original_max_position_embeddings") else scaling
+    original = place.count("original_max_position_embeddings")
+    said = settings.count("max_position_embeddings") / original
+    factor = scaling.real("factor", said) if scaling.get("factor") else said
+    usual = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
+    amplitude = scaling.real("attention_factor", usual)
+    return rates / np.asarray(factors), amplitude, original

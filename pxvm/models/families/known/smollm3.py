@@ -1,0 +1,31 @@
+"""SmolLM3: a Llama of which every fourth layer has no rotary positions."""
+
+from __future__ import annotations
+
+from pxvm.models.families.decoders import gguf_decoder, hf_decoder
+from pxvm.models.families.family import DECODER, Architecture, Family, Tensors, layer_count
+from pxvm.models.families.settings import Settings
+
+STEP = 4
+
+
+def _every(step: int, layers: int) -> frozenset[int]:
+    return frozenset(range(step - 1, layers, step))
+
+
+def _gguf(settings: Settings, tensors: Tensors) -> Architecture:
+    layers = layer_count(settings, "smollm3.block_count", tensors)
+    return gguf_decoder(settings, tensors, unrotated=_every(STEP, layers))
+
+
+def _hf(settings: Settings, tensors: Tensors) -> Architecture:
+    layers = layer_count(settings, "num_hidden_layers", tensors)
+    unrotated = _every(settings.count("no_rope_layer_interval", STEP), layers)
+    if (has := settings.get("no_rope_layers")) is not None:  # 1 where a layer has positions
+        if not isinstance(has, list) or len(has) != layers or not all(x in (0, 1) for x in has):
+            raise settings.error("no_rope_layers", f"{layers} numbers of 0 and 1")
+        unrotated = frozenset(i for i, rotates in enumerate(has) if not rotates)
+    return hf_decoder(settings, tensors, tied=True, unrotated=unrotated)
+
+
+FAMILY = Family("SmolLM3", DECODER, gguf={"smollm3": _gguf}, hf={"smollm3": _hf})

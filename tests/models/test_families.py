@@ -1,0 +1,114 @@
+"""Every family as a tiny random model: against transformers' logits, and on every executor."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pxvm import Model
+from pxvm.core.errors import FormatError
+from pxvm.models.families.checkpoint import open_checkpoint
+from pxvm.models.families.family import half_rotated
+from pxvm.models.families.llama import set_tokens, tokens
+from pxvm.models.families.table import FAMILIES, GGUF, HF
+from pxvm.models.importing.importer import import_model
+from tests.models.family_files import (
+    ARCHITECTURES,
+    CONFIGS,
+    TOKENS,
+    config_of,
+    write_folder,
+    write_gguf,
+)
+from tests.models.tiny_models import compiled
+
+WANTED = np.load(Path(__file__).with_name("families.npz"))
+# Of caches and queries of seven bits and activations of fourteen; a table of the wrong layer, a
+# window too many or a norm too few is ten times as far.
+NEAR = 0.012
+
+
+def relative(found, wanted):
+    return np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
+
+
+def imported(source, target):
+    import_model(source, target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("families")
+    return {name: imported(write_folder(folder / name, name), folder / f"{name}.pxi")
+            for name in CONFIGS}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_logits_are_those_of_transformers(pictures, family):
+    found = Model.open(pictures[family], compiled()).logits(TOKENS)
+    wanted = WANTED[family].astype(np.float64)
+    assert relative(found, wanted) < NEAR
+    assert (found.argmax(1) == wanted.argmax(1)).mean() >= 0.9
+
+
+@pytest.mark.parametrize("family", ARCHITECTURES)
+def test_gguf_is_the_same_model(tmp_path, family):
+    path = imported(write_gguf(tmp_path / "a.gguf", family), tmp_path / "a.pxi")
+    found = Model.open(path, compiled()).logits(TOKENS)
+    assert relative(found, WANTED[family].astype(np.float64)) < NEAR
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_one_picture_has_one_answer(pictures, family):
+    """The whole image after a prompt and tokens, window and slow pairs included."""
+    digests = []
+    for device in ("reference", compiled()):
+        with Model.open(pictures[family], device, threads=2) as model:
+            g = model.generator
+            set_tokens(model.fields, TOKENS[:12])
+            for _ in range(21):
+                g.session.run(None)
+            assert len(tokens(model.fields)) == 21
+            digests.append(hashlib.sha256(np.ascontiguousarray(model.image)).hexdigest())
+    assert digests[0] == digests[1]
+
+
+def test_a_row_in_the_table_for_each_name():
+    assert set(GGUF) == {"llama", "qwen2", "qwen3", "gemma3", "phi3", "smollm3", "bert"}
+    assert {"mistral", "gemma3_text", "xlm-roberta"} < set(HF)
+    assert len({id(family) for family in FAMILIES}) == len(FAMILIES)
+
+
+def test_what_families_differ_in(tmp_path):
+    found = {name: open_checkpoint(write_folder(tmp_path / name, name)) for name in CONFIGS}
+    gemma = found["gemma3"].config
+    assert gemma.sliding == {0, 1, 2, 3, 4, 6} and gemma.window == 9 and gemma.scale == 0.25
+    assert gemma.embedding_scale == 8 and gemma.local_frequencies is not None
+    assert found["smollm3"].config.unrotated == {3}
+    assert found["phi3"].config.sliding == {0, 1, 2, 3}
+    phi = found["phi4"]
+    assert phi.config.context == 64 and "beyond 64 tokens" in phi.notes[0]
+    assert phi.config.amplitude == pytest.approx(np.sqrt(1 + np.log(2) / np.log(64)))
+    assert (phi.config.frequencies[6:] == 0).all() and (phi.config.frequencies[:6] > 0).all()
+
+
+def test_rows_of_heads_that_turn_in_part():
+    """Columns i and i + 8 turn together, of which 0 to 11 did in halves of six."""
+    order = half_rotated(1, 16, 12)
+    assert sorted(order) == list(range(16))
+    assert [(order[i], order[i + 8]) for i in range(6)] == [(i, i + 6) for i in range(6)]
+    assert (half_rotated(2, 16, 12)[16:] == order + 16).all()
+
+
+def test_fused_weights_of_another_size_are_refused(tmp_path):
+    folder = write_folder(tmp_path / "a", "phi3")
+    for key, wanted in (("intermediate_size", 92), ("num_key_value_heads", 4)):
+        config = config_of("phi3") | {key: wanted}
+        (folder / "config.json").write_text(json.dumps(config))
+        with pytest.raises(FormatError, match=r"tensor model\.layers\.0.*expected"):
+            open_checkpoint(folder)
