@@ -1,7 +1,5 @@
 """What the page knows of the shaders: ``studio/src/generated/shaders.json``.
 
->>> python -m pxvm.studio.shader_tables        # writes it anew
-
 The texts are ``pxvm/gpu/wgsl``'s, without comments and indentation; the numbers are those that
 ``pxvm.gpu`` works with. Nothing of it is written by hand in TypeScript.
 """
@@ -69,12 +67,3 @@ def short(text: str) -> str:
 def text() -> str:
     """The file's content."""
     return json.dumps(tables(), indent=1) + "\n"
-
-
-def main() -> None:
-    """Write the file."""
-    FILE.write_text(text(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
