@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pxvm.core import ops
-from pxvm.core.tensor import GROUP, STATE_WORDS
+from pxvm.core.tensor import STATE_WORDS
 from pxvm.gpu import devices, picture, planned, rounds, row, shaders
 
 FILE = Path(__file__).resolve().parents[2] / "studio/src/generated/shaders.json"
@@ -25,7 +25,7 @@ def tables() -> dict[str, Any]:
     return {
         "numbers": {
             "LANES": shaders.LANES, "FRONT": shaders.FRONT, "TABLE": shaders.TABLE,
-            "FEW": shaders.FEW, "WIDE": shaders.WIDE, "GROUP": GROUP, "BLOCK": ops.BLOCK,
+            "FEW": shaders.FEW, "WIDE": shaders.WIDE, "BLOCK": ops.BLOCK,
             "CANDIDATES": ops.SAMPLE_CANDIDATES, "STATE_WORDS": STATE_WORDS,
             "WINDOWS": devices.WINDOWS, "NEAR": picture.NEAR, "GAP": picture.GAP,
             "MOST_GROUPS": planned.MOST_GROUPS, "CALLS": planned.CALLS,

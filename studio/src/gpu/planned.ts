@@ -27,7 +27,7 @@ export interface Ends {
   stopped: () => boolean;
 }
 
-export function pageTurn(): Promise<void> {
+function pageTurn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }
 
