@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,11 @@ from pxvm.core.fontcode import assemble
 from pxvm.core.interpreter import execute_pxi, run_program
 from pxvm.core.program import load_program
 from tests.conformance.make import digest
+from tests.studio.conftest import watched
 from tests.studio.page_views import open_files, show
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 CONFORMANCE = Path(__file__).resolve().parents[1] / "conformance"
 MATMUL = """
@@ -49,8 +51,16 @@ def sha(page: Page) -> str:
     return page.inner_text(".sha dd span")
 
 
-def test_the_start_page_offers_samples_which_run_in_a_subfolder(tab: Page, subfolder: str) -> None:
-    tab.goto(subfolder)
+@pytest.fixture
+def below(browser: Browser, subfolder: str) -> Iterator[Page]:
+    for tab in watched(browser, subfolder):
+        tab.goto(subfolder)
+        yield tab
+
+
+@pytest.mark.short
+def test_the_start_page_offers_samples_which_run_in_a_subfolder(below: Page) -> None:
+    tab = below
     assert tab.locator("main p.line").count() == 3
     samples = tab.locator("main li strong").all_inner_texts()
     assert len(samples) == 4
@@ -66,6 +76,7 @@ def test_the_start_page_offers_samples_which_run_in_a_subfolder(tab: Page, subfo
     assert sha(tab) == digest(execute_pxi(folder / "matmul_test.pxi"))
 
 
+@pytest.mark.short
 def test_stepping_there_and_back_and_saving(tab: Page, site: str, matmul: Path) -> None:
     tab.goto(site)
     open_files(tab, matmul)
@@ -191,10 +202,10 @@ def test_what_is_no_picture_is_said_and_a_plain_one_shown(
     tab: Page, site: str, tmp_path: Path
 ) -> None:
     tab.goto(site)
-    text = tmp_path / "<b>text</b>.txt"
+    text = tmp_path / "<b>text.txt"
     text.write_text("hello")
     tab.set_input_files("#files", str(text))
-    tab.locator("[role=alert]", has_text="<b>text</b>.txt").wait_for()
+    tab.locator("[role=alert]", has_text="<b>text.txt").wait_for()
     plain = tmp_path / "plain.png"
     PIL.Image.new("RGB", (300, 200), (9, 200, 30)).save(plain)
     open_files(tab, plain)
@@ -206,7 +217,7 @@ def test_a_run_as_a_film_and_where_its_time_goes(tab: Page, site: str, matmul: P
     tab.goto(site)
     open_files(tab, matmul)
     show(tab, "Film")
-    tab.click("text=Film it")
+    tab.click("button:has-text('Film it')")
     tab.locator(".screen img").wait_for()
     with tab.expect_download() as download:
         tab.click("text=Save the film")
@@ -216,7 +227,7 @@ def test_a_run_as_a_film_and_where_its_time_goes(tab: Page, site: str, matmul: P
     tab.click("[aria-label='From the start']")
     stop(tab, "Ready")
     show(tab, "Profile")
-    tab.click("text=Measure")
+    tab.click("button:has-text('Measure')")
     tab.locator("text=2 steps in").wait_for()
     assert tab.locator(".flame button").first.inner_text().strip() == "Program"
     assert sorted(tab.locator("tbody td:nth-child(2)").all_inner_texts()) == ["1", "1"]
