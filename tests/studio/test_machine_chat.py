@@ -13,16 +13,15 @@ from pxvm import Model
 from pxvm.core.container import decode_image, save_image
 from tests.conformance.make import digest
 from tests.models.tiny_models import TEXTS, compiled, real, write_llama
-from tests.studio.machine_pages import bind
+from tests.studio.machine_pages import bind, chosen
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 QUESTION = [{"role": "user", "content": "hello world, what is this?"}]
-WAKE = """async (address) => {
+WAKE = """async () => {
     await window.chat?.session.close();
-    const bytes = new Uint8Array(await (await fetch(address)).arrayBuffer());
-    const opened = await rooms.machine.open("model.pxi", bytes);
+    const opened = await rooms.machine.open("model.pxi", await dropped());
     const session = await rooms.machine.start(opened);
     window.chat = await rooms.machine.chat(session);
     await session.close();
@@ -54,10 +53,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_llama(tmp_path_factory.mktemp("models") / "tiny.pxi")
 
 
-def wake(page: Page, site: str, path: Path) -> dict[str, Any]:
-    page.route(f"{site}model", lambda route: route.fulfill(path=path))
-    found: dict[str, Any] = page.evaluate(WAKE, "model")
-    page.unroute(f"{site}model")
+def wake(page: Page, path: Path) -> dict[str, Any]:
+    chosen(page, path)
+    found: dict[str, Any] = page.evaluate(WAKE)
     return found
 
 
@@ -71,8 +69,8 @@ def image_of(model: Model) -> str:
     return digest(model.image)
 
 
-def test_answers_and_pictures_are_those_of_python(machine: Page, site: str, tiny: Path) -> None:
-    assert wake(machine, site, tiny) == {"kind": "model", "context": 256}
+def test_answers_and_pictures_are_those_of_python(machine: Page, tiny: Path) -> None:
+    assert wake(machine, tiny) == {"kind": "model", "context": 256}
     with Model.open(tiny, device="reference") as model:
         text = model.chat(QUESTION, max_tokens=24)
         said = answer(machine, QUESTION, maxTokens=24)
@@ -93,8 +91,8 @@ def test_answers_and_pictures_are_those_of_python(machine: Page, site: str, tiny
     assert np.allclose(found, shares[[each["id"] for each in best]])
 
 
-def test_texts_are_cut_as_python_cuts_them(machine: Page, site: str, tiny: Path) -> None:
-    wake(machine, site, tiny)
+def test_texts_are_cut_as_python_cuts_them(machine: Page, tiny: Path) -> None:
+    wake(machine, tiny)
     with Model.open(tiny, device="reference") as model:
         for text in TEXTS:
             messages = [{"role": "user", "content": text}]
@@ -103,10 +101,8 @@ def test_texts_are_cut_as_python_cuts_them(machine: Page, site: str, tiny: Path)
             assert machine.evaluate(TAKEN, len(ids)) == ids, text
 
 
-def test_a_conversation_goes_on_in_python(
-    machine: Page, site: str, tiny: Path, tmp_path: Path
-) -> None:
-    wake(machine, site, tiny)
+def test_a_conversation_goes_on_in_python(machine: Page, tiny: Path, tmp_path: Path) -> None:
+    wake(machine, tiny)
     said = answer(machine, QUESTION, maxTokens=8)
     file = base64.b64decode(machine.evaluate("async () => textOf(await chat.session.save())"))
     save_image(decode_image(file), tmp_path / "half.pxi")
@@ -119,8 +115,8 @@ def test_a_conversation_goes_on_in_python(
         assert model.generator.drawn() == ids
 
 
-def test_an_answer_is_stopped(machine: Page, site: str, tiny: Path) -> None:
-    wake(machine, site, tiny)
+def test_an_answer_is_stopped(machine: Page, tiny: Path) -> None:
+    wake(machine, tiny)
     found = machine.evaluate(
         """async (messages) => {
             const ending = new AbortController();
@@ -133,8 +129,8 @@ def test_an_answer_is_stopped(machine: Page, site: str, tiny: Path) -> None:
     assert answer(machine, QUESTION, maxTokens=2)["tokens"] == 2
 
 
-def test_what_is_too_long_and_what_is_missing(machine: Page, site: str, tiny: Path) -> None:
-    wake(machine, site, tiny)
+def test_what_is_too_long_and_what_is_missing(machine: Page, tiny: Path) -> None:
+    wake(machine, tiny)
     ask = """async (messages) => chat.answer(messages, {}, () => 0, new AbortController().signal)
         .catch((error) => error.message)"""
     said = machine.evaluate(ask, [{"role": "user", "content": "hello " * 400}])
@@ -142,9 +138,9 @@ def test_what_is_too_long_and_what_is_missing(machine: Page, site: str, tiny: Pa
     assert "at least one message" in machine.evaluate(ask, [])
 
 
-def test_32_tokens_of_smollm2(machine: Page, site: str) -> None:
+def test_32_tokens_of_smollm2(machine: Page) -> None:
     path = real("smollm2")
-    wake(machine, site, path)
+    wake(machine, path)
     question = [{"role": "user", "content": "Why is the sky blue?"}]
     said = answer(machine, question, maxTokens=32)
     with Model.open(path, device=compiled(), context=2048) as model:
