@@ -174,6 +174,13 @@ export class Picture {
     this.known.delete(index);
   }
 
+  /** The device has copied a tensor: a scalar that was known stays so, and with it the rows in use. */
+  copied(out: Descriptor, from: Descriptor): void {
+    const value = this.scalar(from);
+    const scalars = [out, from].every((d) => d.flat === 1 && d.length === null);
+    if (scalars && value !== undefined) this.known.set(out.index, Uint32Array.of(value));
+  }
+
   /** The device has something else: nothing of what has ever changed is known. */
   forget(): void {
     for (const index of this.changed) this.known.delete(index);
