@@ -76,7 +76,7 @@ def test_the_keyboard_is_enough(tab: Page, site: str, tmp_path: Path) -> None:
     chooser.value.set_files(str(tmp_path / "second.pxi"))
     tab.locator("button[aria-current]", has_text="second.pxi").wait_for()
     tab.keyboard.press("s")
-    tab.locator(".status", has_text="Paused").wait_for()
+    tab.locator(".status", has_text="Halted").wait_for()
     tab.locator(".sha dd span").wait_for()
     tab.keyboard.press("b")
     tab.locator(".status", has_text="Ready").wait_for()
