@@ -283,7 +283,7 @@ def kept(site: str) -> Iterator[Row]:
                          " await new Promise((r) => setTimeout(r, 300)); } }")  # fmt: skip
             return float(tab.evaluate("performance.memory.usedJSHeapSize"))
 
-        for name in names:  # what is loaded once
+        for name in (*names, *names):  # what is loaded, and what is compiled, once
             one(name)
         before = used()
         for number in range(20):
