@@ -2,7 +2,7 @@
 
 export { adler32, crc32 } from "./checksums";
 export { inflate, inflatedFrom, inflatedTo } from "./inflate";
-export { expand, largestFilter, packRows, plainRows, rowsArePlain, wholeRows } from "./rows";
+export { expand, largestFilter, plainRows, wholeRows } from "./rows";
 export { bind, breakpoints, run, saved, steps, written } from "./run";
 export { shaBegin, shaFinish, shaUpdate } from "./sha256";
 
