@@ -1,7 +1,5 @@
 """What the page knows of the shaders: ``studio/src/generated/shaders.json``.
 
->>> python -m pxvm.studio.shader_tables        # writes it anew
-
 The texts are ``pxvm/gpu/wgsl``'s, without comments and indentation; the numbers are those that
 ``pxvm.gpu`` works with. Nothing of it is written by hand in TypeScript.
 """
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pxvm.core import ops
-from pxvm.core.tensor import GROUP, STATE_WORDS
+from pxvm.core.tensor import STATE_WORDS
 from pxvm.gpu import devices, picture, planned, rounds, row, shaders
 
 FILE = Path(__file__).resolve().parents[2] / "studio/src/generated/shaders.json"
@@ -27,7 +25,7 @@ def tables() -> dict[str, Any]:
     return {
         "numbers": {
             "LANES": shaders.LANES, "FRONT": shaders.FRONT, "TABLE": shaders.TABLE,
-            "FEW": shaders.FEW, "WIDE": shaders.WIDE, "GROUP": GROUP, "BLOCK": ops.BLOCK,
+            "FEW": shaders.FEW, "WIDE": shaders.WIDE, "BLOCK": ops.BLOCK,
             "CANDIDATES": ops.SAMPLE_CANDIDATES, "STATE_WORDS": STATE_WORDS,
             "WINDOWS": devices.WINDOWS, "NEAR": picture.NEAR, "GAP": picture.GAP,
             "MOST_GROUPS": planned.MOST_GROUPS, "CALLS": planned.CALLS,
@@ -69,12 +67,3 @@ def short(text: str) -> str:
 def text() -> str:
     """The file's content."""
     return json.dumps(tables(), indent=1) + "\n"
-
-
-def main() -> None:
-    """Write the file."""
-    FILE.write_text(text(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

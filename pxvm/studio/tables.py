@@ -1,7 +1,7 @@
 """What the studio's page knows of the machine: written from Python's own tables, never by hand.
 
-``python -m pxvm.studio.tables`` writes ``tables.json``, which the page reads, and ``constants.ts``
-for the part of the interpreter that becomes WebAssembly, where nothing can be read at run time.
+``tables.json`` is for the page, ``constants.ts`` for the part of the interpreter that becomes
+WebAssembly, where nothing can be read at run time; ``pxvm.studio.generated`` writes both.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from pxvm.core.operand import LARGEST
 from pxvm.core.parts import MAGIC
 from pxvm.core.scanlines import BAND_BYTES
 from pxvm.core.tensor import DType, Role, State
-
-__all__ = ["constants", "contents", "tables", "write"]
 
 SOURCE = Path(__file__).parents[2] / "studio" / "src"
 JSON = SOURCE / "generated" / "tables.json"
@@ -147,7 +145,7 @@ def constants() -> str:
         ("LOG2E_EXPONENT", int(ops.LOG2E[1])),
         ("SAMPLE_CANDIDATES", ops.SAMPLE_CANDIDATES),
     ]
-    lines = ["// Written by python -m pxvm.studio.tables from Python's tables; never edited."]
+    lines = ["// Written by python -m pxvm.studio.generated from Python's tables; never edited."]
     lines += [f"export const {name}: i32 = {value};" for name, value in found]
     numbers = ", ".join(map(str, EXP2.tolist()))
     lines.append(f"export const EXP2: usize = memory.data<i32>([{numbers}]);")
@@ -160,14 +158,3 @@ def contents() -> dict[Path, str]:
         JSON: json.dumps(tables(), ensure_ascii=False, indent=1) + "\n",
         CONSTANTS: constants(),
     }
-
-
-def write() -> None:
-    """Write the generated files."""
-    for path, text in contents().items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write()

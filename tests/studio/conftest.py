@@ -35,13 +35,18 @@ WEBGPU = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long journeys run in continuous integration, which may fetch, and not in ``make test``."""
-    if not os.environ.get("PXVM_FETCH"):
-        skip = pytest.mark.skip(reason="a long journey: set PXVM_FETCH=1, as in CI")
-        for item in items:
-            if item.get_closest_marker("journey"):
-                item.add_marker(skip)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a browser ``make test`` runs the short journey alone; whoever names these tests all but
+    those of minutes; continuous integration all."""
+    if os.environ.get("PXVM_FETCH"):
+        return
+    named = any("studio" in argument for argument in config.args)
+    for item in items:
+        in_browser = "driver" in getattr(item, "fixturenames", ())
+        if item.get_closest_marker("journey"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes: set PXVM_FETCH=1, as in CI"))
+        elif in_browser and not named and not item.get_closest_marker("short"):
+            item.add_marker(pytest.mark.skip(reason="`pytest tests/studio` runs it, and CI"))
 
 
 def chromium() -> str | None:

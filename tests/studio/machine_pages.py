@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import PIL.Image
@@ -79,6 +80,16 @@ READS = """async (files) => {
 
 def bind(page: Page) -> None:
     page.evaluate(BIND)
+
+
+def chosen(page: Page, path: Path) -> None:
+    """The file is what somebody chose: ``dropped()`` reads its bytes, from disk."""
+    page.evaluate("""() => {
+        document.body.innerHTML = "<input type=file>";
+        const read = () => document.querySelector("input").files[0].arrayBuffer();
+        window.dropped = async () => new Uint8Array(await read());
+    }""")
+    page.set_input_files("input", path)
 
 
 def encoded(data: bytes) -> str:

@@ -339,6 +339,7 @@ def test_folders_of_others_stay_as_they_are(tmp_path):
     assert exported(tmp_path / "new", "file.pxi").exit_code == 2
 
 
+@pytest.mark.short
 def test_the_static_page_opens_without_a_network(browser, tmp_path):
     exported(tmp_path / "site")
     context = browser.new_context()

@@ -30,6 +30,7 @@ def machine(rooms: Page) -> Page:
     return rooms
 
 
+@pytest.mark.short
 def test_every_program_of_the_suite(machine: Page) -> None:
     cases = [
         (name, (HERE / name).read_bytes(), golden["max_steps"]) for name, golden in GOLDEN.items()

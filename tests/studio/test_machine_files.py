@@ -17,7 +17,7 @@ from pxvm.core import png
 from pxvm.core.container import decode_image, save_image
 from pxvm.core.errors import FormatError
 from tests.attacks.test_png_attacks import FOLDER
-from tests.studio.machine_pages import bind, encoded, reads
+from tests.studio.machine_pages import bind, chosen, encoded, reads
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -27,9 +27,8 @@ SAVED = """async ([words, width, height]) => {
     return textOf(await rooms.machine.encode(picture));
 }"""
 
-FETCHED = """async (address) => {
-    const bytes = new Uint8Array(await (await fetch(address)).arrayBuffer());
-    const { picture } = await machine("open", "image", bytes);
+CHOSEN = """async () => {
+    const { picture } = await machine("open", "image", await dropped());
     const { width, height, words } = picture;
     const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", words));
     return [width, height, [...hash].map((b) => b.toString(16).padStart(2, "0")).join("")];
@@ -134,15 +133,13 @@ def test_what_is_no_png(machine: Page) -> None:
 
 
 @pytest.mark.parametrize("layout", ["compressed", "mappable"])
-def test_a_large_file(machine: Page, site: str, tmp_path: Path, layout: str) -> None:
+def test_a_large_file(machine: Page, tmp_path: Path, layout: str) -> None:
     """Pieces, bands and the mappable way of files over 16 MiB."""
     rows = np.arange(2100 * 2048 * 4, dtype=np.uint32).reshape(2100, 2048, 4) * 2654435761
     file = tmp_path / "large.png"
     save_image((rows >> 24).astype(np.uint8), file, layout=layout, level=1)
-    data = file.read_bytes()
-    machine.route(f"{site}large", lambda route: route.fulfill(body=data))
-    assert machine.evaluate(FETCHED, "large") == expected(data)
-    machine.unroute(f"{site}large")
+    chosen(machine, file)
+    assert machine.evaluate(CHOSEN) == expected(file.read_bytes())
 
 
 def test_what_the_page_saves_is_what_python_reads(machine: Page) -> None:

@@ -85,6 +85,7 @@ def same(page: Any, network: Network, files: Sequence[Path] = ()) -> View:
     return view
 
 
+@pytest.mark.short
 def test_all_sorts_of_records_on_many_pages(rooms, tmp_path):
     with varied(tmp_path / "k.png") as network:
         view = same(rooms, network)

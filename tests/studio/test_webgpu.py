@@ -1,12 +1,11 @@
 """Programs on the page's GPU give the bytes that they give everywhere.
 
 What a GPU lacks, refuses or loses is one sentence. SwiftShader, which plays the GPU, compiles
-slowly: a few programs run here, and with PXVM_FETCH=1 all of conformance and some random ones.
+slowly: a few programs run always; all of conformance, random ones and a model are journeys.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,6 @@ from pxvm.core.layout import NetworkBuilder
 from pxvm.core.machine import Machine
 from pxvm.core.program import Image
 from pxvm.core.tensor import DType, Role
-from pxvm.studio import shader_tables
 from tests.conformance.make import HERE, digest
 from tests.conformance.test_conformance import GOLDEN
 from tests.differential.generator import generate
@@ -44,9 +42,6 @@ FEW = (
     "dialect1/push.pxi",
 )
 WALKED = "dialect1/nested_loops_that_move_the_base_resumed.pxi"
-LONG = pytest.mark.skipif(
-    os.environ.get("PXVM_FETCH") != "1", reason="takes minutes on SwiftShader: PXVM_FETCH=1 runs it"
-)
 #: Runs, and stops when it is under way.
 STOP = """async () => {
     const running = session.run();
@@ -91,11 +86,6 @@ def file_at(name: str) -> str:
     return encoded((HERE / name).read_bytes())
 
 
-def test_the_shaders_of_the_page_are_those_of_python() -> None:
-    written = shader_tables.FILE.read_text(encoding="utf-8")
-    assert written == shader_tables.text(), "python -m pxvm.studio.shader_tables writes it anew"
-
-
 def check(page: Page, name: str) -> None:
     golden = GOLDEN[name]
     start(page, file_at(name))
@@ -113,13 +103,13 @@ def test_programs_give_their_digests(page: Page, name: str) -> None:
     check(page, name)
 
 
-@LONG
+@pytest.mark.journey
 @pytest.mark.parametrize("name", [name for name in RUNS if name not in FEW])
 def test_all_of_conformance(page: Page, name: str) -> None:
     check(page, name)
 
 
-@LONG
+@pytest.mark.journey
 @pytest.mark.parametrize("seed", range(12))
 def test_random_programs(page: Page, seed: int) -> None:
     image = generate(seed)
@@ -335,7 +325,7 @@ TALK = """async ([file, onGpu]) => {
 }"""
 
 
-@LONG
+@pytest.mark.journey
 def test_a_model_says_the_same_on_the_gpu(page: Page, tmp_path: Path) -> None:
     file = encoded(write_llama(tmp_path / "tiny.pxi").read_bytes())
     wasm, gpu = (page.evaluate(TALK, [file, on_gpu]) for on_gpu in (False, True))

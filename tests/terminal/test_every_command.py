@@ -84,6 +84,8 @@ COMMANDS = {
                   "coach ask nonsense -n {}.missing"],
     "gpus": ["gpus", "gpus --json"],
     "serve": ["serve {}.missing --port 0", "serve --backend {} --port 0"],
+    "studio": ["studio {}.missing --no-browser", "studio --backend {} --port 0 --no-browser",
+               "studio --static {}.site", "studio --static {}.md"],
     "import": ["import {}.gguf -o {}.made", "import {}.pxi -o {}.md"],
     "models list": ["models list", "models list --json"],
     "models get": ["models get {}", "models get hf:{}/{}/{}"],

@@ -45,7 +45,7 @@ function chunk(kind: string, numbers: [number, number][], data?: Uint8Array): Ui
 }
 
 /** The rectangle in which two pictures differ; undefined where they do not. */
-export function difference(before: Uint32Array, now: Uint32Array, width: number): Rect | undefined {
+function difference(before: Uint32Array, now: Uint32Array, width: number): Rect | undefined {
   let [left, top, right, bottom] = [width, -1, -1, -1];
   for (let at = 0, y = 0; at < now.length; at += width, y++) {
     let first = 0;

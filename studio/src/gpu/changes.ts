@@ -1,6 +1,6 @@
 /** Rectangles of pixels: those that a run changed, and those that somebody looks at. */
 
-import type { Rect } from "../api.ts";
+import { PxvmError, type Rect } from "../api.ts";
 import type { Descriptor } from "../machine/tensor.ts";
 
 /** Told of more pieces, what changed of a tensor is one rectangle around them. */
@@ -93,12 +93,16 @@ export function overlay(
   }
 }
 
-/** The rectangle's words of a picture. */
-export function cut(words: Uint32Array, width: number, rect: Rect): Uint32Array {
-  const into = new Uint32Array(rect.width * rect.height);
-  for (let y = 0; y < rect.height; y++) {
-    const at = (rect.y + y) * width + rect.x;
-    into.set(words.subarray(at, at + rect.width), y * rect.width);
+/** The rectangle's words of a picture. Throws where it leaves the picture. */
+export function cut(words: Uint32Array, across: number, rect: Rect): Uint32Array {
+  const { x, y, width, height } = rect;
+  if (x < 0 || y < 0 || x + width > across || (y + height) * across > words.length) {
+    throw new PxvmError(`pixels (${x}, ${y}) and ${width} x ${height} on are not inside the picture`);
+  }
+  const into = new Uint32Array(width * height);
+  for (let row = 0; row < height; row++) {
+    const at = (y + row) * across + x;
+    into.set(words.subarray(at, at + width), row * width);
   }
   return into;
 }

@@ -1,6 +1,7 @@
 /** A GPU that is open: buffers in, buffers out, and one clear sentence for what fails. */
 
 import { DeviceError } from "../api.ts";
+import { sizeText } from "../machine/sizes.ts";
 import { LIMITS } from "./shaders.ts";
 
 /** WebGPU's names of what `pxvm.gpu.devices.LIMITS` lists. */
@@ -9,16 +10,6 @@ function camel(name: string): string {
 }
 
 export const INSTEAD = "WebAssembly goes on";
-
-export function sizeText(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB"];
-  let unit = 0;
-  while (bytes >= 1024 && unit < units.length - 1) {
-    bytes /= 1024;
-    unit += 1;
-  }
-  return `${unit ? bytes.toFixed(1) : bytes} ${units[unit]}`;
-}
 
 /** A driver's text as one line without control characters. */
 function plain(text: string): string {

@@ -6,10 +6,11 @@
  * and here as far as somebody has asked for it.
  */
 
-import { PxvmError, type Picture as Pixels } from "../api.ts";
+import type { Picture as Pixels } from "../api.ts";
+import { ProgramError } from "../machine/errors.ts";
 import type { Program } from "../machine/program1.ts";
 import { DTYPE, ROLE } from "../machine/table.ts";
-import type { Descriptor } from "../machine/tensor.ts";
+import { type Descriptor, tensorWords } from "../machine/tensor.ts";
 import type { Gpu } from "./device.ts";
 import { FIELDS, NUMBERS as N, POWERS } from "./shaders.ts";
 
@@ -20,28 +21,12 @@ export interface Place {
   count: number;
 }
 
-/** Words of a tensor, row behind row, from those of a picture. */
-export function gather(words: Uint32Array, width: number, d: Descriptor): Uint32Array {
-  const found = new Uint32Array(d.rows * d.rowWords);
-  eachRun(d, width, (at, to, count) => found.set(words.subarray(at, at + count), to));
-  return found;
-}
-
-/** The inverse of `gather`. */
+/** Puts a tensor's words, row behind row, where they stand in a picture. */
 export function scatter(words: Uint32Array, width: number, d: Descriptor, values: Uint32Array): void {
-  eachRun(d, width, (at, from, count) => words.set(values.subarray(from, from + count), at));
-}
-
-/** Pieces of a tensor that lie side by side: (word of the picture, word of the tensor, words). */
-export function eachRun(
-  d: Descriptor,
-  width: number,
-  told: (at: number, word: number, count: number) => void,
-): void {
-  const per = d.per || 1;
-  const stride = d.per ? width : Math.ceil(d.rowWords / width) * width;
-  for (let row = 0, at = d.start; row < d.rows; row += per, at += stride) {
-    told(at, row * d.rowWords, Math.min(per, d.rows - row) * d.rowWords);
+  const beside = d.per || 1; // rows that lie side by side, so that they are copied at once
+  for (let row = 0; row < d.rows; row += beside) {
+    const part = values.subarray(row * d.rowWords, Math.min(row + beside, d.rows) * d.rowWords);
+    words.set(part, d.rowStart(row, width));
   }
 }
 
@@ -180,13 +165,20 @@ export class Picture {
   /** The words of a tensor that has not changed: whoever shows the picture may draw on it what has. */
   private original(index: number): Uint32Array {
     const d = this.program.descriptors[index]!;
-    return gather(this.opened.words, this.program.width, d);
+    return tensorWords(this.opened, d, 0, d.rows);
   }
 
   /** The device writes this tensor. */
   written(index: number): void {
     this.changed.add(index);
     this.known.delete(index);
+  }
+
+  /** The device has copied a tensor: a scalar that was known stays so, and with it the rows in use. */
+  copied(out: Descriptor, from: Descriptor): void {
+    const value = this.scalar(from);
+    const scalars = [out, from].every((d) => d.flat === 1 && d.length === null);
+    if (scalars && value !== undefined) this.known.set(out.index, Uint32Array.of(value));
   }
 
   /** The device has something else: nothing of what has ever changed is known. */
@@ -254,9 +246,7 @@ export class Picture {
     const place = this.layout.places.get(index);
     const d = this.program.descriptors[index];
     if (!place || !d || d.role === ROLE.CONSTANT) {
-      throw new PxvmError(
-        `tensor ${index}: expected one that may change; found a constant, which a GPU holds as it is`,
-      );
+      throw new ProgramError(`${d?.called ?? index}: expected a tensor that may change; found a constant`);
     }
     this.gpu.write(this.changing, place.first, words);
     this.changed.add(index);

@@ -27,7 +27,7 @@ export interface Ends {
   stopped: () => boolean;
 }
 
-export function pageTurn(): Promise<void> {
+function pageTurn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }
 
@@ -152,6 +152,7 @@ export class Planned {
     const groups = groupsOf(instruction.op.name, operands, (d) => this.rows(d));
     this.dispatch(operation(instruction.op.code), given, groups);
     for (const index of written) this.mark(index);
+    if (instruction.op.name === "Copy") this.picture.copied(operands.tensors[0]!, operands.tensors[1]!);
     if (instruction.op.name === "Push") this.dispatch("push_length", given, 1);
     return written;
   }

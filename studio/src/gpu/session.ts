@@ -1,7 +1,7 @@
 /** A dialect 1 program on a GPU. */
 
 import type { Picture as Pixels, ProgramInfo, Progress, Rect, RunOptions, Stop } from "../api.ts";
-import { PxvmError } from "../api.ts";
+import { ProgramError } from "../machine/errors.ts";
 import type { Held } from "../machine/held.ts";
 import { type Program, readState } from "../machine/program1.ts";
 import { STATE, STATUS } from "../machine/table.ts";
@@ -201,7 +201,7 @@ export class TensorSession extends Common implements Held {
   /** Throws for what is no tensor of the program. */
   private tensor(index: number): Descriptor {
     const found = this.verified.descriptors[index];
-    if (!found?.isTensor) throw new PxvmError(`expected a tensor's number; found ${index}`);
+    if (!found?.isTensor) throw new ProgramError(`expected the number of a tensor; found ${index}`);
     return found;
   }
 

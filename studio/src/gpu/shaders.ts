@@ -1,4 +1,4 @@
-/** The project's WGSL, as `python -m pxvm.studio.shader_tables` writes it, for a device and a program. */
+/** The project's WGSL, as `python -m pxvm.studio.generated` writes it, for a device and a program. */
 
 import tables from "../generated/shaders.json";
 

@@ -38,25 +38,30 @@ function same(a: Uint8Array, b: ArrayLike<number>): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** Is every byte of a file at `at` that is neither pixel nor checksum exactly as the layout says? */
-export function isMappable(wasm: Wasm, source: Source, at: number, header: Header): boolean {
+/** Is every byte of a file that is neither pixel nor checksum exactly as the layout says? */
+export function isMappable(wasm: Wasm, source: Source, header: Header): boolean {
   const { width, height } = header;
-  const tail = FIRST_ROW + height * (4 * width + GAP);
+  const stride = 4 * width + GAP;
+  const tail = FIRST_ROW + height * stride;
   if (width > PNG.maxMappableWidth || dataBytes(width, height) > PNG.maxChunkBytes) return false;
   if (source.size !== tail + TAIL_BYTES) return false;
   if (!same(source.part(0, FIRST_ROW), head(wasm, width, height))) return false;
   if (!same(source.part(tail, LAST_BLOCK.length), LAST_BLOCK)) return false;
   if (!same(source.part(tail + TAIL_BYTES - 12, 12), END)) return false;
-  const expected = wasm.take(GAP, "a row's prefix");
-  wasm.bytes(expected, GAP).set(rowPrefix(width));
-  return Boolean(wasm.functions.rowsArePlain(at + FIRST_ROW, 4 * width + GAP, height, expected));
+  const prefix = rowPrefix(width);
+  for (let y = 0; y < height; y++) if (!same(source.part(FIRST_ROW + y * stride, GAP), prefix)) return false;
+  return true;
 }
 
-/** The pixels of a mappable file at `at`; they are moved together there. */
-export function mappableRows(wasm: Wasm, at: number, header: Header): Uint32Array {
+/** The pixels of a mappable file: they are the only copy that is made of them. */
+export function mappableRows(source: Source, header: Header): Uint32Array {
   const { width, height } = header;
-  wasm.functions.packRows(at + FIRST_ROW, at, 4 * width, GAP, height);
-  return wasm.words(at, width * height).slice();
+  const words = new Uint32Array(width * height);
+  const bytes = new Uint8Array(words.buffer);
+  for (let y = 0; y < height; y++) {
+    bytes.set(source.part(FIRST_ROW + y * (4 * width + GAP) + GAP, 4 * width), y * 4 * width);
+  }
+  return words;
 }
 
 /** The file of this layout for words at `at`, in parts. */

@@ -286,19 +286,20 @@ export function readPng(wasm: Wasm, bytes: Uint8Array, name: string, progress?: 
   const { functions } = wasm;
   const size = bytes.length;
   const room = wasm.take(64, name);
-  const header = readHeader(new Source(() => bytes, size, name), (part) => {
+  const file = new Source(() => bytes, size, name);
+  const header = readHeader(file, (part) => {
     wasm.bytes(room, part.length).set(part);
     return functions.crc32(0, room, part.length);
   });
   checkLimit(name, size, header);
   const { width, height } = header;
+  progress?.(0, size, "decoding");
+  if (size > PNG.readWholeBytes && isMappable(wasm, file, header)) {
+    return { width, height, words: mappableRows(file, header), texts: new Map() };
+  }
   const at = wasm.take(size + 64, `${name}: ${width} x ${height} pixels`);
   wasm.bytes(at, size).set(bytes);
-  progress?.(0, size, "decoding");
   const source = new Source(() => wasm.bytes(at, size), size, name);
-  if (size > PNG.readWholeBytes && isMappable(wasm, source, at, header)) {
-    return { width, height, words: mappableRows(wasm, at, header), texts: new Map() };
-  }
   const crc = (part: Uint8Array) => functions.crc32(0, part.byteOffset, part.length);
   const scanned = scan(source, header, crc);
   const texts = readTexts(wasm, source, scanned);

@@ -230,7 +230,7 @@ function differ(a: Uint32Array, b: Uint32Array | undefined): boolean {
 }
 
 /** Lets what the page sent come in. */
-function tick(): Promise<void> {
+export function tick(): Promise<void> {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => {

@@ -7,7 +7,7 @@ import { type Held, InWasm } from "./held.ts";
 import { isModel } from "./opening.ts";
 import type { Program } from "./program1.ts";
 import { resize } from "./resize.ts";
-import { Runner } from "./runner.ts";
+import { Runner, tick } from "./runner.ts";
 import { STATE } from "./table.ts";
 import type { Descriptor } from "./tensor.ts";
 import { verify } from "./verifier1.ts";
@@ -194,6 +194,7 @@ export class Talker {
 
   /** Run to the next Yield; false where it was stopped. */
   private async proceed(): Promise<boolean> {
+    await tick(); // a small model's tokens come without a pause in which a stop would be heard
     if (!this.wanted) return false;
     return (await this.held.proceed()).status !== "paused";
   }

@@ -19,8 +19,6 @@ export interface Functions {
     at: number, width: number, rows: number, rowBytes: number, depth: number, colour: number,
     table: number, key: number, to: number, step: number, rowStep: number,
   ): number;
-  packRows(from: number, to: number, bytes: number, gap: number, rows: number): void;
-  rowsArePlain(at: number, stride: number, rows: number, expected: number): number;
   shaBegin(): void;
   shaUpdate(at: number, length: number): void;
   shaFinish(): number;

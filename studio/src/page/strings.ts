@@ -36,7 +36,7 @@ export const t = {
   samples: {
     "dot_test.pxi": { name: "A dot product", about: "Two rows of numbers, one instruction, 300." },
     "matmul_test.pxi": { name: "A matrix product", about: "Two small matrices become a third." },
-    "network.pxi": { name: "A tiny network", about: "Reads a digit that stands in the picture." },
+    "network.pxi": { name: "A tiny network", about: "Reads ten handwritten digits that stand in the picture." },
     "knowledge.png": { name: "A memory", about: "Records that you can read, search and ask." },
   } as Record<string, { name: string; about: string }>,
   kinds: {

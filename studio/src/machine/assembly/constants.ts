@@ -1,4 +1,4 @@
-// Written by python -m pxvm.studio.tables from Python's tables; never edited.
+// Written by python -m pxvm.studio.generated from Python's tables; never edited.
 export const OP_HALT: i32 = 72;
 export const OP_YIELD: i32 = 89;
 export const OP_LOOP: i32 = 91;

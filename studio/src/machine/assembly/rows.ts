@@ -94,23 +94,3 @@ export function expand(
   }
   return most;
 }
-
-/** Rows of the mappable layout moved together: `gap` bytes stand before each row's pixels. */
-export function packRows(from: usize, to: usize, bytes: usize, gap: usize, rows: i32): void {
-  for (let y = 0; y < rows; y++) {
-    memory.copy(to, from + gap, bytes);
-    to += bytes;
-    from += bytes + gap;
-  }
-}
-
-/** Are the 16 bytes before every row those at `expected`? */
-export function rowsArePlain(at: usize, stride: usize, rows: i32, expected: usize): bool {
-  const one = load<u64>(expected);
-  const two = load<u64>(expected + 8);
-  for (let y = 0; y < rows; y++) {
-    if (load<u64>(at) != one || load<u64>(at + 8) != two) return false;
-    at += stride;
-  }
-  return true;
-}

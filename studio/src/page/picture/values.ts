@@ -1,4 +1,5 @@
 import type { Picture, ProgramInfo, Rect, TensorInfo } from "../../api.ts";
+import tables from "../../generated/tables.json";
 
 /** What stands in one word of a picture. */
 export interface Place {
@@ -17,6 +18,8 @@ export interface Place {
 
 /** Bytes, or parts of them, that stand in one word; the rest of a row is scales. */
 const ELEMENTS: Record<string, number> = { I8: 4, ACT1: 4, ACT2: 4, I16: 2, I4: 8 };
+
+const FIRST_COLUMN: Record<string, number | undefined> = tables.matrix.firstColumn;
 
 export function channels(word: number): [number, number, number, number] {
   return [word & 255, (word >>> 8) & 255, (word >>> 16) & 255, word >>> 24];
@@ -66,7 +69,7 @@ export function place(picture: Picture, program: ProgramInfo | undefined, x: num
   const tensor = program.tensors.find((each) => each.rects.some((rect) => inside(rect, x, y)));
   if (!tensor) return found;
   found.tensor = tensor;
-  if (program.dialect === 0) return plain(found, tensor);
+  if (program.dialect === 0) return plain(found, tensor, picture.width);
   const rect = tensor.rects[0];
   if (tensor.dtype === "RGBA" || tensor.rects.length > 1) return found;
   const { beside, lines, words, elements: own } = arrangement(tensor);
@@ -85,20 +88,15 @@ export function place(picture: Picture, program: ProgramInfo | undefined, x: num
   return found;
 }
 
-/** Dialect 0: an element is the R of a word, row by row from the first rectangle on. */
-function plain(found: Place, tensor: TensorInfo): Place {
-  found.values = [found.word & 255];
-  let before = 0;
-  for (const rect of tensor.rects) {
-    if (inside(rect, found.x, found.y)) {
-      const element = before + (found.y - rect.y) * rect.width + (found.x - rect.x);
-      if (element < tensor.rows * tensor.cols) {
-        found.row = Math.floor(element / tensor.cols);
-        found.column = element % tensor.cols;
-      }
-      break;
-    }
-    before += rect.width * rect.height;
+/** Dialect 0: an element is the R of a word; each image row begins with as many columns as the header has. */
+function plain(found: Place, tensor: TensorInfo, width: number): Place {
+  found.values = [tensor.dtype === "16-bit" ? found.word & 0xffff : found.word & 255];
+  const first = FIRST_COLUMN[tensor.dtype];
+  if (first === undefined || found.x < first) return found;
+  const element = (found.y - tensor.rects[0].y) * (width - first) + found.x - first;
+  if (element < tensor.rows * tensor.cols) {
+    found.row = Math.floor(element / tensor.cols);
+    found.column = element % tensor.cols;
   }
   return found;
 }

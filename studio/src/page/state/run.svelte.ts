@@ -34,6 +34,7 @@ export class Run {
   /** Numbers of tensors. */
   readonly watches = new SvelteSet<number>();
   private wanted = false;
+  private closed = false;
   private making: Promise<Session> | null = null;
 
   constructor(
@@ -125,7 +126,7 @@ export class Run {
 
   halt(): void {
     this.wanted = false;
-    this.session?.stop();
+    if (this.busy) this.session?.stop();
   }
 
   async write(tensor: number, values: number[]): Promise<void> {
@@ -152,7 +153,8 @@ export class Run {
   }
 
   async close(): Promise<void> {
-    this.halt();
+    this.wanted = false;
+    this.closed = true;
     await this.leave();
   }
 
@@ -232,6 +234,8 @@ export class Run {
       const { width, height } = this.picture;
       if (!this.sha && this.session && width * height <= HASHED) this.sha = await this.session.sha256();
     } catch (error) {
+      // What was under way when the file was closed ends so.
+      if (this.closed) return;
       if (error instanceof DeviceError) await this.retreat(error);
       else this.told(error);
     } finally {
