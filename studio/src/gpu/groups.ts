@@ -42,6 +42,7 @@ export function groupsOf(
     case "Append":
       return rows(second) * first.extents[0]!;
     case "AttentionCausal":
+    case "AttentionWindow":
     case "AttentionFull": {
       const width = linked.k!.cols;
       return Math.min(rows(first) * Math.floor(first.cols / width), attentionGroups(width));
@@ -110,6 +111,9 @@ const ROUNDS: Record<string, (operands: Operands) => number> = {
     out!.cols * (up(x!.cols, N.LANES) + Math.floor(N.REDUCTION / 2)),
   AttentionCausal: attentionRounds,
   AttentionFull: attentionRounds,
+  AttentionWindow: attentionRounds,
+  RMSNorm: ({ tensors: [, x, weight] }) =>
+    Math.floor(x!.cols / weight!.cols) * (3 * up(weight!.cols, N.LANES) + N.REDUCTION),
   Sample: ({ tensors }) =>
     12 * up(tensors[1]!.cols, N.LANES) +
     N.CANDIDATES * (Math.floor(N.CANDIDATES / N.LANES) + 4),

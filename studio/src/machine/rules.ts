@@ -76,6 +76,18 @@ const norm = compute3((out, x, weight) => {
   need(weight.flat === x.cols && x.cols <= INNER && weight.extents.length === 1, "a weight [d]", x, weight);
 });
 
+const normOfHeads = compute3((out, x, weight) => {
+  sameShape(out, x);
+  need(x.cols <= INNER, `at most ${INNER} columns`, x);
+  need(
+    weight.extents.length === 1 && x.cols % weight.flat === 0,
+    "a weight [w], w a divisor of x's columns",
+    x,
+    weight,
+  );
+  need(out.dtype === DTYPE.I32 || weight.flat === x.cols, "one head of activations", out, weight);
+});
+
 function reduce(out: Descriptor, x: Descriptor): void {
   sameRows(out, x);
   sameFrac(out, x);
@@ -169,7 +181,7 @@ export const RULES: Record<string, Rule> = {
   Softmax: summedRows,
   Table: table,
   Gate: table,
-  RMSNorm: norm,
+  RMSNorm: normOfHeads,
   LayerNorm: norm,
   Max: compute3(reduce),
   Sum: sum,
@@ -191,6 +203,11 @@ export const RULES: Record<string, Rule> = {
     need(x.cols === (c.extents[0] ?? 0) * c.cols, "x [t, heads*w]", x, c);
   }),
   AttentionCausal: compute3((out, q, _, named) => attention(out, q, named.k as Descriptor, named.v as Descriptor)),
+  AttentionWindow: compute3((out, q, _, named) => {
+    const k = named.k as Descriptor;
+    attention(out, q, k, named.v as Descriptor);
+    need(Number(named.window) >= 1 && Number(named.window) <= LIMITS.context, `a window of 1 to ${LIMITS.context} tokens`, k);
+  }),
   AttentionFull: compute3((out, q, _, named) => {
     attention(out, q, named.k as Descriptor, named.v as Descriptor);
     const lengths = named.lengths as Descriptor;

@@ -38,6 +38,18 @@ export function causal(out: Tensor, q: Tensor, k: Tensor, v: Tensor, position: T
   }
 }
 
+/** As causal, of the last `window` tokens. */
+export function windowed(
+  out: Tensor, q: Tensor, k: Tensor, v: Tensor, position: Tensor, scale: u32, window: i32,
+): void {
+  prepare(k.cols);
+  const first = <i64>position.scalar;
+  for (let r = 0; r < q.used; r++) {
+    const last = clampIndex(first + r, k.extent1);
+    attendRow(out, q, k, v, scale, r, max(last + 1 - window, 0), last + 1);
+  }
+}
+
 export function full(out: Tensor, q: Tensor, k: Tensor, v: Tensor, span: Tensor, lengths: Tensor, scale: u32): void {
   prepare(k.cols);
   const context = k.extent1;

@@ -33,6 +33,7 @@ export const OP_ROPEPAIRS: i32 = 80;
 export const OP_ROPEHALVES: i32 = 112;
 export const OP_APPEND: i32 = 75;
 export const OP_ATTENTIONCAUSAL: i32 = 97;
+export const OP_ATTENTIONWINDOW: i32 = 119;
 export const OP_ATTENTIONFULL: i32 = 102;
 export const OP_MEANPOOL: i32 = 111;
 export const OP_MAXPOOL: i32 = 120;

@@ -89,52 +89,61 @@ export function lookup(out: Tensor, x: Tensor, table: Tensor, gate: bool): void 
   }
 }
 
-/** RMSNorm, and LayerNorm, which takes the mean away first. */
+/** RMSNorm of each head, and LayerNorm of the row, which takes the mean away first. */
 export function norm(out: Tensor, x: Tensor, weight: Tensor, layer: bool): void {
   const cols = x.cols;
-  const small = room(<usize>cols << 3);
-  const by = room(<usize>cols << 3);
+  const width = weight.cols;
+  const row = room(<usize>cols << 3);
+  const by = room(<usize>width << 3);
   weight.read(0, by);
   const own = weight.linkedScale(0);
   const active = out.dtype != x.dtype;
   for (let r = 0; r < out.used; r++) {
-    x.read(r, small);
+    x.read(r, row);
     if (layer) {
       let sum: i64 = 0;
-      for (let i = 0; i < cols; i++) sum += load<i64>(small + (<usize>i << 3));
+      for (let i = 0; i < cols; i++) sum += load<i64>(row + (<usize>i << 3));
       const mean = meanOf(sum, cols);
       for (let i = 0; i < cols; i++) {
-        const at = small + (<usize>i << 3);
+        const at = row + (<usize>i << 3);
         store<i64>(at, clamp(load<i64>(at) - mean, LOWEST, HIGHEST));
       }
     }
-    let largest: i64 = 0;
-    for (let i = 0; i < cols; i++) largest = max(largest, abs(load<i64>(small + (<usize>i << 3))));
-    const shift = max(bitLength(largest) - 15, 0);
-    const epsilon = rescale(cols, mantissaOf(own), exponentOf(own) + 2 * (x.frac - shift));
-    let square = clamp(epsilon, 1, HIGHEST);
-    for (let i = 0; i < cols; i++) {
-      const at = small + (<usize>i << 3);
-      const value = shiftDown(load<i64>(at), shift);
-      square += value * value;
-      store<i64>(at, value * load<i64>(by + (<usize>i << 3)));
-    }
-    inverseRoot(cols, square);
-    const m = mantissa;
-    const e = exponent;
-    if (active) {
-      quantiseRow(small, cols, out.bits, weight.frac);
-      multiplyScales(mantissa, exponent, m, e);
-      out.put(r, small, mantissa, exponent);
-      continue;
-    }
-    const to = out.row(r);
-    const scaled = e + out.frac - weight.frac;
-    for (let i = 0; i < cols; i++) {
-      const value = saturate(rescale(load<i64>(small + (<usize>i << 3)), m, scaled));
-      write(to, i, value + weight.linkedBias(i));
+    for (let first = 0; first < cols; first += width) {
+      const head = row + (<usize>first << 3);
+      weigh(head, width, by, own, x.frac);
+      const m = mantissa;
+      const e = exponent;
+      if (active) {
+        quantiseRow(head, width, out.bits, weight.frac);
+        multiplyScales(mantissa, exponent, m, e);
+        out.put(r, head, mantissa, exponent);
+        continue;
+      }
+      const to = out.row(r);
+      const scaled = e + out.frac - weight.frac;
+      for (let i = 0; i < width; i++) {
+        const value = saturate(rescale(load<i64>(head + (<usize>i << 3)), m, scaled));
+        write(to, first + i, value + weight.linkedBias(i));
+      }
     }
   }
+}
+
+/** A head, shifted to 15 bits, times its weights; mantissa and exponent say what one of it stands for. */
+function weigh(head: usize, width: i32, by: usize, own: u32, frac: i32): void {
+  let largest: i64 = 0;
+  for (let i = 0; i < width; i++) largest = max(largest, abs(load<i64>(head + (<usize>i << 3))));
+  const shift = max(bitLength(largest) - 15, 0);
+  const epsilon = rescale(width, mantissaOf(own), exponentOf(own) + 2 * (frac - shift));
+  let square = clamp(epsilon, 1, HIGHEST);
+  for (let i = 0; i < width; i++) {
+    const at = head + (<usize>i << 3);
+    const value = shiftDown(load<i64>(at), shift);
+    square += value * value;
+    store<i64>(at, value * load<i64>(by + (<usize>i << 3)));
+  }
+  inverseRoot(width, square);
 }
 
 export function l2Norm(out: Tensor, x: Tensor): void {

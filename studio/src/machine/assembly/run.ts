@@ -1,7 +1,7 @@
 // Control: the registers of a verified program, and what each instruction does.
 
 import * as is from "./constants";
-import { append, causal, full } from "./attention";
+import { append, causal, full, windowed } from "./attention";
 import {
   dot, embed, l2Norm, lookup, meanPool, most, norm, pairs, pool, quantise, relu, rotate, select, softmax, sum,
 } from "./elements";
@@ -280,6 +280,8 @@ function compute(op: i32, g: i32, b: i32, a: i32): void {
     case is.OP_ROPEHALVES: return rotate(x, y, z, true);
     case is.OP_APPEND: return append(x, y, z);
     case is.OP_ATTENTIONCAUSAL: return causal(x, y, linked(z, 0), linked(z, 1), linked(z, 2), parameter(z, 3));
+    case is.OP_ATTENTIONWINDOW:
+      return windowed(x, y, linked(z, 0), linked(z, 1), linked(z, 2), parameter(z, 3), parameter(z, 4));
     case is.OP_ATTENTIONFULL:
       return full(x, y, linked(z, 0), linked(z, 1), linked(z, 2), linked(z, 3), parameter(z, 4));
     case is.OP_MEANPOOL: return meanPool(x, y, linked(z, 0), linked(z, 1));

@@ -20,10 +20,17 @@ const STATE = 6;
 /** The base register's place in the state. */
 const BASE = 1;
 
+/** Opcodes whose shares can be shown. */
+const SHOWN = new Set(["AttentionCausal", "AttentionWindow"]);
+
+export function isAttention({ name }: InstructionInfo): boolean {
+  return SHOWN.has(name);
+}
+
 /** The attention instruction that the program stands at, if it does. */
 export function attention(run: Run): InstructionInfo | undefined {
   const next = run.program.instructions[run.stop.counter];
-  return run.session && next?.name === "AttentionCausal" ? next : undefined;
+  return run.session && next && isAttention(next) ? next : undefined;
 }
 
 /** Compute, in floating point and for the eye only, the shares that the instruction is about to use. */
@@ -45,9 +52,13 @@ export async function attended(run: Run, instruction: InstructionInfo): Promise<
   const groups = keys.rects.length && (await extents(run, keys.index))[0];
   const context = keys.rows / groups;
   const places = Math.min(position + 1, context);
+  const first = names.includes("window") ? Math.max(places - parameter("window"), 0) : 0;
   const shares = Array.from({ length: heads }, (_, head) => {
     const group = Math.floor((head * groups) / heads);
-    return softmax(query.subarray(head * width, (head + 1) * width), known, group * context, places, scale);
+    const own = query.subarray(head * width, (head + 1) * width);
+    const found = new Float64Array(places);
+    found.set(softmax(own, known, group * context + first, places - first, scale), first);
+    return found;
   });
   return { index: instruction.index, base, heads: shares, ids: await tokens(session, program, places) };
 }
