@@ -33,7 +33,7 @@ def test_a_model_becomes_smaller_and_the_next_one_begins_with_what_is_known(here
     small.bert(here / "model")
     import_model(here / "model", here / "default.pxi")
     monkeypatch.setattr(quantise, "SLACK_VECTORS", 0.002)
-    status, said = pxvm("tune quantise model -o small.pxi --budget 24 -n k.png --predictor p.pxi")
+    status, said = pxvm("tune quantise model -o small.pxi --budget 14 -n k.png --predictor p.pxi")
     assert status == 0, said
     assert "in four bits" in said and "fewer bytes of weights; cosine" in said
     assert (here / "small.pxi").stat().st_size < (here / "default.pxi").stat().st_size
