@@ -24,6 +24,7 @@ import numpy as np
 
 from benchmarks._coach_tasks import tasks
 from pxvm.coach.coach import Coach
+from pxvm.coach.expression import evaluate
 from pxvm.coach.memory import SOLVED
 from pxvm.coach.search import Spent
 from pxvm.coach.speaking import Speaking
@@ -41,11 +42,11 @@ from pxvm.tuning.trials import Choices, Trials
 
 VARIED = Path(__file__).resolve().parent / "texts/varied.txt"
 TAUGHT, ASKED, DEEPEST, TASK_BUDGET = 120, 50, 3, 3_000
-SEEN = 49  # trials with the model that is seen first
-BUDGETS = (7, 8, 9, 10, 12, 14, 17, 20, 24, 28, 33, 38, 44)
+SEEN = 41  # trials with the model that is seen first
+BUDGETS = (7, 8, 9, 11, 14, 20, 28, 36, 42)
 CLOSE = 0.99  # of the bytes saved with everything measured: what counts as the same
 VECTORS = 20_000
-ROUNDS = 11
+ROUNDS = 9
 
 
 def row(name: str, *cells: object) -> None:
@@ -79,8 +80,6 @@ def words() -> None:
 
 
 def _holds(program: Any, task: Any) -> bool:
-    from pxvm.coach.expression import evaluate
-
     return bool((evaluate(program, task.given) == task.wanted).all())
 
 
@@ -200,7 +199,7 @@ def _ways(name: str, path: Path, busy: int) -> None:
     with neighbours(busy):
         time.sleep(0.5)
         subject = speed.Subject(path)
-        found = speed.tune(subject)
+        found = speed.tune(subject, rounds=7)
         beside = f", {busy} busy beside it" if busy else ""
         chosen = ", ".join(f"{k} {v}" for k, v in found.settings.items()) or "the defaults"
         with ExitStack() as stack:
