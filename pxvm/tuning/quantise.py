@@ -69,7 +69,7 @@ class Result:
 
 def tune(
     trials: Trials, known: Sequence[Damage] = (), *, budget: int, target: str = "bytes",
-    told: Told | None = None,
+    measured: list[Damage] | None = None, told: Told | None = None,
 ) -> Result:  # fmt: skip
     """Choose how a model's weights are stored.
 
@@ -79,22 +79,24 @@ def tune(
             what is left measures single moves.
         target: "bytes": as few as possible, as good as the default; "quality": as good as possible,
             in as many bytes at most.
+        measured: what is measured is put here at once, so that it outlives an interrupt.
         told: called with trials done, and all of them.
 
     Raises TuneError.
     """
     if target not in TARGETS:
         raise TuneError(f"target: expected {' or '.join(TARGETS)}; found {target!r}")
-    return _Tuning(trials, known, budget, told).run(target)
+    into = [] if measured is None else measured
+    return _Tuning(trials, known, budget, into, told).run(target)
 
 
 class _Tuning:
     def __init__(
-        self, trials: Trials, known: Sequence[Damage], budget: int, told: Told | None
-    ) -> None:
+        self, trials: Trials, known: Sequence[Damage], budget: int, measured: list[Damage],
+        told: Told | None,
+    ) -> None:  # fmt: skip
         self.trials, self.known, self.told = trials, list(known), told
-        self.first, self.budget = trials.done, budget
-        self.measured: list[Damage] = []
+        self.first, self.budget, self.measured = trials.done, budget, measured
         self.path: list[tuple[int, int]] = []  # (trials, bytes) whenever fewer bytes were found
         trials.fine = False
         self.default_loss = trials.loss()
