@@ -24,6 +24,7 @@ import numpy as np
 
 from benchmarks._coach_tasks import tasks
 from pxvm.coach.coach import Coach
+from pxvm.coach.expression import evaluate
 from pxvm.coach.memory import SOLVED
 from pxvm.coach.search import Spent
 from pxvm.coach.speaking import Speaking
@@ -34,18 +35,27 @@ from pxvm.integration.embedded import Embedded
 from pxvm.learning import Network
 from pxvm.learning.search.vectors import build_vectors, save_vectors
 from pxvm.models.download import fetch, get
+from pxvm.models.families.bert import BertConfig
+from pxvm.models.families.llama import LlamaConfig
 from pxvm.tuning import quantise, speed
 from pxvm.tuning.records import Damage
 from pxvm.tuning.text import TEXT
 from pxvm.tuning.trials import Choices, Trials
+from tests.models.model_files import hf_bert, hf_llama
+from tests.models.tiny_models import bytes_bpe, wordpiece
 
 VARIED = Path(__file__).resolve().parent / "texts/varied.txt"
 TAUGHT, ASKED, DEEPEST, TASK_BUDGET = 120, 50, 3, 3_000
-SEEN = 49  # trials with the model that is seen first
-BUDGETS = (7, 8, 9, 10, 12, 14, 17, 20, 24, 28, 33, 38, 44)
-CLOSE = 0.99  # of the bytes saved with everything measured: what counts as the same
+SEEN = 33  # trials with the model that is seen first
+BUDGETS = (7, 8, 9, 11, 14, 20, 28, 36, 42)
+SMALL = {
+    "small-1": BertConfig(4, 128, 4, 512, 400, 64),
+    "small-2": BertConfig(2, 192, 6, 384, 400, 64),
+    "small-3": LlamaConfig(4, 128, 4, 2, 256, 640, context=128),
+}
+CLOSE = 0.97  # of the bytes saved with everything measured: what counts as the same
 VECTORS = 20_000
-ROUNDS = 11
+ROUNDS = 9
 
 
 def row(name: str, *cells: object) -> None:
@@ -79,8 +89,6 @@ def words() -> None:
 
 
 def _holds(program: Any, task: Any) -> bool:
-    from pxvm.coach.expression import evaluate
-
     return bool((evaluate(program, task.given) == task.wanted).all())
 
 
@@ -119,8 +127,18 @@ def opened(name: str, folder: Path) -> Iterator[Kept]:
         yield trials
 
 
+@contextmanager
+def small(name: str, config: BertConfig | LlamaConfig, folder: Path) -> Iterator[Kept]:
+    """A network of random weights."""
+    bert = isinstance(config, BertConfig)
+    source = (hf_bert if bert else hf_llama)(folder / name, config)
+    (source / "tokenizer.json").write_text(wordpiece() if bert else bytes_bpe())
+    with Kept(source, TEXT) as trials:
+        yield trials
+
+
 def weights() -> None:
-    """SmolLM2 first; then MiniLM with what that taught, and from nothing."""
+    """SmolLM2 and small networks first; then MiniLM with what they taught, and from nothing."""
     print("\nweights: sizes are those of all weights' integers; losses on texts not tuned with")
     with tempfile.TemporaryDirectory() as name:
         with opened("smollm2", Path(name)) as trials:
@@ -138,18 +156,23 @@ def weights() -> None:
             row("perplexity of another text, 384 tokens", *(f"{p:.4f}" for p in both),
                 f"{both[0] / both[1]:.5f}")  # fmt: skip
             row("trials; seconds", found.trials, f"{seconds:.0f}")
+        for each, config in SMALL.items():
+            with small(each, config, Path(name)) as trials:
+                found = quantise.tune(trials, budget=quantise.every(trials.weights))
+                seen += found.measured
+        row("small networks", f"{len(SMALL)}", f"{len(seen)} measured in all")
         with opened("minilm", Path(name)) as trials:
             _transfer(trials, seen)
 
 
 def _transfer(trials: Kept, seen: Sequence[Damage]) -> None:
-    whole = quantise.tune(trials, budget=200)
+    whole = quantise.tune(trials, budget=quantise.every(trials.weights) + 40)
     row("MiniLM", "tuned", "default", "ratio")
     row("bytes of weights", f"{whole.bytes:,}", f"{whole.default_bytes:,}",
         f"{whole.bytes / whole.default_bytes:.3f}")  # fmt: skip
     row("mean cosine to float32", f"{1 - whole.loss:.5f}", f"{1 - whole.default_loss:.5f}")
     goal = CLOSE * (whole.default_bytes - whole.bytes)
-    arms = {"having seen SmolLM2": list(seen), "from nothing": []}
+    arms = {"having seen": list(seen), "from nothing": []}
     first = dict.fromkeys(arms, 0)
     row("bytes saved by trials", *arms)
     for budget in BUDGETS:
@@ -200,7 +223,7 @@ def _ways(name: str, path: Path, busy: int) -> None:
     with neighbours(busy):
         time.sleep(0.5)
         subject = speed.Subject(path)
-        found = speed.tune(subject)
+        found = speed.tune(subject, rounds=7)
         beside = f", {busy} busy beside it" if busy else ""
         chosen = ", ".join(f"{k} {v}" for k, v in found.settings.items()) or "the defaults"
         with ExitStack() as stack:

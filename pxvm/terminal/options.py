@@ -43,8 +43,8 @@ set_option = click.option(
 def device_option(what: str) -> Callable[[Command], Command]:
     """The option --device; ``what`` the executor does, for its help."""
     choices = (
-        "auto (the fastest here), cpu (compiled), gpu, gpu:N or gpu:dawn (see `pxvm gpus`;"
-        " gpu:planned and gpu:resident say how), or reference (NumPy)"
+        "auto (the fastest here), cpu (compiled; cpu:portable for no one processor), gpu, gpu:N or"
+        " gpu:dawn (see `pxvm gpus`; gpu:planned and gpu:resident say how), or reference (NumPy)"
     )
     return click.option(
         "--device", default="auto", show_default=True, help=f"Executor that {what}: {choices}."

@@ -78,11 +78,16 @@ def quantise(
             with progress(f"fetching {model}", not as_json) as update:
                 source = fetch(model, Path(folder), lambda what, d, a: update(d, a, what))
         with Trials(source, words, default=default) as trials:
-            with progress("trials", not as_json) as update:
-                found = tuning.tune(trials, known, budget=budget, target=target, told=update)
-            store(network, found.measured)
+            measured: list[Damage] = []
+            try:
+                with progress("trials", not as_json) as update:
+                    found = tuning.tune(
+                        trials, known, budget=budget, target=target, measured=measured, told=update
+                    )
+            finally:
+                store(network, measured)
             if predictor is not None:
-                learned = Predictor([*known, *found.measured])
+                learned = Predictor([*known, *measured])
                 if learned.image is None:
                     echo("note: too little was measured for a predictor", err=True)
                 else:

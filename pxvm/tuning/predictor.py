@@ -26,6 +26,7 @@ from pxvm.tuning.weights import FEATURES
 BATCH, HIDDEN = 64, 12
 STEPS, RATE, DECAY = 600, 0.02, 3e-3
 FEW = 4  # measurements of a model without which they say nothing about its mean
+CLEAR = 0.03  # changes below it do no more than the rounding of activations that they set off
 OUTLIER = 2.0  # powers of two from which on a miss counts by its size, no longer by its square
 LEAST, MOST = 1e-14, 1e3  # damages that are told apart
 
@@ -73,6 +74,7 @@ def _examples(measured: Sequence[Damage]) -> tuple[Floats, Floats, Floats]:
     y: list[float] = []
     weight: list[float] = []
     for group in models.values():
+        group = [m for m in group if m.change >= CLEAR]
         if len(group) < FEW:
             continue
         target = np.log2([np.clip(m.damage, LEAST, MOST) / m.change**2 for m in group])

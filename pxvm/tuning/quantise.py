@@ -69,7 +69,7 @@ class Result:
 
 def tune(
     trials: Trials, known: Sequence[Damage] = (), *, budget: int, target: str = "bytes",
-    told: Told | None = None,
+    measured: list[Damage] | None = None, told: Told | None = None,
 ) -> Result:  # fmt: skip
     """Choose how a model's weights are stored.
 
@@ -79,22 +79,24 @@ def tune(
             what is left measures single moves.
         target: "bytes": as few as possible, as good as the default; "quality": as good as possible,
             in as many bytes at most.
+        measured: what is measured is put here at once, so that it outlives an interrupt.
         told: called with trials done, and all of them.
 
     Raises TuneError.
     """
     if target not in TARGETS:
         raise TuneError(f"target: expected {' or '.join(TARGETS)}; found {target!r}")
-    return _Tuning(trials, known, budget, told).run(target)
+    into = [] if measured is None else measured
+    return _Tuning(trials, known, budget, into, told).run(target)
 
 
 class _Tuning:
     def __init__(
-        self, trials: Trials, known: Sequence[Damage], budget: int, told: Told | None
-    ) -> None:
+        self, trials: Trials, known: Sequence[Damage], budget: int, measured: list[Damage],
+        told: Told | None,
+    ) -> None:  # fmt: skip
         self.trials, self.known, self.told = trials, list(known), told
-        self.first, self.budget = trials.done, budget
-        self.measured: list[Damage] = []
+        self.first, self.budget, self.measured = trials.done, budget, measured
         self.path: list[tuple[int, int]] = []  # (trials, bytes) whenever fewer bytes were found
         trials.fine = False
         self.default_loss = trials.loss()
@@ -119,8 +121,7 @@ class _Tuning:
     def run(self, target: str) -> Result:
         if target == "quality":
             return self._best()
-        reserve = int(np.ceil(np.log2(len(self.steps) + 1))) + 1
-        self._measure(self.budget - reserve - self.spent)
+        self._measure(self.budget - halvings(len(self.steps)) - self.spent)
         moves = self._ordered()
         found, loss = self._longest(moves)
         if not found:
@@ -136,7 +137,7 @@ class _Tuning:
         for step in self.steps:
             roles.setdefault(step[0].role, []).append(step)
         turns = [(turn, step) for of in roles.values() for turn, step in enumerate(_spread(of))]
-        ordered = [step for _, step in sorted(turns, key=lambda pair: pair[0])]
+        ordered = [step for _, step in sorted(turns, key=lambda t: (t[0], -t[1][0].bytes(DEFAULT)))]
         wanted = [s for s in ordered if (s[0].name, s[1]) not in there]
         for weight, choice in wanted[: max(0, count)]:
             self.measured.append(self._damage(weight, choice))
@@ -237,3 +238,14 @@ def _spread(steps: Sequence[Step]) -> list[Step]:
     bits = max(len(steps) - 1, 1).bit_length()
     places = (int(f"{n:0{bits}b}"[::-1], 2) for n in range(1 << bits))
     return [steps[place] for place in places if place < len(steps)]
+
+
+def halvings(count: int) -> int:
+    """Trials that find how many of so many moves may be made."""
+    return int(np.ceil(np.log2(count + 1)))
+
+
+def every(weights: Sequence[Weight]) -> int:
+    """Trials that measure each move by itself, and then find how many of them may be made."""
+    count = sum(len(weight.choices) - 1 for weight in weights)
+    return 1 + count + halvings(count)

@@ -127,14 +127,15 @@ class Trials:
         program = parse(image)
         there = {d.name: d for d in program.descriptors if d.dtype == DType.I8}
         layers = max(self.checkpoint.config.layers - 1, 1)
-        found = []
+        found, names = [], self.checkpoint.weights.keys()
         for name, stored in self.checkpoint.weights.items():
             tensor = name if name in there else f"{name}_weight"
             if tensor not in there or tuple(stored.shape) != there[tensor].extents:
                 continue
             layer = name.partition(".")[0]
             depth = int(layer) / layers if layer.isdecimal() else 0.5
-            weight = Weight(name, tensor, stored, min(depth, 1.0))
+            tied = name == "embedding" and not self.embeds and "output" not in names
+            weight = Weight(name, tensor, stored, min(depth, 1.0), tied)
             if weight.distance(_sampled(image, program, there[tensor], SAMPLE)) < SAME:
                 found.append(weight)
         if not found:

@@ -61,12 +61,14 @@ class Weight:
         tensor: its name in the picture.
         stored: a matrix whose rows can be sliced.
         depth: of its layer, 0 to 1; one half outside the layers.
+        tied: whether it is an embedding that logits come of as well.
     """
 
     name: str
     tensor: str
     stored: Any
     depth: float
+    tied: bool = False
 
     @property
     def role(self) -> str:
@@ -144,7 +146,7 @@ class Weight:
         ratios = np.abs(real).max(axis=1) / size
         peaks = (real**4).mean() / max((real**2).mean() ** 2, LEAST**2)
         return (
-            *(float(self.role == name) for name in ROLES),
+            *(float(self.role == name or (self.tied and name == "output")) for name in ROLES),
             self.depth, float(self.depth == 0), float(self.depth == 1),
             math.log2(rows) / 10, math.log2(columns) / 10, float(np.log2(size).std()),
             float(np.log2(ratios).mean()) / 4, math.log2(max(peaks, 1.0)) / 4,

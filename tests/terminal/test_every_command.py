@@ -82,6 +82,10 @@ COMMANDS = {
     "coach ask": ["coach ask capital -n {}.taught -o {}.answer",
                   "coach ask capital -n {}.taught -o {}.answer --json",
                   "coach ask nonsense -n {}.missing"],
+    "tune quantise": ["tune quantise {}.gguf -o {}.made -n {}.new",
+                      "tune quantise {}.missing -o {}.made -n {}.new"],
+    "tune speed": ["tune speed {}.missing -n {}.new", "tune speed {}.bad -n {}.new"],
+    "tune auto": ["tune auto show", "tune auto show --json", "tune auto on -n {}.missing"],
     "gpus": ["gpus", "gpus --json"],
     "serve": ["serve {}.missing --port 0", "serve --backend {} --port 0"],
     "studio": ["studio {}.missing --no-browser", "studio --backend {} --port 0 --no-browser",
@@ -154,6 +158,8 @@ def hostile(tmp_path_factory):
     cache = folder / "cache/pxvm/models"
     cache.mkdir(parents=True)
     (cache / f"{FILE}.pxi").write_bytes(b"x")
+    known = {f"{EVIL} | another machine | 0 busy": {"prompt": 128}}
+    (folder / "cache/pxvm/choices.json").write_text(json.dumps(known))
     return folder
 
 

@@ -33,7 +33,7 @@ def test_a_model_becomes_smaller_and_the_next_one_begins_with_what_is_known(here
     small.bert(here / "model")
     import_model(here / "model", here / "default.pxi")
     monkeypatch.setattr(quantise, "SLACK_VECTORS", 0.002)
-    status, said = pxvm("tune quantise model -o small.pxi --budget 24 -n k.png --predictor p.pxi")
+    status, said = pxvm("tune quantise model -o small.pxi --budget 14 -n k.png --predictor p.pxi")
     assert status == 0, said
     assert "in four bits" in said and "fewer bytes of weights; cosine" in said
     assert (here / "small.pxi").stat().st_size < (here / "default.pxi").stat().st_size
@@ -41,9 +41,9 @@ def test_a_model_becomes_smaller_and_the_next_one_begins_with_what_is_known(here
         assert model.embed(["hello"]).shape == (1, small.BERT.width)
     status, said = pxvm("run p.pxi")
     assert status == 0 and "sensitivity" in said, said
-    status, said = pxvm("tune quantise model -o again.pxi --budget 6 -n k.png --json")
+    status, said = pxvm("tune quantise model -o again.pxi --budget 5 -n k.png --json")
     found = json.loads(said)
-    assert status == 0 and found["measured"] == 0 and found["trials"] <= 6, said
+    assert status == 0 and found["measured"] == 0 and found["trials"] <= 5, said
     status, said = pxvm("recall damage -n k.png")
     assert status == 0 and "measured: damage" in said, said
 
