@@ -13,9 +13,11 @@ from pxvm import Model
 from pxvm.core.errors import FormatError
 from pxvm.models.families.checkpoint import open_checkpoint
 from pxvm.models.families.family import half_rotated
+from pxvm.models.families.keys import settle
 from pxvm.models.families.llama import set_tokens, tokens
 from pxvm.models.families.table import FAMILIES, GGUF, HF
 from pxvm.models.importing.importer import import_model
+from pxvm.models.text.template import render
 from tests.models.family_files import (
     ARCHITECTURES,
     CONFIGS,
@@ -24,6 +26,7 @@ from tests.models.family_files import (
     write_folder,
     write_gguf,
 )
+from tests.models.model_files import TINY_BERT, bert_weights, hf_bert
 from tests.models.tiny_models import compiled
 
 WANTED = np.load(Path(__file__).with_name("families.npz"))
@@ -112,3 +115,38 @@ def test_fused_weights_of_another_size_are_refused(tmp_path):
         (folder / "config.json").write_text(json.dumps(config))
         with pytest.raises(FormatError, match=r"tensor model\.layers\.0.*expected"):
             open_checkpoint(folder)
+
+
+def test_gemma_has_a_template_where_its_file_has_none():
+    source = next(family.template for family in FAMILIES if "gemma3" in family.gguf)
+    said = [("system", "Be brief."), ("user", " Hello "), ("assistant", "Hi"), ("user", "Why?")]
+    text = render(source, [{"role": r, "content": c} for r, c in said], bos_token="<bos>")
+    assert text == (
+        "<bos><start_of_turn>user\nBe brief.\n\nHello<end_of_turn>\n<start_of_turn>model\nHi"
+        "<end_of_turn>\n<start_of_turn>user\nWhy?<end_of_turn>\n<start_of_turn>model\n"
+    )
+
+
+def test_roberta_positions_begin_behind_the_padding(tmp_path):
+    folder = hf_bert(tmp_path, prefix="roberta.", model_type="xlm-roberta", pad_token_id=1)
+    found = open_checkpoint(folder)
+    whole = bert_weights(TINY_BERT)["positions"]
+    assert found.config.positions == len(whole) - 2
+    assert np.array_equal(found.weights["positions"], whole[2:])
+
+
+def test_keys_with_large_biases_are_told_apart(tmp_path):
+    """A constant is taken from them and columns are shared; without that half is lost."""
+    checkpoint = open_checkpoint(write_folder(tmp_path / "qwen2", "qwen2"))
+    config, weights = settle(checkpoint.config, checkpoint.weights)
+    assert config.key_shift and set(weights) - set(checkpoint.weights) == {
+        f"{i}.k_shift" for i in range(config.layers)
+    }
+    again, same = settle(open_checkpoint(write_folder(tmp_path / "llama", "llama")).config, {})
+    assert not again.key_shift and same == {}
+    k, q = (np.asarray(weights[f"0.{name}"], np.float64) for name in "kq")
+    old_k, old_q = (np.asarray(checkpoint.weights[f"0.{name}"], np.float64) for name in "kq")
+    heads = np.repeat(k.reshape(2, 16, -1), 2, axis=0) * q.reshape(4, 16, -1)
+    assert heads == pytest.approx(
+        np.repeat(old_k.reshape(2, 16, -1), 2, axis=0) * old_q.reshape(4, 16, -1), rel=1e-5
+    )
