@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 
 from pxvm import Model
+from pxvm.core import executors
 from pxvm.core.errors import FormatError
+from pxvm.core.program import load_program
+from pxvm.core.verifier import verify
+from pxvm.models.families.batched import batched
 from pxvm.models.families.checkpoint import open_checkpoint
 from pxvm.models.families.family import half_rotated
 from pxvm.models.families.keys import settle
 from pxvm.models.families.llama import set_tokens, tokens
 from pxvm.models.families.table import FAMILIES, GGUF, HF
+from pxvm.models.graph.fields import Fields
 from pxvm.models.importing.importer import import_model
 from pxvm.models.text.template import render
 from tests.models.family_files import (
@@ -79,6 +84,22 @@ def test_one_picture_has_one_answer(pictures, family):
             assert len(tokens(model.fields)) == 21
             digests.append(hashlib.sha256(np.ascontiguousarray(model.image)).hexdigest())
     assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("family", ["gemma3", "qwen2"])
+def test_rows_of_slots_are_those_of_one_alone(pictures, family):
+    """Norms of heads, windows, shifted keys and the choice of a table, of the layer and slot."""
+    with Model.open(pictures[family], "reference", context=32) as model:
+        alone = model.logits(TOKENS[:3])
+        image = batched(model.image, load_program(model.image), 2, 32)
+        fields = Fields(image, verify(image))
+        session = executors.executor("reference", 1).session(image, fields.network, 1)
+        fields["active"], fields["count"] = [[1], [1]], 2
+        for position, row in enumerate(alone):
+            fields["ids"] = [[TOKENS[7 + position]], [TOKENS[position]]]
+            fields["positions"] = [[position], [position]]
+            session.run(None)
+            assert np.array_equal(fields.real("logits")[1].astype(np.float32), row)
 
 
 def test_a_row_in_the_table_for_each_name():
