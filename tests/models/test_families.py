@@ -10,12 +10,19 @@ import numpy as np
 import pytest
 
 from pxvm import Model
+from pxvm.core import executors
 from pxvm.core.errors import FormatError
+from pxvm.core.program import load_program
+from pxvm.core.verifier import verify
+from pxvm.models.families.batched import batched
 from pxvm.models.families.checkpoint import open_checkpoint
 from pxvm.models.families.family import half_rotated
+from pxvm.models.families.keys import settle
 from pxvm.models.families.llama import set_tokens, tokens
 from pxvm.models.families.table import FAMILIES, GGUF, HF
+from pxvm.models.graph.fields import Fields
 from pxvm.models.importing.importer import import_model
+from pxvm.models.text.template import render
 from tests.models.family_files import (
     ARCHITECTURES,
     CONFIGS,
@@ -24,6 +31,7 @@ from tests.models.family_files import (
     write_folder,
     write_gguf,
 )
+from tests.models.model_files import TINY_BERT, bert_weights, hf_bert
 from tests.models.tiny_models import compiled
 
 WANTED = np.load(Path(__file__).with_name("families.npz"))
@@ -78,6 +86,22 @@ def test_one_picture_has_one_answer(pictures, family):
     assert digests[0] == digests[1]
 
 
+@pytest.mark.parametrize("family", ["gemma3", "qwen2"])
+def test_rows_of_slots_are_those_of_one_alone(pictures, family):
+    """Norms of heads, windows, shifted keys and the choice of a table, of the layer and slot."""
+    with Model.open(pictures[family], "reference", context=32) as model:
+        alone = model.logits(TOKENS[:3])
+        image = batched(model.image, load_program(model.image), 2, 32)
+        fields = Fields(image, verify(image))
+        session = executors.executor("reference", 1).session(image, fields.network, 1)
+        fields["active"], fields["count"] = [[1], [1]], 2
+        for position, row in enumerate(alone):
+            fields["ids"] = [[TOKENS[7 + position]], [TOKENS[position]]]
+            fields["positions"] = [[position], [position]]
+            session.run(None)
+            assert np.array_equal(fields.real("logits")[1].astype(np.float32), row)
+
+
 def test_a_row_in_the_table_for_each_name():
     assert set(GGUF) == {"llama", "qwen2", "qwen3", "gemma3", "phi3", "smollm3", "bert"}
     assert {"mistral", "gemma3_text", "xlm-roberta"} < set(HF)
@@ -112,3 +136,38 @@ def test_fused_weights_of_another_size_are_refused(tmp_path):
         (folder / "config.json").write_text(json.dumps(config))
         with pytest.raises(FormatError, match=r"tensor model\.layers\.0.*expected"):
             open_checkpoint(folder)
+
+
+def test_gemma_has_a_template_where_its_file_has_none():
+    source = next(family.template for family in FAMILIES if "gemma3" in family.gguf)
+    said = [("system", "Be brief."), ("user", " Hello "), ("assistant", "Hi"), ("user", "Why?")]
+    text = render(source, [{"role": r, "content": c} for r, c in said], bos_token="<bos>")
+    assert text == (
+        "<bos><start_of_turn>user\nBe brief.\n\nHello<end_of_turn>\n<start_of_turn>model\nHi"
+        "<end_of_turn>\n<start_of_turn>user\nWhy?<end_of_turn>\n<start_of_turn>model\n"
+    )
+
+
+def test_roberta_positions_begin_behind_the_padding(tmp_path):
+    folder = hf_bert(tmp_path, prefix="roberta.", model_type="xlm-roberta", pad_token_id=1)
+    found = open_checkpoint(folder)
+    whole = bert_weights(TINY_BERT)["positions"]
+    assert found.config.positions == len(whole) - 2
+    assert np.array_equal(found.weights["positions"], whole[2:])
+
+
+def test_keys_with_large_biases_are_told_apart(tmp_path):
+    """A constant is taken from them and columns are shared; without that half is lost."""
+    checkpoint = open_checkpoint(write_folder(tmp_path / "qwen2", "qwen2"))
+    config, weights = settle(checkpoint.config, checkpoint.weights)
+    assert config.key_shift and set(weights) - set(checkpoint.weights) == {
+        f"{i}.k_shift" for i in range(config.layers)
+    }
+    again, same = settle(open_checkpoint(write_folder(tmp_path / "llama", "llama")).config, {})
+    assert not again.key_shift and same == {}
+    k, q = (np.asarray(weights[f"0.{name}"], np.float64) for name in "kq")
+    old_k, old_q = (np.asarray(checkpoint.weights[f"0.{name}"], np.float64) for name in "kq")
+    heads = np.repeat(k.reshape(2, 16, -1), 2, axis=0) * q.reshape(4, 16, -1)
+    assert heads == pytest.approx(
+        np.repeat(old_k.reshape(2, 16, -1), 2, axis=0) * old_q.reshape(4, 16, -1), rel=1e-5
+    )

@@ -43,7 +43,7 @@ from pxvm.core.tensor import (
 from pxvm.models.families.llama import RUNS
 
 MOST = 255  # that a loop can add to the base
-IN_SLOT = ("k_cache", "v_cache", "attention")  # descriptors of a slot in each layer
+OWN = ("k_cache", "v_cache", "attention")  # what a slot has of its own in each layer
 ROWS = ("q", "k", "v", "mixed")  # what attention takes and gives, of which a slot has one row
 
 
@@ -67,16 +67,40 @@ class _Batched:
                 i for i in network.instructions if i.op.name == "Loop" and i.operands[2]
             )
             self.first = named["0.attention_norm.eps"].index
-            self.cache, self.attention = named["0.k_cache"], named["0.attention"]
+            self.cache, _ = named["0.k_cache"], named["0.attention"]
         except (StopIteration, KeyError):
             raise ProgramError("expected a program of the Llama family; found another") from None
         self.size = self.loop.operands[2]
-        self.stride = self.size + len(IN_SLOT) * slots  # descriptors of a layer with its slots
+        self.begin, self.end = self._attended()
+        self.inside = self._inside()
+        # Descriptors of a layer with its slots.
+        self.stride = self.size + len(self.inside) * slots
         self.layers = (len(network.descriptors) - self.first) // self.size
         self.shared = list(network.descriptors[: self.first])
         self.shelves = Shelves(network.width, len(source) * network.width)
         self.data: list[tuple[Descriptor, list[int]]] = []
         self.named = {d.name: d.index for d in self.shared}
+
+    def _attended(self) -> tuple[int, int]:
+        """The instructions from queries, keys and values, which are whole, to attention."""
+        code, v = (
+            self.old.instructions,
+            next(d.index for d in self.old.descriptors if d.name == "v"),
+        )
+        end = next(i.index for i in code if i.op.name.startswith("Attention"))
+        linears = (i.index for i in code[:end] if i.op.name == "Linear" and i.operands[0] == v)
+        return max(linears) + 1, end + 1
+
+    def _inside(self) -> list[int]:
+        """Places in a layer of what those use: a loop over slots moves the base along copies."""
+        layer = self.old.descriptors[self.first : self.first + self.size]
+        places = {d.name: d.index - self.first for d in layer}
+        found = [places[f"0.{name}"] for name in OWN]
+        for i in self.old.instructions[self.begin : self.end]:
+            for mode, operand in zip(i.op.operands, i.operands, strict=True):
+                if mode.names in (Names.TENSOR, Names.BLOCK) and operand >= RELATIVE:
+                    found.append(operand - RELATIVE)
+        return list(dict.fromkeys(found))
 
     # -- tensors ---------------------------------------------------------------------------------
 
@@ -95,7 +119,7 @@ class _Batched:
         self._add(replace(number, name="row"))
         for name, value in (("zero", 0), ("slots", self.slots)):
             self._add(replace(number, name=name, role=Role.CONSTANT), [value])
-        inside = self.size + len(IN_SLOT)
+        inside = self.size + len(self.inside)
         if len(self.shared) > RELATIVE or inside > RELATIVE or self.stride > MOST:
             raise ProgramError(f"the program has no room for {self.slots} slots")
         table = [*self.shared, *(d for layer in range(self.layers) for d in self._layer(layer))]
@@ -133,15 +157,19 @@ class _Batched:
         ]
         heads, _, width = self.cache.extents
         for slot in range(self.slots):
-            at = moved + self.size + slot * len(IN_SLOT)
-            for name in IN_SLOT[:2]:
-                cache = replace(
-                    self.cache, name=f"{layer}.{slot}.{name}", extents=(heads, self.context, width)
-                )
-                found.append(self._placed(cache))
-            like = self.old.descriptors[begin + self.attention.index - self.first]
-            words = (at, at + 1, self.named["position1"], *like.parameters[3:])
-            found.append(replace(like, name=f"{layer}.{slot}.attention", parameters=words))
+            at = moved + self.size + slot * len(self.inside)
+            for place in self.inside:
+                like = self.old.descriptors[begin + place]
+                name = like.name.partition(".")[2]
+                if name == "attention":
+                    words = (at, at + 1, self.named["position1"], *like.parameters[3:])
+                    copy = replace(like, parameters=words)
+                elif name in OWN:
+                    extents = (heads, self.context, width)
+                    copy = self._placed(replace(self.cache, extents=extents))
+                else:
+                    copy = self._moved(like, moved - begin)
+                found.append(replace(copy, name=f"{layer}.{slot}.{name}"))
         return found
 
     def _moved(self, d: Descriptor, by: int) -> Descriptor:
@@ -162,14 +190,6 @@ class _Batched:
         code = self.old.instructions
         at = {i.op.name: i.index for i in reversed(code)}  # the first of each
         end = next(i.index for i in code[self.loop.index :] if i.op.name == "EndLoop")
-        # Queries, keys and values are whole behind the last of their products.
-        v, attention = (
-            self.named["v"],
-            next(i.index for i in code if i.op.name.startswith("Attention")),
-        )
-        whole = 1 + next(
-            i.index for i in code[:attention][::-1] if i.op.name == "Linear" and i.operands[0] == v
-        )
         norm, head = code[at["Tail"] + 1], code[at["Tail"] + 2]
         emit = _Emitter(self.named)
         emit("Loop", "runs")
@@ -177,14 +197,14 @@ class _Batched:
         for i in code[at["Embed"] : self.loop.index]:
             emit.same(i)
         emit("Loop", "layers", self.stride)
-        for i in code[self.loop.index + 1 : whole]:
+        for i in code[self.loop.index + 1 : self.begin]:
             emit.same(i)
         emit("Copy", "n", "zero")
-        emit("Loop", "slots", len(IN_SLOT))
-        self._slot(emit, code[whole : attention + 1])
+        emit("Loop", "slots", len(self.inside))
+        self._slot(emit, code[self.begin : self.end])
         emit("EndLoop")
         emit("Copy", "n", "count")
-        for i in code[attention + 1 : end + 1]:
+        for i in code[self.end : end + 1]:
             emit.same(i)
         emit.word(norm.code, self.named["normed"], self.named["x"], norm.operands[2])
         emit.word(head.code, self.named["logits"], self.named["normed"], head.operands[2])
@@ -196,10 +216,8 @@ class _Batched:
     def _slot(self, emit: _Emitter, code: Sequence[Instruction]) -> None:
         """What attention takes, of one slot: its row out of q, k and v, and back into mixed."""
         one = {self.named[name]: self.named[f"{name}1"] for name in (*ROWS, "position")}
-        for place, name in enumerate(IN_SLOT):
-            inside = self.old.descriptors[self.first : self.first + self.size]
-            old = next(d.index for d in inside if d.name == f"0.{name}") - self.first
-            one[RELATIVE + old] = RELATIVE + self.size + place
+        for number, place in enumerate(self.inside):
+            one[RELATIVE + place] = RELATIVE + self.size + number
         emit("Copy", "row", "n")
         emit("Add", "n", "n", "one")
         emit("Tail", "active1", "active")
