@@ -149,7 +149,7 @@ def test_breakpoints_run_to_watches_and_folded_loops(tab: Page, site: str) -> No
     for steps in (8, 10):  # the innermost loop runs twice
         tab.click("button:text-is('Run')")
         tab.locator("dl div", has_text="Steps").locator("dd", has_text=str(steps)).wait_for()
-        assert "8 A@1@1" in tab.inner_text("dl").replace("\n", " ")
+        assert "8A@1@1" in tab.inner_text("dl").replace("\n", " ")
     tab.click("[aria-label='Remove the breakpoint at 8']")
     tab.click("text=Tensors")
     tab.click("[aria-label='Stop when x changes']")
