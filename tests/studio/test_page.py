@@ -156,7 +156,7 @@ def test_breakpoints_run_to_watches_and_folded_loops(tab: Page, site: str) -> No
     tab.click("button:text-is('Run')")
     tab.locator("dl div", has_text="Steps").locator("dd", has_text="11").wait_for()
     tab.click("[aria-label='Stop when x changes']")
-    tab.click("text=Program")
+    tab.click("aside button:text-is('Program')")
     tab.locator("[aria-label='Run to here: 17']").click(force=True)
     stop(tab, "Paused")
     tab.click("button:text-is('Run')")
