@@ -1,1 +1,1 @@
-import{n as e}from"./assets/film-rJ4CMWYY.js";import{t}from"./assets/gpu-uQAmDHKu.js";import{n}from"./assets/machine-DkTDvQak.js";import{t as r}from"./assets/memory-cICIAtMf.js";export{e as film,t as gpu,n as machine,r as memory};
+import{n as e}from"./assets/film-rJ4CMWYY.js";import{t}from"./assets/gpu-BoD2SiKZ.js";import{n}from"./assets/machine-CTNIs9qK.js";import{t as r}from"./assets/memory-cICIAtMf.js";export{e as film,t as gpu,n as machine,r as memory};
