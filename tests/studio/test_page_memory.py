@@ -30,7 +30,7 @@ def written(path: Path) -> Path:
                   source=f"docs/{n}.md", event_time=MOMENT + timedelta(days=n))
             for n in range(19)
         )  # fmt: skip
-        network.correct(ids[7], "answer 7 is of pine now")
+        network.correct(ids[7], answer="answer 7 is of pine now")
     return path
 
 
