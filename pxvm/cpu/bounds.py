@@ -94,8 +94,8 @@ SUMS: dict[str, Sum] = {
     # Rows of I32
     "memory.sum_of.total": Sum(np.int64, WORD, MAX_INNER),
     "rowwise.binary.x": Sum(np.int64, WORD, 2),
-    "rowwise.norm.square": Sum(np.int64, HALF * HALF, MAX_INNER + 8),
-    "rowwise.norm.v": Sum(np.int64, WORD, 2),
+    "rowwise._normalised.square": Sum(np.int64, HALF * HALF, MAX_INNER + 8),
+    "rowwise.norm.head": Sum(np.int64, WORD, 2),
     "memory.quantise_row.v": Sum(np.int64, WORD, 2),
     "rowwise.l2_norm.square": Sum(np.int64, HALF * HALF, MAX_INNER),
     "rowwise.softmax.total": Sum(np.int64, POWER, MAX_INNER),

@@ -143,7 +143,7 @@ def test_compact_drops_what_was_replaced_unless_history_is_kept(home):
 def test_of_two_corrections_that_a_merge_brings_together_the_newer_counts(tmp_path, turned):
     one, two = tmp_path / "one.png", tmp_path / "two.png"
     with Network.open(one) as network:
-        name = network.append("who?", "Anna")
+        name = network.append("who leads?", "Anna")
     two.write_bytes(one.read_bytes())
     for path, answer in ((one, "Berta"), (two, "Clara")):
         with Network.open(path) as network:
@@ -153,5 +153,5 @@ def test_of_two_corrections_that_a_merge_brings_together_the_newer_counts(tmp_pa
         Network.merge(a, b, tmp_path / "both.png")
     assert live(tmp_path / "both.png") == ["Clara"]
     with Network.open(tmp_path / "both.png") as network:
-        hits = network.search("who", embedder=None)
+        hits = network.search("who leads", embedder=None)
         assert [hit.record.answer for hit in hits] == ["Clara"]

@@ -73,7 +73,7 @@ def test_the_same_text_again_is_taken_in_by_one_token(model):
 def test_a_text_longer_than_an_execution_is_fed_in_parts(path, monkeypatch):
     text = "pixels and words " * 8
     whole = Model.open(path, device=compiled()).generate(text, max_tokens=10)
-    monkeypatch.setattr("pxvm.models.model.PROMPT", 7)
+    monkeypatch.setattr("pxvm.core.choices.PROMPT", 7)
     parts = Model.open(path, device=compiled())
     assert parts.generator.part == 7
     assert parts.generate(text, max_tokens=10) == whole

@@ -87,7 +87,7 @@ def test_eval_prints_perplexity(files, tmp_path):
 def test_models_lists_what_there_is(tmp_path):
     here = {"XDG_CACHE_HOME": str(tmp_path)}
     rows = json.loads(pxvm("models", "list", "--json", **here)[1])
-    assert [row["name"] for row in rows] == ["smollm2", "minilm"]
+    assert [row["name"] for row in rows] == ["smollm2", "gemma3-270m", "minilm"]
     assert not any(row["path"] for row in rows)
     status, out, err = pxvm("models", "path", "minilm", **here)
     assert (status, out) == (1, "") and "pxvm models get minilm" in err

@@ -34,6 +34,7 @@ def test_an_answer_its_likely_tokens_and_its_attention(tab: Page, site: str, tin
     tab.locator("article footer", has_text="tokens,").wait_for()
     tab.click("article >> text=Tokens")
     pieces = tab.locator(".tokens button")
+    pieces.first.wait_for()
     assert "".join(pieces.all_inner_texts()).strip() == wanted.strip()
     pieces.first.click()
     shares = tab.locator("aside .share").all_inner_texts()
