@@ -256,14 +256,17 @@ def serving(
 
 
 def cache_with_an_embedder(folder: Path) -> Path:
-    """A cache folder with the compiled kernels that are here and a small ``minilm``."""
+    """A cache folder with a small ``minilm`` and the compiled kernels that it takes."""
+    from pxvm import Model
     from pxvm.cpu import kept
     from pxvm.models.download import NAMES
     from tests.models.tiny_models import write_bert
 
     models = folder / "pxvm" / "models"
     models.mkdir(parents=True)
-    write_bert(models / f"minilm-{NAMES['minilm'].version}.pxi")
+    path = write_bert(models / f"minilm-{NAMES['minilm'].version}.pxi")
+    with Model.open(path) as model:
+        model.embed(["compiled"])
     if kept.folder().is_dir():
         shutil.copytree(kept.folder(), folder / "pxvm" / kept.folder().name)
     return folder
