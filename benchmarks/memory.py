@@ -15,7 +15,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from benchmarks._memory_peers import (
     one_row,
 )
 from benchmarks._memory_questions import again, documents, languages
+from benchmarks._parts import parser, told
 from benchmarks.container_open import shown
 from pxvm.learning import Draft, Network, Vector
 from pxvm.learning.search.cache import ask, cache_folder
@@ -308,17 +310,20 @@ def parts(
     folder: Path, counts: tuple[int, ...], locomo_file: Path | None
 ) -> dict[str, Callable[[], Iterator[Table]]]:
     """What is measured, by name; each yields its tables."""
-    values = int8_vectors(max(counts))
+
+    @cache
+    def vectors() -> NDArray[np.int8]:
+        return int8_vectors(max(counts))
 
     def stored() -> Iterator[Table]:
-        yield storing(folder, counts, values)
+        yield storing(folder, counts, vectors())
         yield opening(folder / f"store{SIZES[-1]}.png")
 
     known: dict[str, Callable[[], Iterator[Table]]] = {
-        "sizes": lambda: iter([sizes(folder, values)]),
+        "sizes": lambda: iter([sizes(folder, vectors())]),
         "storing": stored,
-        "scanning": lambda: (scanning(folder, count, values[:count]) for count in counts[1:]),
-        "sqlite": lambda: iter([beside_sqlite(folder, values)]),
+        "scanning": lambda: (scanning(folder, count, vectors()[:count]) for count in counts[1:]),
+        "sqlite": lambda: iter([beside_sqlite(folder, vectors())]),
         "hybrid": lambda: iter([hybrid(folder)]),
         "languages": lambda: iter([languages(folder)]),
         "documents": lambda: iter([documents(folder)]),
@@ -329,26 +334,20 @@ def parts(
     return known
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(words: Sequence[str] = ()) -> None:
     """Print the tables of the parts that are named, of all where none is."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    console = Console()
-    if absent := missing("lancedb", "sqlite_vec", "usearch", "memvid_sdk"):
-        console.print(f"not installed, so left out: {', '.join(absent)} (extra: bench)")
-    counts = SIZES
-    if "--large" in given:
-        given.remove("--large")
-        counts = (*SIZES, LARGE)
-    file = None
-    if "--locomo" in given:
-        place = given.index("--locomo")
-        file = Path(given[place + 1])
-        del given[place : place + 2]
+    reads = parser(__doc__)
+    reads.add_argument("--large", action="store_true", help="a million records as well")
+    reads.add_argument("--locomo", type=Path, metavar="FILE", help="LoCoMo's conversations")
     with tempfile.TemporaryDirectory() as name:
-        known = parts(Path(name), counts, file)
-        if strange := set(given) - set(known):
-            raise SystemExit(f"no part {sorted(strange)}: there are {', '.join(known)}")
-        for part in given or known:
+        folder = Path(name)
+        given = told(words, [*parts(folder, SIZES, None), "locomo"], reads)
+        known = parts(folder, (*SIZES, LARGE) if given.large else SIZES, given.locomo)
+        given.parts = [part for part in given.parts if part in known]  # locomo has a file or none
+        console = Console()
+        if absent := missing("lancedb", "sqlite_vec", "usearch", "memvid_sdk"):
+            console.print(f"not installed, so left out: {', '.join(absent)} (extra: bench)")
+        for part in given.parts:
             start = time.perf_counter()
             for table in known[part]():
                 console.print(table)
@@ -356,4 +355,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,8 +1,9 @@
 """The studio in a real headless Chromium: what docs/STUDIO.md says of it.
 
-``python -m benchmarks studio`` prints the table. WebGPU is played by the processor where there is
-no GPU. Needs Chromium, Python's playwright, the packages of ``studio/`` for axe-core (``make
-studio``), and npm for Lighthouse; what is missing is left out, and said.
+``python -m benchmarks.studio [PART ...]`` prints the table, or some of its parts. WebGPU is
+played by the processor where there is no GPU. Needs Chromium, Python's playwright, the packages of
+``studio/`` for axe-core (``make studio``), and npm for Lighthouse; what is missing is left out, and
+said.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -25,6 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks._parts import parser, told
 from pxvm import Model
 from pxvm.learning import Draft, Network
 from pxvm.models.download import here
@@ -330,19 +333,28 @@ def large_memory(path: Path) -> Path:
     return path
 
 
-def main() -> None:
-    """Measure everything and print it."""
-    model = here("smollm2")
+#: What is measured, of a site and a folder to work in.
+PARTS: dict[str, Callable[[str, Path], Iterator[Row]]] = {
+    "size": lambda site, folder: size(),
+    "conformance": lambda site, folder: conformance(site),
+    "views": lambda site, folder: views(site, here("smollm2"), large_memory(folder / "large.png")),
+    "faults": lambda site, folder: faults(site),
+    "kept": lambda site, folder: kept(site),
+    "lighthouse": lambda site, folder: lighthouse(site),
+    "talking": lambda site, folder: talking(site, here("smollm2")),
+}
+
+
+def main(words: Sequence[str] = ()) -> None:
+    """Measure the parts named, or everything, and print it."""
     table = Table("measure", "measured", "aim")
     with tempfile.TemporaryDirectory() as folder, serving(FOLDER) as site:
-        memory = large_memory(Path(folder) / "large.png")
-        for rows in (size(), conformance(site), views(site, model, memory), faults(site),
-                     kept(site), lighthouse(site), talking(site, model)):  # fmt: skip
-            for row in rows:
+        for name in told(words, PARTS, parser(__doc__)).parts:
+            for row in PARTS[name](site, Path(folder)):
                 print(*row, sep=" | ", flush=True)
                 table.add_row(*row)
     Console(width=120).print(table)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._coach_tasks import tasks
+from benchmarks._parts import parser, told
 from pxvm.coach.coach import Coach
 from pxvm.coach.expression import evaluate
 from pxvm.coach.memory import SOLVED
@@ -252,7 +253,7 @@ PARTS = {"words": words, "weights": weights, "ways": ways}
 
 def main(arguments: Sequence[str] = ()) -> None:
     """Run the parts."""
-    for name in arguments or PARTS:
+    for name in told(arguments, PARTS, parser(__doc__)).parts:
         try:
             PARTS[name]()
         except PxvmError as error:

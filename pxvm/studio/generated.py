@@ -11,7 +11,7 @@ def contents() -> dict[Path, str]:
     """Every generated file of ``studio/src`` with its content."""
     return {
         **tables.contents(),
-        shader_tables.FILE: shader_tables.text(),
+        **shader_tables.contents(),
         memory_tables.FILE: memory_tables.text(),
     }
 

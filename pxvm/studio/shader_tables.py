@@ -1,4 +1,4 @@
-"""What the page knows of the shaders: ``studio/src/generated/shaders.json``.
+"""What the page knows of the shaders: numbers in ``shaders.json``, WGSL in files beside it.
 
 The texts are ``pxvm/gpu/wgsl``'s, without comments and indentation; the numbers are those that
 ``pxvm.gpu`` works with. Nothing of it is written by hand in TypeScript.
@@ -15,7 +15,7 @@ from pxvm.core import ops
 from pxvm.core.tensor import STATE_WORDS
 from pxvm.gpu import devices, picture, planned, rounds, row, shaders
 
-FILE = Path(__file__).resolve().parents[2] / "studio/src/generated/shaders.json"
+FOLDER = Path(__file__).resolve().parents[2] / "studio/src/generated"
 #: What depends on the device stands in the module as names that the page puts numbers for.
 WINDOW, WINDOWS, GROUPED, OPERATION = "$WINDOW", "$WINDOWS", "$GROUPED", "$OPERATION"
 
@@ -39,9 +39,7 @@ def tables() -> dict[str, Any]:
         "operations": shaders.OPERATIONS,
         "limits": devices.LIMITS,
         "powers": shaders.powers().tolist(),
-        "module": module(),
         "entry": short(shaders.entry(f"op_{OPERATION}")),
-        "row": short(shaders.text("row")),
     }  # fmt: skip
 
 
@@ -61,9 +59,13 @@ def module() -> str:
 def short(text: str) -> str:
     """WGSL without comments, indentation and empty lines."""
     lines = (re.sub(r"\s*//.*", "", line).strip() for line in text.splitlines())
-    return "\n".join(line for line in lines if line)
+    return "\n".join(line for line in lines if line) + "\n"
 
 
-def text() -> str:
-    """The file's content."""
-    return json.dumps(tables(), indent=1) + "\n"
+def contents() -> dict[Path, str]:
+    """The files with their content."""
+    return {
+        FOLDER / "shaders.json": json.dumps(tables(), indent=1) + "\n",
+        FOLDER / "planned.wgsl": module(),
+        FOLDER / "row.wgsl": short(shaders.text("row")),
+    }

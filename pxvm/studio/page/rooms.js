@@ -1,1 +1,1 @@
-import{n as e}from"./assets/film-Clhzyvk8.js";import{t}from"./assets/gpu-FQaxHS6q.js";import{n}from"./assets/machine-BwI9qN6H.js";import{t as r}from"./assets/memory-DN5PZG_v.js";export{e as film,t as gpu,n as machine,r as memory};
+import{n as e}from"./assets/film-Clhzyvk8.js";import{t}from"./assets/gpu-BKEcdBGf.js";import{n}from"./assets/machine-D2O4pCn8.js";import{t as r}from"./assets/memory-DN5PZG_v.js";export{e as film,t as gpu,n as machine,r as memory};

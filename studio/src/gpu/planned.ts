@@ -101,12 +101,13 @@ export class Planned {
     const key = `${name} ${picture.windows} ${grouped}`;
     let found = gpu.pipelines.get(key);
     if (!found) {
-      const code = moduleText(gpu.window, picture.windows, grouped, [name]);
-      found = gpu.told(`the shader of ${name}`, () =>
-        gpu.device.createComputePipelineAsync({
-          layout,
-          compute: { module: gpu.device.createShaderModule({ code }), entryPoint: `run_${name}` },
-        }),
+      found = moduleText(gpu.window, picture.windows, grouped, [name]).then((code) =>
+        gpu.told(`the shader of ${name}`, () =>
+          gpu.device.createComputePipelineAsync({
+            layout,
+            compute: { module: gpu.device.createShaderModule({ code }), entryPoint: `run_${name}` },
+          }),
+        ),
       );
       found.catch(() => gpu.pipelines.delete(key));
       gpu.pipelines.set(key, found);

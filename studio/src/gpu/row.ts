@@ -15,7 +15,7 @@ import * as run0 from "../machine/run0.ts";
 import { cut } from "./changes.ts";
 import { Common, type Encode } from "./common.ts";
 import type { Gpu } from "./device.ts";
-import { NUMBERS as N, ROW } from "./shaders.ts";
+import { NUMBERS as N, rowText } from "./shaders.ts";
 
 const KERNELS = ["product", "margins", "add", "settle", "dot_product", "lift", "lay"] as const;
 type Kernel = (typeof KERNELS)[number];
@@ -45,7 +45,7 @@ export class RowSession extends Common {
       gpu.buffer(picture.words.length),
       gpu.buffer(JOB, GPUBufferUsage.UNIFORM),
     ]);
-    const code = `const WIDTH: u32 = ${picture.width}u;\n${ROW}`;
+    const code = await rowText(picture.width);
     const compiled = await gpu.told("the shaders of dialect 0", () => {
       const module = gpu.device.createShaderModule({ code });
       const layout = gpu.device.createPipelineLayout({ bindGroupLayouts: [bindings(gpu)] });

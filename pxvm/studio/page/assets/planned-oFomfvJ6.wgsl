@@ -1,0 +1,1565 @@
+const LANES: u32 = 128u;
+const BLOCK: u32 = 128u;
+const FEW: u32 = 4u;
+const WIDE: u32 = 64u;
+const STAGED: u32 = 1024u;
+const TABLE: u32 = 260u;
+const RECORD: u32 = 15u;
+const WINDOW: u32 = $WINDOW;
+const WINDOWS: u32 = $WINDOWS;
+const GROUP: u32 = 32u;
+const LARGEST_I4: u32 = 36592u;
+const LARGEST_ACT1: u32 = 128u;
+const LARGEST_ACT2: u32 = 32896u;
+const SATURATED: u32 = 4u;
+const CLAMPED: u32 = 5u;
+const CANDIDATES: u32 = 1024u;
+const LOG2E_M: u32 = 47274u;
+const PCG_LOW: u32 = 1284865837u;
+const PCG_HIGH: u32 = 1481765933u;
+const PCG_STEP_LOW: u32 = 4150755663u;
+const PCG_STEP_HIGH: u32 = 335903614u;
+const LOWEST: i32 = -2147483648;
+const HIGHEST: i32 = 2147483647;
+const FAR: i32 = -1048576;
+const LOG2E_E: i32 = -15;
+const ACT1: i32 = 5;
+const ACT2: i32 = 6;
+const I4: i32 = 9;
+const PARAMS: i32 = 8;
+const GROUPED: bool = $GROUPED;
+@group(0) @binding(0) var<uniform> given: vec4<u32>;
+@group(0) @binding(1) var<storage, read> tensors: array<i32>;
+@group(0) @binding(2) var<storage, read_write> changing: array<u32>;
+@group(0) @binding(3) var<storage, read_write> scratch: array<u32>;
+@group(0) @binding(4) var<storage, read> image0: array<u32>;
+@group(0) @binding(5) var<storage, read> image1: array<u32>;
+@group(0) @binding(6) var<storage, read> image2: array<u32>;
+@group(0) @binding(7) var<storage, read> image3: array<u32>;
+fn quad_size() -> u32 { return 4u; }
+fn ld(at: u32) -> u32 { return changing[at]; }
+fn st(at: u32, value: u32) { changing[at] = value; }
+var<workgroup> now: Named;
+fn named(lane: u32) -> Named {
+if (lane == 0u) {
+let g = tensor_at(given.x);
+now = Named(given.x, given.y, given.z, used(g), used(tensor_at(given.y)), used(tensor_at(given.z)), 0u, g.cols);
+}
+return workgroupUniformLoad(&now);
+}
+const FEWER: u32 = 16u;
+fn largest_of_lanes(value: i32, lane: u32) -> i32 {
+var top = value;
+gathered[lane] = value;
+workgroupBarrier();
+if (lane < FEWER) {
+for (var i = lane + FEWER; i < LANES; i += FEWER) { top = max(top, gathered[i]); }
+gathered[lane] = top;
+}
+workgroupBarrier();
+if (lane == 0u) {
+for (var i = 1u; i < FEWER; i++) { top = max(top, gathered[i]); }
+gathered[0] = top;
+}
+return workgroupUniformLoad(&gathered[0]);
+}
+fn pair_of_lanes(high: i32, low: u32, lane: u32) -> vec2<u32> {
+var all_high = high;
+var all_low = low;
+gathered[lane] = high;
+gathered_too[lane] = low;
+workgroupBarrier();
+if (lane < FEWER) {
+for (var i = lane + FEWER; i < LANES; i += FEWER) {
+all_high += gathered[i];
+all_low += gathered_too[i];
+}
+gathered[lane] = all_high;
+gathered_too[lane] = all_low;
+}
+workgroupBarrier();
+if (lane == 0u) {
+for (var i = 1u; i < FEWER; i++) {
+all_high += gathered[i];
+all_low += gathered_too[i];
+}
+gathered[0] = all_high;
+gathered_too[0] = all_low;
+}
+let sum_high = workgroupUniformLoad(&gathered[0]);
+return pair_of_halves(sum_high, workgroupUniformLoad(&gathered_too[0]));
+}
+fn range_of_lanes(range: vec2<i32>, lane: u32) -> vec2<i32> {
+var all = range;
+gathered[lane] = range.x;
+gathered_too[lane] = u32(range.y);
+workgroupBarrier();
+if (lane < FEWER) {
+for (var i = lane + FEWER; i < LANES; i += FEWER) {
+all = vec2<i32>(min(all.x, gathered[i]), max(all.y, i32(gathered_too[i])));
+}
+gathered[lane] = all.x;
+gathered_too[lane] = u32(all.y);
+}
+workgroupBarrier();
+if (lane == 0u) {
+for (var i = 1u; i < FEWER; i++) {
+all = vec2<i32>(min(all.x, gathered[i]), max(all.y, i32(gathered_too[i])));
+}
+gathered[0] = all.x;
+gathered_too[0] = u32(all.y);
+}
+let least = workgroupUniformLoad(&gathered[0]);
+return vec2<i32>(least, i32(workgroupUniformLoad(&gathered_too[0])));
+}
+struct Fitted { v: i32, over: bool }
+struct Scale { m: u32, e: i32 }
+fn pair(v: i32) -> vec2<u32> { return vec2<u32>(u32(v), u32(v >> 31u)); }
+fn pair_add(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+let low = a.x + b.x;
+return vec2<u32>(low, a.y + b.y + select(0u, 1u, low < a.x));
+}
+fn pair_sub(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+return vec2<u32>(a.x - b.x, a.y - b.y - select(0u, 1u, a.x < b.x));
+}
+fn multiply_unsigned(a: u32, b: u32) -> vec2<u32> {
+let al = a & 65535u; let ah = a >> 16u;
+let bl = b & 65535u; let bh = b >> 16u;
+let low = al * bl;
+let mid = ah * bl + (low >> 16u);
+let other = al * bh + (mid & 65535u);
+return vec2<u32>((other << 16u) | (low & 65535u), ah * bh + (mid >> 16u) + (other >> 16u));
+}
+fn multiply(a: i32, b: i32) -> vec2<u32> {
+let p = multiply_unsigned(u32(a), u32(b));
+return vec2<u32>(p.x, p.y - select(0u, u32(b), a < 0) - select(0u, u32(a), b < 0));
+}
+fn pair_of_halves(high: i32, low: u32) -> vec2<u32> {
+return pair_add(vec2<u32>(u32(high) << 16u, u32(high >> 16u)), vec2<u32>(low, 0u));
+}
+fn pair_shift(p: vec2<u32>, s: u32) -> vec2<u32> {
+let high = i32(p.y);
+if (s == 0u) { return p; }
+if (s < 32u) { return vec2<u32>((p.x >> s) | (p.y << (32u - s)), u32(high >> s)); }
+return vec2<u32>(u32(high >> min(s - 32u, 31u)), u32(high >> 31u));
+}
+fn bit(s: u32) -> vec2<u32> {
+return select(vec2<u32>(0u, 1u << ((s - 32u) & 31u)), vec2<u32>(1u << (s & 31u), 0u), s < 32u);
+}
+fn fit(p: vec2<u32>) -> Fitted {
+let high = i32(p.y);
+if (high == (i32(p.x) >> 31u)) { return Fitted(i32(p.x), false); }
+return Fitted(select(HIGHEST, LOWEST, high < 0), true);
+}
+fn pair_shift_round(p: vec2<u32>, s: u32) -> vec2<u32> {
+if (s == 0u) { return p; }
+return pair_shift(pair_add(p, bit(s - 1u)), s);
+}
+fn shift_round(p: vec2<u32>, s: i32) -> Fitted {
+if (s > 62) { return Fitted(0, false); }
+if (s > 0) { return fit(pair_shift_round(p, u32(s))); }
+let f = fit(p);
+if (f.over || s == 0 || f.v == 0) { return f; }
+let left = u32(min(-s, 32));
+if (left < 32u) {
+let t = f.v << left;
+if ((t >> left) == f.v) { return Fitted(t, false); }
+}
+return Fitted(select(HIGHEST, LOWEST, f.v < 0), true);
+}
+fn rescale(v: i32, m: u32, e: i32) -> Fitted {
+let b = (u32(v) & 65535u) * m;
+let h = (v >> 16u) * i32(m) + i32(b >> 16u);
+let low = b & 65535u;
+let s = -e;
+if (s > 16) {
+if (s > 48) { return Fitted(0, false); }
+return Fitted(((h >> u32(s - 17)) + 1) >> 1u, false);
+}
+let up = u32(min(16 - max(s, 0), 16));
+let front = h << up;
+var y = front;
+if (s > 0) { y += i32((low + (1u << u32(s - 1))) >> u32(s)); } else { y |= i32(low); }
+var over = (front >> up) != h || (s > 0 && y < front);
+if (s < 0 && !over) {
+let left = u32(min(-s, 32));
+let t = select(0, y << (left & 31u), left < 32u);
+over = y != 0 && (left > 31u || (t >> (left & 31u)) != y);
+y = t;
+}
+if (over) { return Fitted(select(HIGHEST, LOWEST, v < 0), true); }
+return Fitted(y, false);
+}
+fn shift_down(v: i32, s: u32) -> i32 {
+if (s == 0u) { return v; }
+if (s > 31u) { return 0; }
+return ((v >> (s - 1u)) + 1) >> 1u;
+}
+fn add(a: Fitted, b: i32) -> Fitted {
+let sum = a.v + b;
+if (((a.v ^ sum) & (b ^ sum)) < 0) { return Fitted(select(HIGHEST, LOWEST, b < 0), true); }
+return Fitted(sum, a.over);
+}
+fn add_saturating(a: i32, b: i32) -> Fitted { return add(Fitted(a, false), b); }
+fn subtract(a: i32, b: i32) -> Fitted { return fit(pair_sub(pair(a), pair(b))); }
+fn magnitude(v: i32) -> u32 { return select(u32(v), 0u - u32(v), v < 0); }
+fn bit_length(v: u32) -> i32 { return 32 - i32(countLeadingZeros(v)); }
+fn finish_scale(mantissa: u32, exponent: i32) -> Scale {
+let over = mantissa >> 16u;
+let m = mantissa >> over;
+if (m == 0u) { return Scale(0u, 0); }
+return Scale(m, clamp(exponent + i32(over), -32768, 32767));
+}
+fn normalise(v: u32, e: i32) -> Scale {
+let down = bit_length(v) - 16;
+if (down > 0) { return finish_scale(((v >> u32(down - 1)) + 1u) >> 1u, e + down); }
+return finish_scale(v << u32(-down), e + down);
+}
+fn normalise_pair(p: vec2<u32>, e: i32) -> Scale {
+if (p.y == 0u) { return normalise(p.x, e); }
+let down = 16 + bit_length(p.y);
+return finish_scale(pair_shift_round(p, u32(down)).x, e + down);
+}
+fn multiply_scales(a: Scale, b: Scale) -> Scale { return normalise(a.m * b.m, a.e + b.e); }
+fn reciprocal(p: vec2<u32>) -> Scale {
+let s = normalise_pair(p, 0);
+return normalise((0x80000000u + (s.m >> 1u)) / s.m, -31 - s.e);
+}
+fn root(v: u32) -> u32 {
+var found = clamp(u32(sqrt(f32(v))), 32768u, 65535u);
+while (found * found > v) { found -= 1u; }
+while (found < 65535u && (found + 1u) * (found + 1u) <= v) { found += 1u; }
+return found + select(0u, 1u, v - found * found > found);
+}
+fn inverse_root(numerator: u32, denominator: vec2<u32>) -> Scale {
+let n = normalise(numerator, 0);
+let m = normalise_pair(denominator, 0);
+let quotient = ((n.m << 16u) + (m.m >> 1u)) / m.m;
+let exponent = n.e - m.e - 16;
+var shift = 31 - bit_length(quotient);
+shift += (exponent - shift) & 1;
+return Scale(root(quotient << u32(shift)), (exponent - shift) >> 1u);
+}
+fn exp2_negative(d: u32) -> i32 {
+let whole = d >> 16u;
+if (whole > 17u) { return 0; }
+let index = (d >> 8u) & 255u;
+let high = tensors[index];
+let value = high - (((high - tensors[index + 1u]) * i32(d & 255u) + 128) >> 8u);
+return shift_down(value, whole);
+}
+fn divide(p: vec2<u32>, count: u32) -> u32 {
+var rest = p.y % count;
+rest = (rest << 16u) | (p.x >> 16u);
+let high = rest / count;
+rest = ((rest % count) << 16u) | (p.x & 65535u);
+return (high << 16u) | (rest / count);
+}
+fn mean(sum: vec2<u32>, count: u32) -> i32 {
+let lifted = pair_add(pair_add(sum, vec2<u32>(count >> 1u, 0u)), vec2<u32>(count << 31u, count >> 1u));
+return i32(divide(lifted, count) - 0x80000000u);
+}
+fn divide_floor(a: i32, b: i32) -> i32 {
+let q = a / b;
+return q - select(0, 1, q * b > a);
+}
+struct Tensor {
+start: u32, row_words: u32, rows: u32, cols: u32, frac: i32, scale: i32, bias: i32, per: u32, stride: u32,
+dtype: i32, length: i32, e0: u32, e1: u32, e2: u32, e3: u32,
+}
+fn tensor_at(d: u32) -> Tensor {
+let r = TABLE + RECORD * d;
+return Tensor(
+u32(tensors[r]), u32(tensors[r + 1u]), u32(tensors[r + 2u]), u32(tensors[r + 3u]), tensors[r + 4u], tensors[r + 5u],
+tensors[r + 6u], u32(tensors[r + 7u]), u32(tensors[r + 8u]), tensors[r + 9u], tensors[r + 10u],
+u32(tensors[r + 11u]), u32(tensors[r + 12u]), u32(tensors[r + 13u]), u32(tensors[r + 14u]),
+);
+}
+struct Named { g: u32, b: u32, a: u32, rows_g: u32, rows_b: u32, rows_a: u32, first: u32, cols: u32 }
+struct Call { g: Tensor, b: Tensor, a: Tensor, block: u32, rows_g: u32, rows_b: u32, rows_a: u32, first: u32, cols: u32 }
+fn call(n: Named) -> Call {
+return Call(tensor_at(n.g), tensor_at(n.b), tensor_at(n.a), n.a, n.rows_g, n.rows_b, n.rows_a, n.first, n.cols);
+}
+fn parameter(c: Call, i: u32) -> u32 { return u32(tensors[TABLE + RECORD * c.block + i]); }
+fn parameter_tensor(c: Call, i: u32) -> Tensor { return tensor_at(parameter(c, i)); }
+fn image(at: u32) -> u32 {
+if (WINDOWS == 1u) { return image0[at]; }
+switch (at / WINDOW) {
+case 0u: { return image0[at]; }
+case 1u: { return image1[at - WINDOW]; }
+case 2u: { return image2[at - 2u * WINDOW]; }
+default: { return image3[at - 3u * WINDOW]; }
+}
+}
+fn row_at(d: Tensor, row: u32) -> u32 { return d.start + row * d.row_words; }
+fn weight_at(d: Tensor, row: u32) -> u32 {
+let per = d.per;
+return d.start + row / per * d.stride + row % per * d.row_words;
+}
+fn weight_four(start: u32, quad: u32) -> u32 { return image(start + quad) ^ 0x80808080u; }
+fn flat_at(d: Tensor, index: u32) -> u32 { return d.start + index; }
+fn number(d: Tensor, row: u32, col: u32) -> i32 { return i32(ld(row_at(d, row) + col)); }
+fn number_flat(d: Tensor, index: u32) -> i32 { return i32(ld(flat_at(d, index))); }
+fn scalar(d: Tensor) -> i32 { return i32(ld(d.start)); }
+fn short(d: Tensor, row: u32, col: u32) -> i32 {
+let w = ld(row_at(d, row) + col / 2u);
+return i32(w << (16u * (1u - (col & 1u)))) >> 16u;
+}
+fn used(d: Tensor) -> u32 {
+if (d.dtype == PARAMS) { return 1u; }
+if (d.length < 0) { return d.rows; }
+return u32(clamp(i32(ld(u32(d.length))), 0, i32(d.rows)));
+}
+fn quads(d: Tensor) -> u32 { return d.cols / 4u; }
+fn planes(d: Tensor) -> u32 { return select(1u, 2u, d.dtype == ACT2); }
+fn is_activation(d: Tensor) -> bool { return d.dtype == ACT1 || d.dtype == ACT2; }
+fn four(d: Tensor, start: u32, plane: u32, quad: u32) -> u32 {
+return ld(start + plane * quads(d) + quad) ^ 0x80808080u;
+}
+fn byte_of(w: u32, index: u32) -> i32 { return i32(w << (24u - 8u * (index & 3u))) >> 24u; }
+fn weight(start: u32, col: u32) -> i32 { return byte_of(weight_four(start, col / 4u), col); }
+fn is_grouped(d: Tensor) -> bool { return GROUPED && d.dtype == I4; }
+struct Ends { scale: i32, minimum: i32 }
+fn ends_at(d: Tensor, start: u32, g: u32) -> Ends {
+let scales = start + d.cols / 8u;
+let minima = scales + (d.cols + 4u * GROUP - 1u) / (4u * GROUP);
+let scale = (image(scales + g / 4u) >> (8u * (g & 3u))) & 255u;
+let minimum = i32(image(minima + g / 2u) << (16u * (1u - (g & 1u)))) >> 16u;
+return Ends(i32(scale), minimum);
+}
+fn weight_of(d: Tensor, start: u32, col: u32) -> i32 {
+if (!is_grouped(d)) { return weight(start, col); }
+let ends = ends_at(d, start, col / GROUP);
+let code = (image(start + col / 8u) >> (8u * (col & 3u) + (col & 4u))) & 15u;
+return ends.scale * i32(code) + ends.minimum;
+}
+fn scale_of(w: u32) -> Scale { return Scale(w & 65535u, i32(w) >> 16u); }
+fn scale_word(s: Scale) -> u32 { return s.m | (u32(s.e) << 16u); }
+fn row_scale(d: Tensor, row: u32) -> Scale {
+if (is_activation(d)) { return scale_of(ld(row_at(d, row) + d.row_words - 1u)); }
+if (d.scale < 0) { return Scale(0u, 0); }
+return scale_of(ld(u32(d.scale) + row));
+}
+fn bias(d: Tensor, index: u32) -> i32 {
+if (d.bias < 0) { return 0; }
+return i32(ld(u32(d.bias) + index));
+}
+fn share_of(cols: u32, group: u32, groups: u32) -> vec2<u32> {
+let pairs = (cols + 1u) / 2u;
+let each = pairs / groups;
+let more = pairs % groups;
+let first = 2u * (group * each + min(group, more));
+return vec2<u32>(first, min(2u * (each + select(0u, 1u, group < more)), cols - min(first, cols)));
+}
+fn mark_clamped() { st(CLAMPED, 1u); }
+fn clamp_index(index: i32, size: u32) -> u32 {
+let inside = clamp(index, 0, i32(size) - 1);
+if (inside != index) { mark_clamped(); }
+return u32(inside);
+}
+fn clamp_position(position: i32, step: u32, size: u32) -> u32 {
+return clamp_index(add_saturating(position, i32(step)).v, size);
+}
+fn put(at: u32, value: Fitted) {
+if (value.over) { st(SATURATED, 1u); }
+st(at, u32(value.v));
+}
+fn put_word(at: u32, value: i32) { st(at, u32(value)); }
+var<workgroup> gathered: array<i32, LANES>;
+var<workgroup> gathered_too: array<u32, LANES>;
+var<workgroup> agreed: vec2<u32>;
+fn agree(v: vec2<u32>, lane: u32) -> vec2<u32> {
+if (lane == 0u) { agreed = v; }
+return workgroupUniformLoad(&agreed);
+}
+fn largest_unsigned_of_lanes(value: u32, lane: u32) -> u32 {
+return u32(largest_of_lanes(i32(value ^ 0x80000000u), lane)) ^ 0x80000000u;
+}
+fn sum_of_lanes(value: i32, lane: u32) -> i32 {
+return i32(pair_of_lanes(0, u32(value), lane).x);
+}
+fn other(b: Tensor, row: u32, col: u32) -> i32 {
+return number(b, select(row, 0u, i32(b.rows) == 1), select(col, 0u, i32(b.cols) == 1));
+}
+fn op_add(c: Call, group: u32, groups: u32, lane: u32) {
+for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+let row = i / c.cols; let col = c.first + i % c.cols;
+put(row_at(c.g, row) + col, add_saturating(number(c.b, row, col), other(c.a, row, col)));
+}
+}
+fn op_mul(c: Call, group: u32, groups: u32, lane: u32) {
+let shift = c.b.frac + c.a.frac - c.g.frac;
+for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+let row = i / c.cols; let col = c.first + i % c.cols;
+put(row_at(c.g, row) + col, shift_round(multiply(number(c.b, row, col), other(c.a, row, col)), shift));
+}
+}
+fn op_less(c: Call, group: u32, groups: u32, lane: u32) {
+for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+let row = i / c.cols; let col = c.first + i % c.cols;
+put_word(row_at(c.g, row) + col, select(0, 1, number(c.b, row, col) < other(c.a, row, col)));
+}
+}
+fn op_equal(c: Call, group: u32, groups: u32, lane: u32) {
+for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+let row = i / c.cols; let col = c.first + i % c.cols;
+put_word(row_at(c.g, row) + col, select(0, 1, number(c.b, row, col) == other(c.a, row, col)));
+}
+}
+fn op_select(c: Call, group: u32, groups: u32, lane: u32) {
+for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+let row = i / c.cols; let col = c.first + i % c.cols;
+if (number(c.b, row, col) != 0) { put_word(row_at(c.g, row) + col, number(c.a, row, col)); }
+}
+}
+fn op_relu(c: Call, group: u32, groups: u32, lane: u32) {
+for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+let row = i / c.cols; let col = c.first + i % c.cols;
+put_word(row_at(c.g, row) + col, max(number(c.b, row, col), 0));
+}
+}
+fn interpolate(table: Tensor, x: Fitted) -> i32 {
+let steps = table.cols - 1u;
+let bits = 22 - bit_length(steps);
+let offset = u32(clamp(x.v, -1048576, 1048576) + 1048576);
+let index = min(offset >> u32(bits), steps - 1u);
+let here = number(table, 0u, index);
+let slope = subtract(number(table, 0u, index + 1u), here).v;
+return here + rescale(slope, offset - (index << u32(bits)), -bits).v;
+}
+fn op_table(c: Call, group: u32, groups: u32, lane: u32) {
+let shift = c.a.frac - c.g.frac;
+for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+let row = i / c.cols; let col = c.first + i % c.cols;
+let y = interpolate(c.a, shift_round(pair(number(c.b, row, col)), c.b.frac - 16));
+put(row_at(c.g, row) + col, shift_round(pair(y), shift));
+}
+}
+fn op_gate(c: Call, group: u32, groups: u32, lane: u32) {
+let shift = c.b.frac + c.a.frac - c.g.frac;
+for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+let row = i / c.cols; let col = c.first + i % c.cols;
+let x = number(c.b, row, col);
+let y = interpolate(c.a, shift_round(pair(x), c.b.frac - 16));
+put(row_at(c.g, row) + col, shift_round(multiply(x, y), shift));
+}
+}
+fn op_embed(c: Call, group: u32, groups: u32, lane: u32) {
+for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+let row = i / c.cols; let col = c.first + i % c.cols;
+let id = clamp_index(number(c.b, row, 0u), c.a.rows);
+let s = row_scale(c.a, id);
+let v = weight_of(c.a, weight_at(c.a, id), col);
+put(row_at(c.g, row) + col, rescale(v, s.m, s.e + c.g.frac));
+}
+}
+fn rotate(c: Call, group: u32, groups: u32, lane: u32, apart: bool) {
+let half = c.b.cols / 2u;
+let pairs = c.cols / 2u;
+let position = scalar(c.a);
+for (var i = group * LANES + lane; i < c.rows_g * pairs; i += groups * LANES) {
+let row = i / pairs;
+let place = c.first / 2u + i % pairs;
+let head = place / half; let j = place % half;
+let angle = clamp_position(position, row, c.b.rows);
+let cosine = short(c.b, angle, 2u * j);
+let sine = short(c.b, angle, 2u * j + 1u);
+let start = row_at(c.g, row) + head * 2u * half;
+let first = start + select(2u * j, j, apart);
+let second = first + select(1u, half, apart);
+let a = i32(ld(first)); let b = i32(ld(second));
+put(first, shift_round(pair_sub(multiply(a, cosine), multiply(b, sine)), 14));
+put(second, shift_round(pair_add(multiply(a, sine), multiply(b, cosine)), 14));
+}
+}
+fn op_ropepairs(c: Call, group: u32, groups: u32, lane: u32) { rotate(c, group, groups, lane, false); }
+fn op_ropehalves(c: Call, group: u32, groups: u32, lane: u32) { rotate(c, group, groups, lane, true); }
+fn op_copy(c: Call, group: u32, groups: u32, lane: u32) {
+let all = c.b.rows * c.b.cols;
+for (var i = group * LANES + lane; i < all; i += groups * LANES) {
+put_word(flat_at(c.g, i), number_flat(c.b, i));
+}
+}
+fn op_transpose(c: Call, group: u32, groups: u32, lane: u32) {
+var extents = array<u32, 4>(c.b.e0, c.b.e1, c.b.e2, c.b.e3);
+var strides = array<u32, 4>(extents[1] * extents[2] * extents[3], extents[2] * extents[3], extents[3], 1u);
+let all = c.b.rows * c.b.cols;
+for (var i = group * LANES + lane; i < all; i += groups * LANES) {
+var rest = i;
+var at = 0u;
+for (var axis = 4u; axis > 0u; axis--) {
+let from_axis = parameter(c, axis - 1u);
+at += rest % extents[from_axis] * strides[from_axis];
+rest = rest / extents[from_axis];
+}
+put_word(flat_at(c.g, i), number_flat(c.b, at));
+}
+}
+fn op_slice(c: Call, group: u32, groups: u32, lane: u32) {
+let cols = c.g.cols;
+for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
+let row = i / cols; let col = i % cols;
+put_word(row_at(c.g, row) + col, number(c.b, row, parameter(c, 0u) + col * parameter(c, 1u)));
+}
+}
+fn op_concat(c: Call, group: u32, groups: u32, lane: u32) {
+let cols = c.b.cols;
+for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
+let row = i / cols; let col = i % cols;
+put_word(row_at(c.g, row) + parameter(c, 0u) + col, number(c.b, row, col));
+}
+}
+fn op_tail(c: Call, group: u32, groups: u32, lane: u32) {
+let cols = c.g.cols;
+for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
+let row = i / cols; let col = i % cols;
+let source = max(i32(c.rows_b) - i32(c.rows_g) + i32(row), 0);
+put_word(row_at(c.g, row) + col, number(c.b, u32(source), col));
+}
+}
+fn op_push(c: Call, group: u32, groups: u32, lane: u32) {
+let cols = c.g.cols;
+let rows = c.g.rows;
+let length = scalar(c.a);
+for (var i = group * LANES + lane; i < c.rows_b * cols; i += groups * LANES) {
+let row = i / cols; let col = i % cols;
+let place = clamp_position(length, row, rows);
+if (row + 1u < c.rows_b && clamp_position(length, row + 1u, rows) == place) { continue; }
+put_word(row_at(c.g, place) + col, number(c.b, row, col));
+}
+}
+fn op_push_length(c: Call, group: u32, groups: u32, lane: u32) {
+if (group == 0u && lane == 0u) {
+put_word(c.a.start, min(add_saturating(scalar(c.a), i32(c.rows_b)).v, i32(c.g.rows)));
+}
+}
+fn op_fill(c: Call, group: u32, groups: u32, lane: u32) {
+let cols = c.g.cols;
+let value = scalar(c.b);
+for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
+put_word(row_at(c.g, i / cols) + i % cols, value);
+}
+}
+fn op_blit(c: Call, group: u32, groups: u32, lane: u32) {
+let glyphs = c.a.e0; let height = c.a.e1; let width = c.a.e2;
+let per_line = c.g.cols / width;
+let all = c.b.rows * c.b.cols;
+for (var i = group * LANES + lane; i < all * height * width; i += groups * LANES) {
+let place = i / (height * width);
+let y = i / width % height; let x = i % width;
+let code = clamp_index(max(number_flat(c.b, place), -2147483616) - 32, glyphs);
+let line = place / per_line; let column = place % per_line;
+if ((line + 1u) * height <= c.g.rows) {
+let at = row_at(c.g, line * height + y) + column * width + x;
+put_word(at, number(c.a, code * height + y, x));
+}
+}
+}
+fn op_clear(c: Call, group: u32, groups: u32, lane: u32) {
+let words = c.g.row_words;
+for (var i = group * LANES + lane; i < c.rows_g * words; i += groups * LANES) {
+put_word(row_at(c.g, i / words) + i % words, 0);
+}
+}
+var<workgroup> staged: array<u32, STAGED>;
+fn near(start: u32, i: u32) -> i32 {
+if (i < STAGED) { return i32(staged[i]); }
+return i32(ld(start + i));
+}
+const NO_RANGE = vec2<i32>(HIGHEST, LOWEST);
+fn bring_near(start: u32, cols: u32, lane: u32) -> vec2<i32> {
+var range = NO_RANGE;
+workgroupBarrier();
+for (var i = lane; i < cols; i += LANES) {
+let v = i32(ld(start + i));
+if (i < STAGED) { staged[i] = u32(v); }
+range = vec2<i32>(min(range.x, v), max(range.y, v));
+}
+return range_of_lanes(range, lane);
+}
+fn farther(range: vec2<i32>) -> u32 { return max(magnitude(range.x), magnitude(range.y)); }
+struct Steps { shift: u32, m: i32, scale: Scale }
+fn fourteen_bits(range: vec2<i32>, frac: i32) -> Steps {
+let shift = max(bit_length(farther(range)) - 14, 0);
+return Steps(u32(shift), 0, normalise(1u, shift - frac));
+}
+fn seven_bits(range: vec2<i32>, frac: i32) -> Steps {
+let shift = u32(max(bit_length(farther(range)) - 22, 0));
+let small = vec2<i32>(shift_down(range.x, shift), shift_down(range.y, shift));
+let m = max(farther(small), 1u);
+let up = 31 - bit_length(m);
+return Steps(shift, i32(m), normalise((m << u32(up)) / 127u, i32(shift) - frac - up));
+}
+fn steps_of(d: Tensor, range: vec2<i32>, frac: i32) -> Steps {
+if (planes(d) == 1u) { return seven_bits(range, frac); }
+return fourteen_bits(range, frac);
+}
+fn quantised(x: i32, s: Steps) -> i32 {
+let small = shift_down(x, s.shift);
+if (s.m == 0) { return small; }
+return divide_floor(254 * small + s.m, 2 * s.m);
+}
+struct Packed { low: u32, high: u32 }
+fn packed(p: Packed, i: u32, v: i32, two: bool) -> Packed {
+if (!two) { return Packed(p.low | (u32(v + 128) << (8u * i)), 0u); }
+let high = (v + 128) >> 8u;
+return Packed(p.low | (u32(v - 256 * high + 128) << (8u * i)), p.high | (u32(high + 128) << (8u * i)));
+}
+fn put_quad(d: Tensor, start: u32, quad: u32, p: Packed) {
+st(start + quad, p.low);
+if (planes(d) == 2u) { st(start + quads(d) + quad, p.high); }
+}
+fn put_scale(d: Tensor, start: u32, s: Scale) { st(start + d.row_words - 1u, scale_word(s)); }
+fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
+for (var row = group; row < c.rows_g; row += groups) {
+let from_row = row_at(c.b, row); let start = row_at(c.g, row); let two = planes(c.g) == 2u;
+let s = steps_of(c.g, bring_near(from_row, c.b.cols, lane), c.b.frac);
+for (var quad = lane; quad < quads(c.g); quad += LANES) {
+var p = Packed(0u, 0u);
+for (var i = 0u; i < quad_size(); i++) { p = packed(p, i, quantised(near(from_row, 4u * quad + i), s), two); }
+put_quad(c.g, start, quad, p);
+}
+if (lane == 0u) { put_scale(c.g, start, s.scale); }
+}
+}
+fn weighed(x: i32, less: i32, shift: u32, weight: i32) -> i32 { return shift_down(subtract(x, less).v, shift) * weight; }
+fn norm_scale(c: Call, cols: u32, sum: vec2<u32>, shift: u32) -> Scale {
+let weight_scale = row_scale(c.a, 0u);
+let epsilon = clamp(rescale(i32(cols), weight_scale.m, weight_scale.e + 2 * (c.b.frac - i32(shift))).v, 1, HIGHEST);
+return inverse_root(cols, pair_add(sum, pair(epsilon)));
+}
+fn normalise_part(c: Call, row: u32, first: u32, cols: u32, less: i32, lane: u32) {
+let start = row_at(c.b, row) + first; let target_row = row_at(c.g, row) + first;
+let span = bring_near(start, cols, lane);
+let farthest = farther(vec2<i32>(subtract(span.x, less).v, subtract(span.y, less).v));
+let shift = u32(max(bit_length(farthest) - 15, 0));
+var high = 0; var low = 0u;
+for (var i = lane; i < cols; i += LANES) {
+let small = shift_down(subtract(near(start, i), less).v, shift);
+let square = small * small;
+high += square >> 16u;
+low += u32(square) & 65535u;
+}
+let sum = pair_of_lanes(high, low, lane);
+let weight_frac = c.a.frac;
+if (!is_activation(c.g)) {
+let scale = norm_scale(c, cols, sum, shift);
+let e = scale.e + c.g.frac - weight_frac;
+for (var i = lane; i < cols; i += LANES) {
+let v = weighed(near(start, i), less, shift, short(c.a, 0u, i));
+put(target_row + i, add(rescale(v, scale.m, e), bias(c.a, i)));
+}
+return;
+}
+var range = NO_RANGE;
+for (var i = lane; i < cols; i += LANES) {
+let v = weighed(near(start, i), less, shift, short(c.a, 0u, i));
+range = vec2<i32>(min(range.x, v), max(range.y, v));
+}
+let s = steps_of(c.g, range_of_lanes(range, lane), weight_frac);
+let two = planes(c.g) == 2u;
+for (var quad = lane; quad < quads(c.g); quad += LANES) {
+var p = Packed(0u, 0u);
+for (var j = 0u; j < quad_size(); j++) {
+let i = 4u * quad + j;
+p = packed(p, j, quantised(weighed(near(start, i), less, shift, short(c.a, 0u, i)), s), two);
+}
+put_quad(c.g, target_row, quad, p);
+}
+if (lane == LANES - 1u) { put_scale(c.g, target_row, multiply_scales(s.scale, norm_scale(c, cols, sum, shift))); }
+}
+fn op_rmsnorm(c: Call, group: u32, groups: u32, lane: u32) {
+let width = c.a.cols;
+for (var row = group; row < c.rows_g; row += groups) {
+for (var first = 0u; first < c.b.cols; first += width) { normalise_part(c, row, first, width, 0, lane); }
+}
+}
+fn row_sum(d: Tensor, row: u32, lane: u32) -> vec2<u32> {
+let start = row_at(d, row);
+var high = 0; var low = 0u;
+for (var i = lane; i < d.cols; i += LANES) {
+let v = i32(ld(start + i));
+high += v >> 16u;
+low += u32(v) & 65535u;
+}
+return pair_of_lanes(high, low, lane);
+}
+fn op_layernorm(c: Call, group: u32, groups: u32, lane: u32) {
+for (var row = group; row < c.rows_g; row += groups) {
+normalise_part(c, row, 0u, c.b.cols, mean(row_sum(c.b, row, lane), c.b.cols), lane);
+}
+}
+fn op_l2norm(c: Call, group: u32, groups: u32, lane: u32) {
+let cols = c.b.cols;
+for (var row = group; row < c.rows_g; row += groups) {
+let start = row_at(c.b, row); let target_row = row_at(c.g, row);
+let shift = max(bit_length(farther(bring_near(start, cols, lane))) - 15, 0);
+var high = 0; var low = 0u;
+for (var i = lane; i < cols; i += LANES) {
+let small = shift_down(near(start, i), u32(shift));
+let square = small * small;
+high += square >> 16u;
+low += u32(square) & 65535u;
+}
+var sum = pair_of_lanes(high, low, lane);
+if (sum.x == 0u && sum.y == 0u) { sum.x = 1u; }
+let scale = inverse_root(1u, sum);
+let e = scale.e - shift + c.g.frac;
+for (var i = lane; i < cols; i += LANES) { put(target_row + i, rescale(near(start, i), scale.m, e)); }
+}
+}
+fn row_largest(d: Tensor, row: u32, lane: u32) -> i32 {
+let start = row_at(d, row);
+var top = LOWEST;
+for (var i = lane; i < d.cols; i += LANES) { top = max(top, i32(ld(start + i))); }
+return largest_of_lanes(top, lane);
+}
+fn softmax_weight(x: i32, top: i32, frac: i32) -> i32 {
+return exp2_negative(u32(rescale(subtract(top, x).v, LOG2E_M, LOG2E_E + 16 - frac).v));
+}
+fn op_softmax(c: Call, group: u32, groups: u32, lane: u32) {
+let cols = c.b.cols; let frac = c.b.frac;
+for (var row = group; row < c.rows_g; row += groups) {
+let start = row_at(c.b, row); let target_row = row_at(c.g, row);
+let top = row_largest(c.b, row, lane);
+var high = 0; var low = 0u;
+for (var i = lane; i < cols; i += LANES) {
+let w = softmax_weight(i32(ld(start + i)), top, frac);
+high += w >> 16u;
+low += u32(w) & 65535u;
+}
+let s = reciprocal(pair_of_lanes(high, low, lane));
+for (var i = lane; i < cols; i += LANES) {
+let w = softmax_weight(i32(ld(start + i)), top, frac);
+put(target_row + i, rescale(w, s.m, s.e + c.g.frac));
+}
+}
+}
+fn op_sum(c: Call, group: u32, groups: u32, lane: u32) {
+for (var row = group; row < c.rows_g; row += groups) {
+let sum = row_sum(c.b, row, lane);
+if (lane == 0u) { put(row_at(c.g, row), fit(sum)); }
+}
+}
+fn op_mean(c: Call, group: u32, groups: u32, lane: u32) {
+for (var row = group; row < c.rows_g; row += groups) {
+let sum = row_sum(c.b, row, lane);
+if (lane == 0u) { put_word(row_at(c.g, row), mean(sum, c.b.cols)); }
+}
+}
+fn op_max(c: Call, group: u32, groups: u32, lane: u32) {
+for (var row = group; row < c.rows_g; row += groups) {
+let top = row_largest(c.b, row, lane);
+if (lane == 0u) { put_word(row_at(c.g, row), top); }
+}
+}
+fn op_dot(c: Call, group: u32, groups: u32, lane: u32) {
+let shift = c.b.frac + c.a.frac - c.g.frac;
+for (var row = group; row < c.rows_g; row += groups) {
+let left = row_at(c.b, row); let right = row_at(c.a, row);
+var high = 0; var low = 0u;
+for (var i = lane; i < c.b.cols; i += LANES) {
+let term = shift_round(multiply(i32(ld(left + i)), i32(ld(right + i))), shift);
+if (term.over) { st(SATURATED, 1u); }
+high += term.v >> 16u;
+low += u32(term.v) & 65535u;
+}
+let sum = pair_of_lanes(high, low, lane);
+if (lane == 0u) { put(row_at(c.g, row), fit(sum)); }
+}
+}
+struct Best { v: i32, i: u32 }
+fn next_best(d: Tensor, row: u32, after: Best, first: bool, lane: u32) -> Best {
+let start = row_at(d, row);
+var top = LOWEST; var at = 0xffffffffu;
+for (var i = lane; i < d.cols; i += LANES) {
+let v = i32(ld(start + i));
+let open = first || v < after.v || (v == after.v && i > after.i);
+if (open && (v > top || at == 0xffffffffu)) { top = v; at = i; }
+}
+let value = largest_of_lanes(top, lane);
+let found = select(0xffffffffu, at, top == value);
+return Best(value, ~largest_unsigned_of_lanes(~found, lane));
+}
+fn op_argmax(c: Call, group: u32, groups: u32, lane: u32) {
+for (var row = group; row < c.rows_g; row += groups) {
+let best = next_best(c.b, row, Best(0, 0u), true, lane);
+if (lane == 0u) { put_word(row_at(c.g, row), i32(best.i)); }
+}
+}
+fn op_topk(c: Call, group: u32, groups: u32, lane: u32) {
+for (var row = group; row < c.rows_g; row += groups) {
+var best = Best(0, 0u);
+for (var k = 0u; k < c.g.cols; k++) {
+best = next_best(c.b, row, best, k == 0u, lane);
+if (lane == 0u) {
+put_word(row_at(c.g, row) + k, i32(best.i));
+put_word(row_at(c.a, row) + k, best.v);
+}
+}
+}
+}
+fn op_append(c: Call, group: u32, groups: u32, lane: u32) {
+let heads = c.g.e0; let context = c.g.e1; let width = c.g.e2;
+let position = scalar(c.a);
+for (var i = group; i < c.rows_b * heads; i += groups) {
+let row = i / heads; let head = i % heads;
+let place = clamp_position(position, row, context);
+let stays = row + 1u >= c.rows_b || clamp_position(position, row + 1u, context) != place;
+let start = row_at(c.b, row) + head * width;
+let s = seven_bits(bring_near(start, width, lane), c.b.frac);
+if (stays) {
+let target_row = row_at(c.g, head * context + place);
+for (var quad = lane; quad < width / 4u; quad += LANES) {
+var p = Packed(0u, 0u);
+for (var j = 0u; j < quad_size(); j++) { p = packed(p, j, quantised(near(start, 4u * quad + j), s), false); }
+put_quad(c.g, target_row, quad, p);
+}
+if (lane == 0u) { put_scale(c.g, target_row, s.scale); }
+}
+}
+}
+fn op_meanpool(c: Call, group: u32, groups: u32, lane: u32) {
+let span = parameter_tensor(c, 0u); let lengths = parameter_tensor(c, 1u);
+let cols = c.b.cols;
+let step = u32(clamp(scalar(span), 1, i32(c.b.rows)));
+let known = lengths.rows * lengths.cols;
+for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
+let block = i / cols; let col = i % cols;
+let wanted = u32(clamp(number_flat(lengths, min(block, known - 1u)), 1, i32(step)));
+let first = select(block * step, c.rows_b, block > c.rows_b / step);
+let stop = min(first + wanted, c.rows_b);
+var high = 0; var low = 0u; var n = 0u;
+for (var row = first; row < stop; row++) {
+let v = number(c.b, row, col);
+high += v >> 16u;
+low += u32(v) & 65535u;
+n += 1u;
+}
+put_word(row_at(c.g, block) + col, mean(pair_of_halves(high, low), max(n, 1u)));
+}
+}
+fn excess(terms: u32, plane_count: u32) -> u32 {
+let most = multiply_unsigned(terms * select(1u, 257u, plane_count > 2u), select(1u, 257u, plane_count > 3u));
+return u32(max(select(bit_length(most.x), 32 + bit_length(most.y), most.y > 0u) - 17, 0));
+}
+fn scaled(c: Call, row: u32, col: u32, total: i32, shift: u32) -> Fitted {
+let s = multiply_scales(row_scale(c.b, row), row_scale(c.a, col));
+return add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), bias(c.a, col));
+}
+fn apart(start: u32, q: u32, step: u32, end: u32) -> vec4<u32> {
+var v = vec4<u32>();
+if (q < end) { v.x = weight_four(start, q); }
+if (q + step < end) { v.y = weight_four(start, q + step); }
+if (q + 2u * step < end) { v.z = weight_four(start, q + 2u * step); }
+if (q + 3u * step < end) { v.w = weight_four(start, q + 3u * step); }
+return v;
+}
+fn lanes_together(rows: u32) -> u32 {
+var together = LANES;
+while (together > 8u && LANES / together < rows) { together = together / 2u; }
+return together;
+}
+fn gather(low: i32, high: i32, together: u32, lane: u32) {
+gathered[lane] = low;
+gathered_too[lane] = u32(high);
+for (var step = together / 2u; step > 0u; step = step / 2u) {
+workgroupBarrier();
+if (lane % together < step) {
+gathered[lane] += gathered[lane + step];
+gathered_too[lane] += gathered_too[lane + step];
+}
+}
+}
+fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
+let n = c.a.rows; let words = quads(c.a);
+let two = planes(c.b) == 2u;
+let shift = excess(c.b.cols, planes(c.b) + 1u);
+let share = share_of(n, group, groups);
+let together = lanes_together(share.y);
+let each = LANES / together;
+for (var row = 0u; row < c.rows_g; row++) {
+let x = row_at(c.b, row);
+for (var block = 0u; block < share.y; block += each) {
+let inside = block + lane / together < share.y;
+let col = share.x + min(block + lane / together, share.y - 1u);
+let w = weight_at(c.a, col);
+let s = multiply_scales(row_scale(c.b, row), row_scale(c.a, col));
+var low = 0; var high = 0;
+for (var first = 0u; first < words; first += STAGED / 2u) {
+let part = min(words - first, STAGED / 2u);
+var q = lane % together;
+var four_of_w = apart(w + first, q, together, part);
+if (block == 0u || words > STAGED / 2u) {
+workgroupBarrier();
+for (var i = lane; i < part; i += LANES) {
+staged[i] = four(c.b, x, 0u, first + i);
+if (two) { staged[STAGED / 2u + i] = four(c.b, x, 1u, first + i); }
+}
+workgroupBarrier();
+}
+while (q < part) {
+for (var i = 0u; i < 4u; i++) {
+let at = min(q + i * together, STAGED / 2u - 1u);
+low += dot4I8Packed(four_of_w[i], staged[at]);
+if (two) { high += dot4I8Packed(four_of_w[i], staged[STAGED / 2u + at]); }
+}
+q += 4u * together;
+four_of_w = apart(w + first, q, together, part);
+}
+}
+gather(low, high, together, lane);
+if (lane % together == 0u && inside) {
+let total = joined(gathered[lane], i32(gathered_too[lane]), shift, two);
+put(row_at(c.g, row) + col, add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), bias(c.a, col)));
+}
+workgroupBarrier();
+}
+}
+}
+fn joined(low: i32, high: i32, shift: u32, two: bool) -> i32 {
+return select(low, (high << (8u - shift)) + shift_down(low, shift), two);
+}
+const TALL: u32 = LANES / 4u;
+const DEEP: u32 = 4u;
+const TILES: u32 = DEEP * (WIDE + 2u * TALL);
+var<workgroup> pool: array<vec4<u32>, TILES>;
+fn weight_vector(start: u32, first: u32, words: u32) -> vec4<u32> {
+var v = vec4<u32>();
+if (first < words) { v.x = weight_four(start, first); }
+if (first + 1u < words) { v.y = weight_four(start, first + 1u); }
+if (first + 2u < words) { v.z = weight_four(start, first + 2u); }
+if (first + 3u < words) { v.w = weight_four(start, first + 3u); }
+return v;
+}
+fn vector(start: u32, first: u32, words: u32) -> vec4<u32> {
+var v = vec4<u32>();
+if (first < words) { v.x = ld(start + first) ^ 0x80808080u; }
+if (first + 1u < words) { v.y = ld(start + first + 1u) ^ 0x80808080u; }
+if (first + 2u < words) { v.z = ld(start + first + 2u) ^ 0x80808080u; }
+if (first + 3u < words) { v.w = ld(start + first + 3u) ^ 0x80808080u; }
+return v;
+}
+fn dot16(a: vec4<u32>, b: vec4<u32>) -> i32 {
+return dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w);
+}
+fn dots(a: vec4<u32>, w0: vec4<u32>, w1: vec4<u32>, w2: vec4<u32>, w3: vec4<u32>) -> vec4<i32> {
+return vec4<i32>(dot16(a, w0), dot16(a, w1), dot16(a, w2), dot16(a, w3));
+}
+fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
+let n = c.a.rows; let words = quads(c.a);
+let plane_count = planes(c.b); let two = plane_count == 2u;
+let shift = excess(c.b.cols, plane_count + 1u);
+let across = (n + WIDE - 1u) / WIDE;
+let tiles = across * ((c.rows_g + TALL - 1u) / TALL);
+let x = lane % 16u; let y = lane / 16u;
+for (var tile = group; tile < tiles; tile += groups) {
+let col0 = tile % across * WIDE; let row0 = tile / across * TALL;
+var low0 = vec4<i32>(); var low1 = vec4<i32>(); var low2 = vec4<i32>(); var low3 = vec4<i32>();
+var high0 = vec4<i32>(); var high1 = vec4<i32>(); var high2 = vec4<i32>(); var high3 = vec4<i32>();
+for (var first = 0u; first < words; first += 4u * DEEP) {
+workgroupBarrier();
+for (var i = lane; i < DEEP * WIDE; i += LANES) {
+let col = col0 + i / DEEP;
+var v = vec4<u32>();
+if (col < n) { v = weight_vector(weight_at(c.a, col), first + i % DEEP * 4u, words); }
+pool[i % DEEP * WIDE + i / DEEP] = v;
+}
+for (var i = lane; i < plane_count * DEEP * TALL; i += LANES) {
+let row = row0 + i / DEEP % TALL; let plane = i / (DEEP * TALL);
+var v = vec4<u32>();
+if (row < c.rows_g) { v = vector(row_at(c.b, row) + plane * words, first + i % DEEP * 4u, words); }
+pool[DEEP * (WIDE + plane * TALL) + i % DEEP * TALL + i / DEEP % TALL] = v;
+}
+workgroupBarrier();
+for (var deep = 0u; deep < DEEP; deep++) {
+let w = deep * WIDE + x;
+let w0 = pool[w]; let w1 = pool[w + 16u]; let w2 = pool[w + 32u]; let w3 = pool[w + 48u];
+let at = DEEP * WIDE + deep * TALL + y;
+low0 += dots(pool[at], w0, w1, w2, w3);
+low1 += dots(pool[at + TALL / 4u], w0, w1, w2, w3);
+low2 += dots(pool[at + TALL / 2u], w0, w1, w2, w3);
+low3 += dots(pool[at + TALL / 4u * 3u], w0, w1, w2, w3);
+if (two) {
+let above = at + DEEP * TALL;
+high0 += dots(pool[above], w0, w1, w2, w3);
+high1 += dots(pool[above + TALL / 4u], w0, w1, w2, w3);
+high2 += dots(pool[above + TALL / 2u], w0, w1, w2, w3);
+high3 += dots(pool[above + TALL / 4u * 3u], w0, w1, w2, w3);
+}
+}
+}
+var low = array<vec4<i32>, 4>(low0, low1, low2, low3);
+var high = array<vec4<i32>, 4>(high0, high1, high2, high3);
+for (var j = 0u; j < 4u; j++) {
+let row = row0 + y + j * (TALL / 4u);
+for (var i = 0u; i < 4u; i++) {
+let col = col0 + x + 16u * i;
+if (row < c.rows_g && col < n) {
+put(row_at(c.g, row) + col, scaled(c, row, col, joined(low[j][i], high[j][i], shift, two), shift));
+}
+}
+}
+}
+}
+fn op_linear(c: Call, group: u32, groups: u32, lane: u32) {
+let few = c.rows_g <= FEW;
+if (is_grouped(c.a)) {
+if (few) { groups_of_few(c, group, groups, lane); } else { groups_of_many(c, group, groups, lane); }
+return;
+}
+if (few) { linear_of_few(c, group, groups, lane); } else { linear_of_many(c, group, groups, lane); }
+}
+fn op_matmul(c: Call, group: u32, groups: u32, lane: u32) {
+let n = c.a.rows; let words = quads(c.a);
+let shift = excess(c.b.cols, planes(c.b) + planes(c.a));
+for (var i = group * LANES + lane; i < c.rows_g * n; i += groups * LANES) {
+let row = i / n; let col = i % n;
+let x = row_at(c.b, row); let w = row_at(c.a, col);
+var low = 0; var mid = pair(0); var high = 0;
+for (var q = 0u; q < words; q++) {
+let a = four(c.b, x, 0u, q); let b = four(c.a, w, 0u, q);
+low += dot4I8Packed(a, b);
+var cross = 0;
+if (planes(c.b) == 2u) { cross += dot4I8Packed(four(c.b, x, 1u, q), b); }
+if (planes(c.a) == 2u) { cross += dot4I8Packed(a, four(c.a, w, 1u, q)); }
+if (planes(c.b) == 2u && planes(c.a) == 2u) { high += dot4I8Packed(four(c.b, x, 1u, q), four(c.a, w, 1u, q)); }
+mid = pair_add(mid, pair(cross));
+}
+var total = pair_add(pair(low), vec2<u32>(mid.x << 8u, (mid.y << 8u) | (mid.x >> 24u)));
+total = pair_add(total, vec2<u32>(u32(high) << 16u, u32(high >> 16u)));
+put(row_at(c.g, row) + col, scaled(c, row, col, i32(pair_shift_round(total, shift).x), shift));
+}
+}
+fn op_conv2d(c: Call, group: u32, groups: u32, lane: u32) {
+let w = parameter_tensor(c, 0u); let height = i32(parameter(c, 1u)); let width = i32(parameter(c, 2u));
+let size = i32(parameter(c, 3u)); let stride = i32(parameter(c, 4u)); let pad = i32(parameter(c, 5u));
+let channels = i32(c.b.cols) / (height * width);
+let kernels = w.rows; let across = u32((width + 2 * pad - size) / stride + 1);
+let cols = c.g.cols;
+let shift = excess(w.cols, planes(c.b) + 1u);
+for (var i = group * LANES + lane; i < c.rows_g * cols; i += groups * LANES) {
+let row = i / cols; let col = i % cols;
+let kernel = col % kernels; let place = col / kernels;
+let top = i32(place / across) * stride - pad; let left = i32(place % across) * stride - pad;
+let x = row_at(c.b, row); let weights = weight_at(w, kernel);
+var low = 0; var high = 0;
+for (var ky = max(-top, 0); ky < min(size, height - top); ky++) {
+for (var kx = max(-left, 0); kx < min(size, width - left); kx++) {
+let pixel = ((top + ky) * width + left + kx) * channels;
+let weight_at = (ky * size + kx) * channels;
+for (var ch = 0; ch < channels; ch++) {
+let a = u32(pixel + ch); let b = u32(weight_at + ch);
+let v = weight(weights, b);
+low += v * byte_of(four(c.b, x, 0u, a / 4u), a);
+if (planes(c.b) == 2u) { high += v * byte_of(four(c.b, x, 1u, a / 4u), a); }
+}
+}
+}
+let total = select(low, (high << (8u - shift)) + shift_down(low, shift), planes(c.b) == 2u);
+let s = multiply_scales(row_scale(c.b, row), row_scale(w, kernel));
+put(row_at(c.g, row) + col, add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), bias(w, kernel)));
+}
+}
+struct Window { first: u32, size: u32, down: u32, right: u32 }
+fn window(c: Call, row: u32, col: u32) -> Window {
+let width = parameter(c, 1u); let size = parameter(c, 2u); let stride = parameter(c, 3u);
+let channels = c.b.cols / (parameter(c, 0u) * width);
+let across = (width - size) / stride + 1u;
+let place = col / channels;
+let at = (place / across * width + place % across) * stride;
+return Window(row_at(c.b, row) + at * channels + col % channels, size, width * channels, channels);
+}
+fn in_window(c: Call, w: Window, i: u32) -> i32 {
+return i32(ld(w.first + i / w.size * w.down + i % w.size * w.right));
+}
+fn op_maxpool(c: Call, group: u32, groups: u32, lane: u32) {
+for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+let row = i / c.cols; let col = c.first + i % c.cols;
+let w = window(c, row, col);
+var top = LOWEST;
+for (var j = 0u; j < w.size * w.size; j++) { top = max(top, in_window(c, w, j)); }
+put_word(row_at(c.g, row) + col, top);
+}
+}
+fn op_avgpool(c: Call, group: u32, groups: u32, lane: u32) {
+for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
+let row = i / c.cols; let col = c.first + i % c.cols;
+let w = window(c, row, col);
+var high = 0; var low = 0u;
+for (var j = 0u; j < w.size * w.size; j++) {
+let v = in_window(c, w, j);
+high += v >> 16u;
+low += u32(v) & 65535u;
+}
+put_word(row_at(c.g, row) + col, mean(pair_of_halves(high, low), w.size * w.size));
+}
+}
+const HALF: u32 = 0x0f0f0f0fu;
+const ONES: vec4<u32> = vec4<u32>(0x01010101u);
+struct Group { codes: vec4<u32>, ends: Ends }
+fn group_at(d: Tensor, start: u32, g: u32) -> Group {
+let at = start + 4u * g;
+return Group(vec4<u32>(image(at), image(at + 1u), image(at + 2u), image(at + 3u)), ends_at(d, start, g));
+}
+fn half_of_group(d: Tensor, start: u32, plane: u32, g: u32, half: u32) -> vec4<u32> {
+let q = 8u * g + half;
+return vec4<u32>(four(d, start, plane, q), four(d, start, plane, q + 2u), four(d, start, plane, q + 4u), four(d, start, plane, q + 6u));
+}
+fn excess_of_groups(c: Call) -> u32 {
+let most = multiply_unsigned(c.b.cols * LARGEST_I4, select(LARGEST_ACT1, LARGEST_ACT2, planes(c.b) == 2u));
+return u32(max(select(bit_length(most.x), 32 + bit_length(most.y), most.y > 0u) - 31, 0));
+}
+fn joined_groups(high: i32, low: u32, shift: u32) -> i32 {
+return i32(pair_shift_round(pair_of_halves(high, low - (u32(high) << 16u)), shift).x);
+}
+const HELD: u32 = 128u;
+fn sum_of_group(g: Group, at: u32) -> i32 {
+let codes = dot16(g.codes & vec4<u32>(HALF), pool[at]) + dot16((g.codes >> vec4<u32>(4u)) & vec4<u32>(HALF), pool[at + HELD]);
+return g.ends.scale * codes + g.ends.minimum * i32(staged[at] + staged[at + HELD]);
+}
+fn groups_of_few(c: Call, group: u32, groups: u32, lane: u32) {
+let count = c.a.cols / GROUP;
+let two = planes(c.b) == 2u;
+let shift = excess_of_groups(c);
+let share = share_of(c.a.rows, group, groups);
+let together = lanes_together(share.y);
+let each = LANES / together;
+for (var row = 0u; row < c.rows_g; row++) {
+let x = row_at(c.b, row);
+for (var block = 0u; block < share.y; block += each) {
+let inside = block + lane / together < share.y;
+let col = share.x + min(block + lane / together, share.y - 1u);
+let w = weight_at(c.a, col);
+var low = 0u; var high = 0;
+for (var first = 0u; first < count; first += HELD) {
+let part = min(count - first, HELD);
+var g = lane % together;
+var now = group_at(c.a, w, first + min(g, part - 1u));
+if (block == 0u || count > HELD) {
+workgroupBarrier();
+for (var i = lane; i < 2u * planes(c.b) * part; i += LANES) {
+let half = i / part;
+let v = half_of_group(c.b, x, half / 2u, first + i % part, half % 2u);
+pool[half * HELD + i % part] = v;
+staged[half * HELD + i % part] = u32(dot16(ONES, v));
+}
+workgroupBarrier();
+}
+while (g < part) {
+let a = sum_of_group(now, g);
+var b = 0;
+if (two) { b = sum_of_group(now, 2u * HELD + g); }
+high += (a >> 16u) + (b >> 8u);
+low += u32(a) + (u32(b) << 8u);
+g += together;
+now = group_at(c.a, w, first + min(g, part - 1u));
+}
+}
+gather(i32(low), high, together, lane);
+if (lane % together == 0u && inside) {
+let total = joined_groups(i32(gathered_too[lane]), u32(gathered[lane]), shift);
+put(row_at(c.g, row) + col, scaled(c, row, col, total, shift));
+}
+workgroupBarrier();
+}
+}
+}
+struct Codes {
+a0: vec4<u32>, a1: vec4<u32>, a2: vec4<u32>, a3: vec4<u32>,
+b0: vec4<u32>, b1: vec4<u32>, b2: vec4<u32>, b3: vec4<u32>,
+scale: vec4<i32>, minimum: vec4<i32>,
+}
+fn codes_at(g: u32, x: u32) -> Codes {
+let a = 2u * g * WIDE + x; let b = a + WIDE;
+let at = g * WIDE + x;
+let ends = vec4<i32>(gathered[at], gathered[at + 16u], gathered[at + 32u], gathered[at + 48u]);
+return Codes(
+pool[a], pool[a + 16u], pool[a + 32u], pool[a + 48u], pool[b], pool[b + 16u], pool[b + 32u], pool[b + 48u],
+ends & vec4<i32>(255), ends >> vec4<u32>(16u),
+);
+}
+fn sums_of_group(c: Codes, at: u32) -> vec4<i32> {
+let codes = dots(pool[at], c.a0, c.a1, c.a2, c.a3) + dots(pool[at + TALL], c.b0, c.b1, c.b2, c.b3);
+let sum = i32(staged[at - DEEP * WIDE] + staged[at - DEEP * WIDE + TALL]);
+return c.scale * codes + c.minimum * vec4<i32>(sum);
+}
+struct Sums { high: vec4<i32>, low: vec4<u32> }
+fn with_group(s: Sums, c: Codes, at: u32, two: bool) -> Sums {
+let a = sums_of_group(c, at);
+var b = vec4<i32>();
+if (two) { b = sums_of_group(c, at + DEEP * TALL); }
+return Sums(
+s.high + (a >> vec4<u32>(16u)) + (b >> vec4<u32>(8u)),
+s.low + bitcast<vec4<u32>>(a) + (bitcast<vec4<u32>>(b) << vec4<u32>(8u)),
+);
+}
+fn groups_of_many(c: Call, group: u32, groups: u32, lane: u32) {
+let n = c.a.rows; let count = c.a.cols / GROUP;
+let plane_count = planes(c.b); let two = plane_count == 2u;
+let shift = excess_of_groups(c);
+let across = (n + WIDE - 1u) / WIDE;
+let tiles = across * ((c.rows_g + TALL - 1u) / TALL);
+let x = lane % 16u; let y = lane / 16u;
+for (var tile = group; tile < tiles; tile += groups) {
+let col0 = tile % across * WIDE; let row0 = tile / across * TALL;
+var s0 = Sums(); var s1 = Sums(); var s2 = Sums(); var s3 = Sums();
+for (var first = 0u; first < count; first += 2u) {
+workgroupBarrier();
+for (var i = lane; i < 2u * WIDE; i += LANES) {
+let col = col0 + i / 2u; let g = i % 2u;
+var v = Group();
+if (col < n && first + g < count) { v = group_at(c.a, weight_at(c.a, col), first + g); }
+let at = 2u * g * WIDE + i / 2u;
+pool[at] = v.codes & vec4<u32>(HALF);
+pool[at + WIDE] = (v.codes >> vec4<u32>(4u)) & vec4<u32>(HALF);
+gathered[g * WIDE + i / 2u] = (v.ends.minimum << 16u) | v.ends.scale;
+}
+for (var i = lane; i < plane_count * DEEP * TALL; i += LANES) {
+let row = row0 + i / DEEP % TALL; let plane = i / (DEEP * TALL);
+let half = i % DEEP; let g = first + half / 2u;
+var v = vec4<u32>();
+if (row < c.rows_g && g < count) { v = half_of_group(c.b, row_at(c.b, row), plane, g, half % 2u); }
+let at = (DEEP * plane + half) * TALL + i / DEEP % TALL;
+pool[DEEP * WIDE + at] = v;
+staged[at] = u32(dot16(ONES, v));
+}
+workgroupBarrier();
+for (var g = 0u; g < 2u; g++) {
+let codes = codes_at(g, x);
+let at = DEEP * WIDE + 2u * g * TALL + y;
+s0 = with_group(s0, codes, at, two);
+s1 = with_group(s1, codes, at + TALL / 4u, two);
+s2 = with_group(s2, codes, at + TALL / 2u, two);
+s3 = with_group(s3, codes, at + TALL / 4u * 3u, two);
+}
+}
+var sums = array<Sums, 4>(s0, s1, s2, s3);
+for (var j = 0u; j < 4u; j++) {
+let row = row0 + y + j * (TALL / 4u);
+for (var i = 0u; i < 4u; i++) {
+let col = col0 + x + 16u * i;
+if (row < c.rows_g && col < n) {
+let total = joined_groups(sums[j].high[i], sums[j].low[i], shift);
+put(row_at(c.g, row) + col, scaled(c, row, col, total, shift));
+}
+}
+}
+}
+}
+const SIDES: u32 = LANES / BLOCK;
+struct Block { reference: i32, lift: i32, light: i32 }
+var<workgroup> blocks: array<Block, SIDES>;
+var<workgroup> weights: array<i32, LANES>;
+const NEAR: u32 = 256u;
+var<workgroup> query: array<u32, NEAR / 4u>;
+var<workgroup> totals: array<i32, NEAR>;
+fn query_word(mine: u32, quad: u32) -> u32 {
+if (quad < NEAR / 4u) { return query[quad]; }
+return scratch[mine + quad];
+}
+fn total(mine: u32, i: u32) -> i32 {
+if (i < NEAR) { return totals[i]; }
+return i32(scratch[mine + i]);
+}
+fn set_total(mine: u32, i: u32, v: i32) {
+if (i < NEAR) { totals[i] = v; } else { scratch[mine + i] = u32(v); }
+}
+fn bytes_of(x: u32) -> vec4<i32> { return vec4<i32>(byte_of(x, 0u), byte_of(x, 1u), byte_of(x, 2u), byte_of(x, 3u)); }
+fn round_down(v: u32, s: u32) -> i32 {
+if (s > 32u) { return 0; }
+return i32(((v >> (s - 1u)) >> 1u) + ((v >> (s - 1u)) & 1u));
+}
+fn shift_of(n: u32, bits: i32) -> u32 { return u32(max(bit_length(n) - bits, 0)); }
+fn largest_of_blocks(score: i32, e: i32, lane: u32) {
+gathered[lane] = score;
+gathered_too[lane] = u32(e);
+for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
+workgroupBarrier();
+if (lane % BLOCK < step) {
+gathered[lane] = max(gathered[lane], gathered[lane + step]);
+gathered_too[lane] = u32(max(i32(gathered_too[lane]), i32(gathered_too[lane + step])));
+}
+}
+workgroupBarrier();
+if (lane % BLOCK == 0u) {
+blocks[lane / BLOCK].reference = (gathered[lane] + 65535) >> 16u;
+blocks[lane / BLOCK].lift = i32(gathered_too[lane]);
+}
+workgroupBarrier();
+}
+fn sum_of_blocks(w: i32, shift: u32, lane: u32) {
+gathered[lane] = w;
+for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
+workgroupBarrier();
+if (lane % BLOCK < step) { gathered[lane] += gathered[lane + step]; }
+}
+if (lane % BLOCK == 0u) { blocks[lane / BLOCK].light = shift_down(gathered[lane], shift); }
+workgroupBarrier();
+}
+fn attend(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, head: u32, start: u32, stop: u32, group: u32, lane: u32) {
+let heads = k.e0; let context = k.e1; let width = k.e2;
+let quad_count = width / 4u;
+let mine = group * (quad_count + width);
+let sums_at = mine + quad_count;
+let first_row = head / (c.b.cols / width / heads) * context;
+let q = row_at(c.b, row) + head * width;
+let s = seven_bits(bring_near(q, width, lane), c.b.frac);
+let query_scale = multiply_scales(s.scale, scale);
+for (var quad = lane; quad < quad_count; quad += LANES) {
+var p = Packed(0u, 0u);
+for (var i = 0u; i < quad_size(); i++) { p = packed(p, i, quantised(near(q, 4u * quad + i), s), false); }
+let bytes = p.low ^ 0x80808080u;
+if (quad < NEAR / 4u) { query[quad] = bytes; } else { scratch[mine + quad] = bytes; }
+}
+for (var i = lane; i < width; i += LANES) { set_total(sums_at, i, 0); }
+storageBarrier();
+workgroupBarrier();
+let n = stop - start;
+let fewer = shift_of(n, 10); let lighter = shift_of(n, 16);
+let across = min(quad_count, BLOCK);
+let slices = BLOCK / across;
+let side = lane / BLOCK; let slice = lane % BLOCK / across; let column = lane % BLOCK % across;
+var total_e = FAR; var weight = 0; var weight_e = FAR;
+for (var first = start; first < stop; first += LANES) {
+let token = first + lane;
+let inside = token < stop;
+var score = LOWEST; var value_scale = Scale(0u, FAR);
+if (inside) {
+let at = row_at(k, first_row + token);
+var sum = 0;
+let key_scale = row_scale(k, first_row + token);
+value_scale = row_scale(v, first_row + token);
+for (var quad = 0u; quad < quad_count; quad += 4u) {
+let words = vector(at, quad, quad_count);
+sum += dot4I8Packed(query_word(mine, quad), words.x);
+if (quad + 1u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 1u), words.y); }
+if (quad + 2u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 2u), words.z); }
+if (quad + 3u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 3u), words.w); }
+}
+let m = multiply_scales(query_scale, key_scale);
+score = clamp(rescale(sum, m.m, m.e + 16).v, -1073741824, 1073741824);
+}
+largest_of_blocks(score, value_scale.e, lane);
+let block = blocks[side];
+var w = 0; var share = 0;
+if (inside) {
+w = exp2_negative((u32(block.reference) << 16u) - u32(score));
+share = round_down(u32(w) * value_scale.m, u32(min(block.lift - value_scale.e + 18, 33)));
+}
+weights[lane] = share;
+sum_of_blocks(w, lighter, lane);
+let begin = first + side * BLOCK;
+let mine_of_block = min(stop - min(begin, stop), BLOCK);
+for (var quad0 = 0u; quad0 < quad_count; quad0 += across) {
+var sums = vec4<i32>(0, 0, 0, 0);
+let quad = quad0 + column;
+if (slice < slices && quad < quad_count) {
+let step = v.row_words;
+let at = row_at(v, first_row + begin) + quad;
+for (var j = slice; j < mine_of_block; j += 4u * slices) {
+let last = mine_of_block - 1u;
+let j1 = min(j + slices, last); let j2 = min(j + 2u * slices, last); let j3 = min(j + 3u * slices, last);
+let x0 = ld(at + j * step); let x1 = ld(at + j1 * step); let x2 = ld(at + j2 * step); let x3 = ld(at + j3 * step);
+let w0 = side * BLOCK + j;
+sums += weights[w0] * bytes_of(x0 ^ 0x80808080u);
+if (j + slices < mine_of_block) { sums += weights[w0 + slices] * bytes_of(x1 ^ 0x80808080u); }
+if (j + 2u * slices < mine_of_block) { sums += weights[w0 + 2u * slices] * bytes_of(x2 ^ 0x80808080u); }
+if (j + 3u * slices < mine_of_block) { sums += weights[w0 + 3u * slices] * bytes_of(x3 ^ 0x80808080u); }
+}
+}
+pool[lane] = bitcast<vec4<u32>>(sums);
+workgroupBarrier();
+for (var i = lane; i < min(4u * across, width - 4u * quad0); i += LANES) {
+var sum = total(sums_at, 4u * quad0 + i);
+var sum_e = total_e;
+for (var part = 0u; part < SIDES && first + part * BLOCK < stop; part++) {
+var more = 0;
+for (var j = 0u; j < slices; j++) { more += i32(pool[part * BLOCK + j * across + i / 4u][i % 4u]); }
+let e = blocks[part].reference + blocks[part].lift;
+let joined = max(sum_e, e);
+sum = shift_down(sum, u32(min(joined - sum_e, 32))) + shift_down(shift_down(more, fewer), u32(min(joined - e, 32)));
+sum_e = joined;
+}
+set_total(sums_at, 4u * quad0 + i, sum);
+}
+workgroupBarrier();
+}
+for (var part = 0u; part < SIDES && first + part * BLOCK < stop; part++) {
+let b = blocks[part];
+total_e = max(total_e, b.reference + b.lift);
+let heavier = max(weight_e, b.reference);
+weight = shift_down(weight, u32(min(heavier - weight_e, 32))) + shift_down(b.light, u32(min(heavier - b.reference, 32)));
+weight_e = heavier;
+}
+workgroupBarrier();
+}
+let inverse = reciprocal(vec2<u32>(u32(weight), 0u));
+let e = inverse.e + total_e + i32(fewer) + 18 - weight_e - i32(lighter) + c.g.frac;
+let target_row = row_at(c.g, row) + head * width;
+storageBarrier();
+workgroupBarrier();
+for (var i = lane; i < width; i += LANES) {
+put(target_row + i, rescale(total(sums_at, i), inverse.m, e));
+}
+storageBarrier();
+}
+fn op_attentioncausal(c: Call, group: u32, groups: u32, lane: u32) {
+let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
+let heads = c.b.cols / k.e2;
+let position = scalar(parameter_tensor(c, 2u));
+for (var i = group; i < c.rows_g * heads; i += groups) {
+let last = clamp_position(position, i / heads, k.e1);
+let tokens = agree(vec2<u32>(0u, last + 1u), lane);
+attend(c, k, v, scale_of(parameter(c, 3u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+}
+}
+fn op_attentionwindow(c: Call, group: u32, groups: u32, lane: u32) {
+let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
+let heads = c.b.cols / k.e2;
+let position = scalar(parameter_tensor(c, 2u));
+for (var i = group; i < c.rows_g * heads; i += groups) {
+let stop = clamp_position(position, i / heads, k.e1) + 1u;
+let tokens = agree(vec2<u32>(stop - min(stop, parameter(c, 4u)), stop), lane);
+attend(c, k, v, scale_of(parameter(c, 3u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+}
+}
+fn op_attentionfull(c: Call, group: u32, groups: u32, lane: u32) {
+let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u); let lengths = parameter_tensor(c, 3u);
+let heads = c.b.cols / k.e2; let context = k.e1;
+let step = u32(clamp(scalar(parameter_tensor(c, 2u)), 1, i32(context)));
+let known = lengths.rows * lengths.cols;
+for (var i = group; i < c.rows_g * heads; i += groups) {
+let part = i / heads / step;
+let start = min(part * step, context - 1u);
+let wanted = min(u32(max(number_flat(lengths, min(part, known - 1u)), 1)), step);
+let tokens = agree(vec2<u32>(start, min(start + wanted, context)), lane);
+attend(c, k, v, scale_of(parameter(c, 4u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+}
+}
+var<workgroup> bins: array<atomic<u32>, 256>;
+var<workgroup> found: atomic<u32>;
+fn counted(value: u32) -> u32 { return value ^ 0x80000000u; }
+fn ranked(cols: u32, rank: u32, places: bool, bound: u32, lane: u32) -> vec2<u32> {
+var part = vec2<u32>(0u, rank);
+for (var shift = 32u; shift > 0u; shift -= 8u) {
+for (var i = lane; i < 256u; i += LANES) { atomicStore(&bins[i], 0u); }
+workgroupBarrier();
+for (var i = lane; i < cols; i += LANES) {
+let v = ~counted(scratch[i]);
+let key = select(v, i, places);
+let begins = shift == 32u || key >> (shift & 31u) == part.x;
+if (begins && (!places || v == bound)) { atomicAdd(&bins[(key >> (shift - 8u)) & 255u], 1u); }
+}
+workgroupBarrier();
+var rest = part.y; var bin = 0u;
+if (lane == 0u) {
+while (bin < 255u && atomicLoad(&bins[bin]) < rest) {
+rest -= atomicLoad(&bins[bin]);
+bin += 1u;
+}
+}
+part = agree(vec2<u32>((part.x << 8u) | bin, rest), lane);
+}
+return part;
+}
+fn draw(random: Tensor) -> u32 {
+let low = ld(flat_at(random, 0u)); let high = ld(flat_at(random, 1u));
+let state = vec2<u32>(low, high);
+let mixed = vec2<u32>((low >> 18u) | (high << 14u), high >> 18u) ^ state;
+let bits = (mixed.x >> 27u) | (mixed.y << 5u);
+let turn = high >> 27u;
+let result = (bits >> turn) | (bits << ((32u - turn) & 31u));
+var next = multiply_unsigned(low, PCG_LOW);
+next.y += low * PCG_HIGH + high * PCG_LOW;
+next = pair_add(next, vec2<u32>(PCG_STEP_LOW, PCG_STEP_HIGH));
+let start = random.start;
+st(start, next.x);
+st(start + 1u, next.y);
+return result;
+}
+fn op_sample(c: Call, group: u32, groups: u32, lane: u32) {
+if (group != 0u) { return; }
+let cols = c.b.cols;
+let start = row_at(c.b, 0u);
+let settings = agree(vec2<u32>(u32(scalar(parameter_tensor(c, 0u))), u32(max(scalar(parameter_tensor(c, 3u)), 1))), lane);
+let warmth = i32(settings.x); let penalty = settings.y;
+let plain = warmth <= 0 && penalty == 65536u;
+if (!plain) {
+for (var i = lane; i < cols; i += LANES) { scratch[i] = ld(start + i); }
+storageBarrier();
+}
+let factor = normalise(penalty, -16);
+let inverse = reciprocal(vec2<u32>(penalty, 0u));
+let history = parameter_tensor(c, 4u);
+for (var i = lane; i < used(history); i += LANES) {
+let token = clamp_index(number(history, i, 0u), cols);
+if (plain) { continue; }
+let x = i32(ld(start + token));
+var y = rescale(x, factor.m, factor.e);
+if (x > 0) { y = rescale(x, inverse.m, inverse.e + 16); }
+scratch[token] = u32(y.v);
+}
+storageBarrier();
+workgroupBarrier();
+let target_at = row_at(c.g, 0u);
+if (warmth <= 0) {
+var top = LOWEST; var at = 0xffffffffu;
+for (var i = lane; i < cols; i += 4u * LANES) {
+var v = vec4<i32>();
+for (var j = 0u; j < 4u; j++) {
+let place_of_v = min(i + j * LANES, cols - 1u);
+if (plain) { v[j] = i32(ld(start + place_of_v)); } else { v[j] = i32(scratch[place_of_v]); }
+}
+for (var j = 0u; j < 4u; j++) {
+if (v[j] > top || at == 0xffffffffu) { top = v[j]; at = min(i + j * LANES, cols - 1u); }
+}
+}
+let best = largest_of_lanes(top, lane);
+let found_at = ~largest_unsigned_of_lanes(~select(0xffffffffu, at, top == best), lane);
+if (lane == 0u) { put_word(target_at, i32(found_at)); }
+return;
+}
+let limit = u32(clamp(scalar(parameter_tensor(c, 1u)), 1, i32(min(CANDIDATES, cols))));
+let bound = ranked(cols, limit, false, 0u, lane);
+let last = ranked(cols, bound.y, true, bound.x, lane).x;
+if (lane == 0u) { atomicStore(&found, 0u); }
+workgroupBarrier();
+for (var i = lane; i < cols; i += LANES) {
+let v = ~counted(scratch[i]);
+if (v < bound.x || (v == bound.x && i <= last)) { scratch[cols + atomicAdd(&found, 1u)] = i; }
+}
+storageBarrier();
+workgroupBarrier();
+for (var i = lane; i < limit; i += LANES) {
+let token = scratch[cols + i];
+let v = counted(scratch[token]);
+var rank = 0u;
+for (var j = 0u; j < limit; j++) {
+let other_token = scratch[cols + j];
+let w = counted(scratch[other_token]);
+rank += select(0u, 1u, w > v || (w == v && other_token < token));
+}
+scratch[cols + CANDIDATES + rank] = token;
+}
+storageBarrier();
+workgroupBarrier();
+if (lane != 0u) { return; }
+let order = cols + CANDIDATES;
+let cold = multiply_scales(reciprocal(vec2<u32>(u32(warmth), 0u)), Scale(LOG2E_M, LOG2E_E));
+let best = i32(scratch[scratch[order]]);
+var total = 0u;
+for (var i = 0u; i < limit; i++) {
+let distance = subtract(best, i32(scratch[scratch[order + i]])).v;
+total += u32(exp2_negative(u32(rescale(distance, cold.m, cold.e + 32 - c.b.frac).v)));
+scratch[cols + i] = total;
+}
+let share = clamp(scalar(parameter_tensor(c, 2u)), 0, 65536);
+let enough = u32(max(shift_round(multiply(i32(total), share), 16).v, 1));
+var kept = 0u;
+while (scratch[cols + kept] < enough) { kept += 1u; }
+let goal = multiply_unsigned(draw(parameter_tensor(c, 5u)), scratch[cols + kept]).y;
+var at = 0u;
+while (scratch[cols + at] <= goal) { at += 1u; }
+put_word(target_at, i32(scratch[order + at]));
+}
