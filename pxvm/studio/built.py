@@ -23,6 +23,7 @@ TYPES = {
     ".css": "text/css; charset=utf-8",
     ".json": "application/json",
     ".wasm": "application/wasm",
+    ".wgsl": "text/wgsl; charset=utf-8",
     ".png": "image/png",
     ".pxi": "image/png",
     ".md": "text/markdown; charset=utf-8",
