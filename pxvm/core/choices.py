@@ -29,7 +29,7 @@ from pxvm.core.tensor import Role
 
 CPUS, STATISTICS = Path("/proc/cpuinfo"), Path("/proc/stat")
 PROMPT, ROWS = 512, 1024  # tokens in one execution: of a prompt, of sentences padded to a length
-LOOK = 0.04  # seconds in which neighbours are counted
+LOOK, FRESH = 0.04, 1.0  # seconds in which neighbours are counted, and that the count holds
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,12 @@ def machine() -> str:
 
 
 def neighbours() -> int:
-    """Processors that others keep busy, about; 0 where the system does not tell."""
+    """Processors that others keep busy, about, of the last second; 0 where no system tells."""
+    return _neighbours(int(time.monotonic() / FRESH))
+
+
+@lru_cache(1)
+def _neighbours(second: int) -> int:
     begin, own = _busy(), time.process_time()
     if begin is None:
         return 0

@@ -100,7 +100,7 @@ class Subject:
         try:
             model = stack.enter_context(Model.open(self.path, device, threads))
         except ModelError:
-            return {"run": lambda: self._run(device, threads)}
+            return {"run": lambda: self._run(device, threads, bool(settings))}
         if model.kind == "embedder":
             model.embedder.most = settings.get("rows", choices.ROWS)
             rng = np.random.default_rng(4)
@@ -118,7 +118,9 @@ class Subject:
         model.generator.part = min(settings.get("prompt", room), room)
         return {"prompt": lambda: _prompt(model), "decode": lambda: _decode(model)}
 
-    def _run(self, device: str, threads: int | None) -> bytes:
+    def _run(self, device: str, threads: int | None, looks: bool) -> bytes:
+        if looks:
+            time.sleep(choices.LOOK)  # ``auto`` counts neighbours before it goes by what is known
         image: Image = np.array(self.image)
         executors.executor(device, 1).run(image, verify(image), MOST_STEPS, threads)
         return hashlib.sha256(image.tobytes()).digest()

@@ -108,4 +108,17 @@ def test_every_processor_way_that_can_be_chosen_gives_the_same_bytes():
 def test_neighbours_are_those_that_keep_processors_busy(monkeypatch, tmp_path):
     assert 0 <= choices.neighbours() <= choices.processors()
     monkeypatch.setattr(choices, "STATISTICS", tmp_path / "none")
+    choices._neighbours.cache_clear()
     assert choices.neighbours() == 0
+
+
+def test_neighbours_are_counted_once_a_second(monkeypatch):
+    looks = []
+    monkeypatch.setattr(choices, "_busy", lambda: looks.append(1))
+    monkeypatch.setattr(choices.time, "monotonic", lambda: 5000.25)
+    for _ in range(50):
+        choices.neighbours()
+    monkeypatch.setattr(choices.time, "monotonic", lambda: 5001.0)
+    choices.neighbours()
+    assert len(looks) == 2
+    choices._neighbours.cache_clear()

@@ -58,7 +58,7 @@ def test_every_way_gives_the_same_bytes_and_is_measured(name, models):
 def test_another_byte_is_a_fault(models, monkeypatch):
     subject = speed.Subject(models / "product.pxi")
     runs = iter(range(99))
-    monkeypatch.setattr(subject, "_run", lambda device, threads: bytes([next(runs)]))
+    monkeypatch.setattr(subject, "_run", lambda *given: bytes([next(runs)]))
     with pytest.raises(PxvmError, match="changed what run gives"):
         speed.tune(subject, rounds=1)
 

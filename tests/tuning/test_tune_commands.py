@@ -80,7 +80,7 @@ def test_from_measuring_to_running(here, monkeypatch):
     assert status == 0 and said.startswith("on: "), said
     status, said = pxvm("run p.pxi -o a.png")
     assert status == 0, said
-    status, said = pxvm("tune speed p.pxi --rounds 1 -n k.png --json")
+    status, said = pxvm("tune speed p.pxi --rounds 1 -n other.png --json")
     assert status == 0 and json.loads(said)["measured"], said
     status, said = pxvm("tune auto off")
     assert (status, said) == (0, "off: every program runs by the defaults\n")
