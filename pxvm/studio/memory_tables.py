@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pxvm.learning.search import lexical, words
-from pxvm.learning.store import layout, record
+from pxvm.learning.store import layout, pages, record
 
 FILE = Path(__file__).resolve().parents[2] / "studio/src/generated/memory.json"
 _LETTER = r"\p{L}\p{N}_"  # Python's \w
@@ -27,6 +27,7 @@ def tables() -> dict[str, Any]:
         "relations": record.RELATIONS,
         "flags": {"acts": record.ACTS, "bookkeeping": record.BOOKKEEPING},
         "formatSource": record.FORMAT_SOURCE,
+        "page": pages.PAGE,
         "limits": {
             "text": record.MAX_TEXT,
             "raw": record.MAX_RAW,

@@ -60,6 +60,20 @@ def test_a_memory_is_read_and_searched_in_the_page(tab: Page, site: str, tmp_pat
     assert not faults(tab)
 
 
+def test_the_pages_of_a_network_are_one_memory(tab: Page, site: str, tmp_path: Path) -> None:
+    path, other = tmp_path / "notes.v2.png", written(tmp_path / "other.png")
+    with Network.open(path, draw=small, page_rows=400) as network:
+        network.append_many(Draft(f"question {n}", f"answer {n}") for n in range(200))
+        pages = network.pages
+    assert len(pages) > 2
+    tab.goto(site)
+    tab.set_input_files("#files", [str(each) for each in (*reversed(pages), other)])
+    tab.locator("header li", has_text="other.png").wait_for()
+    assert tab.locator("header li").count() == 2
+    tab.click("header li >> text=notes.v2.png")
+    tab.locator("text=200 records that count, 201 stored").wait_for()
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """``pxvm studio`` with a memory and a model."""

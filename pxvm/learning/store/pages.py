@@ -25,6 +25,8 @@ AnyPage = Page | PicturePage
 _OPEN_AT_ONCE = 32
 #: The files of a search cache, in the folder beside a network: no others are removed from it.
 CACHE_FILE = re.compile(r"lock|text\.db(-wal|-shm|-journal)?|vectors-[0-9a-f]{8}-\d+-\d+\.pxi")
+#: What stands before the suffix of a page's name behind the first: generation and number.
+PAGE = r"(?:\.g(\d+))?\.p(\d+)"
 _BESIDE = (".index", ".cache", ".cut", ".new")
 
 
@@ -84,7 +86,7 @@ class Pages:
     def further(self) -> list[tuple[int, int, Path]]:
         """(generation, number, path) of every page beside the first, of whatever generation."""
         stem, suffix = re.escape(self.path.stem), re.escape(self.path.suffix)
-        pattern = re.compile(rf"{stem}(?:\.g(\d+))?\.p(\d+){suffix}")
+        pattern = re.compile(rf"{stem}{PAGE}{suffix}")
         found = []
         for name in self.files.names(self.path.parent):
             if match := pattern.fullmatch(name):

@@ -1,1 +1,1 @@
-import{n as e}from"./assets/film-Clhzyvk8.js";import{t}from"./assets/gpu-BKEcdBGf.js";import{n}from"./assets/machine-D2O4pCn8.js";import{t as r}from"./assets/memory-DN5PZG_v.js";export{e as film,t as gpu,n as machine,r as memory};
+import{n as e}from"./assets/film-BP7KfnXX.js";import{t}from"./assets/gpu-wsPelCNg.js";import{n}from"./assets/machine-Dh7yCOlW.js";import{t as r}from"./assets/memory-Dss3O11k.js";export{e as film,t as gpu,n as machine,r as memory};

@@ -10,11 +10,19 @@ import {
   type Opened,
 } from "../api.ts";
 import { snippet } from "./words.ts";
+import tables from "../generated/memory.json";
 import type { Method, Reply, Request, Source, Summary } from "./worker.ts";
 
 export { isLaidOut } from "./layout.ts";
 export { cut } from "./words.ts";
 export * from "./server.ts";
+
+const PAGE = new RegExp(`^(.+?)${tables.page}(\\.[^.]+)$`);
+
+/** The name of the network's first file, of which a file may be another page. */
+export function networkOf(name: string): string {
+  return name.replace(PAGE, (_, stem: string, _generation, _number, suffix: string) => stem + suffix);
+}
 
 /**
  * Reads a memory in a worker; pages of one network may be given together, in any order.

@@ -37,12 +37,12 @@ export class Doc {
     this.talk = new Talk();
   }
 
-  /** A file that the machine has opened. */
+  /** A file that the machine has opened; `pages` are the others of a memory. */
   static async of(
-    id: number, opened: Opened, again: () => Promise<Opened>, told: (error: unknown) => void,
+    id: number, opened: Opened, again: () => Promise<Opened>, told: (error: unknown) => void, pages: Opened[] = [],
   ): Promise<Doc> {
     const run = opened.program ? new Run(opened, told) : null;
-    const memory = opened.kind === "memory" ? await (await rooms.memory()).openMemory(opened) : null;
+    const memory = opened.kind === "memory" ? await (await rooms.memory()).openMemory(opened, ...pages) : null;
     return new Doc(id, opened.name, opened.kind, opened, run, memory, again);
   }
 

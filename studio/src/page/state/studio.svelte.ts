@@ -18,6 +18,16 @@ export interface Loading {
   share: number;
 }
 
+/** A file that can be read, again as well. */
+interface Source {
+  name: string;
+  bytes: () => Promise<Uint8Array<ArrayBuffer>>;
+}
+
+function source(file: File): Source {
+  return { name: file.name, bytes: async () => new Uint8Array(await file.arrayBuffer()) };
+}
+
 /** Everything that the page has open. */
 class Studio {
   docs = $state.raw<Doc[]>([]);
@@ -45,18 +55,30 @@ class Studio {
     }
   }
 
+  /** Open files; the pages of a network together, as one memory. */
   async openFiles(files: Iterable<File>): Promise<void> {
-    for (const file of files) {
-      await this.open(file.name, async () => new Uint8Array(await file.arrayBuffer()));
+    const all = [...files];
+    const networkOf = all.length > 1 ? (await rooms.memory()).networkOf : (name: string) => name;
+    const groups = new Map<string, File[]>();
+    for (const file of all) groups.set(networkOf(file.name), [...(groups.get(networkOf(file.name)) ?? []), file]);
+    for (const [name, group] of groups) {
+      group.sort((a, b) => Number(b.name === name) - Number(a.name === name));
+      const [first, ...pages] = group.map(source);
+      const doc = await this.open(first!.name, first!.bytes, undefined, pages);
+      if (doc && doc.kind !== "memory") for (const each of pages) await this.open(each.name, each.bytes);
     }
   }
 
-  /** Open a file; what it is decides what is shown. */
-  async open(name: string, bytes: () => Promise<Uint8Array<ArrayBuffer>>, view?: View): Promise<Doc | null> {
+  /** Open a file; what it is decides what is shown. A memory is read with its other `pages`. */
+  async open(
+    name: string, bytes: () => Promise<Uint8Array<ArrayBuffer>>, view?: View, pages: Source[] = [],
+  ): Promise<Doc | null> {
     const again = (): Promise<Opened> => this.read(name, bytes);
     try {
       const opened = await again();
-      const doc = await Doc.of(++this.count, opened, again, (error) => this.tell(error));
+      const others: Opened[] = [];
+      if (opened.kind === "memory") for (const each of pages) others.push(await this.read(each.name, each.bytes));
+      const doc = await Doc.of(++this.count, opened, again, (error) => this.tell(error), others);
       if (view) doc.view = view;
       this.add(doc, true);
       return doc;
