@@ -23,7 +23,7 @@ from pxvm.learning.store.record import (
     Vector,
     from_microseconds,
 )
-from pxvm.learning.store.standing import tag_lines
+from pxvm.learning.store.standing import forget_lines, tag_lines, text_of
 from pxvm.learning.store.store import Store
 
 if TYPE_CHECKING:
@@ -77,10 +77,11 @@ class Network(Store):
         """Marks records as forgotten; returns the id of the tombstone.
 
         With ``versions`` all versions of each, corrected and superseded ones; else just these.
-        Until `compact` their text is still in the file. Raises `UnknownRecordError`, and
+        What they say is not learned again, under whatever name a file says it. Until `compact` their text is still in the file. Raises `UnknownRecordError`, and
         `RecordError` for the record that explains the format.
         """
         with self._turn:
+            catalogue = self._catalogue
             identities: set[str] = set()
             for name in names:
                 record = self.record(name)
@@ -89,14 +90,16 @@ class Network(Store):
                         f"record {record.sequence} explains the format to whoever finds the file: "
                         "it cannot be forgotten"
                     )
-                found = self._catalogue.standing().versions(record.id) if versions else {record.id}
+                found = catalogue.standing().versions(record.id) if versions else {record.id}
                 identities |= found
             if not identities:
                 raise UnknownRecordError("nothing to forget: give at least one id or number")
             targets = sorted(identities)
+            stored = (place for i in targets for place in catalogue.stored(i)[-1:])
+            texts = [text_of(record) for record in catalogue.readable(stored) if record.source]
             return self.append(
                 "",
-                "\n".join(["Forgotten:", *targets]),
+                forget_lines(targets, texts),
                 kind="tombstone",
                 event_time=datetime.now(timezone.utc),
                 links=[Link("forgets", target) for target in targets],
