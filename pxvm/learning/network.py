@@ -77,8 +77,9 @@ class Network(Store):
         """Marks records as forgotten; returns the id of the tombstone.
 
         With ``versions`` all versions of each, corrected and superseded ones; else just these.
-        What they say is not learned again, under whatever name a file says it. Until `compact` their text is still in the file. Raises `UnknownRecordError`, and
-        `RecordError` for the record that explains the format.
+        What they say is not learned again, under whatever name a file says it. Until `compact`
+        their text is still in the file. Raises `UnknownRecordError`, and `RecordError` for the
+        record that explains the format.
         """
         with self._turn:
             catalogue = self._catalogue

@@ -48,8 +48,8 @@ class Standing:
     """The links of all acting records, by the id they name.
 
     ``about`` holds the ids of the records that forget or tag an id, ``tagging`` those that tag it,
-    ``corrections`` those that correct it; ``settled`` are the ids that a user corrected or forgot, ``texts`` what those forgotten
-    said (`text_of`).
+    ``corrections`` those that correct it; ``settled`` are the ids that a user corrected or forgot,
+    ``texts`` what was said by those that were forgotten (`text_of`).
     """
 
     def __init__(self) -> None:
