@@ -34,8 +34,8 @@ about all anything chat chats conversation conversations day days did discuss di
 during else ever everything find get give happen happened happening happens learn learned list made
 make mention mentioned note noted notes on record recorded remember said say see show speak spoke
 dia dias or start talk talked talking tell thing things think time told topic topics up us week
-went work worked write written wrote month year since until till before after early late mid beginning
-end war waren gewesen los geschah anfang mitte ende seit bis vor nach
+went work worked write written wrote month year since until till before after early late mid
+beginning end war waren gewesen los geschah anfang mitte ende seit bis vor nach
 besprochen gesagt passiert geredet gesprochen notiert gemacht geschrieben alles etwas gab getan
 zeige qu était depuis début fin mi
 parle parlé dit passé fait discuté noté tout quelle quelles quels avait-on ce s est
