@@ -53,8 +53,13 @@ class Network(Store):
         device: str = "auto",
         embedder: Embedder | Literal["auto"] | None = "auto",
         now: datetime | None = None,
+        unsearched: list[int] | None = None,
     ) -> list[Hit]:
-        """The ``k`` best hits for ``text``, best first; keywords as in `search.search`."""
+        """The ``k`` best hits for ``text``, best first; keywords as in `search.search`.
+
+        A large network that is not indexed yet is indexed first; with ``unsearched`` the answer is
+        of its newest records until that is done, and how many others there are is added there.
+        """
         from pxvm.learning.search.search import search
 
         return search(
@@ -69,6 +74,7 @@ class Network(Store):
             device=device,
             embedder=embedder,
             now=now,
+            unsearched=unsearched,
         )
 
     # -- forgetting, correcting, tagging: records like any other ---------------------------------

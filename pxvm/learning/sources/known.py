@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from pxvm.learning.search.cache import Cache, Embedding, ask
+from pxvm.learning.search.cache import Cache, ask
+from pxvm.learning.search.pictures import Embedding
 from pxvm.learning.sources.documents import Stamp
 from pxvm.learning.store.record import Draft, Record
 from pxvm.learning.store.standing import text_of
