@@ -74,11 +74,11 @@ class NetworkOrchestrator:
         """The best records of all networks for a question, with the network of each; ``unsearched``
         as of ``Network.search``."""
 
-        def hits(member: Memory) -> list[Hit]:
+        def of(member: Memory) -> list[Hit]:
             return member.hits(question, before, unsearched)
 
         with ThreadPoolExecutor(min(len(self.members), AT_ONCE)) as pool:
-            found = list(pool.map(hits, self.members))
+            found = list(pool.map(of, self.members))
         wanted = searched(question, before)
         scored: dict[str, tuple[float, Path, Hit]] = {}
         for member, hits in zip(self.members, found, strict=True):

@@ -41,7 +41,8 @@ from pxvm.terminal import progress
 if TYPE_CHECKING:
     from pxvm.learning.store.store import State, Store
 
-Answer, Made = TypeVar("Answer"), TypeVar("Made")
+Answer = TypeVar("Answer")
+Made = TypeVar("Made")
 _LOG = logging.getLogger(__name__)
 
 #: Of the tables, and of what runs the pictures: another one is built anew.
