@@ -20,7 +20,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple
 from errno import EEXIST
 from itertools import chain, islice, takewhile
 from pathlib import Path
@@ -256,7 +255,7 @@ class Cache:
 
     def _take(self, network: Store, known: int, state: State) -> None:
         """Take in all records after number ``known``, up to the state's last."""
-        new, done = state.sequence - known, 0
+        index, new, done = TextIndex(self.connection), state.sequence - known, 0
         records = takewhile(
             lambda record: record.sequence <= state.sequence, network.records_from(known + 1)
         )
@@ -267,7 +266,7 @@ class Cache:
             for first in steps:
                 with self._transaction():
                     for step in chain([first], islice(steps, STEPS - 1)):
-                        TextIndex(self.connection).take(network, step)
+                        index.take(network, step)
                         self.pictures.take(entry.record for entry in step)
                         done += len(step)
                         last = step[-1].record
@@ -278,6 +277,10 @@ class Cache:
                         "INSERT INTO known VALUES (?, ?, ?, ?)",
                         (token, state.generation, last.sequence, bytes.fromhex(last.id)),
                     )
+                    if new < MANY:
+                        index.merge(new)
+            for _ in index.merge_all() if new >= MANY else ():
+                update(done, new)
         self.pictures.delete_unused()
 
     @contextlib.contextmanager
@@ -321,7 +324,7 @@ def batched(items: Iterator[Made], size: int) -> Iterator[list[Made]]:
 
 
 def _token(state: State) -> str:
-    return json.dumps(astuple(state))
+    return json.dumps(list(vars(state).values()))
 
 
 def _tables(connection: sqlite3.Connection) -> list[tuple[str, str, str | None]]:

@@ -43,7 +43,12 @@ CREATE VIRTUAL TABLE text USING fts5 (
 );
 INSERT INTO text (text, rank) VALUES ('rank', 'bm25(1.0, 1.0, 1.0, 0.5, 0.3, 0.4)');
 INSERT INTO text (text, rank) VALUES ('hashsize', 16777216);
+INSERT INTO text (text, rank) VALUES ('automerge', 0);
+INSERT INTO text (text, rank) VALUES ('usermerge', 16);
+INSERT INTO text (text, rank) VALUES ('crisismerge', 64);
 """
+#: Pages of the index that are merged after an append, and at once where all of it is.
+FEW_PAGES, MANY_PAGES = 32, 4_096
 _SPEAKER = re.compile(r"\s*([^\W\d_][\w.' -]{0,30}?)(?: said)?:\s")
 
 
@@ -108,6 +113,24 @@ class TextIndex:
             self._set_live(target, network.counts(target))
         for target in tagged:
             self._tag_again(network, target)
+
+    def merge(self, count: int) -> None:
+        """After ``count`` records were taken in, merge some of what was written: so much that its
+        parts stay few, so little that no append waits for what was stored before."""
+        self._merge(FEW_PAGES + count)
+
+    def merge_all(self) -> Iterator[None]:
+        """Merge the index into one part, a step each time: many records make large parts, which
+        must not be merged together with those of the next appends."""
+        pages, before = -MANY_PAGES, -2
+        while self.connection.total_changes - before >= 2:
+            before = self.connection.total_changes
+            self._merge(pages)
+            pages = MANY_PAGES
+            yield
+
+    def _merge(self, pages: int) -> None:
+        self.connection.execute("INSERT INTO text (text, rank) VALUES ('merge', ?)", (pages,))
 
     def _place(self, batch: Sequence[Entry]) -> Iterator[tuple[int | None, list[_Member]]]:
         """Enter records, each at the end of its conversation; yields what is new of each."""
