@@ -272,6 +272,30 @@ def test_what_is_gone_is_named_and_forgotten_only_when_asked(folder):
     assert not any(isinstance(e, Gone) for e in learned(folder)[0])
 
 
+def test_where_nobody_may_look_nothing_is_gone(folder, monkeypatch):
+    (folder / "closed").mkdir()
+    (folder / "closed" / "other.md").write_text("# Harbours\n\nThe office opens at eight.\n")
+    _, before = learned(folder)
+    closed, lstat, scan = folder / "closed", os.lstat, os.scandir
+
+    def refuse(function):
+        def looked(path, *arguments, **options):
+            if Path(path).is_relative_to(closed) and (function is scan or Path(path) != closed):
+                raise PermissionError(13, "Permission denied")
+            return function(path, *arguments, **options)
+
+        return looked
+
+    monkeypatch.setattr(os, "lstat", refuse(lstat))  # the folder is closed, also to the superuser
+    monkeypatch.setattr(os, "stat", refuse(os.stat))
+    monkeypatch.setattr(os, "scandir", refuse(scan))
+    events, now = learned(folder, prune=True)
+    assert now == before and not any(isinstance(event, Gone) for event in events)
+    assert [(e.path, e.reason) for e in events if isinstance(e, Skipped)] == [
+        (str(closed), "Permission denied")
+    ]
+
+
 def test_a_correction_ends_when_its_document_says_otherwise(folder):
     again(folder)
     with Network.open(folder / "knowledge.png") as network:
