@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import cycle, islice
 from pathlib import Path
@@ -107,13 +108,16 @@ def storing(folder: Path, sizes: tuple[int, ...], vectors: NDArray[np.int8]) -> 
             more = (Draft(f"again {i}", t.answer) for i, t in enumerate(texts(REPEATS)))
             single = timed(lambda more=more, n=network: n.append_many([next(more)]), REPEATS)
             ask(network, lambda cache: None)
-            fresh = (Draft(f"once more {i}", t.answer) for i, t in enumerate(texts(5)))
+            fresh = (
+                replace(draft, query=f"once more {i}")
+                for i, draft in enumerate(drafts(REPEATS, vectors))
+            )
 
             def both(fresh: Any = fresh, network: Network = network) -> None:
                 network.append_many([next(fresh)])
                 search(network, "what did she say", embedder=None)
 
-            after = timed(both, 5)
+            after = timed(both, REPEATS)
         table.add_row(f"{size:,}", shown(single), f"{bulk:,.0f}/s, no picture", shown(after))
     table.add_section()
     for peer in (Sqlite, Jsonl, Lance):
