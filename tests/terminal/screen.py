@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ import pytest
 from pxvm.cli import main
 
 COLUMNS = 60
+#: Makes the terminal that a process has as its input the one that controls it: Ctrl-C is heard.
+ITS_OWN = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
 
 
 def called(words: Sequence[object], given: str = "", columns: int = COLUMNS) -> tuple[int, bytes]:
@@ -55,12 +58,18 @@ def typed(
 
     Several prompts are what is waited for before each of the keys.
     """
-    import pty
-
-    process, terminal = pty.fork()
-    if process == 0:
-        os.environ.update(TERM="xterm", COLUMNS=str(columns))
-        os.execv(sys.executable, [sys.executable, "-c", code])
+    terminal, slave = os.openpty()
+    # Not pty.fork(), whose child may stand still: the threads of this process are not in it, but
+    # what they held is.
+    process = subprocess.Popen(
+        [sys.executable, "-c", ITS_OWN + code],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": str(columns)},
+    )
+    os.close(slave)
     shown, rest, place = bytearray(), list(keys), 0
     prompts = [prompt] * len(keys) if isinstance(prompt, bytes) else list(prompt)
     while True:
@@ -75,5 +84,5 @@ def typed(
             place = found + len(prompts.pop(0))
             os.write(terminal, rest.pop(0))
     os.close(terminal)
-    os.waitpid(process, 0)
+    process.wait()
     return shown.decode()
