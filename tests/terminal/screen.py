@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -14,6 +16,8 @@ import pytest
 from pxvm.cli import main
 
 COLUMNS = 60
+CTRL_C = b"\x03"
+PATIENCE, MOST = 2.0, 120.0  # seconds without a word, until a key is pressed again; until the end
 #: Makes the terminal that a process has as its input the one that controls it: Ctrl-C is heard.
 ITS_OWN = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
 
@@ -70,9 +74,17 @@ def typed(
         env=os.environ | {"TERM": "xterm", "COLUMNS": str(columns)},
     )
     os.close(slave)
-    shown, rest, place = bytearray(), list(keys), 0
+    shown, rest, place, last = bytearray(), list(keys), 0, b""
     prompts = [prompt] * len(keys) if isinstance(prompt, bytes) else list(prompt)
+    end = time.monotonic() + MOST
     while True:
+        if not select.select([terminal], [], [], PATIENCE)[0]:
+            if time.monotonic() > end:
+                process.kill()
+                raise AssertionError(f"nothing more is shown after {bytes(shown)!r}")
+            if last.endswith(CTRL_C):  # between two keys Python's readline does not hear it
+                os.write(terminal, CTRL_C)
+            continue
         try:
             block = os.read(terminal, 1 << 16)
         except OSError:  # the program has ended
@@ -82,7 +94,8 @@ def typed(
         shown.extend(block)
         while rest and (found := shown.find(prompts[0], place)) >= 0:
             place = found + len(prompts.pop(0))
-            os.write(terminal, rest.pop(0))
+            last = rest.pop(0)
+            os.write(terminal, last)
     os.close(terminal)
     process.wait()
     return shown.decode()
