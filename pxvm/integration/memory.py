@@ -11,11 +11,14 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pxvm.core.errors import PxvmError
 from pxvm.learning import Draft, Link, Network
+from pxvm.learning.search.building import ask_soon
+from pxvm.learning.search.cache import Cache
 from pxvm.learning.search.context import (
     CLOSE,
     OPEN,
@@ -99,18 +102,27 @@ class Memory:
         Args:
             before: earlier questions of the conversation, the newest last.
         """
-        return build_context(self.hits(question, before)[:most], budget, count=count)
+        left: list[int] = []
+        hits = self.hits(question, before, left)[:most]
+        return replace(build_context(hits, budget, count=count), unsearched=sum(left))
 
-    def hits(self, question: str, before: Sequence[str] = ()) -> list[Hit]:
-        """The records that say something of a question, best first; also of what it refers to."""
+    def hits(
+        self, question: str, before: Sequence[str] = (), unsearched: list[int] | None = None
+    ) -> list[Hit]:
+        """The records that say something of a question, best first; also of what it refers to.
+
+        Args:
+            unsearched: as of ``Network.search``.
+        """
         self.settle()
         wanted = searched(question, before)
         if not len(self.network):
             return []
+        search = partial(self.network.search, wanted, CANDIDATES, unsearched=unsearched)
         try:
-            found = self.network.search(wanted, CANDIDATES)
+            found = search()
         except EmbeddingError:  # vectors of another model: words remain
-            found = self.network.search(wanted, CANDIDATES, embedder=None)
+            found = search(embedder=None)
         asked_before = set(filter(None, before))  # what was answered then is in the turns
         fresh = [hit for hit in found if hit.record.query not in asked_before]
         return told_first(related(fresh, wanted))
@@ -145,9 +157,7 @@ class Memory:
         embedder = Embedder.present()
         if embedder is None:
             return draft
-        from pxvm.learning.sources.known import Known
-
-        there = Known(self.network).embeddings()
+        there, _ = ask_soon(self.network, Cache.embeddings)
         if there and embedder.probe not in {known.probe for known in there}:
             return draft
         return embedder.with_vectors([draft])[0]

@@ -65,11 +65,20 @@ class NetworkOrchestrator:
         self.close()
 
     def search(
-        self, question: str, k: int = 10, before: Sequence[str] = ()
+        self,
+        question: str,
+        k: int = 10,
+        before: Sequence[str] = (),
+        unsearched: list[int] | None = None,
     ) -> list[tuple[Path, Hit]]:
-        """The best records of all networks for a question, with the network of each."""
+        """The best records of all networks for a question, with the network of each; ``unsearched``
+        as of ``Network.search``."""
+
+        def of(member: Memory) -> list[Hit]:
+            return member.hits(question, before, unsearched)
+
         with ThreadPoolExecutor(min(len(self.members), AT_ONCE)) as pool:
-            found = list(pool.map(lambda member: member.hits(question, before), self.members))
+            found = list(pool.map(of, self.members))
         wanted = searched(question, before)
         scored: dict[str, tuple[float, Path, Hit]] = {}
         for member, hits in zip(self.members, found, strict=True):
@@ -86,14 +95,16 @@ class NetworkOrchestrator:
         self, question: str, before: Sequence[str], budget: int, most: int, count: Count
     ) -> Context:
         """As ``Memory.evidence``; each piece names its network."""
-        found = self.search(question, most, before)
+        left: list[int] = []
+        found = self.search(question, most, before, left)
         shown = [
             replace(hit, record=replace(hit.record, source=_source(path, hit)))
             for path, hit in found
         ]
         made = build_context(shown, budget, count=count)
         originals = {id(piece): hit for piece, (_, hit) in zip(shown, found, strict=True)}
-        return replace(made, hits=tuple(originals[id(piece)] for piece in made.hits))
+        hits = tuple(originals[id(piece)] for piece in made.hits)
+        return replace(made, hits=hits, unsearched=sum(left))
 
     def learn(
         self, question: str, answer: str, *, model: str, source: str, used: Sequence[Hit] = ()

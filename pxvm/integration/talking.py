@@ -84,6 +84,8 @@ class _Loop:
         last = self.conversation.last
         if last is not None and last.used:
             echo(f"(from {self.memory.named(last.used)})", dim=True)
+        if self.conversation.seen.warning:
+            echo(f"({self.conversation.seen.warning})")
 
     def do_teach(self, text: str) -> None:
         _wants(text, "/teach TEXT")

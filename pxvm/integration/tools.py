@@ -91,7 +91,8 @@ def server(memory: Memory) -> Any:
     def search(question: Question, max_tokens: Tokens = MOST) -> str:
         """What the memory knows of a question: passages with number, date and source."""
         found = memory.evidence(question, (), max_tokens or MOST, 25, estimate_tokens)
-        return found.text or "Nothing is known of this."
+        text = found.text or "Nothing is known of this."
+        return f"{text}\n({found.warning}; ask again.)" if found.warning else text
 
     @tool(reads=True)
     def stats() -> dict[str, Any]:

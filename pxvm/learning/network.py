@@ -23,7 +23,7 @@ from pxvm.learning.store.record import (
     Vector,
     from_microseconds,
 )
-from pxvm.learning.store.standing import tag_lines
+from pxvm.learning.store.standing import forget_lines, tag_lines, text_of
 from pxvm.learning.store.store import Store
 
 if TYPE_CHECKING:
@@ -53,8 +53,13 @@ class Network(Store):
         device: str = "auto",
         embedder: Embedder | Literal["auto"] | None = "auto",
         now: datetime | None = None,
+        unsearched: list[int] | None = None,
     ) -> list[Hit]:
-        """The ``k`` best hits for ``text``, best first; keywords as in `search.search`."""
+        """The ``k`` best hits for ``text``, best first; keywords as in `search.search`.
+
+        A large network that is not indexed yet is indexed first; with ``unsearched`` the answer is
+        of its newest records until that is done, and how many others there are is added there.
+        """
         from pxvm.learning.search.search import search
 
         return search(
@@ -69,6 +74,7 @@ class Network(Store):
             device=device,
             embedder=embedder,
             now=now,
+            unsearched=unsearched,
         )
 
     # -- forgetting, correcting, tagging: records like any other ---------------------------------
@@ -77,10 +83,12 @@ class Network(Store):
         """Marks records as forgotten; returns the id of the tombstone.
 
         With ``versions`` all versions of each, corrected and superseded ones; else just these.
-        Until `compact` their text is still in the file. Raises `UnknownRecordError`, and
-        `RecordError` for the record that explains the format.
+        What they say is not learned again, under whatever name a file says it. Until `compact`
+        their text is still in the file. Raises `UnknownRecordError`, and `RecordError` for the
+        record that explains the format.
         """
         with self._turn:
+            catalogue = self._catalogue
             identities: set[str] = set()
             for name in names:
                 record = self.record(name)
@@ -89,14 +97,16 @@ class Network(Store):
                         f"record {record.sequence} explains the format to whoever finds the file: "
                         "it cannot be forgotten"
                     )
-                found = self._catalogue.standing().versions(record.id) if versions else {record.id}
+                found = catalogue.standing().versions(record.id) if versions else {record.id}
                 identities |= found
             if not identities:
                 raise UnknownRecordError("nothing to forget: give at least one id or number")
             targets = sorted(identities)
+            stored = (place for i in targets for place in catalogue.stored(i)[-1:])
+            texts = [text_of(record) for record in catalogue.readable(stored) if record.source]
             return self.append(
                 "",
-                "\n".join(["Forgotten:", *targets]),
+                forget_lines(targets, texts),
                 kind="tombstone",
                 event_time=datetime.now(timezone.utc),
                 links=[Link("forgets", target) for target in targets],

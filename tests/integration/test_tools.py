@@ -11,9 +11,14 @@ import sys
 from contextlib import closing
 
 import pytest
+from filelock import FileLock
 
 from pxvm import Network
+from pxvm.integration import NetworkOrchestrator
 from pxvm.integration.memory import Memory
+from pxvm.learning import Draft
+from pxvm.learning.search import building
+from pxvm.learning.search.cache import LOCK, cache_folder
 
 mcp = pytest.importorskip("mcp", reason="needs the extra mcp")
 from pxvm.integration.tools import server  # noqa: E402
@@ -99,6 +104,29 @@ def test_arguments_are_taken_as_models_write_them(tmp_path, monkeypatch):
         assert [network.record(n).tags for n in (1, 2, 3)] == [
             (), ("boats", "keels"), ("two words",),
         ]  # fmt: skip
+
+
+def test_what_is_not_indexed_yet_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("pxvm.integration.memory.Embedder.present", lambda: None)
+    monkeypatch.setattr(building, "RECENT", 2)
+    monkeypatch.setattr(building, "PATIENCE", 0.0)
+    path, found = tmp_path / "k.png", []
+
+    async def work(memory):
+        async with mcp.Client(server(memory)) as client:
+            for question in ("the keel of the Molly", "who won in 1912"):
+                found.append(text_of(await client.call_tool("search", {"question": question})))
+
+    with closing(Memory(path)) as memory, closing(NetworkOrchestrator([path])) as many:
+        memory.network.append_many(Draft("", f"The keel of the Molly, fact {n}.") for n in range(6))
+        cache_folder(path).mkdir()
+        with FileLock(cache_folder(path) / LOCK):  # so that it takes long
+            asyncio.run(work(memory))
+            assert many.evidence("the keel of the Molly", (), 500, 9, len).unsearched == 5
+        building.finish(memory.network)
+        building.finish(many.members[0].network)
+    assert "fact 5" in found[0] and "fact 1" not in found[0]
+    assert all("(5 older records are still being indexed" in text for text in found)
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, None])

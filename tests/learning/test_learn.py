@@ -272,6 +272,30 @@ def test_what_is_gone_is_named_and_forgotten_only_when_asked(folder):
     assert not any(isinstance(e, Gone) for e in learned(folder)[0])
 
 
+def test_where_nobody_may_look_nothing_is_gone(folder, monkeypatch):
+    (folder / "closed").mkdir()
+    (folder / "closed" / "other.md").write_text("# Harbours\n\nThe office opens at eight.\n")
+    _, before = learned(folder)
+    closed, lstat, scan = folder / "closed", os.lstat, os.scandir
+
+    def refuse(function):
+        def looked(path, *arguments, **options):
+            if Path(path).is_relative_to(closed) and (function is scan or Path(path) != closed):
+                raise PermissionError(13, "Permission denied")
+            return function(path, *arguments, **options)
+
+        return looked
+
+    monkeypatch.setattr(os, "lstat", refuse(lstat))  # the folder is closed, also to the superuser
+    monkeypatch.setattr(os, "stat", refuse(os.stat))
+    monkeypatch.setattr(os, "scandir", refuse(scan))
+    events, now = learned(folder, prune=True)
+    assert now == before and not any(isinstance(event, Gone) for event in events)
+    assert [(e.path, e.reason) for e in events if isinstance(e, Skipped)] == [
+        (str(closed), "Permission denied")
+    ]
+
+
 def test_a_correction_ends_when_its_document_says_otherwise(folder):
     again(folder)
     with Network.open(folder / "knowledge.png") as network:
@@ -357,3 +381,63 @@ def test_what_never_was_a_file_is_not_gone(notes):
             network.append("Boats", f"From {source}", kind="document", source=source)
     events, now = learned(notes, prune=True)
     assert not any(isinstance(e, Gone) for e in events) and len(now) == 8
+
+
+def forget(folder, *parts):
+    with Network.open(folder / "knowledge.png") as network:
+        for record in list(network.records()):
+            if any(part in record.answer for part in parts):
+                network.forget(record.id)
+
+
+@pytest.mark.parametrize("compact", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder, page: page.rename(folder / "ships.md"),
+        lambda folder, page: shutil.copy(page, folder / "copy.md"),
+        lambda folder, page: page.write_text(page.read_text().replace("# Keels", "# Wood")),
+        lambda folder, page: (folder / "all.md").write_text(
+            f"# All\n\nMore.\n\n{page.read_text()}"
+        ),
+    ],
+    ids=["renamed", "copied", "other headings", "in another file"],
+)
+def test_a_text_that_was_forgotten_stays_so_wherever_it_stands(folder, change, compact):
+    learned(folder)
+    forget(folder, "A keel is oak.", "A sail is white.")
+    if compact:
+        with Network.open(folder / "knowledge.png") as network:
+            network.compact()
+    change(folder, folder / "boats.md")
+    events, now = learned(folder)
+    assert not any("keel" in answer or "sail" in answer for _, _, answer in now)
+    assert sum(event.settled for event in events) in (2, 4)
+    (folder / "boats.md").write_text(PAGE.format(keel="steel"))
+    assert {answer for _, _, answer in learned(folder)[1]} >= {"A keel is steel."}
+
+
+def test_what_was_forgotten_elsewhere_stays_where_it_was_kept(folder):
+    (folder / "other.md").write_text(PAGE.format(keel="oak"))
+    learned(folder)
+    with Network.open(folder / "knowledge.png") as network:
+        network.forget(*(r.id for r in network.records() if r.source == "boats.md"))
+    (folder / "boats.md").unlink()
+    (folder / "other.md").rename(folder / "third.md")
+    events, now = learned(folder)
+    assert [event.moved for event in events if isinstance(event, Learned)] == ["other.md"]
+    assert {(source, answer) for source, _, answer in now} == {
+        ("third.md", "A keel is oak."),
+        ("third.md", "A sail is white."),
+    }
+
+
+def test_an_exchange_that_was_forgotten_does_not_come_back_under_another_title(folder):
+    line = '{"title": "%s", "messages": [{"role": "user", "content": "a"}, {"role": "assistant",'
+    export = folder / "chats.json"
+    (folder / "boats.md").unlink()
+    for title in ("Boats", "Ships"):
+        export.write_text((line % title) + ' "content": "A keel is oak."}]}')
+        _, now = learned(folder)
+        assert len(now) == (title == "Boats")
+        forget(folder, "A keel is oak.")

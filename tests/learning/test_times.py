@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pxvm.learning.search.times import find_times, names_only_times
+from pxvm.learning.search.times import find_times, names_only_times, whole_time
 
 NOW = datetime(2023, 8, 16, 15, 30, tzinfo=timezone.utc)  # a Wednesday
 
@@ -139,6 +139,64 @@ def test_ranges(text: str, start: str, end: str) -> None:
     assert found.text in text and names_only_times(text, [found])
 
 
+LISTS = [
+    ("in March and May", "2023-03 2023-05"),
+    ("in March, April and June 2022", "2022-03 2022-04 2022-06"),
+    ("in March 2022 and May", "2022-03 2022-05"),
+    ("March and May last year", "2022-03 2022-05"),
+    ("next May or June", "2024-05 2024-06"),
+    ("March/April 2022", "2022-03 2022-04"),
+    ("in 2019 and 2021", "2019-01 2021-01"),
+    ("on the 3rd, 5th and 7th of May 2022", "2022-05-03 2022-05-05 2022-05-07"),
+    ("on May 3 and 5?", "2023-05-03 2023-05-05"),
+    ("on Monday and Wednesday", "2023-08-14 2023-08-09"),
+    ("this week and last week", "2023-08-14 2023-08-07"),
+    ("2 or 3 weeks ago", "2023-07-30 2023-07-23"),
+    ("im März und Mai 2022", "2022-03 2022-05"),
+    ("am 3. und am 5. Mai", "2023-05-03 2023-05-05"),
+    ("en mars, avril et en juin", "2023-03 2023-04 2023-06"),
+    ("le 3 et le 5 mars 2022", "2022-03-03 2022-03-05"),
+    ("en marzo y mayo de 2022", "2022-03 2022-05"),
+    ("el lunes y el miércoles", "2023-08-14 2023-08-09"),
+    ("a marzo e a maggio", "2023-03 2023-05"),
+    ("marzo ed aprile 2022", "2022-03 2022-04"),
+    ("em março ou maio de 2022", "2022-03 2022-05"),
+    ("3 en 5 maart 2022", "2022-03-03 2022-03-05"),
+    ("в марте и мае 2022", "2022-03 2022-05"),
+    ("в понедельник и среду", "2023-08-14 2023-08-09"),
+    ("2022年3月和5月", "2022-03 2022-05"),
+    ("2022年3、4月", "2022-03 2022-04"),
+    ("3月5日和7日", "2023-03-05 2023-03-07"),
+    ("3月と5月に何を話しましたか", "2023-03 2023-05"),
+    ("2022년 3월과 5월", "2022-03 2022-05"),
+]
+
+
+@pytest.mark.parametrize(("text", "starts"), LISTS)
+def test_lists(text: str, starts: str) -> None:
+    found = find_times(text, NOW)
+    days = [interval.start.date().isoformat() for interval in found]
+    assert days == [(start + "-01")[:10] for start in starts.split()]
+    assert all(interval.text in text for interval in found) and names_only_times(text, found)
+    assert whole_time(text, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("in March and may I ask", ["in March"]),
+        ("in March and 5 people", ["in March"]),
+        ("what did Anna and May do in March", ["in March"]),
+        ("between March and May", ["between March and May"]),
+        ("before March and May", ["before March"]),
+        ("May 3 and 5 people", ["May 3"]),
+        ("march and may", []),
+    ],
+)
+def test_what_only_looks_like_a_list(text: str, named: list[str]) -> None:
+    assert [interval.text for interval in find_times(text, NOW)] == named
+
+
 @pytest.mark.parametrize(
     ("text", "inside", "outside"),
     [
@@ -195,7 +253,7 @@ def test_days_are_those_of_the_reference_zone() -> None:
 WORDS = st.sampled_from(
     ["last", "next", "this", "week", "month", "year", "31", "30", "2", "February", "may", "2023",
      "9999", "in", "since", "from", "between", "to", "and", "-",
-     "before", "ago", "days", "a", "5th", "Monday", "winter", "yesterday"]
+     "before", "ago", "days", "a", "5th", ",", "/", "Monday", "winter", "yesterday"]
 )  # fmt: skip
 
 

@@ -140,11 +140,15 @@ def _answer(
                 "stored": last.stored.result() if last.stored else None,
                 "recalling": round(last.recalling, 4),
                 "answering": round(last.answering, 4),
+                "unsearched": conversation.seen.unsearched,
             },
             indent=None,
         )
-    elif last.used and memory is not None:
+        return
+    if last.used and memory is not None:
         echo(f"(from {memory.named(last.used)})", err=True, dim=True)
+    if conversation.seen.warning:
+        echo(f"({conversation.seen.warning})", err=True)
 
 
 def _show_evidence(conversation: Conversation, paths: tuple[Path, ...]) -> None:

@@ -86,6 +86,8 @@ class Memories:
             "records": [hit.record.sequence for hit in recalled.found.hits],
             "stored": None,
         }
+        if recalled.found.unsearched:
+            told["unsearched"] = recalled.found.unsearched
         memory, used = recalled.memory, recalled.found.hits
         if memory is not None and own_words(answer):
             try:

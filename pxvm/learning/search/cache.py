@@ -18,38 +18,36 @@ import sqlite3
 import sys
 import tempfile
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from errno import EEXIST
-from itertools import islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary, finalize
-from zlib import crc32
 
-import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
 from pxvm.core.errors import FormatError, ProgramError
 from pxvm.learning.errors import NetworkError, UnknownRecordError
-from pxvm.learning.search.textindex import SCHEMA, TextIndex
-from pxvm.learning.search.vectors import Vectors, build_vectors, most_rows, save_vectors
+from pxvm.learning.search import pictures, textindex
+from pxvm.learning.search.pictures import Embedding, Pictures
+from pxvm.learning.search.textindex import Entry, TextIndex
+from pxvm.learning.search.vectors import Vectors
 from pxvm.learning.store.pages import CACHE_FILE
-from pxvm.learning.store.record import BOOKKEEPING, Record
 from pxvm.terminal import progress
 
 if TYPE_CHECKING:
     from pxvm.learning.store.store import State, Store
 
 Answer = TypeVar("Answer")
+Made = TypeVar("Made")
 _LOG = logging.getLogger(__name__)
 
 #: Of the tables, and of what runs the pictures: another one is built anew.
-VERSION = 4
-#: Records taken in between two commits.
-BATCH = 16_384
+VERSION = 5
+#: Records taken in at once, and so many times between two commits.
+STEP, STEPS = 2_048, 8
 LOCK_SECONDS = 600
 #: Memory for the pages of the database, so that little is written twice while much is taken in.
 PAGES_KIB = 65_536
@@ -60,18 +58,7 @@ MANY = 5_000
 _SCHEMA = f"""
 CREATE TABLE known (token TEXT, generation INTEGER, sequence INTEGER, id BLOB);
 CREATE TABLE files (source TEXT PRIMARY KEY, stamp TEXT, chunks INTEGER) WITHOUT ROWID;
-CREATE TABLE pictures (
-    file TEXT, model TEXT, probe TEXT, dimension INTEGER, first INTEGER, count INTEGER
-);
-{SCHEMA}"""
-
-
-class Embedding(NamedTuple):
-    """Which vectors can be compared with each other."""
-
-    model: str
-    probe: str
-    dimension: int
+{textindex.SCHEMA}{pictures.SCHEMA}"""
 
 
 def cache_folder(path: Path) -> Path:
@@ -109,10 +96,10 @@ class Cache:
         self.folder, self.is_quiet = cache_folder(path), is_quiet
         self.turn = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._pictures: Pictures | None = None
         self._inode = 0
         self._token = ""
         self._is_temporary = False
-        self._open_pictures: dict[tuple[str, str], Vectors] = {}
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -120,13 +107,18 @@ class Cache:
         assert self._connection is not None
         return self._connection
 
+    @property
+    def pictures(self) -> Pictures:
+        """The vectors."""
+        assert self._pictures is not None
+        return self._pictures
+
     def close(self) -> None:
         """Close the files; the cache opens them again when it is used."""
         with self.turn:
             if self._connection is not None:
                 self._connection.close()
-            self._connection, self._token = None, ""
-            self._open_pictures.clear()
+            self._connection, self._pictures, self._token = None, None, ""
 
     __del__ = close
 
@@ -229,9 +221,7 @@ class Cache:
             connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
         elif version != VERSION or _tables(connection) != _own_tables():
             raise FormatError(f"{self._database()}: not a cache of version {VERSION}")
-        for (file,) in connection.execute("SELECT file FROM pictures"):
-            if not CACHE_FILE.fullmatch(file):
-                raise FormatError(f"{self._database()}: {file!r:.80} is no picture of a cache")
+        self._pictures = Pictures(connection, self.folder)
         self._inode = self._database().stat().st_ino
 
     def remove(self) -> None:
@@ -265,27 +255,33 @@ class Cache:
 
     def _take(self, network: Store, known: int, state: State) -> None:
         """Take in all records after number ``known``, up to the state's last."""
-        new, done = state.sequence - known, 0
+        index, new, done = TextIndex(self.connection), state.sequence - known, 0
+        records = takewhile(
+            lambda record: record.sequence <= state.sequence, network.records_from(known + 1)
+        )
+        steps = batched(map(Entry.of, records), STEP)
+        steps = ahead(steps) if new >= MANY else steps
         shown = new >= MANY and not self.is_quiet and sys.stderr.isatty()
         with progress("indexing", shown) as update:
-            records = network.records_from(known + 1)
-            while batch := list(islice(records, BATCH)):
-                batch = [record for record in batch if record.sequence <= state.sequence]
-                if not batch:
-                    break
+            for first in steps:
                 with self._transaction():
-                    TextIndex(self.connection).take(network, batch)
-                    self._take_vectors(batch)
-                    last = batch[-1]
+                    for step in chain([first], islice(steps, STEPS - 1)):
+                        index.take(network, step)
+                        self.pictures.take(entry.record for entry in step)
+                        done += len(step)
+                        last = step[-1].record
+                        update(done, new)
                     token = _token(state) if last.sequence == state.sequence else ""
                     self.connection.execute("DELETE FROM known")
                     self.connection.execute(
                         "INSERT INTO known VALUES (?, ?, ?, ?)",
                         (token, state.generation, last.sequence, bytes.fromhex(last.id)),
                     )
-                done += len(batch)
+                    if new < MANY:
+                        index.merge(new)
+            for _ in index.merge_all() if new >= MANY else ():
                 update(done, new)
-        self._delete_unused()
+        self.pictures.delete_unused()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -302,89 +298,33 @@ class Cache:
         self._connect()
         self._take(network, network.state.sequence - count, network.state)
 
-    # -- vectors ---------------------------------------------------------------------------------
-
-    def _take_vectors(self, batch: Sequence[Record]) -> None:
-        found: dict[Embedding, list[tuple[int, float, NDArray[np.int8]]]] = defaultdict(list)
-        for record in batch:
-            for vector in record.vectors:
-                if vector.scale > 0 and not record.flags & BOOKKEEPING:
-                    key = Embedding(vector.model, vector.probe, len(vector.values))
-                    if not found[key] or found[key][-1][0] != record.sequence:
-                        found[key].append((record.sequence, vector.scale, vector.values))
-        for key, rows in found.items():
-            records = np.array([row[0] for row in rows], np.int64)
-            scales = np.array([row[1] for row in rows], np.float64)
-            self._grow(key, records, scales, np.stack([row[2] for row in rows]))
-
-    def _grow(
-        self,
-        key: Embedding,
-        records: NDArray[np.int64],
-        scales: NDArray[np.float64],
-        values: NDArray[np.int8],
-    ) -> None:
-        """Add rows as a picture of their own, joined with earlier ones that are no larger.
-
-        So there are few pictures, and a vector is written again as often as the network doubles.
-        """
-        for file, first, count in reversed(self._pictures(key)):
-            if count > len(records) or count + len(records) > most_rows(key.dimension):
-                break
-            before = Vectors.open(self.folder / file)
-            more_scales, more = before.rows()
-            records = np.concatenate([before.records, records])
-            scales = np.concatenate([more_scales, scales])
-            values = np.concatenate([more[:, : key.dimension], values])
-            self.connection.execute(
-                "DELETE FROM pictures WHERE model = ? AND probe = ? AND dimension = ? "
-                "AND first = ?",
-                (*key, first),
-            )
-        file = f"vectors-{crc32(repr(key).encode()):08x}-{records[0]}-{records[-1]}.pxi"
-        save_vectors(build_vectors(records, scales, values), self.folder / file)
-        self.connection.execute(
-            "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)",
-            (file, *key, int(records[0]), len(records)),
-        )
-
-    def _pictures(self, key: Embedding) -> list[tuple[str, int, int]]:
-        return self.connection.execute(
-            "SELECT file, first, count FROM pictures WHERE model = ? AND probe = ? "
-            "AND dimension = ? ORDER BY first",
-            key,
-        ).fetchall()
-
-    def _delete_unused(self) -> None:
-        """Delete pictures that were joined into others."""
-        used = {file for (file,) in self.connection.execute("SELECT file FROM pictures")}
-        for path in self.folder.iterdir():
-            if path.suffix == ".pxi" and CACHE_FILE.fullmatch(path.name) and path.name not in used:
-                with contextlib.suppress(OSError):  # still mapped, where that forbids it
-                    path.unlink()
-
     # -- reading ---------------------------------------------------------------------------------
 
     def embeddings(self) -> list[Embedding]:
         """The kinds of vectors there are."""
-        rows = self.connection.execute("SELECT DISTINCT model, probe, dimension FROM pictures")
-        return [Embedding(*row) for row in rows]
+        return self.pictures.kinds()
 
     def vectors(self, key: Embedding, device: str = "auto") -> list[Vectors]:
         """The pictures of one kind of vector, ready to be scored."""
-        names = [file for file, _, _ in self._pictures(key)]
-        wanted = {(name, device): self._open_pictures.get((name, device)) for name in names}
-        for other in [k for k in self._open_pictures if k not in wanted]:
-            del self._open_pictures[other]
-        for (name, _), found in wanted.items():
-            if found is None:
-                opened = Vectors.open(self.folder / name, device)
-                self._open_pictures[name, device] = opened
-        return [self._open_pictures[name, device] for name in names]
+        return self.pictures.of(key, device)
+
+
+def ahead(made: Iterator[Made]) -> Iterator[Made]:
+    """The same, each made by another thread while the one before is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="read") as pool:
+        coming = pool.submit(next, made, None)
+        while (one := coming.result()) is not None:
+            coming = pool.submit(next, made, None)
+            yield one
+
+
+def batched(items: Iterator[Made], size: int) -> Iterator[list[Made]]:
+    """Lists of so many, the last of fewer."""
+    return iter(lambda: list(islice(items, size)), [])
 
 
 def _token(state: State) -> str:
-    return json.dumps(astuple(state))
+    return json.dumps(list(vars(state).values()))
 
 
 def _tables(connection: sqlite3.Connection) -> list[tuple[str, str, str | None]]:

@@ -30,11 +30,20 @@ _MARKED = re.compile(rf"{OPEN}.*?(?:{re.escape(CLOSE)}\n?|\Z)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Context:
-    """``text`` of at most the budget, the ``hits`` that are in it (best first), its ``tokens``."""
+    """``text`` of at most the budget, the ``hits`` that are in it (best first), its ``tokens``, and
+    how many records were ``unsearched``, as they are still being indexed."""
 
     text: str
     hits: tuple[Hit, ...]
     tokens: int
+    unsearched: int = 0
+
+    @property
+    def warning(self) -> str:
+        """What this is not of, in words; "" where it is of everything."""
+        if not self.unsearched:
+            return ""
+        return f"{self.unsearched:,} older records are still being indexed and were not searched"
 
 
 def estimate_tokens(text: str) -> int:

@@ -31,7 +31,7 @@ _WEEKDAY = rf"(?P<weekday>{'|'.join(DAYS)})"
 _SEASON = rf"(?P<season>{'|'.join(SEASONS)})"
 _UNIT = r"(?P<unit>day|week|month|year)"
 _COUNT = rf"(?P<count>\d{{1,3}}|{'|'.join(NUMBERS)})(?: of)?"
-_WHICH = r"(?P<which>last|past|previous|this|next|coming)"
+WHICH = r"(?P<which>last|past|previous|this|next|coming)"
 
 
 class Span(NamedTuple):
@@ -190,15 +190,15 @@ _DATES = (
     (rf"{_YEAR}[-/](?P<month>1[0-2]|0?[1-9])\b", _month),
     (rf"(?P<month>1[0-2]|0?[1-9])/{_YEAR}\b", _month),
     (rf"{_MONTH},?(?: of)? {_YEAR}\b", _month),
-    (rf"{_MONTH},?(?: of)? {_WHICH} year\b", _month_of),
+    (rf"{_MONTH},?(?: of)? {WHICH} year\b", _month_of),
     (rf"{_DAY}(?: of)? {_MONTH}(?!\w)", _date),
     (rf"{_MONTH} {_DAY}\b(?!:)", _date),
     (rf"{_SEASON},?(?: of)? {_YEAR}\b", _season),
     (rf"{_COUNT} {_UNIT}s? ago\b", _ago),
 )
 _RELATIVE = (
-    (rf"{_WHICH} (?P<period>weekend|week|month|year)\b", _which_unit),
-    (rf"{_WHICH} {_MONTH}(?!\w)", _month),
+    (rf"{WHICH} (?P<period>weekend|week|month|year)\b", _which_unit),
+    (rf"{WHICH} {_MONTH}(?!\w)", _month),
     (r"(?:the )?day before yesterday\b", _named_day),
     (r"(?:today|tonight|yesterday|tomorrow)\b", _named_day),
 )
@@ -209,12 +209,20 @@ POINTS = tuple(
         *_DATES,
         *_RELATIVE,
         ("now", lambda match, now: day_of(now)),
-        (rf"(?:{_WHICH} )?{_WEEKDAY}\b", _weekday),
+        (rf"(?:{WHICH} )?{_WEEKDAY}\b", _weekday),
         (rf"{_MONTH}(?!\w)", _month),
-        (rf"(?:{_WHICH} )?{_SEASON}\b", _season),
+        (rf"(?:{WHICH} )?{_SEASON}\b", _season),
         (rf"{_YEAR}\b", _year),
     )
 )
+
+
+def point(text: str, now: datetime) -> Span:
+    """What one end of a range, or one time of a list, is. Raises ValueError where it is none."""
+    for pattern, meaning in POINTS:
+        if match := pattern.fullmatch(text):
+            return meaning(match, now)
+    raise ValueError(f"{text!r} is no time")
 
 
 def bare(pattern: str) -> str:
@@ -236,8 +244,8 @@ def _rules() -> Iterator[tuple[re.Pattern[str], Meaning]]:
         *((rf"\b{pattern}", meaning) for pattern, meaning in _DATES),
         (rf"\b(?:last|past|previous) {_COUNT} {_UNIT}s?\b", _last_units),
         *((rf"\b{pattern}", meaning) for pattern, meaning in _RELATIVE),
-        (rf"(?:\b{_WHICH} |\b(?:in|during|over) (?:the )?{opening}){_SEASON}\b", _season),
-        (rf"(?:\b{_WHICH} |\bon {opening}){_WEEKDAY}\b", _weekday),
+        (rf"(?:\b{WHICH} |\b(?:in|during|over) (?:the )?{opening}){_SEASON}\b", _season),
+        (rf"(?:\b{WHICH} |\bon {opening}){_WEEKDAY}\b", _weekday),
         (r"\bthis (?:morning|afternoon|evening)\b|\blast (?:night|evening)\b", _named_day),
         (rf"(?:\b(?:in|of|during|by|early|late|mid) {opening}){_MONTH}(?!\w)", _month),
         (rf"\b{_YEAR}\b", _year),

@@ -84,7 +84,7 @@ _FRENCH = _Language(
 )  # fmt: skip
 _SPANISH = _Language(
     "el la los las que qué cuándo hemos de en dónde yo con sobre un una del fue se hablamos es "
-    "esto eso quién cómo por",
+    "esto eso quién cómo por y o a",
     "enero|ene febrero|feb marzo|mar abril|abr mayo junio|jun julio|jul agosto|ago "
     "septiembre|setiembre|sept|sep octubre|oct noviembre|nov diciembre|dic "
     "primavera verano otoño|otono invierno",
@@ -106,7 +106,7 @@ _SPANISH = _Language(
 )  # fmt: skip
 _ITALIAN = _Language(
     "il lo gli che cosa quando abbiamo di dove con su una del nel della è per sono da dal al tra "
-    "cos questo chi come",
+    "cos questo chi come a e o ed",
     "gennaio|gen febbraio|feb marzo|mar aprile|apr maggio|mag giugno|giu luglio|lug agosto|ago "
     "settembre|set ottobre|ott novembre|nov dicembre|dic primavera estate autunno inverno",
     "lunedì|lunedi martedì|martedi mercoledì|mercoledi giovedì|giovedi venerdì|venerdi sabato "
@@ -177,7 +177,8 @@ _RUSSIAN = _Language(
      "год(?:а|у)?|лет": "years"},
     {
         "позавчера": "day before yesterday", "вчера": "yesterday", "сегодня": "today",
-        "завтра": "tomorrow", "# % назад": "# % ago", "последни[ех] # %": "last # %",
+        "завтра": "tomorrow", "во? (?=&)": "on ",
+        "# % назад": "# % ago", "последни[ех] # %": "last # %",
         "(?:на |в )?прошл(?:ой|ом|ую|ый|ая) %": "last %", "(?:на |в )?эт(?:ой|ом|от) %": "this %",
         "(?:на |в )?следующ(?:ей|ем|ую|ий) %": "next %", "в (?=@)": "in ",
         "до(?= )": "before", "после(?= )": "after", "прошл(?:ым|ой) (?=@)": "last ",
@@ -187,6 +188,15 @@ _RUSSIAN = _Language(
 _LANGUAGES = (_GERMAN, _FRENCH, _SPANISH, _ITALIAN, _PORTUGUESE, _DUTCH, _RUSSIAN)
 #: Words that say little in each of them, folded.
 COMMON = tuple(frozenset(map(folded, language.common.split())) for language in _LANGUAGES)
+#: What stands between two times of a list, in any of the languages: such words, and articles.
+JOINT = (
+    r"\s*(?:[,;/&、，]|[和与與及跟或]|と|や|または|과|와|하고|이나|또는)\s*(?:{0}\s+)?(?:{1}\s+|l['’])*"
+    r"|\s+{0}\s+(?:{1}\s+|l['’])*"
+).format(
+    "(?:and|or|und|oder|sowie|et|ou|y|e|o|u|ed|en|of|и|или)",
+    "(?:also|again|in|on|the|of|auch|am|im|den|dem|der|le|la|les|au|du|de|el|los|del|il|lo|nel|a|"
+    "em|no|na|do|da|het|op|во?)",
+)
 _SAID = "the is what when where did we in of and was i you have about with from"
 _ENGLISH = frozenset((*_SAID.split(), *MONTHS, *DAYS))
 
@@ -203,6 +213,8 @@ _NUMBER, _COUNT = (
     r"(?:\d{1,3}|[一二两兩三四五六七八九十]{1,3})",
 )
 _TO = r"\s*(?:[到至~～〜–-]|から|부터)\s*"
+#: Months that share the word for it: "3、4月".
+_MORE_MONTHS = rf"(?:\s*[、，,和与與及]\s*{_NUMBER})+\s*[月월]"
 _EAST: tuple[tuple[str, str], ...] = (
     (
         rf"{_YEAR}\s*({_NUMBER})\s*[月월]\s*({_NUMBER})\s*[日号號일]{_TO}({_NUMBER})\s*[日号號일]",
@@ -213,6 +225,8 @@ _EAST: tuple[tuple[str, str], ...] = (
         r"from @\1 \2 to @\1 \3",
     ),
     (rf"{_YEAR}\s*({_NUMBER})\s*[月월]\s*({_NUMBER})\s*[日号號일]", r"\1-\2-\3"),
+    (rf"{_YEAR}\s*({_NUMBER})(?={_MORE_MONTHS})", r"@\2 \1"),
+    (rf"({_NUMBER})(?={_MORE_MONTHS})", r"in @\1"),
     (rf"{_YEAR}\s*({_NUMBER})\s*[月월]", r"@\2 \1"),
     (rf"(?:今年|올해)?\s*({_NUMBER})\s*[月월]\s*({_NUMBER})\s*[日号號일]", r"@\1 \2"),
     (rf"(?:去年|昨年|작년)\s*的?({_NUMBER})\s*[月월]", r"@\1 last year"),

@@ -230,7 +230,7 @@ class Ranking:
             for start, end, name in spans:
                 if start <= row.moment < end:
                     given[f"time {name!r}"] = BOOST_TIME
-            if named_words.intersection(words(row.speaker)):
+            if row.speaker and named_words.intersection(words(row.speaker)):
                 given[f"named {row.speaker}"] = BOOST_NAMED
             for tag in named.get(row.sequence, ()):
                 given[f"named {tag}"] = BOOST_NAMED

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.learning.search.building import ask_soon
-from pxvm.learning.search.cache import Cache, Embedding, ask
+from pxvm.learning.search.cache import Cache, ask
 from pxvm.learning.search.embedding import Embedder, EmbeddingError
 from pxvm.learning.search.languages import says_nothing
 from pxvm.learning.search.lexical import Filter, Words, by_time, by_words
+from pxvm.learning.search.pictures import Embedding
 from pxvm.learning.search.ranking import (
     LEAST_SPREAD,
     Hit,

@@ -43,8 +43,28 @@ CREATE VIRTUAL TABLE text USING fts5 (
 );
 INSERT INTO text (text, rank) VALUES ('rank', 'bm25(1.0, 1.0, 1.0, 0.5, 0.3, 0.4)');
 INSERT INTO text (text, rank) VALUES ('hashsize', 16777216);
+INSERT INTO text (text, rank) VALUES ('automerge', 0);
+INSERT INTO text (text, rank) VALUES ('usermerge', 16);
+INSERT INTO text (text, rank) VALUES ('crisismerge', 64);
 """
+#: Pages of the index that are merged after an append, and at once where all of it is.
+FEW_PAGES, MANY_PAGES = 32, 4_096
 _SPEAKER = re.compile(r"\s*([^\W\d_][\w.' -]{0,30}?)(?: said)?:\s")
+
+
+class Entry(NamedTuple):
+    """A record, and what is indexed of it: query, answer, tags, source, the ends of long words."""
+
+    record: Record
+    columns: tuple[str, str, str, str, str]
+
+    @classmethod
+    def of(cls, record: Record, tags: Iterable[str] | None = None) -> Entry:
+        """``tags``: those that it has by now, where they are others."""
+        query, answer, source = map(indexed, (record.query, record.answer, record.source))
+        named = indexed(" ".join(record.tags if tags is None else tags))
+        found = ends(f"{record.query} {record.answer}")
+        return cls(record, (query, answer, named, source, found))
 
 
 class _Member(NamedTuple):
@@ -52,19 +72,11 @@ class _Member(NamedTuple):
 
     sequence: int
     place: int
-    record: Record
-    tags: tuple[str, ...]
+    columns: tuple[str, str, str, str, str]
 
     @property
-    def columns(self) -> tuple[str, str, str, str, str]:
-        """Query, answer, tags, source and the ends of long words, as they are indexed."""
-        query, answer = indexed(self.record.query), indexed(self.record.answer)
-        tags, source = indexed(" ".join(self.tags)), indexed(self.record.source)
-        return query, answer, tags, source, ends(f"{self.record.query} {self.record.answer}")
-
-    @property
-    def words(self) -> list[str]:
-        return indexed(f"{self.record.query} {self.record.answer}").split()
+    def said(self) -> str:
+        return f"{self.columns[0]} {self.columns[1]}"
 
 
 @dataclass
@@ -82,17 +94,19 @@ class TextIndex:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
 
-    def take(self, network: Store, batch: Sequence[Record]) -> None:
+    def take(self, network: Store, batch: Sequence[Entry]) -> None:
         """Take in records that follow those taken before."""
         ended: set[str] = set()
         tagged: set[str] = set()
-        for record in batch:
+        for record, _ in batch:
             for relation, target in record.links:
                 if relation == "tags":
                     tagged.add(target)
                 elif relation in ("corrects", "supersedes", "forgets"):
                     ended.add(target)
-        for conversation, new in self._place([r for r in batch if not r.flags & BOOKKEEPING]):
+        for conversation, new in self._place(
+            [e for e in batch if not e.record.flags & BOOKKEEPING]
+        ):
             self._index(network, conversation, new)
         corrections = network.standing().corrections if ended else {}
         for target in ended.union(*(corrections.get(target, ()) for target in ended)):
@@ -100,7 +114,25 @@ class TextIndex:
         for target in tagged:
             self._tag_again(network, target)
 
-    def _place(self, batch: Sequence[Record]) -> Iterator[tuple[int | None, list[_Member]]]:
+    def merge(self, count: int) -> None:
+        """After ``count`` records were taken in, merge some of what was written: so much that its
+        parts stay few, so little that no append waits for what was stored before."""
+        self._merge(FEW_PAGES + count)
+
+    def merge_all(self) -> Iterator[None]:
+        """Merge the index into one part, a step each time: many records make large parts, which
+        must not be merged together with those of the next appends."""
+        pages, before = -MANY_PAGES, -2
+        while self.connection.total_changes - before >= 2:
+            before = self.connection.total_changes
+            self._merge(pages)
+            pages = MANY_PAGES
+            yield
+
+    def _merge(self, pages: int) -> None:
+        self.connection.execute("INSERT INTO text (text, rank) VALUES ('merge', ?)", (pages,))
+
+    def _place(self, batch: Sequence[Entry]) -> Iterator[tuple[int | None, list[_Member]]]:
         """Enter records, each at the end of its conversation; yields what is new of each."""
         db = self.connection
         by_source: dict[str, _Conversation] = {}
@@ -108,7 +140,7 @@ class TextIndex:
         open_one = self._open_conversation()
         members: dict[int | None, list[_Member]] = defaultdict(list)
         rows: dict[bytes, list[tuple[Any, ...]]] = defaultdict(list)
-        for record in batch:
+        for record, columns in batch:
             moment = to_microseconds(record.event_time or record.times[-1])
             match = _SPEAKER.match(record.answer) or _SPEAKER.match(record.query)
             speaker = folded(match[1]) if match and looks_like_name(match[1]) else ""
@@ -130,14 +162,15 @@ class TextIndex:
                 (record.sequence, record.kind, record.source, moment, speaker, number, place,
                  length)
             )  # fmt: skip
-            members[number].append(_Member(record.sequence, place, record, record.tags))
+            members[number].append(_Member(record.sequence, place, columns))
         self._enter(rows)
         db.executemany(
             "UPDATE conversations SET size = ? WHERE conversation = ?",
             [(each.size, each.number) for each in grown.values()],
         )
         db.executemany(
-            "INSERT INTO tags VALUES (?, ?)", [(r.sequence, t) for r in batch for t in r.tags]
+            "INSERT INTO tags VALUES (?, ?)",
+            [(record.sequence, tag) for record, _ in batch for tag in record.tags],
         )
         yield from members.items()
 
@@ -194,9 +227,12 @@ class TextIndex:
             (conversation, start, stop),
         ).fetchall()
         return [
-            _Member(sequence, place, network.record_at(sequence), self._tags(sequence))
+            self._member(network.record_at(sequence), place, self._tags(sequence))
             for sequence, place in rows
         ]
+
+    def _member(self, record: Record, place: int, tags: tuple[str, ...]) -> _Member:
+        return _Member(record.sequence, place, Entry.of(record, tags).columns)
 
     def _tags(self, sequence: int) -> tuple[str, ...]:
         rows = self.connection.execute("SELECT tag FROM tags WHERE sequence = ?", (sequence,))
@@ -233,13 +269,13 @@ class TextIndex:
         if sequence is None:
             return
         record, old = network.record_at(sequence), self._tags(sequence)
-        around, here = "", _Member(sequence, place, record, old)
+        around, here = "", self._member(record, place, old)
         if conversation is not None:
             near = self._members(network, conversation, place - REACH, place + REACH + 1)
             around = _around(near)[[m.place for m in near].index(place)]
         tags = network.record(target).tags
         self._write([here], [around], delete=True)
-        self._write([here._replace(tags=tags)], [around])
+        self._write([self._member(record, place, tags)], [around])
         self.connection.execute("DELETE FROM tags WHERE sequence = ?", (sequence,))
         self.connection.executemany(
             "INSERT INTO tags VALUES (?, ?)", [(sequence, tag) for tag in tags]
@@ -248,8 +284,8 @@ class TextIndex:
 
 def _around(members: Sequence[_Member]) -> list[str]:
     """For each member the nearest words of those before and after it."""
-    words = [m.words for m in members]
-    firsts, lasts = [w[:WORDS] for w in words], [w[-WORDS:] for w in words]
+    firsts = [m.said.split(None, WORDS)[:WORDS] for m in members]
+    lasts = [m.said.rsplit(None, WORDS)[-WORDS:] for m in members]
     found = []
     for i in range(len(members)):
         before = [w for near in lasts[max(0, i - REACH) : i] for w in near]

@@ -11,9 +11,21 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from pxvm.learning.search.expressions import DAY, POINTS, RULES, YEARLY, Meaning, Span, bare, day_of
+from pxvm.learning.search.expressions import (
+    DAY,
+    POINTS,
+    RULES,
+    YEARLY,
+    Meaning,
+    Span,
+    bare,
+    day_of,
+    point,
+)
 from pxvm.learning.search.languages import COMMON, DAYS, English, in_english
+from pxvm.learning.search.lists import lists
 from pxvm.learning.search.words import STOP_WORDS, folded, words
 
 #: Words of a question that ask for whatever there is.
@@ -21,9 +33,9 @@ _GENERAL = """
 about all anything chat chats conversation conversations day days did discuss discussed discussing
 during else ever everything find get give happen happened happening happens learn learned list made
 make mention mentioned note noted notes on record recorded remember said say see show speak spoke
-start talk talked talking tell thing things think time told topic topics up us week went work worked
-worked write written wrote month year since until till before after early late mid beginning end
-war waren gewesen los geschah anfang mitte ende seit bis vor nach
+dia dias or start talk talked talking tell thing things think time told topic topics up us week
+went work worked write written wrote month year since until till before after early late mid
+beginning end war waren gewesen los geschah anfang mitte ende seit bis vor nach
 besprochen gesagt passiert geredet gesprochen notiert gemacht geschrieben alles etwas gab getan
 zeige qu était depuis début fin mi
 parle parlé dit passé fait discuté noté tout quelle quelles quels avait-on ce s est
@@ -31,18 +43,20 @@ hubo era desde principios mediados finales
 hablamos hablado dijo dijimos pasó pasado hicimos todo cuál sido hecho anotado
 parlato detto successo fatto tutto scritto discusso falamos dissemos aconteceu feito tudo
 gesproken gezegd gebeurd gedaan alles geschreven говорили обсуждали сказали произошло делали все
+oder sowie ou ed или
 """
 GENERAL = STOP_WORDS.union(*COMMON, map(folded, _GENERAL.split()))
 _GENERAL_EAST = re.compile(
     "[我们們你您他她的了吗嗎呢过過什么麼甚谈談讨討论論"
     "说說聊做有哪些事情发發生过在里裡都是记記得録录何をがはにのでした話しましたかたことあったてい"
-    "우리무엇을뭐했나요이야기从從自到至之间間期まで까지부터사이에서]+"
+    "우리무엇을뭐했나요이야기从從自到至之间間期まで까지부터사이에서和与與及跟或や또는]+"
 )
 
 
 @dataclass(frozen=True)
 class Interval:
-    """From ``start`` up to but not including ``end``, both aware; ``text`` is what named it."""
+    """From ``start`` up to but not including ``end``, both aware; ``text`` is what named it: of a
+    time in a list, the list."""
 
     start: datetime
     end: datetime
@@ -66,13 +80,39 @@ def find_times(text: str, now: datetime) -> list[Interval]:
 
 def _covered(found: Sequence[Interval]) -> int:
     """How many characters name times."""
-    return sum(len(interval.text) for interval in found)
+    return sum(map(len, {interval.text for interval in found}))
 
 
 def _find(english: English, now: datetime) -> list[Interval]:
-    found: list[tuple[int, Interval]] = []
-    taken: list[tuple[int, int]] = []
     text = english.text
+    found = _expressions(text, now)
+    for start, end, spans in lists(text, now):
+        inside = [one for one in found if one.start < end and start < one.end]
+        # Names may be months, so one of them must be a time by itself; and none a part of more.
+        if inside and all(one.is_alone and one.end <= end for one in inside):
+            start = min(start, inside[0].start)
+            found = [one for one in found if one not in inside]
+            found.append(_Expression(start, end, spans, False))
+    return [
+        Interval(span.start, span.end, english.given[slice(*english.original(*one[:2]))].strip())
+        for one in sorted(found)
+        for span in one.spans
+    ]
+
+
+class _Expression(NamedTuple):
+    """Where a text names times, and which; ``is_alone`` where it could be one of a list."""
+
+    start: int
+    end: int
+    spans: list[Span]
+    is_alone: bool
+
+
+def _expressions(text: str, now: datetime) -> list[_Expression]:
+    """What the rules find, in the order of the text."""
+    found: list[_Expression] = []
+    taken: list[tuple[int, int]] = []
     for pattern, meaning in (*_RANGES, *RULES):
         for match in pattern.finditer(text):
             if any(match.start() < stop and start < match.end() for start, stop in taken):
@@ -85,9 +125,9 @@ def _find(english: English, now: datetime) -> list[Interval]:
             start = match.start()
             if meaning is not _range:
                 start, span = _open_side(text, start, span)
-            first, last = english.original(start, match.end())
-            found.append((start, Interval(span.start, span.end, english.given[first:last].strip())))
-    return [interval for _, interval in sorted(found, key=lambda item: item[0])]
+            is_alone = meaning is not _range and start == match.start()
+            found.append(_Expression(start, match.end(), [span], is_alone))
+    return sorted(found)
 
 
 def whole_time(text: str, now: datetime) -> Interval | None:
@@ -102,8 +142,8 @@ def whole_time(text: str, now: datetime) -> Interval | None:
             raise ValueError("a week, or a date without hyphens")
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        found = [i for i in find_times(text, now) if i.text == text]
-        return found[0] if found else None
+        found = find_times(text, now)
+        return found[0] if len(found) == 1 and found[0].text == text else None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
     if len(text) > len("2026-03-31"):
         return Interval(moment, moment, text)
@@ -149,7 +189,7 @@ def _range(match: re.Match[str], now: datetime) -> Span:
         if DAY.search(last) is None or (day := _DAY_OF_MONTH.search(last)) is None:
             raise ValueError("a number")
         first = f"{last[: day.start()]}{first}{last[day.end() :]}"
-    start, end = _point(first, now), _point(last, now)
+    start, end = point(first, now), point(last, now)
     if YEARLY.fullmatch(first) and not YEARLY.fullmatch(last):
         start = _of_year(first, end.start.year, now)
         if start.start >= end.end:
@@ -165,23 +205,15 @@ def _range(match: re.Match[str], now: datetime) -> Span:
     return Span(start.start, end.end)
 
 
-def _point(text: str, now: datetime) -> Span:
-    """What one end of a range says."""
-    for pattern, meaning in POINTS:
-        if match := pattern.fullmatch(text):
-            return meaning(match, now)
-    raise ValueError(f"{text!r} is no time")
-
-
 def _of_year(text: str, year: int, now: datetime) -> Span:
     """A day, a month or a season of a year."""
-    return _point(f"{text} {year}", now)
+    return point(f"{text} {year}", now)
 
 
 def _ranges() -> Iterator[tuple[re.Pattern[str], Meaning]]:
-    point = "|".join(bare(pattern.pattern) for pattern, _ in POINTS)
-    first = rf"(?:(?:in|on|the)\s+)?(?P<first>{point}|{DAY.pattern}(?!\w))"
-    last = rf"(?:(?:in|on|the)\s+)?(?P<last>{point})(?!\w)"
+    points = "|".join(bare(pattern.pattern) for pattern, _ in POINTS)
+    first = rf"(?:(?:in|on|the)\s+)?(?P<first>{points}|{DAY.pattern}(?!\w))"
+    last = rf"(?:(?:in|on|the)\s+)?(?P<last>{points})(?!\w)"
     to = r"(?:\s+(?:to|until|till|through|thru|up to)\s+|\s*(?:[-–—~〜～到至]|から|부터)\s*)"
     for pattern in (
         rf"\b(?:from|since)\s+{first}{to}{last}",

@@ -92,7 +92,8 @@ def ends(text: str) -> str:
     plain = folded(text)
     is_plain = plain.isascii()
     found: dict[str, None] = {}
-    for word in (_PLAIN_LONG if is_plain else _LONG).findall(plain):
+    long = " ".join([piece for piece in plain.split() if len(piece) >= LONG])
+    for word in (_PLAIN_LONG if is_plain else _LONG).findall(long):
         if len(word) <= LONGEST and (is_plain or not _RUN.search(word)):
             found |= _ends_of(word)
     if not is_plain:

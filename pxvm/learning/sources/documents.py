@@ -192,9 +192,19 @@ def _real(path: Path, folders: dict[str, str]) -> str:
 
 
 def is_there(source: str, base: Path) -> bool:
-    """Is there a file that has this source?"""
+    """Is there a file that has this source, or might there be one where nobody may look?"""
     spelled = re.sub(r"\\x([89a-f][0-9a-f])", lambda byte: chr(0xDC00 + int(byte[1], 16)), source)
-    return any(os.path.lexists(base / name) for name in (source, spelled))
+    return any(_is_there(base / name) for name in (source, spelled))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except OSError as error:
+        return not isinstance(error, (FileNotFoundError, NotADirectoryError))
+    except ValueError:  # no name that a file can have
+        return False
+    return True
 
 
 def stamp_of(path: Path, source: str) -> Stamp | None:

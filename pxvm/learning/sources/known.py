@@ -11,9 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from pxvm.learning.search.cache import Cache, Embedding, ask
+from pxvm.learning.search.cache import Cache, ask
+from pxvm.learning.search.pictures import Embedding
 from pxvm.learning.sources.documents import Stamp
 from pxvm.learning.store.record import Draft, Record
+from pxvm.learning.store.standing import text_of
 from pxvm.learning.store.store import Store
 
 #: How sources begin that never were files.
@@ -80,6 +82,11 @@ class Known:
         """Has the user forgotten or corrected this, and it was not stored again since?"""
         settled = identity in self.network.standing().settled
         return settled and not self.network.counts(identity)
+
+    def is_forgotten(self, chunk: Draft) -> bool:
+        """Has the user forgotten this text, wherever it stood?"""
+        texts = self.network.standing().texts
+        return bool(texts) and text_of(chunk) in texts
 
     def identity(self, chunk: Draft, others: Iterable[Draft]) -> str:
         """The id under which this text is known from its source, whatever tags it was given."""

@@ -199,6 +199,7 @@ class _Plan:
         if moved:
             before = known.chunks(moved)
             there, carried = self._settled_before(moved, there, before)
+        there = {i: c for i, c in there.items() if not self._stays_forgotten(i, c, moved)}
         new = {
             i: chunk
             for i, chunk in there.items()
@@ -239,6 +240,13 @@ class _Plan:
             else:
                 forgotten.append(identity)
         return there, [*drafts, *_tombstones("Forgotten", "", forgotten)]
+
+    def _stays_forgotten(self, identity: str, chunk: Draft, moved: str) -> bool:
+        """Was this text forgotten where it stood before, and does not count from this file?"""
+        known = self.known
+        if not known.is_forgotten(chunk) or known.network.counts(identity):
+            return False
+        return not (moved and any(map(known.network.counts, self.lost.past(chunk, moved))))
 
     def _is_out(self, record: Record, named: Mapping[str, Draft]) -> bool:
         """Does a document no longer say what a record of it says, or what that corrects?"""

@@ -60,14 +60,16 @@ class Lost:
         self._taken.add(best)
         return best
 
-    def settled(self, chunk: Draft, old: str) -> set[str]:
-        """The ids of a passage under its file's old name that the user forgot or corrected."""
-        known = self._known
-        if not known.network.standing().settled:
-            return set()
+    def past(self, chunk: Draft, old: str) -> set[str]:
+        """The ids that a passage may have under its file's old name."""
         past = replace(chunk, source=old, query=renamed(chunk.query, chunk.source, old))
-        tags = {past.tags, (), *known.tags(old)}
-        return {i for i in (replace(past, tags=t).id for t in tags) if known.is_settled(i)}
+        return {replace(past, tags=tags).id for tags in {past.tags, (), *self._known.tags(old)}}
+
+    def settled(self, chunk: Draft, old: str) -> set[str]:
+        """Those of them that the user forgot or corrected."""
+        if not self._known.network.standing().settled:
+            return set()
+        return set(filter(self._known.is_settled, self.past(chunk, old)))
 
     def _candidates(self, source: str, chunks: Iterable[Draft]) -> Iterator[str]:
         by_end, by_size = self._index

@@ -23,6 +23,8 @@ from pxvm.learning.store.record import Payload
 
 #: Bytes read at once, of a record that stands anywhere and at most in a walk.
 NEAR, WIDEST = 1 << 14, 1 << 20
+#: A full deflate block, with its head.
+_BLOCK = 5 + layout.BLOCK_ROWS * LINE
 
 
 class Page:
@@ -96,17 +98,15 @@ class Page:
         )
 
     def _data_rows(self, place: Place) -> bytes:
-        where = layout.extent(place.offset, place.header)
-        data = self._bytes(place.offset + 8, where.data_end - 4 - place.offset - 8)
-        if place.header.data_rows <= layout.BLOCK_ROWS:
-            flat = np.frombuffer(data, np.uint8, min(len(data), 5 + place.header.data_rows * LINE))
-            return flat[5:][: len(flat[5:]) // LINE * LINE].reshape(-1, LINE)[:, 1:].tobytes()
-        block = 5 + layout.BLOCK_ROWS * LINE
-        rows = [
-            np.frombuffer(data[i + 5 : i + block], np.uint8) for i in range(0, len(data), block)
-        ]
-        flat = np.concatenate(rows)
-        return flat[: len(flat) // LINE * LINE].reshape(-1, LINE)[:, 1:].tobytes()
+        size = layout.data_size(place.header.data_rows)
+        data = self._bytes(place.offset + 8, size)
+        return b"".join(
+            [
+                data[row : row + ROW]
+                for block in range(0, len(data), _BLOCK)
+                for row in range(block + 6, min(block + _BLOCK, len(data)) - ROW + 1, LINE)
+            ]
+        )
 
     def text(self, place: Place) -> NDArray[np.uint8] | None:
         """The packed rows of a record's picture, (rows, 128), or None when they are damaged."""

@@ -155,6 +155,11 @@ def read_header(data: bytes | memoryview) -> Header | None:
     return header if version == VERSION and fits else None
 
 
+def data_size(rows: int) -> int:
+    """Bytes that so many data rows take in their chunk."""
+    return rows * LINE + 5 * -(-rows // BLOCK_ROWS)
+
+
 class Extent(NamedTuple):
     """Where the parts of a record stand in the file: computed, so that no chunk head is trusted."""
 
@@ -170,8 +175,7 @@ def extent(offset: int, header: Header) -> Extent:
     The text chunk is padded until the slot after it stands in one 512-byte sector in which no data
     row of the record lies: that sector is written again by the next append.
     """
-    blocks = -(-header.data_rows // BLOCK_ROWS)
-    data_end = offset + 12 + header.data_rows * LINE + 5 * blocks
+    data_end = offset + 12 + data_size(header.data_rows)
     begin = data_end + 12 + header.text_bytes
     slot = begin
     if slot // SECTOR * SECTOR < data_end:

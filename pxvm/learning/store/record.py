@@ -113,6 +113,8 @@ def from_microseconds(count: int) -> datetime:
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str):
         raise RecordError(f"{name} must be text, found {type(value).__name__}")
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -175,11 +177,11 @@ class Draft:
     def id(self) -> str:
         """SHA-256 over kind, query, answer, source, event time and tags, 64 hexadecimal digits."""
         event = "" if self.event_time is None else str(to_microseconds(self.event_time))
-        digest = hashlib.sha256()
+        said: list[bytes] = []
         for part in (self.kind, self.query, self.answer, self.source, event, *self.tags):
             data = part.encode()
-            digest.update(len(data).to_bytes(8, "big") + data)
-        return digest.hexdigest()
+            said += (len(data).to_bytes(8, "big"), data)
+        return hashlib.sha256(b"".join(said)).hexdigest()
 
     @property
     def flags(self) -> int:

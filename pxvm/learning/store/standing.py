@@ -11,8 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pxvm.learning.store.record import Record, to_microseconds
+from pxvm.learning.store.record import Draft, Record, to_microseconds
 
+#: A passage of fewer characters says what it says only under its headings.
+_ALONE = 12
+_TEXTS = "Their texts, wherever they stand:"
 _ENDING = frozenset({"corrects", "supersedes", "forgets"})
 
 
@@ -22,11 +25,31 @@ def tag_lines(target: str, add: Iterable[str], remove: Iterable[str]) -> str:
     return "\n".join([f"Tags of {target}:", *changes])
 
 
+def text_of(draft: Draft) -> str:
+    """The hash of what a draft says, whatever it is from: 64 hexadecimal digits.
+
+    A document's passage is its text alone, so that it is known under another name of its file, in
+    another file, under other headings; anything else is all of it but source and tags.
+    """
+    query = draft.query
+    if draft.kind == "document":
+        name = draft.source.rpartition("/")[2]
+        query = "" if len(draft.answer) >= _ALONE else query.removeprefix(name)
+    return replace(draft, query=query, source="", tags=(), links=(), vectors=()).id
+
+
+def forget_lines(targets: Iterable[str], texts: Iterable[str]) -> str:
+    """The answer of a record that forgets ids, and texts (`text_of`); `Standing.take` reads it."""
+    known = sorted(set(texts))
+    return "\n".join(["Forgotten:", *targets, *([_TEXTS, *known] if known else [])])
+
+
 class Standing:
     """The links of all acting records, by the id they name.
 
     ``about`` holds the ids of the records that forget or tag an id, ``tagging`` those that tag it,
-    ``corrections`` those that correct it; ``settled`` are the ids that a user corrected or forgot.
+    ``corrections`` those that correct it; ``settled`` are the ids that a user corrected or forgot,
+    ``texts`` what was said by those that were forgotten (`text_of`).
     """
 
     def __init__(self) -> None:
@@ -38,11 +61,14 @@ class Standing:
         self.tagging: dict[str, set[str]] = defaultdict(set)
         self.corrections: dict[str, set[str]] = defaultdict(set)
         self.settled: set[str] = set()
+        self.texts: set[str] = set()
         self._corrected: dict[str, tuple[int, str]] = {}
 
     def take(self, record: Record) -> None:
         """Takes in what an acting record says of others."""
         time = to_microseconds(record.times[-1])
+        if record.kind == "tombstone" and not record.source:
+            self.texts.update(record.answer.partition(f"\n{_TEXTS}\n")[2].split())
         for relation, target in record.links:
             if relation in _ENDING:
                 self._ended[target] = max(time, self._ended.get(target, time))
