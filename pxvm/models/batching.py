@@ -266,10 +266,13 @@ class Batcher:
         self._give(ticket, token)
 
     def _recall(self, ids: list[int]) -> None:
-        """Bring the caches of the free slot that begins most like ``ids`` back, if that helps."""
+        """Bring the caches of the slot that begins most like ``ids`` back, if that helps.
+
+        It may be in use, for what it holds stays as it is.
+        """
         best, common = None, _common(self.prefill.taken(), ids)
         for slot in self.slots:
-            if slot.ticket is None and (found := _common(slot.tokens, ids)) > common:
+            if (found := _common(slot.tokens, ids)) > common:
                 best, common = slot, found
         if best is not None:
             self.program.copy(best.number, common, back=True)

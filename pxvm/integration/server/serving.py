@@ -85,7 +85,7 @@ def serve(settings: Settings, ready: Callable[[str], None], site: Site | None = 
             f"{settings.host} can be reached from other machines: set a key in {SERVER_KEY}, or"
             " with --api-key, or bind to 127.0.0.1"
         )
-    with closing(_bound(settings.host, settings.port)) as listening:
+    with closing(bound(settings.host, settings.port)) as listening:
         port = listening.getsockname()[1]
         hop = uuid.uuid4().hex
         source = _source(settings, port, hop)
@@ -110,9 +110,10 @@ def serve(settings: Settings, ready: Callable[[str], None], site: Site | None = 
             service.close()
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises PxvmError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio sends each piece at once; else Nagle's algorithm holds it back.
+    # With the protocol named, asyncio sends each piece at once, and Nagle's algorithm holds back none.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     if os.name == "posix":  # elsewhere it would let two servers share a port
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
