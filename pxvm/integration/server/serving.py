@@ -113,7 +113,7 @@ def serve(settings: Settings, ready: Callable[[str], None], site: Site | None = 
 def bound(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises PxvmError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio sends each piece at once, and Nagle's algorithm holds back none.
+    # With the protocol named, asyncio turns Nagle's algorithm off, which holds pieces back.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     if os.name == "posix":  # elsewhere it would let two servers share a port
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
