@@ -15,12 +15,13 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
+from pxvm.core.choices import WORK
 from pxvm.learning import Network
 from pxvm.learning.store.record import KINDS, Draft
 from pxvm.tuning.weights import CHOICES, FEATURES
 
 TAG, SOURCE = "tuning", "pxvm:tune"
-LARGEST, LONGEST = 1e15, 200
+LARGEST, LONGEST, MOST = 1e15, 200, 1e6
 _FACTS = re.compile(r"^```json\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -82,6 +83,12 @@ class Pace:
     seconds: float
     ratio: float
     decides: int
+
+    def __post_init__(self) -> None:
+        if self.decides not in (0, 1) or not (0 < self.ratio < MOST and self.seconds > 0):
+            raise ValueError("a number out of range")
+        if self.work not in WORK:
+            raise ValueError("another kind of work")
 
     @property
     def said(self) -> str:
