@@ -77,7 +77,7 @@ def table(arms: Arms, seconds: Sequence[float]) -> None:
     row("candidates in all", spent)
     row("candidates a second of processor", [n / s for n, s in zip(spent, seconds, strict=True)])
     by = {name: [sum(a.by == name for a in arm[-LAST:]) for arm in arms.values()]
-          for name in ("recall", "glance", "retrieval", "search")}  # fmt: skip
+          for name in ("recall", "phrases", "glance", "retrieval", "search")}  # fmt: skip
     for name, counts in by.items():
         row(f"the last {LAST}: found by {name}", counts)
     for wanted in range(1, 7):
