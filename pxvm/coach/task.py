@@ -138,7 +138,7 @@ def _field(data: Any, name: str, kind: type, where: str) -> Any:
 
 def _text(data: Any, name: str, most: int, where: str) -> str:
     text = str(_field(data, name, str, where))
-    if len(text) > most or not text.isascii() and text != text.encode(errors="replace").decode():
+    if len(text) > most or text != text.encode(errors="replace").decode():
         raise TaskError(
             f"{where}: expected {name!r}, Unicode text of at most {most} characters; found"
             f" {len(text)}: {text!a:.80}"
