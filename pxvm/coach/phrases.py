@@ -26,8 +26,9 @@ MOST_WORDS, MOST_HOLES = 48, 2
 MOST_READINGS = 8  # of one part of the words, the cheapest
 MOST_PHRASES = 512
 MOST_NODES = 256  # of an expression, equal parts counted each time
-MOST_TRIES = 50_000  # phrases at places of words, of one reading
+MOST_TRIES = 20_000  # phrases at places of words, of one reading
 ROUNDS = 4  # in which what is new is used for what was not understood before
+MOST_LOOKS = 64  # at a task's words and their parts, to learn from it
 DEEPEST = 4  # phrases in phrases that are taken off to learn what stands inside
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -141,26 +142,37 @@ class Phrases:
                     if len(old) > 1 or not any(p.literals <= there for p in news or ()):
                         continue
                     self._support = +(self._support - old)
-                taught = self._taught[identity] = Counter(self._understood(said, program, names, 0))
+                left = [MOST_LOOKS]
+                found = self._understood(said, program, names, 0, left)
+                taught = self._taught[identity] = Counter(found)
                 self._support += taught
             news = set(self._support) - before
             if not news:
                 break
 
     def _understood(
-        self, said: list[str], program: Expression, names: Mapping[str, Expression], depth: int
-    ) -> list[Phrase]:
-        """The phrases by which words mean a program, new ones among them; none: not understood."""
+        self, said: list[str], program: Expression, names: Mapping[str, Expression], depth: int,
+        left: list[int],
+    ) -> list[Phrase]:  # fmt: skip
+        """The phrases by which words mean a program, new ones among them; none: not understood.
+
+        Args:
+            left: looks at parts of the words that may still be taken.
+        """
+        left[0] -= 1
+        if left[0] < 0:
+            return []
         parts = _parts(program)
         spans = self._spans(said, names, lambda e: e if (e := ordered(e)) in parts else None)
         reading = spans.get((0, len(said)), {}).get(program)
         if reading is not None and (len(reading.phrases) > 1 or depth):
             return list(reading.phrases)
         if depth < DEEPEST:
-            for phrase in self._support:
+            there = frozenset(said)
+            for phrase in [p for p in self._support if p.literals < there]:
                 for bound, holes in _around(phrase, said, program):
                     inner = [
-                        self._understood(said[a:b], bound[n], names, depth + 1)
+                        self._understood(said[a:b], bound[n], names, depth + 1, left)
                         for n, (a, b) in holes.items()
                     ]
                     if all(inner):
@@ -261,12 +273,18 @@ def _filled(
         yield from ways(0)
 
 
+class Everywhere(dict[tuple[int, int], "dict[Expression, Reading]"]):
+    """Spans of which every one may be a hole."""
+
+    def __contains__(self, span: object) -> bool:
+        return True
+
+
 def _around(
     phrase: Phrase, said: Sequence[str], program: Expression
 ) -> Iterator[tuple[dict[int, Expression], dict[int, tuple[int, int]]]]:
     """Ways in which a phrase is the outermost: what its holes mean, and where they stand."""
-    every: Spans = {(a, b): {} for a in range(len(said)) for b in range(a + 1, len(said) + 1)}
-    for holes in _matches(phrase.words, said, 0, len(said), every):
+    for holes in _matches(phrase.words, said, 0, len(said), Everywhere()):
         if holes and all(len(places) == 1 for places in holes.values()):
             for bound in _bindings(phrase.means, program, {}):
                 if bound.keys() == holes.keys():
