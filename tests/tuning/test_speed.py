@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from pxvm.core.errors import PxvmError
 from pxvm.learning.search.vectors import Vectors, build_vectors
 from pxvm.models.importing.importer import import_model
 from pxvm.tuning import speed
-from pxvm.tuning.records import Damage, Pace, read, store
+from pxvm.tuning.records import Damage, Pace, measured_of, read, store
 from tests.core.test_choices import product
 from tests.tuning import small
 
@@ -165,6 +166,22 @@ def test_what_ordinary_runs_took_is_remembered_and_counts_where_it_is_clear(tmp_
         assert speed.known(network) == found
         notes.append([*noted("{}", 1.0), *noted(one, 0.95)])  # not clear
         assert [p.decides for p in speed.known(network)] == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ratio": float("nan")}, {"ratio": float("inf")}, {"ratio": -2.0}, {"ratio": 0},
+        {"ratio": 1e300}, {"ratio": 10**400}, {"ratio": "2"}, {"ratio": None}, {"seconds": 0},
+        {"decides": 2}, {"decides": True}, {"work": "sleep"}, {"work": 1}, {"machine": "m" * 999},
+        {"settings": {}}, {"more": 1},
+    ],
+)  # fmt: skip
+def test_what_is_no_measurement_of_a_way_to_run_is_none(change):
+    data = asdict(pace('{"threads": 1}', 2.0))
+    text = f"```json\n{json.dumps(data | change)}\n```"
+    assert measured_of(text, Pace) is None
+    assert measured_of(f"```json\n{json.dumps(data)}\n```", Pace) is not None
 
 
 def test_a_record_that_lies_costs_a_few_runs(models):
