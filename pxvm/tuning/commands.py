@@ -149,15 +149,19 @@ def speed(program: str, rounds: int, path: Path, as_json: bool) -> None:
     from pxvm.learning.commands.shared import writing
     from pxvm.models.commands import file_of
     from pxvm.tuning import speed as tuning
-    from pxvm.tuning.records import store
+    from pxvm.tuning.records import Pace, store
 
     subject = tuning.Subject(file_of(program))
     with writing(path, make=True) as network:
-        with progress("measuring", not as_json) as update:
-            found = tuning.tune(
-                subject, tuning.known(network), rounds=rounds, told=lambda what: update(0, 0, what)
-            )
-        store(network, found.measured)
+        measured: list[Pace] = []
+        try:
+            with progress("measuring", not as_json) as update:
+                found = tuning.tune(
+                    subject, tuning.known(network), rounds=rounds, measured=measured,
+                    told=lambda what: update(0, 0, what),
+                )  # fmt: skip
+        finally:
+            store(network, measured)
         if choices.known() is not None:
             choices.switch(tuning.best_of(tuning.known(network)))
     if as_json:
@@ -206,6 +210,6 @@ def auto(state: str, path: Path, as_json: bool) -> None:
     if state == "show":
         echo_table(
             {"setting": "left", "default": "left", "or": "left", "what": "left"},
-            [(name, str(s.default), ", ".join(map(str, s.values)), s.what)
+            [(name, str(s.default or "all"), ", ".join(map(str, s.values)), s.what)
              for name, s in choices.settings().items()],
         )  # fmt: skip

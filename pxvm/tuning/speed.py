@@ -25,6 +25,7 @@ from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import DeviceError
 from pxvm.core.notes import mean, text_of
 from pxvm.core.parts import Image
+from pxvm.core.resources import processors
 from pxvm.core.verifier import verify
 from pxvm.learning import Network
 from pxvm.models.families.llama import reset
@@ -143,31 +144,36 @@ def _decode(model: Model) -> bytes:
 
 
 def tune(
-    subject: Subject, known: Sequence[Pace] = (), *, rounds: int = SURE, told: Told | None = None
-) -> Outcome:
+    subject: Subject, known: Sequence[Pace] = (), *, rounds: int = SURE,
+    measured: list[Pace] | None = None, told: Told | None = None,
+) -> Outcome:  # fmt: skip
     """Find the settings with which a program runs fastest, here and now.
 
     Args:
         known: what was measured before; what was hopeless then is not tried again.
         rounds: that decide; fewer for a first look.
+        measured: what is measured is put here at once, so that it outlives an interrupt.
         told: called with what is being measured.
 
     Raises TuneError where settings change a byte, which is a fault of pxvm.
     """
     with choices.defaults():
-        return _Speed(subject, known, rounds, told or (lambda what: None)).run()
+        into = [] if measured is None else measured
+        return _Speed(subject, known, rounds, into, told or (lambda what: None)).run()
 
 
 class _Speed:
-    def __init__(self, subject: Subject, known: Sequence[Pace], rounds: int, told: Told) -> None:
-        self.subject, self.rounds, self.told = subject, rounds, told
+    def __init__(
+        self, subject: Subject, known: Sequence[Pace], rounds: int, measured: list[Pace],
+        told: Told,
+    ) -> None:  # fmt: skip
+        self.subject, self.rounds, self.told, self.measured = subject, rounds, told, measured
         self.busy = choices.neighbours()
         self.machine = f"{choices.machine()}, {self.busy} busy"
         like = [p for p in known if (p.program, p.machine) == (subject.shape, self.machine)]
         self.before: dict[str, list[float]] = {}
         for pace in like:
             self.before.setdefault(pace.settings, []).append(pace.ratio)
-        self.measured: list[Pace] = []
         self.stack = ExitStack()
 
     def run(self) -> Outcome:
@@ -268,7 +274,7 @@ def best_of(measured: Sequence[Pace]) -> dict[str, dict[str, Any]]:
         if (
             not pace.decides
             or here != choices.machine()
-            or not number.isdecimal()
+            or not (number.isdecimal() and int(number) <= processors())
             or settings is None
         ):
             continue

@@ -195,3 +195,16 @@ def test_a_record_that_lies_costs_a_few_runs(models):
         seconds = 30.0 if chosen else 1.0
         log.append(notes.Note("k", "run", "1", notes.text_of(chosen), seconds))
     assert slow == notes.FEW
+
+
+def test_what_was_measured_outlives_an_interrupt(models):
+    def stop(what):
+        if "portable" in what:
+            raise KeyboardInterrupt
+
+    kept = []
+    with pytest.raises(KeyboardInterrupt):
+        speed.tune(speed.Subject(models / "product.pxi"), rounds=1, measured=kept, told=stop)
+    assert '{"threads": 1}' in {m.settings for m in kept}
+    with choices.defaults():
+        assert choices.known() is None
