@@ -7,7 +7,7 @@ what is understood already: with "the squares of x" known, "the sum of the squar
 words of a new task are then read as phrases in phrases; every reading is a candidate, and the
 parts that are understood are states that a search begins with.
 
-After A. Wong and R. Mooney, *Learning synchronous grammars for semantic parsing with lambda
+After Y. W. Wong and R. Mooney, *Learning synchronous grammars for semantic parsing with lambda
 calculus*, ACL 2007.
 """
 
