@@ -26,7 +26,7 @@ PROPOSERS: Mapping[str, tuple[float, float, float]] = {
     "recall": (1, 2, 1.0),
     "phrases": (1, 50, 0.01),  # what the words say, read as words of solved tasks are
     "glance": (1, 500, 0.01),  # the first candidates of the search
-    "retrieval": (1, 500, 0.1),
+    "retrieval": (1, 500, 0.01),
     "model": (1, 5_000, 0.1),
     "search": (1, 10_000, 1.0),
 }

@@ -128,9 +128,8 @@ class Search:
     def begin(self, programs: Sequence[Expression], spent: Spent) -> Expression | None:
         """The first of some likely programs that gives the shown results.
 
-        What the others give are states that the search has from now on.
+        What the others give are states that the search has from now on, as cheap as can be.
         """
-        price = 1 + self.learned.leaf_bits("x", len(self.given) + len(CONSTANTS))
         for program in programs[:MOST_LIKELY]:
             if spent.left <= 0:
                 break
@@ -143,7 +142,7 @@ class Search:
                     return program
             elif key not in self.seen.setdefault(shape, set()):
                 self.seen[shape].add(key)
-                self._keep(program, value, price, shape, str(program[0]))
+                self._keep(program, value, 1, shape, str(program[0]))
         return None
 
     def _keep(self, program: Expression, value: Ints, price: int, shape: Shape, maker: str) -> None:
