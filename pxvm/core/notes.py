@@ -66,10 +66,12 @@ class Busy:
         self.ticks, self.own, self.begun = _ticks(), time.process_time(), time.monotonic()
 
     def count(self) -> int | None:
-        """About; None where no system tells, or it was not long enough to tell."""
+        """About; 0 where no system tells, None where it was not long enough to tell."""
         span, ticks = time.monotonic() - self.begun, _ticks()
-        if self.ticks is None or ticks is None or span < LOOK:
+        if span < LOOK:
             return None
+        if self.ticks is None or ticks is None:
+            return 0
         spent = (ticks - self.ticks) / os.sysconf("SC_CLK_TCK")
         others = spent - (time.process_time() - self.own)
         return min(max(round(others / span), 0), processors())
@@ -137,7 +139,7 @@ class _Sums:
             name = key(self.shape, self.machine, busy)
             with suppress(OSError, ValueError):
                 append(
-                    Note(name, work, alike, self.settings, seconds / units)
+                    Note(name, work, alike, self.settings, seconds / max(units, 1))
                     for (work, alike), (seconds, units) in self.sums.items()
                 )
         self.sums, self.seconds, self.busy = {}, 0.0, Busy()

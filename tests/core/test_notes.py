@@ -171,3 +171,15 @@ def test_auto_takes_what_runs_with_named_settings_have_shown(cache):
     assert choices.best(verify(product(rows=12))) == {}
     choices.switch(None)
     assert choices.best(program) == {}
+
+
+def test_what_is_over_at_once_is_not_noted(cache, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(notes, "folder", lambda: cache)
+    notes.Watch("a program", "a machine", {}).took("run", time.perf_counter())
+    gc.collect()
+    assert not cache.exists()
+    monkeypatch.setattr(notes, "STATISTICS", cache)
+    busy = notes.Busy()
+    time.sleep(notes.LOOK)
+    assert busy.count() == 0  # where no system tells
