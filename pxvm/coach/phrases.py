@@ -24,7 +24,7 @@ from pxvm.coach.expression import LEAVES, OPERATIONS, Expression, Shape, fill, i
 
 MOST_WORDS, MOST_HOLES = 48, 2
 MOST_READINGS = 8  # of one part of the words, the cheapest
-MOST_PHRASES = 512
+MOST_PHRASES = 4096
 MOST_NODES = 256  # of an expression, equal parts counted each time
 MOST_TRIES = 20_000  # phrases at places of words, of one reading
 ROUNDS = 4  # in which what is new is used for what was not understood before
