@@ -203,11 +203,10 @@ def auto(state: str, path: Path, as_json: bool) -> None:
         return
     echo("off: every program runs by the defaults" if there is None
          else f"on: {counted(len(there), 'program')} known on this machine")  # fmt: skip
-    if noted := len(notes.read()):
-        echo(f"noted by ordinary runs: {counted(noted, 'line')}")
     for name, chosen in (there or {}).items():
         echo(f"  {name}: {', '.join(f'{k} {v}' for k, v in chosen.items())}")
     if state == "show":
+        echo(f"noted by ordinary runs: {counted(len(notes.read()), 'line')}")
         echo_table(
             {"setting": "left", "default": "left", "or": "left", "what": "left"},
             [(name, str(s.default or "all"), ", ".join(map(str, s.values)), s.what)
