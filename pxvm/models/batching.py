@@ -245,7 +245,7 @@ class Batcher:
         alone = all(slot.ticket is None for slot in self.slots)
         end = min(ticket.taken + (g.part if alone else min(g.part, PART)), len(ticket.ids))
         set_tokens(g.fields, ticket.ids[ticket.taken : end], answer=end == len(ticket.ids))
-        g.run()
+        g.run(end - ticket.taken)
         ticket.taken = end
         if end < len(ticket.ids):
             return
