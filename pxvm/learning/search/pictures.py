@@ -118,8 +118,11 @@ class Pictures:
                 break
             before = Vectors.open(self._folder / file)
             scales, values = before.rows()
-            old = _Rows(before.records, scales, values[:, : key.dimension])
-            rows = _Rows(*(np.concatenate(pair) for pair in zip(old, rows, strict=True)))
+            rows = _Rows(
+                np.concatenate([before.records, rows.records]),
+                np.concatenate([scales, rows.scales]),
+                np.concatenate([values[:, : key.dimension], rows.values]),
+            )
             self._connection.execute(
                 f"DELETE FROM pictures WHERE {_OF_KIND} AND first = ?", (*key, first)
             )
