@@ -215,6 +215,27 @@ def test_pictures_are_whole_files_and_few() -> None:
             assert len(Vectors.open(path, "reference").records)
 
 
+def test_an_append_leaves_alone_what_was_indexed_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index of many records is one part, and stays it; those of appends are merged."""
+    monkeypatch.setattr(cache_module, "MANY", 200)
+    monkeypatch.setattr(cache_module, "STEP", 16)
+    monkeypatch.setattr(cache_module, "STEPS", 2)
+
+    def parts(cache: Cache) -> dict[int, int]:
+        rows = cache.connection.execute("SELECT segid, count(*) FROM text_idx GROUP BY 1")
+        return dict(rows.fetchall())
+
+    with a_network() as network:
+        network.append_many(Draft("", " ".join(f"w{n * k}" for k in range(99))) for n in range(300))
+        ((large, pages),) = ask(network, parts).items()
+        for number in range(40):
+            network.append("", f"ferry {number}")
+            found = ask(network, parts)
+        assert found.pop(large) == pages > 20
+        assert len(found) < 32 and sum(found.values()) < 50
+        assert ask(network, content) == made_anew(network)
+
+
 def test_a_folder_that_cannot_be_written_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "k.png"
     with Network.open(path, draw=blank) as network:

@@ -1,12 +1,14 @@
 """Questions by time, conflicting facts, the same passage twice, sources as people write them."""
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
 from pxvm.learning import Draft, Network
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -124,3 +126,12 @@ def test_a_question_of_words_that_say_nothing_finds_nothing(network, question):
 def test_a_name_that_is_written_as_one_says_something(network, question):
     network.append("", "Will works in IT in the US.")
     assert len(found(network, question)) == 1
+
+
+def test_the_benchmark_asks_what_the_documents_say():
+    """A question whose answer the documents no longer have measures nothing."""
+    asked = (ROOT / "benchmarks/texts/questions/documents.txt").read_text().splitlines()
+    paths = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]
+    texts = [" ".join(path.read_text().split()) for path in paths]
+    keys = [line.split("\t")[1] for line in asked]
+    assert [key for key in keys if not any(" ".join(key.split()) in text for text in texts)] == []
