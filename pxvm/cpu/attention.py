@@ -428,11 +428,11 @@ def _tile(
 @jit
 def _tile_block(c: Any, tid: int, v: int, width: int, queries: int, done: int, size: int) -> None:
     """A tile of queries against the ``size`` packed keys and values from ``done`` on."""
-    products, planes, facts, vnni = c.totals[tid], c.weights[tid], c.facts[tid], c.config[VNNI]
+    products, planes, facts = c.totals[tid], c.weights[tid], c.facts[tid]
     key_scales, value_scales, scores = c.key_scales[tid], c.value_scales[tid], c.scores[tid]
     places, quads, wide = c.row3[tid], width // 4, up(width, 64)
     for group in range(0, size, LANES):
-        multiply_tile(vnni, c.keys[tid], (done + group) * width, c.queries[tid], wide, quads,
+        multiply_tile(c, c.keys[tid], (done + group) * width, c.queries[tid], wide, quads,
                       products[group:], BLOCK)  # fmt: skip
     for half in range(0, queries, TILE // 2):
         stop = min(np.int64(half + TILE // 2), np.int64(queries))
@@ -460,7 +460,7 @@ def _tile_values(
     quads = up(c.tensors[v, E1], LANES) >> 2
     for begin in range(0, width, LANES):
         at = ((begin >> 4) * quads + (done >> 2)) * LANES * 4
-        multiply_tile(c.config[VNNI], c.values[tid], at, c.weights[tid], BLOCK, count, tile, LANES)
+        multiply_tile(c, c.values[tid], at, c.weights[tid], BLOCK, count, tile, LANES)
         for r in range(half, stop):
             known, row = facts[FACTS * r : FACTS * (r + 1)], 2 * (r - half)
             if known[COUNT] <= done:

@@ -82,6 +82,18 @@ def two_words(typingctx: Any, table: Any, index: Any) -> Any:
 
 
 @intrinsic
+def power_of_two(typingctx: Any, exponent: Any) -> Any:
+    """2 to the power of an int32, -1022 to 1023, as a float64; vector code, unlike a table."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        biased = builder.zext(builder.add(args[0], ir.Constant(I32, 1023)), I64)
+        bits = builder.shl(biased, ir.Constant(I64, 52))
+        return builder.bitcast(bits, ir.DoubleType())
+
+    return types.float64(types.int32), generate
+
+
+@intrinsic
 def pause(typingctx: Any) -> Any:
     """Tell the processor that this thread only spins, so that its sibling gets the core."""
 
@@ -98,6 +110,22 @@ def load_from(builder: Any, address: Any, kind: Any) -> Any:
     value = builder.load(builder.inttoptr(address, kind.as_pointer()))
     value.align = 1
     return value
+
+
+def exchanged(builder: Any, rows: list[Any]) -> list[Any]:
+    """Vectors, as many as each has lanes, with rows and columns exchanged."""
+    rows, count = list(rows), len(rows)
+    for bit in (1 << n for n in range(count.bit_length() - 1)):
+        for i in range(count):
+            if not i & bit:
+                a, b = rows[i], rows[i + bit]
+                first = [count + j - bit if j & bit else j for j in range(count)]
+                second = [count + j if j & bit else j + bit for j in range(count)]
+                rows[i], rows[i + bit] = (
+                    builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, count), order))
+                    for order in (first, second)
+                )
+    return rows
 
 
 if os.name == "posix":
