@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from pxvm.core.ops import BLOCK, FAR
+from pxvm.cpu.avx2 import avx2_weigh
 from pxvm.cpu.bounds import BATCH, FACTS, LANES, QUERIES, TILE
 from pxvm.cpu.compiler import jit
 from pxvm.cpu.intrinsics import atomic_add
 from pxvm.cpu.memory import (
+    AVX2,
     COLS,
     E0,
     E1,
@@ -47,7 +49,7 @@ from pxvm.cpu.memory import (
     used_rows,
     wrapped,
 )
-from pxvm.cpu.products import COUNTER, finish_run, multiply_tile, stream
+from pxvm.cpu.products import COUNTER, finish_run, halves_dots, multiply_tile, stream
 from pxvm.cpu.vnni import vnni_weigh
 
 # What is known of a query, by the words of its row in a buffer: the sum of its elements and its
@@ -130,13 +132,17 @@ def _query(
 
 
 @jit
-def _scores(totals: Any, minus: int, m: int, e: int, scales: Any, out: Any) -> int:
-    """Base-2 scores, 16 fraction bits, of products with keys; the largest rounded up, whole."""
+def _scores(totals: Any, minus: int, m: int, e: int, scales: Any, out: Any, n: int) -> int:
+    """Base-2 scores, 16 fraction bits, of products with keys; the largest rounded up, whole.
+
+    Those from n on, to which no key belongs, count for nothing.
+    """
     if finish_run(totals, minus, 0, m, e + 16, scales, scales, False, out) < 0:
         for i in range(len(out)):
             sm, se = multiply_scales(m, e, np.int64(scales[i]) & 0xFFFF, np.int64(scales[i]) >> 16)
             s = rescale(np.int64(totals[i]) - minus, sm, se + 16)
             out[i] = np.int32(min(max(s, np.int64(-(1 << 30))), np.int64(1 << 30)))
+    out[n:] = -(1 << 30)
     top = np.int32(-(1 << 30))
     for i in range(len(out)):
         score = min(max(out[i], np.int32(-(1 << 30))), np.int32(1 << 30))
@@ -146,14 +152,16 @@ def _scores(totals: Any, minus: int, m: int, e: int, scales: Any, out: Any) -> i
 
 
 @jit
-def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any) -> Any:
+def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any, n: int) -> Any:
     """Softmax weights of a block, times the values' scales as two planes; ``top`` is whole.
+
+    Those from n on become 0.
 
     Returns the weights' sum, the planes' sum, and the values' common exponent. All products stay
     below 2^32: a weight is at most 2^16 and a mantissa less.
     """
     common = np.int32(-40000)
-    for i in range(len(low)):
+    for i in range(n):
         common = max(common, np.int32(scales[i] >> np.int32(16)))
     total, planes, peak = np.uint32(0), np.int32(0), np.uint32(top << 16)
     for i in range(len(low)):
@@ -167,7 +175,7 @@ def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any) -> Any:
         down = min(whole, np.uint32(17))
         half = np.uint32(np.uint32(np.uint32(1) << down) >> np.uint32(1))
         weight = np.uint32(np.uint32(value + half) >> down)
-        weight = weight if whole <= np.uint32(17) else np.uint32(0)
+        weight = weight if (whole <= np.uint32(17)) & (i < n) else np.uint32(0)
         scale = np.uint32(scales[i])
         lost = min(np.uint32(common - np.int32(scales[i] >> np.int32(16))), np.uint32(30))
         coarse = np.uint32(
@@ -184,16 +192,19 @@ def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any) -> Any:
 
 @jit
 def _weigh_block(
-    totals: Any, facts: Any, key_scales: Any, value_scales: Any, scores: Any, low: Any, high: Any
-) -> int:
-    """Weights of a block from a query's products with its keys, joined to the sum of weights.
+    totals: Any, facts: Any, key_scales: Any, value_scales: Any, scores: Any, low: Any, high: Any,
+    n: int,
+) -> int:  # fmt: skip
+    """Weights of n tokens from a query's products with their keys, joined to the sum of weights.
 
-    Returns the exponent of the block's weighted values.
+    What is given for up(n, LANES) tokens is whole vectors: one by one, the rest of a short text
+    would take as long as all before it. Returns the exponent of the block's weighted values.
     """
-    m, e, n = facts[MANTISSA], facts[EXPONENT], facts[COUNT]
-    top = _scores(totals, 128 * facts[MINUS], m, e, key_scales, scores)
-    weight, facts[PLANES], common = _weights(scores, top, value_scales, low, high)
-    weight = shift_down(weight, max(bit_length(n) - 16, np.int64(0)))
+    m, e, wide = facts[MANTISSA], facts[EXPONENT], up(n, LANES)
+    scores, low, high = scores[:wide], low[:wide], high[:wide]
+    top = _scores(totals[:wide], 128 * facts[MINUS], m, e, key_scales[:wide], scores, n)
+    weight, facts[PLANES], common = _weights(scores, top, value_scales[:wide], low, high, n)
+    weight = shift_down(weight, max(bit_length(facts[COUNT]) - 16, np.int64(0)))
     above = max(facts[TOP], top)
     facts[WEIGHT] = shift_down(facts[WEIGHT], min(above - facts[TOP], np.int64(32))) + shift_down(
         weight, min(above - top, np.int64(32))
@@ -233,22 +244,24 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, kind: int, rows: int) -> No
     heads = c.tensors[q, COLS] // width
     x, block, mine = c.row1[tid, :width], c.row2[tid, :width], c.bits[tid]
     weights, facts, products = c.weights[tid], c.facts[tid], c.row0[tid]
+    halves = mine[up(width, 64) :].view(np.int16)[:width]  # the query, for AVX2
     scores, key_scales, value_scales = c.scores[tid], c.key_scales[tid], c.value_scales[tid]
     mine[: up(width, 64)] = 0
     first, last = part(rows * heads, tid, c.config[THREADS])
     for item in range(first, last):
         t, head = item // heads, item % heads
         _query(c, q, p, kind, t, head, x, mine, facts)
+        for i in range(width):
+            halves[i] = mine[i]
         row, count = head // (heads // kv_heads) * context + facts[BEGIN], facts[COUNT]
         x[:] = 0
         for done in range(0, count, BLOCK):
             n, at = min(np.int64(BLOCK), count - done), row + done
-            low, high = weights[:n], weights[BLOCK : BLOCK + n]
+            low, high = weights[:BLOCK], weights[BLOCK : 2 * BLOCK]
             _scale_words(c, k, at, n, key_scales)
             _scale_words(c, v, at, n, value_scales)
-            _stream_keys(c, k, at, n, mine, products)
-            place = _weigh_block(products[:n], facts, key_scales, value_scales, scores[:n], low,
-                                 high)  # fmt: skip
+            _stream_keys(c, k, at, n, mine, halves, products)
+            place = _weigh_block(products, facts, key_scales, value_scales, scores, low, high, n)
             _stream_values(c, tid, v, at, n, low, high, block)
             minus = 128 * facts[PLANES]
             for i in range(width):
@@ -259,7 +272,7 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, kind: int, rows: int) -> No
 
 @jit
 def _scale_words(c: Any, d: int, row: int, n: int, out: Any) -> None:
-    """The scale words of n rows of a cache."""
+    """The scale words of n rows of a cache; the last again, up to whole vectors."""
     size, per, words, done = c.tensors[d, ROW_WORDS], c.tensors[d, PER], c.words, np.int64(0)
     while done < n:
         start, step = row_at(c, d, row + done), np.int64(1)
@@ -270,17 +283,24 @@ def _scale_words(c: Any, d: int, row: int, n: int, out: Any) -> None:
         for j in range(step):
             target[j] = source[j * size]
         done += step
+    out[n : up(n, LANES)] = out[n - 1]
 
 
 @jit
-def _stream_keys(c: Any, k: int, row: int, n: int, query: Any, totals: Any) -> None:
-    """totals[j] = sum((key j + 128) query) for n rows of a cache."""
+def _stream_keys(
+    c: Any, k: int, row: int, n: int, query: Any, halves: Any, totals: Any
+) -> None:  # fmt: skip
+    """totals[j] = sum((key j + 128) query) for n rows of a cache; ``halves`` is the query too."""
     width, size, per = c.tensors[k, COLS], c.tensors[k, ROW_WORDS], c.tensors[k, PER]
     done = np.int64(0)
     while done < n:
         start, step = row_at(c, k, row + done), np.int64(1)
         if per > 0:
             step = min(per - (row + done) % per, n - done)
+            if c.config[AVX2]:
+                halves_dots(c.bytes, 4 * start, 4 * size, step, halves, width, totals[done:])
+                done += step
+                continue
             stream(c.config[VNNI], c.bytes, 4 * start, 4 * size, step, query, 0, -1, width, totals,
                    done)  # fmt: skip
         else:
@@ -314,7 +334,11 @@ def _stream_values(
                     # Four values of 16 lanes each: see vnni_weigh.
                     lane = (i & 12) * 4 + (i >> 4) * 4 + (i & 3)
                     out[i] += np.int64(partial[lane]) + 256 * np.int64(partial[64 + lane])
-            for j in range(4 * quads, step):
+            begin = 4 * quads
+            if c.config[AVX2]:
+                begin = step // 2 * 2
+                _weigh_pairs(c, tid, start, size, begin, low[done:], high[done:], width, out)
+            for j in range(begin, step):
                 factor = np.int64(low[done + j]) + 256 * np.int64(high[done + j])
                 source = c.bytes[4 * (start + j * size) : 4 * (start + j * size) + width]
                 for i in range(width):
@@ -325,6 +349,22 @@ def _stream_values(
                 byte = c.bytes[4 * wrapped(c, v, start, i >> 2) + (i & 3)]
                 out[i] += factor * np.int64(byte)
         done += step
+
+
+@jit
+def _weigh_pairs(
+    c: Any, tid: int, start: int, size: int, n: int, low: Any, high: Any, width: int, out: Any
+) -> None:
+    """The same of an even number of rows that follow each other, two at a time with AVX2."""
+    halves, whole = c.scores[tid].view(np.int16), width // 16 * 16
+    for j in range(n):
+        halves[j] = np.int16(low[j]) + np.int16(256) * np.int16(high[j])
+    values = c.bytes.ctypes.data + 4 * start
+    avx2_weigh(values, 4 * size, n // 2, halves.ctypes.data, whole // 16, out.ctypes.data)
+    for j in range(n if whole < width else 0):
+        factor, source = np.int64(halves[j]), c.bytes[4 * (start + j * size) :]
+        for i in range(whole, width):
+            out[i] += factor * np.int64(source[i])
 
 
 @jit
@@ -439,11 +479,11 @@ def _tile_block(c: Any, tid: int, v: int, width: int, queries: int, done: int, s
         for r in range(half, stop):
             known = facts[FACTS * r : FACTS * (r + 1)]
             at, n = 2 * (r - half) * BLOCK, max(min(known[COUNT] - done, size), np.int64(0))
-            low, high = planes[at : at + n], planes[at + BLOCK : at + BLOCK + n]
+            low, high = planes[at : at + BLOCK], planes[at + BLOCK : at + 2 * BLOCK]
             if n > 0:
                 places[r] = _weigh_block(
-                    products[r * BLOCK : r * BLOCK + n], known, key_scales[done : done + n],
-                    value_scales[done : done + n], scores[:n], low, high,
+                    products[r * BLOCK :], known, key_scales[done:], value_scales[done:], scores,
+                    low, high, n,
                 )  # fmt: skip
             planes[at + n : at + up(size, 4)] = 0
             planes[at + BLOCK + n : at + BLOCK + up(size, 4)] = 0

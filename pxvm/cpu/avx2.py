@@ -158,6 +158,56 @@ def _tile16(
 
 
 @intrinsic
+def _weigh(
+    typingctx: Any, values: Any, step: Any, pairs: Any, weights: Any, blocks: Any, out: Any
+) -> Any:
+    """out[i] += weighted sum over 2 * ``pairs`` rows of 16 * ``blocks`` unsigned bytes, int64.
+
+    ``weights`` holds a 16-bit integer a row.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        values, step, pairs, weights, blocks, out = args
+        held = [cgutils.alloca_once(builder, PAIRS) for _ in range(2)]
+        double, four = builder.shl(step, _const(1)), ir.VectorType(I64, 4)
+        with cgutils.for_range(builder, blocks, intp=I64) as block:
+            first = builder.add(values, builder.shl(block.index, _const(4)))
+            for total in held:
+                builder.store(ir.Constant(PAIRS, [0] * 8), total)
+            with cgutils.for_range(builder, pairs, intp=I64) as pair:
+                row = builder.add(first, builder.mul(pair.index, double))
+                a, b = (load_from(builder, at, BYTES) for at in (row, builder.add(row, step)))
+                at = builder.add(weights, builder.shl(pair.index, _const(2)))
+                word = load_from(builder, at, I32)
+                lanes = builder.insert_element(
+                    ir.Constant(PAIRS, [0] * 8), word, ir.Constant(I32, 0)
+                )
+                both = builder.shuffle_vector(lanes, lanes, ir.Constant(PAIRS, [0] * 8))
+                both = builder.bitcast(both, HALVES)
+                for half, total in enumerate(held):
+                    order = [n for i in range(8 * half, 8 * half + 8) for n in (i, 16 + i)]
+                    turns = builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, 16), order))
+                    product = _multiply(builder, builder.zext(turns, HALVES), both)
+                    builder.store(builder.add(builder.load(total), product), total)
+            place = builder.add(out, builder.shl(block.index, _const(7)))
+            for half, total in enumerate(held):
+                for quarter in range(2):
+                    order = ir.Constant(
+                        ir.VectorType(I32, 4), list(range(4 * quarter, 4 * quarter + 4))
+                    )
+                    some = builder.load(total)
+                    some = builder.sext(builder.shuffle_vector(some, some, order), four)
+                    at = builder.add(place, _const(64 * half + 32 * quarter))
+                    at = builder.inttoptr(at, four.as_pointer())
+                    before = builder.load(at)
+                    before.align = 8
+                    builder.store(builder.add(before, some), at).align = 8
+        return context.get_dummy_value()
+
+    return types.none(*[types.int64] * 6), generate
+
+
+@intrinsic
 def _transpose(typingctx: Any, source: Any, step: Any, blocks: Any, out: Any) -> Any:
     """As ``vnni._transpose``, of 16 rows of 8 * ``blocks`` words."""
 
@@ -181,9 +231,7 @@ def _transpose(typingctx: Any, source: Any, step: Any, blocks: Any, out: Any) ->
 if HAVE_AVX2:
 
     @jit
-    def avx2_dots(
-        weights: int, step: int, rows: int, source: int, size: int, totals: int
-    ) -> None:
+    def avx2_dots(weights: int, step: int, rows: int, source: int, size: int, totals: int) -> None:
         """See ``_dots``."""
         _dots(weights, step, rows, source, size, totals)
 
@@ -198,6 +246,11 @@ if HAVE_AVX2:
         _tile16(weight, rows, stride, quads, out, step)
 
     @jit
+    def avx2_weigh(values: int, step: int, pairs: int, weights: int, blocks: int, out: int) -> None:
+        """See ``_weigh``; addresses of bytes."""
+        _weigh(values, step, pairs, weights, blocks, out)
+
+    @jit
     def avx2_transpose(source: int, step: int, blocks: int, out: int) -> None:
         """See ``_transpose``."""
         _transpose(source, step, blocks, out)
@@ -205,9 +258,7 @@ if HAVE_AVX2:
 else:
 
     @jit
-    def avx2_dots(
-        weights: int, step: int, rows: int, source: int, size: int, totals: int
-    ) -> None:
+    def avx2_dots(weights: int, step: int, rows: int, source: int, size: int, totals: int) -> None:
         """Never called: the switch is off where the processor has no AVX2."""
 
     @jit
@@ -216,6 +267,10 @@ else:
 
     @jit
     def avx2_tile16(weight: int, rows: int, stride: int, quads: int, out: int, step: int) -> None:
+        """Never called: the switch is off where the processor has no AVX2."""
+
+    @jit
+    def avx2_weigh(values: int, step: int, pairs: int, weights: int, blocks: int, out: int) -> None:
         """Never called: the switch is off where the processor has no AVX2."""
 
     @jit

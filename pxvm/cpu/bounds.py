@@ -75,6 +75,7 @@ SUMS: dict[str, Sum] = {
     "vnni._vnni_tile": _PRODUCT,
     # Both planes at once: two products in each lane of a vector of 16.
     "avx2._dots": Sum(np.int32, 2 * BYTE * QUANTISED, LONG // 16),
+    "avx2._weigh": Sum(np.int32, BYTE * WEIGHED, BLOCK),
     "avx2._tile8": _PRODUCT,
     "avx2._tile16": Sum(np.int32, 2 * BYTE * QUANTISED, STRETCH // 4),
     "products.halves_dots.totals": Sum(np.int64, BYTE * QUANTISED, MAX_INNER),
@@ -111,6 +112,7 @@ SUMS: dict[str, Sum] = {
     "attention._weights.total": Sum(np.uint32, POWER, BLOCK),
     "attention._weights.planes": Sum(np.int32, WEIGHED, BLOCK),
     "vnni._vnni_weigh": Sum(np.int32, BYTE * PLANE, BLOCK),
+    "attention._weigh_pairs.out": Sum(np.int64, BYTE * WEIGHED, BLOCK),
     "attention._stream_values.out": Sum(np.int32, BYTE * WEIGHED, BLOCK),
     "attention._few.block": Sum(np.int32, BYTE * WEIGHED * BLOCK, 2),
     "attention._join.sums": Sum(np.int64, PLANE * WEIGHED, MAX_CONTEXT),

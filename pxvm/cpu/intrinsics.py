@@ -82,13 +82,25 @@ def two_words(typingctx: Any, table: Any, index: Any) -> Any:
 
 
 @intrinsic
-def power_of_two(typingctx: Any, exponent: Any) -> Any:
-    """2 to the power of an int32, -1022 to 1023, as a float64; vector code, unlike a table."""
+def divided(typingctx: Any, number: Any, power: Any) -> Any:
+    """The bits, as an int32, of the float32 that is an int32 divided by 2 to a power.
+
+    ``number`` is above 0 and has at most 24 bits; ``power`` is 0 to 61. See ``float_of``.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        biased = builder.zext(builder.add(args[0], ir.Constant(I32, 1023)), I64)
-        bits = builder.shl(biased, ir.Constant(I64, 52))
-        return builder.bitcast(bits, ir.DoubleType())
+        bits = builder.bitcast(builder.sitofp(args[0], ir.FloatType()), I32)
+        return builder.sub(bits, builder.shl(args[1], ir.Constant(I32, 23)))
+
+    return types.int32(types.int32, types.int32), generate
+
+
+@intrinsic
+def float_of(typingctx: Any, bits: Any) -> Any:
+    """The number, as a float64, that ``divided`` gave the bits of."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fpext(builder.bitcast(args[0], ir.FloatType()), ir.DoubleType())
 
     return types.float64(types.int32), generate
 

@@ -15,7 +15,7 @@ import numpy as np
 from pxvm.cpu.avx2 import avx2_dots, avx2_tile8, avx2_tile16, avx2_transpose
 from pxvm.cpu.bounds import BATCH, LANES, LONG, PACK, QUANTISED, RUN, STRETCH, TILE, TOGETHER
 from pxvm.cpu.compiler import jit
-from pxvm.cpu.intrinsics import atomic_add, barrier, power_of_two
+from pxvm.cpu.intrinsics import atomic_add, barrier, divided, float_of
 from pxvm.cpu.memory import (
     ACT1,
     ACT2,
@@ -289,11 +289,10 @@ def finish_run(
 
     Returns how many were saturated, or -1 where a scale is not normalised or a shift leaves
     1..61, which no real program has: then nothing that was written counts.
+
+    What each sum is multiplied by stands in ``out`` first, a float32: all of it is vector code.
     """
-    nudge, e = (np.int64(1) << lost) >> 1, e + lost
-    over, odd = np.int64(0), m < 32768
-    factor, exponent = np.uint32(m), np.int32(e)
-    least, most = np.float64(-2147483648), np.float64(2147483647)
+    odd, factor, exponent = m < 32768, np.uint32(m), np.int32(e + lost)
     for i in range(len(out)):
         scale = scales[i]
         mantissa = np.uint32(scale) & np.uint32(0xFFFF)
@@ -303,10 +302,13 @@ def finish_run(
         both = np.uint32(np.uint32(product >> down) + half)
         shift = np.int32(-(exponent + np.int32(scale >> np.int32(16)) + np.int32(down)))
         odd |= (mantissa < np.uint32(32768)) | (shift < 1) | (shift > 61)
-        total = np.int32((totals[i] - minus + nudge) >> lost)
+        out[i] = divided(np.int32(both), np.int32(shift & np.int32(63)))
+    minus -= (np.int64(1) << lost) >> 1
+    over, least, most = np.int64(0), np.float64(-2147483648), np.float64(2147483647)
+    for i in range(len(out)):
+        total = np.int32((totals[i] - minus) >> lost)
         # Exact: a product has 49 bits, and where its half is beyond the 53rd, 0 comes out anyway.
-        step = np.float64(np.int32(both)) * power_of_two(np.int32(-shift))
-        y = np.floor(np.float64(total) * step + 0.5)
+        y = np.floor(np.float64(total) * float_of(out[i]) + 0.5)
         kept = min(max(y, least), most)
         over += kept != y
         if biased:
@@ -451,9 +453,10 @@ def _planes_tile(
 ) -> None:
     """``row0``[r]: sums of packed weights with token t + r, of as many tokens as a tile has."""
     tile, wide, size = c.tile[tid], groups * LANES, LANES * k
-    x = c.planes[t * planes * padded :]
+    x, out = c.planes.ctypes.data + t * planes * padded, tile.ctypes.data
     for group in range(groups):
-        multiply_tile(c, packed, group * size, x, padded, k // 4, tile[group * LANES :], wide)
+        at = packed.ctypes.data + group * size
+        vnni_tile(at, x, padded, k // 4, out + 4 * group * LANES, 4 * wide)
     for r in range(TILE // planes):
         low, totals = tile[r * planes * wide :], c.row0[tid, r * wide : (r + 1) * wide]
         if planes == 2:
@@ -502,7 +505,9 @@ def _block(
     frac, over, down = c.tensors[out, FRAC], np.int64(0), excess(k, planes + 1)
     for t in range(start, stop, step):
         if halves:
-            _halves_tile(c, tid, packed, groups, t, k, padded, np.int64(STRETCH) if planes == 2 else k)
+            _halves_tile(
+                c, tid, packed, groups, t, k, padded, np.int64(STRETCH) if planes == 2 else k
+            )
         else:
             _planes_tile(c, tid, packed, groups, t, k, padded, planes)
         for r in range(min(step, stop - t)):

@@ -107,7 +107,7 @@ def _attention(
         "row0": BLOCK,
         "row1": width,
         "row2": width,
-        "bits": up(width, 64),
+        "bits": up(width, 64) + 2 * width,
         "scores": BLOCK,
         "facts": FACTS,
         "weights": 2 * BLOCK,
@@ -127,8 +127,8 @@ def _attention(
             "queries": TILE * up(width, 64),
             "keys": padded * width,
             "values": up(width, LANES) * padded,
-            "key_scales": context,
-            "value_scales": context,
+            "key_scales": padded,
+            "value_scales": padded,
         }
     return sizes
 
