@@ -132,17 +132,13 @@ def _query(
 
 
 @jit
-def _scores(totals: Any, minus: int, m: int, e: int, scales: Any, out: Any, n: int) -> int:
-    """Base-2 scores, 16 fraction bits, of products with keys; the largest rounded up, whole.
-
-    Those from n on, to which no key belongs, count for nothing.
-    """
+def _scores(totals: Any, minus: int, m: int, e: int, scales: Any, out: Any) -> int:
+    """Base-2 scores, 16 fraction bits, of products with keys; the largest rounded up, whole."""
     if finish_run(totals, minus, 0, m, e + 16, scales, scales, False, out) < 0:
         for i in range(len(out)):
             sm, se = multiply_scales(m, e, np.int64(scales[i]) & 0xFFFF, np.int64(scales[i]) >> 16)
             s = rescale(np.int64(totals[i]) - minus, sm, se + 16)
             out[i] = np.int32(min(max(s, np.int64(-(1 << 30))), np.int64(1 << 30)))
-    out[n:] = -(1 << 30)
     top = np.int32(-(1 << 30))
     for i in range(len(out)):
         score = min(max(out[i], np.int32(-(1 << 30))), np.int32(1 << 30))
@@ -152,16 +148,14 @@ def _scores(totals: Any, minus: int, m: int, e: int, scales: Any, out: Any, n: i
 
 
 @jit
-def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any, n: int) -> Any:
+def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any) -> Any:
     """Softmax weights of a block, times the values' scales as two planes; ``top`` is whole.
-
-    Those from n on become 0.
 
     Returns the weights' sum, the planes' sum, and the values' common exponent. All products stay
     below 2^32: a weight is at most 2^16 and a mantissa less.
     """
     common = np.int32(-40000)
-    for i in range(n):
+    for i in range(len(low)):
         common = max(common, np.int32(scales[i] >> np.int32(16)))
     total, planes, peak = np.uint32(0), np.int32(0), np.uint32(top << 16)
     for i in range(len(low)):
@@ -175,7 +169,7 @@ def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any, n: int) ->
         down = min(whole, np.uint32(17))
         half = np.uint32(np.uint32(np.uint32(1) << down) >> np.uint32(1))
         weight = np.uint32(np.uint32(value + half) >> down)
-        weight = weight if (whole <= np.uint32(17)) & (i < n) else np.uint32(0)
+        weight = weight if whole <= np.uint32(17) else np.uint32(0)
         scale = np.uint32(scales[i])
         lost = min(np.uint32(common - np.int32(scales[i] >> np.int32(16))), np.uint32(30))
         coarse = np.uint32(
@@ -192,19 +186,16 @@ def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any, n: int) ->
 
 @jit
 def _weigh_block(
-    totals: Any, facts: Any, key_scales: Any, value_scales: Any, scores: Any, low: Any, high: Any,
-    n: int,
-) -> int:  # fmt: skip
-    """Weights of n tokens from a query's products with their keys, joined to the sum of weights.
+    totals: Any, facts: Any, key_scales: Any, value_scales: Any, scores: Any, low: Any, high: Any
+) -> int:
+    """Weights of a block from a query's products with its keys, joined to the sum of weights.
 
-    What is given for up(n, LANES) tokens is whole vectors: one by one, the rest of a short text
-    would take as long as all before it. Returns the exponent of the block's weighted values.
+    Returns the exponent of the block's weighted values.
     """
-    m, e, wide = facts[MANTISSA], facts[EXPONENT], up(n, LANES)
-    scores, low, high = scores[:wide], low[:wide], high[:wide]
-    top = _scores(totals[:wide], 128 * facts[MINUS], m, e, key_scales[:wide], scores, n)
-    weight, facts[PLANES], common = _weights(scores, top, value_scales[:wide], low, high, n)
-    weight = shift_down(weight, max(bit_length(facts[COUNT]) - 16, np.int64(0)))
+    m, e, n = facts[MANTISSA], facts[EXPONENT], facts[COUNT]
+    top = _scores(totals, 128 * facts[MINUS], m, e, key_scales, scores)
+    weight, facts[PLANES], common = _weights(scores, top, value_scales, low, high)
+    weight = shift_down(weight, max(bit_length(n) - 16, np.int64(0)))
     above = max(facts[TOP], top)
     facts[WEIGHT] = shift_down(facts[WEIGHT], min(above - facts[TOP], np.int64(32))) + shift_down(
         weight, min(above - top, np.int64(32))
@@ -257,11 +248,12 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, kind: int, rows: int) -> No
         x[:] = 0
         for done in range(0, count, BLOCK):
             n, at = min(np.int64(BLOCK), count - done), row + done
-            low, high = weights[:BLOCK], weights[BLOCK : 2 * BLOCK]
+            low, high = weights[:n], weights[BLOCK : BLOCK + n]
             _scale_words(c, k, at, n, key_scales)
             _scale_words(c, v, at, n, value_scales)
             _stream_keys(c, k, at, n, mine, halves, products)
-            place = _weigh_block(products, facts, key_scales, value_scales, scores, low, high, n)
+            place = _weigh_block(products[:n], facts, key_scales, value_scales, scores[:n], low,
+                                 high)  # fmt: skip
             _stream_values(c, tid, v, at, n, low, high, block)
             minus = 128 * facts[PLANES]
             for i in range(width):
@@ -272,7 +264,7 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, kind: int, rows: int) -> No
 
 @jit
 def _scale_words(c: Any, d: int, row: int, n: int, out: Any) -> None:
-    """The scale words of n rows of a cache; the last again, up to whole vectors."""
+    """The scale words of n rows of a cache."""
     size, per, words, done = c.tensors[d, ROW_WORDS], c.tensors[d, PER], c.words, np.int64(0)
     while done < n:
         start, step = row_at(c, d, row + done), np.int64(1)
@@ -283,7 +275,6 @@ def _scale_words(c: Any, d: int, row: int, n: int, out: Any) -> None:
         for j in range(step):
             target[j] = source[j * size]
         done += step
-    out[n : up(n, LANES)] = out[n - 1]
 
 
 @jit
@@ -479,11 +470,11 @@ def _tile_block(c: Any, tid: int, v: int, width: int, queries: int, done: int, s
         for r in range(half, stop):
             known = facts[FACTS * r : FACTS * (r + 1)]
             at, n = 2 * (r - half) * BLOCK, max(min(known[COUNT] - done, size), np.int64(0))
-            low, high = planes[at : at + BLOCK], planes[at + BLOCK : at + 2 * BLOCK]
+            low, high = planes[at : at + n], planes[at + BLOCK : at + BLOCK + n]
             if n > 0:
                 places[r] = _weigh_block(
-                    products[r * BLOCK :], known, key_scales[done:], value_scales[done:], scores,
-                    low, high, n,
+                    products[r * BLOCK : r * BLOCK + n], known, key_scales[done : done + n],
+                    value_scales[done : done + n], scores[:n], low, high,
                 )  # fmt: skip
             planes[at + n : at + up(size, 4)] = 0
             planes[at + BLOCK + n : at + BLOCK + up(size, 4)] = 0

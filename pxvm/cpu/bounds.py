@@ -92,7 +92,6 @@ SUMS: dict[str, Sum] = {
     "groups._minima": Sum(np.int32, HALF * (2**LOW - 1), MAX_INNER // GROUP // (EIGHT // 2)),
     "fourbit.arrange.total": Sum(np.int32, ACTIVATION, GROUP),
     "fourbit._plain.total": Sum(np.int64, (15 * BYTE + HALF) * ACTIVATION, MAX_INNER),
-    "products.finish_run.y": Sum(np.int64, WORD * 0xFFFF, 2),
     "wide.matmul.total": Sum(np.int64, ACTIVATION * ACTIVATION, MAX_INNER),
     "wide.conv2d.total": Sum(np.int64, PLANE * ACTIVATION, MAX_INNER),
     # Rows of I32

@@ -127,8 +127,8 @@ def _attention(
             "queries": TILE * up(width, 64),
             "keys": padded * width,
             "values": up(width, LANES) * padded,
-            "key_scales": padded,
-            "value_scales": padded,
+            "key_scales": context,
+            "value_scales": context,
         }
     return sizes
 
