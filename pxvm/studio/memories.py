@@ -192,11 +192,12 @@ class Memories:
 
     def forget(self, network: str, body: Mapping[str, Any], preview: str = "") -> dict[str, Any]:
         """Forget what the conditions select; with ``preview`` only say what that is."""
-        if not body:
-            raise RefusedError("nothing to forget: name records or conditions")
         if unknown := body.keys() - _CHOSEN.keys():
             raise RefusedError(f"unknown conditions: {', '.join(sorted(unknown))}")
         given = {name: _field(body, name, kind) for name, kind in _CHOSEN.items() if name in body}
+        # What is empty selects nothing, and never all that there is.
+        if not any(given[name] for name in given.keys() - {"limit"}) or given.get("numbers") == []:
+            raise RefusedError("nothing to forget: name records or conditions")
         memory = self._memory(network).network
         chosen = select(
             memory,

@@ -100,6 +100,7 @@ export const t = {
     back: "Back",
     stop: "Stop",
     reset: "From the start",
+    another: (name: string, kind: string) => `${name} is no program any more: expected the file that was opened; found a ${kind}`,
     many: "Step by",
     until: "Run to here",
     breakpoint: (index: number, set: boolean) => `${set ? "Remove the" : "Set a"} breakpoint at ${index}`,

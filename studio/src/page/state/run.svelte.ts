@@ -1,5 +1,6 @@
 import { SvelteSet } from "svelte/reactivity";
-import { DeviceError, type Opened, type Picture, type ProgramInfo, type Rect, type RunOptions, type Session, type Stop } from "../../api.ts";
+import { DeviceError, type Opened, type Picture, type ProgramInfo, PxvmError, type Rect, type RunOptions, type Session, type Stop } from "../../api.ts";
+import { t } from "../strings.ts";
 import * as rooms from "./rooms.ts";
 
 export type Executor = "wasm" | "gpu";
@@ -67,6 +68,7 @@ export class Run {
   /** A machine that somebody else made of this one, such as a chat with room for its words. */
   async adopt(session: Session): Promise<void> {
     if (session === this.session) return;
+    if (this.closed) return session.close();
     if (this.session) await this.session.close();
     this.session = session;
     this.making = Promise.resolve(session);
@@ -112,10 +114,12 @@ export class Run {
   /** As it was when it was opened. */
   async reset(open: () => Promise<Opened>): Promise<void> {
     await this.guarded(async () => {
-      await this.leave();
       const again = await open();
+      // The file may be another one by now: what is open stays then as it is.
+      if (!again.program) throw new PxvmError(again.refused ?? t.run.another(again.name, again.kind));
+      await this.leave();
       this.picture = this.opened.picture = again.picture;
-      this.program = this.opened.program = again.program!;
+      this.program = this.opened.program = again.program;
       this.stop = READY;
       this.sha = "";
       this.changed = null;
@@ -160,8 +164,11 @@ export class Run {
 
   private async made(): Promise<Session> {
     const gpu = this.executor === "gpu" ? await this.onGpu() : null;
-    this.session = gpu ?? (await (await rooms.machine()).start(this.opened));
-    return this.session;
+    const session = gpu ?? (await (await rooms.machine()).start(this.opened));
+    // What was closed meanwhile has nobody who would close this.
+    if (this.closed) await session.close();
+    else this.session = session;
+    return session;
   }
 
   private async onGpu(): Promise<Session | null> {
