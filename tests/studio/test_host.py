@@ -180,6 +180,11 @@ def test_records_are_those_that_python_reads(ask, home):
         assert ask("networks/notes/record", number=number) == view.records(5, 1)[0]
     hits = ask("networks/notes/search", query="oak", tag="odd", limit=3, since="2024-03-05")
     assert len(hits) == 3 and all("odd" in hit["record"]["tags"] for hit in hits)
+    hits = ask("networks/notes/search", query="", tag="odd", limit=4, since="2024-03-05")
+    numbers = [hit["record"]["number"] for hit in hits]
+    assert len(numbers) == 4 and numbers == sorted(numbers, reverse=True)
+    assert all("odd" in hit["record"]["tags"] for hit in hits)
+    assert all(hit["record"]["standing"] == "standing" for hit in hits)
 
 
 @pytest.mark.parametrize(

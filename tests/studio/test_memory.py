@@ -214,6 +214,20 @@ def test_search_keeps_to_its_filters(filters, codes, languages):
     assert found == set(codes) | ({"de"} & found)
 
 
+@pytest.mark.parametrize(
+    ("filters", "codes"),
+    [
+        ({"tag": "de"}, ["de"]),
+        ({"kind": "note"}, []),
+        ({"until": "2024-03-03"}, [code for code, _ in SAID[1::-1]]),
+        ({}, [code for code, _ in SAID[::-1]]),
+    ],
+)
+def test_filters_alone_find_what_fits_the_newest_first(filters, codes, languages):
+    hits = languages.evaluate("(filters) => memory.search('', 200, filters)", filters)
+    assert [hit["record"]["tags"][0] for hit in hits] == codes
+
+
 def test_damaged_and_hostile_records_are_set_aside_one_by_one(rooms, tmp_path):
     path = tmp_path / "k.png"
     with Network.open(path, draw=small) as network:

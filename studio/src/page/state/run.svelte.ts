@@ -1,5 +1,5 @@
 import { SvelteSet } from "svelte/reactivity";
-import { DeviceError, type Opened, type Picture, type ProgramInfo, PxvmError, type Rect, type RunOptions, type Session, type Stop } from "../../api.ts";
+import { DeviceError, type Opened, type Picture, type ProgramInfo, PxvmError, type Rect, type RunOptions, type Session, type Stop, type TensorInfo } from "../../api.ts";
 import { t } from "../strings.ts";
 import * as rooms from "./rooms.ts";
 
@@ -35,6 +35,8 @@ export class Run {
   /** Numbers of tensors. */
   readonly watches = new SvelteSet<number>();
   private wanted = false;
+  private walking = false;
+  private ahead: number[] = [];
   private closed = false;
   private making: Promise<Session> | null = null;
 
@@ -104,11 +106,35 @@ export class Run {
   }
 
   step(count = 1): Promise<void> {
-    return this.guarded(async (session) => this.seen(session, await session.step(count)));
+    return this.walk(count);
   }
 
   back(count = 1): Promise<void> {
-    return this.guarded(async (session) => this.seen(session, await session.back(count)));
+    return this.walk(-count);
+  }
+
+  /** Steps that are asked for while others are made come after them. */
+  private async walk(by: number): Promise<void> {
+    if (this.walking) {
+      this.ahead.push(by);
+      return;
+    }
+    if (this.busy) return;
+    this.walking = true;
+    await this.guarded(async (session) => {
+      for (let next: number | undefined = by; next !== undefined; next = this.ahead.shift()) {
+        await this.seen(session, next > 0 ? await session.step(next) : await session.back(-next));
+      }
+    });
+    this.walking = false;
+    this.ahead = [];
+  }
+
+  /** The tensor that holds what the last run has made, as far as it can be told: the last one written that is kept. */
+  get result(): TensorInfo | undefined {
+    const { changed } = this.stop;
+    const kept = this.program.tensors.filter(({ role }) => role !== "constant" && role !== "scratch");
+    return kept.findLast((tensor) => tensor.rects.some((rect) => changed.some((each) => meet(rect, each))));
   }
 
   /** As it was when it was opened. */
@@ -130,6 +156,7 @@ export class Run {
 
   halt(): void {
     this.wanted = false;
+    this.ahead = [];
     if (this.busy) this.session?.stop();
   }
 
