@@ -8,6 +8,7 @@ all.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import re
 import signal
 import subprocess
@@ -15,10 +16,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,9 +32,14 @@ from pxvm.integration.memory import Memory, changed, note
 from pxvm.learning.search.context import Context, build_context
 from pxvm.learning.search.embedding import Embedder
 from pxvm.learning.search.ranking import Hit, Why
+from pxvm.models.download import fetch
 from pxvm.models.model import Model
 
+if TYPE_CHECKING:
+    import openai
+
 ANSWER = 24  # tokens of an answer
+PEER_PORT = 18080
 
 
 class Truth:
@@ -134,75 +142,98 @@ def measure_corrected(
 # -- the server ----------------------------------------------------------------------------------
 
 
-def serving(model: str, *words: object) -> SimpleNamespace:
-    command = [sys.executable, "-m", "pxvm", "serve", model, "--port", "0", *map(str, words)]
+@contextmanager
+def serving(*words: object, line: str) -> Iterator[str]:
+    """A server in a process of its own, from the line that tells its address; gives this."""
+    command = [sys.executable, "-m", *map(str, words)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    for line in process.stderr:
-        if found := re.search(r"serving (http\S+/v1);", line):
-            return SimpleNamespace(url=found[1], process=process)
-    raise SystemExit("the server did not start")
+    try:
+        for told in process.stderr:
+            if found := re.search(line, told):
+                break
+        else:
+            raise SystemExit(f"{command[2]} did not start")
+        rest = threading.Thread(target=process.stderr.read)
+        rest.start()
+        yield f"{found[1].removesuffix('/v1')}/v1"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def told(client: openai.OpenAI, number: int, tokens: int) -> list[str]:
+    """The pieces of a story."""
+    talk = [{"role": "user", "content": f"Tell me a story about the number {number}."}]
+    chunks = client.chat.completions.create(
+        model="any", messages=talk, stream=True, max_tokens=tokens, temperature=0
+    )
+    return [c.choices[0].delta.content for c in chunks if c.choices and c.choices[0].delta.content]
+
+
+def measure_load(name: str, url: str, clients: int, seconds: float, tokens: int) -> float:
+    """One client for a quarter of the time, then all of them; pieces a second of all."""
+    import openai
+
+    with openai.OpenAI(base_url=url, api_key="none", timeout=600, max_retries=0) as client:
+        told(client, 0, tokens)
+        alone: list[str] = []
+        pieces, began = 0, time.perf_counter()
+        while len(alone) < 4 or time.perf_counter() - began < seconds / 4:
+            story = told(client, len(alone), tokens)
+            alone.append("".join(story))
+            pieces += len(story)
+        rate = pieces / (time.perf_counter() - began)
+        counts: Counter[str] = Counter()
+        end = time.perf_counter() + seconds
+
+        def work(number: int) -> None:
+            for turn in count():
+                if time.perf_counter() > end:
+                    break
+                which = (number + turn * clients) % len(alone)
+                try:
+                    story = told(client, which, tokens)
+                except openai.APIError:
+                    counts["failed"] += 1
+                    continue
+                counts["wrong"] += "".join(story) != alone[which]
+                counts["pieces"] += len(story)
+
+        began = time.perf_counter()
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        many = counts["pieces"] / (time.perf_counter() - began)
+    print(
+        f"{name}, {clients} streaming clients for {seconds:.0f} s, answers of {tokens} tokens:"
+        f" {many:.1f} pieces/s; one at a time {rate:.1f}: {many / rate:.2f}x; errors"
+        f" {counts['failed']}, answers with other bytes than alone {counts['wrong']}",
+        flush=True,
+    )
+    return many
 
 
 def measure_server(model: str, clients: int, seconds: float, tokens: int, slots: int) -> None:
     import openai
 
-    def ask(client: openai.OpenAI, number: int) -> tuple[int, str, float]:
-        talk = [{"role": "user", "content": f"Tell me a story about the number {number}."}]
-        pieces, count, began, first = [], 0, time.perf_counter(), 0.0
-        for chunk in client.chat.completions.create(
-            model=model, messages=talk, stream=True, max_tokens=tokens
-        ):
-            if chunk.choices and chunk.choices[0].delta.content:
-                first = first or time.perf_counter() - began
-                pieces.append(chunk.choices[0].delta.content)
-                count += 1
-        return count, "".join(pieces), first
-
-    server = serving(model, "--slots", slots, "--queue", clients)
-    try:
-        with openai.OpenAI(base_url=server.url, api_key="none", timeout=600) as client:
-            ask(client, 0)
-            began, alone, sequential = time.perf_counter(), {}, 0
-            while len(alone) < 4 or time.perf_counter() - began < seconds / 4:
-                number = len(alone)
-                count, alone[number], _ = ask(client, number)
-                sequential += count
-            rate = sequential / (time.perf_counter() - began)
+    words = ("pxvm", "serve", model, "--port", 0, "--slots", slots, "--queue", clients)
+    with serving(*words, line=r"serving (http\S+/v1);") as url:
+        with openai.OpenAI(base_url=url, api_key="none", timeout=600) as client:
             measure_first(model, client, talk="Tell me a story about the number 0.")
-            drawn, wrong, failed = [0], [0], [0]
-            end = time.perf_counter() + seconds
-
-            def work(number: int) -> None:
-                turn = 0
-                while time.perf_counter() < end:
-                    which = (number + turn * clients) % max(len(alone), 1)
-                    try:
-                        count, text, _ = ask(client, which)
-                    except openai.APIError:
-                        failed[0] += 1
-                        continue
-                    wrong[0] += text != alone[which]
-                    drawn[0] += count
-                    turn += 1
-
-            began = time.perf_counter()
-            threads = [threading.Thread(target=work, args=(n,)) for n in range(clients)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            many = drawn[0] / (time.perf_counter() - began)
-            print(
-                f"server, {clients} streaming clients for {seconds:.0f} s, {slots} slots, answers"
-                f" of {tokens} tokens: {many:.1f} pieces/s; one at a time {rate:.1f}:"
-                f" {many / rate:.2f}x; errors {failed[0]}, answers with other bytes than alone"
-                f" {wrong[0]}",
-                flush=True,
-            )
-    finally:
-        server.process.send_signal(signal.SIGINT)
-        server.process.wait(30)
+        ours = measure_load(f"server, {slots} slots", url, clients, seconds, tokens)
+    if importlib.util.find_spec("llama_cpp") is None:
+        print("no peer: pip install llama-cpp-python[server]", flush=True)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        published = fetch(model, Path(folder), lambda what, done, total: None)
+        words = ("llama_cpp.server", "--model", published, "--n_ctx", 2048, "--port", PEER_PORT,
+                 "--interrupt_requests", False, "--verbose", False)  # fmt: skip
+        with serving(*words, line=r"running on (http\S+)") as url:
+            theirs = measure_load("llama_cpp.server", url, clients, seconds, tokens)
+    print(f"{ours / theirs:.2f} times as many as llama_cpp.server", flush=True)
 
 
 def measure_first(model: str, client, talk: str) -> None:  # type: ignore[no-untyped-def]

@@ -1,6 +1,7 @@
 """The coach beside itself without memory: tasks solved, candidates, false successes.
 
     python -m benchmarks.coach                 both grammars, 300 tasks each, 20,000 candidates each
+    python -m benchmarks.coach --silent        the same tasks without their words: examples alone
     python -m benchmarks.coach --tasks F.jsonl tasks of your own, one JSON object a line
 
 Numbers of candidates depend on the seed alone; seconds on the machine.
@@ -12,7 +13,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -77,7 +79,7 @@ def table(arms: Arms, seconds: Sequence[float]) -> None:
     row("candidates in all", spent)
     row("candidates a second of processor", [n / s for n, s in zip(spent, seconds, strict=True)])
     by = {name: [sum(a.by == name for a in arm[-LAST:]) for arm in arms.values()]
-          for name in ("recall", "glance", "retrieval", "search")}  # fmt: skip
+          for name in ("recall", "phrases", "glance", "retrieval", "search")}  # fmt: skip
     for name, counts in by.items():
         row(f"the last {LAST}: found by {name}", counts)
     for wanted in range(1, 7):
@@ -96,18 +98,24 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--budget", type=int, default=20_000)
     parser.add_argument("--grammar", choices=["development", "other", "both"], default="both")
     parser.add_argument("--tasks", type=Path, help="JSON lines of tasks, instead of the grammars'")
+    parser.add_argument("--silent", action="store_true", help="without the words of the tasks")
     options = parser.parse_args(arguments)
+    several: dict[str, Iterable[Task]] = {}
     if options.tasks:
         lines = options.tasks.read_text(encoding="utf-8").splitlines()
-        given = [task_of(json.loads(line), f"line {n}") for n, line in enumerate(lines, 1) if line]
-        compared(str(options.tasks), given, options.budget)
-        return
-    if options.grammar != "other":
-        given = list(tasks(options.seed, options.count))
-        compared("grammar of development", given, options.budget)
-    if options.grammar != "development":
-        given = list(tasks(options.seed, options.count, OTHER, OTHER_INPUTS, tree))
-        compared("another grammar", given, options.budget)
+        several[str(options.tasks)] = [
+            task_of(json.loads(line), f"line {n}") for n, line in enumerate(lines, 1) if line
+        ]
+    else:
+        if options.grammar != "other":
+            several["grammar of development"] = tasks(options.seed, options.count)
+        if options.grammar != "development":
+            several["another grammar"] = tasks(
+                options.seed, options.count, OTHER, OTHER_INPUTS, tree
+            )
+    for title, given in several.items():
+        silent = [replace(task, words="") for task in given] if options.silent else list(given)
+        compared(title, silent, options.budget)
 
 
 if __name__ == "__main__":

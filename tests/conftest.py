@@ -13,7 +13,14 @@ if ROOT not in sys.path:
 
 @pytest.fixture
 def interruptible():
-    """Ctrl-C as in a terminal, here and in processes started: a background job ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Ctrl-C and a closed terminal as in the foreground, here and in processes started.
+
+    A job in the background ignores the one, ``nohup`` the other.
+    """
+    wanted = {signal.SIGINT: signal.default_int_handler}
+    if hasattr(signal, "SIGHUP"):
+        wanted[signal.SIGHUP] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -18,8 +18,9 @@ from pxvm.learning.picture.painting import write
 WINDOW = 20
 GROUND, INK, MUTED, LINE = (252, 250, 244), (24, 26, 32), (120, 118, 110), (222, 218, 206)
 COLORS = {
-    "recall": (106, 90, 205), "glance": (70, 150, 220), "retrieval": (230, 140, 40),
-    "search": (60, 160, 90), "model": (200, 70, 120), "taught": (150, 120, 90),
+    "recall": (106, 90, 205), "phrases": (40, 150, 150), "glance": (70, 150, 220),
+    "retrieval": (230, 140, 40), "search": (60, 160, 90), "model": (200, 70, 120),
+    "taught": (150, 120, 90),
 }  # fmt: skip
 UNSOLVED_COLOR, PLAIN = (190, 60, 50), (176, 172, 162)
 SIZE, BOXES = (1200, 760), ((110, 100, 1160, 400), (110, 490, 1160, 690))

@@ -19,6 +19,7 @@ import numpy as np
 
 from pxvm.coach.errors import TaskError
 from pxvm.coach.expression import Expression, evaluate, text
+from pxvm.coach.phrases import Phrases
 from pxvm.coach.pictures import MOST_PIXELS, Admitted, admit, read, right
 from pxvm.coach.pieces import Library
 from pxvm.coach.task import Task, task_of
@@ -129,7 +130,7 @@ class Memory:
 
     def __init__(self, network: Network | None) -> None:
         self.network = network
-        self.library = Library()
+        self.library, self.phrases = Library(), Phrases()
         self._known: dict[str, Experience | None] = {}
         self._state: Any = None
 
@@ -144,6 +145,7 @@ class Memory:
         now = [identity for identity in there if identity in live]
         for identity in set(self._known) - set(now):
             self.library.forget(identity)
+            self.phrases.forget(identity)
             del self._known[identity]
         for identity in now:
             if identity not in self._known:
@@ -157,6 +159,7 @@ class Memory:
         if found and found.outcome == SOLVED and not found.doubt and found.expression:
             shapes = list(found.task.inputs.values())
             self.library.add(identity, found.expression, shapes, found.task.words)
+            self.phrases.add(identity, found.task.words, list(found.task.inputs), found.expression)
 
     def all(self) -> Iterator[Experience]:
         """Every attempt in the order of the records, those in doubt as well."""

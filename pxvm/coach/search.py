@@ -31,6 +31,7 @@ from pxvm.core.integer import Ints
 
 BATCH = 2048  # candidates in one call
 MOST_STATE = 4096  # elements of a state
+MOST_LIKELY = 32  # programs to begin with
 LEARNED_CONSTANTS = 16  # that programs of the memory have most often
 
 
@@ -123,6 +124,26 @@ class Search:
             price = self.learned.leaf_bits(leaf_name(leaf), choices)
             group = _Group(price, CONSTANT, "k", [leaf], [np.array(value, np.int64)])
             self.open.setdefault(price, {})[CONSTANT, str(value)] = group  # each on its own
+
+    def begin(self, programs: Sequence[Expression], spent: Spent) -> Expression | None:
+        """The first of some likely programs that gives the shown results.
+
+        What the others give are states that the search has from now on, as cheap as can be.
+        """
+        for program in programs[:MOST_LIKELY]:
+            if spent.left <= 0:
+                break
+            value = evaluate(program, self.given)
+            shape, key = (value.shape[1], value.shape[2]), _bytes(value[None])
+            spent.used += 1
+            self.left -= 1
+            if (shape, key) == self.goal:
+                if program not in self.wrong:
+                    return program
+            elif key not in self.seen.setdefault(shape, set()):
+                self.seen[shape].add(key)
+                self._keep(program, value, 1, shape, str(program[0]))
+        return None
 
     def _keep(self, program: Expression, value: Ints, price: int, shape: Shape, maker: str) -> None:
         place = self.open.setdefault(price, {})

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ from pxvm.core.reading import read_bytes
 Shape = tuple[int, int]
 RESULT = "out"
 MOST_INPUTS, MOST_EXAMPLES, MOST_ELEMENTS, MOST_BYTES = 4, 256, 1024, 1 << 20
+MOST_TEXT = {"name": 200, "words": 4000}  # characters
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,15}")
 _TYPE = re.compile(r"number|(vector|column) ([1-9]\d{0,3})|matrix ([1-9]\d{0,3})x([1-9]\d{0,3})")
@@ -123,7 +124,7 @@ def _values(found: Any, shape: Shape, where: str) -> Ints:
     whole = all(type(v) is int and LOWEST <= v <= HIGHEST for v in values.ravel())
     if values.shape != wanted or not whole:
         raise TaskError(
-            f"{where}: expected {type_text(shape)} of integers of 32 bits; found {found!r:.80}"
+            f"{where}: expected {type_text(shape)}, in integers of 32 bits; found {found!r:.80}"
         )
     return values.astype(np.int64).reshape(shape)
 
@@ -135,9 +136,31 @@ def _field(data: Any, name: str, kind: type, where: str) -> Any:
     return found
 
 
+def _text(data: Any, name: str, most: int, where: str) -> str:
+    text = str(_field(data, name, str, where))
+    if len(text) > most or text != text.encode(errors="replace").decode():
+        raise TaskError(
+            f"{where}: expected {name!r}, Unicode text of at most {most} characters; found"
+            f" {len(text)}: {text!a:.80}"
+        )
+    return text
+
+
+def _consistent(given: Sequence[Ints], wanted: Ints, where: str) -> None:
+    """Raise TaskError where no program can give what two examples show."""
+    known: dict[bytes, int] = {}
+    for number, result in enumerate(wanted):
+        first = known.setdefault(b"".join(g[number].tobytes() for g in given), number)
+        if not np.array_equal(wanted[first], result):
+            raise TaskError(
+                f"{where}: expected one result for the same inputs; found two, in examples {first}"
+                f" and {number}"
+            )
+
+
 def task_of(data: Any, where: str = "task") -> Task:
     """A task from what its JSON says. Raises TaskError naming the place."""
-    name, words = (_field(data, key, str, where) for key in ("name", "words"))
+    name, words = (_text(data, key, most, where) for key, most in MOST_TEXT.items())
     inputs = {
         key: parse_type(kind, f"{where}: input {key!r:.30}")
         for key, kind in _field(data, "inputs", dict, where).items()
@@ -168,14 +191,16 @@ def task_of(data: Any, where: str = "task") -> Task:
         hidden.append(mark)
     if all(hidden):
         raise TaskError(f"{where}: expected an example that is not hidden; found none")
-    stacked = tuple(np.stack(column) for column in given)
-    return Task(name, words, inputs, output, stacked, np.stack(wanted), np.array(hidden))
+    stacked, results = tuple(np.stack(column) for column in given), np.stack(wanted)
+    _consistent(stacked, results, where)
+    return Task(name, words, inputs, output, stacked, results, np.array(hidden))
 
 
 def read_task(path: str | Path) -> Task:
     """The task in a JSON file. Raises TaskError, FormatError, OSError."""
     data = read_bytes(path, MOST_BYTES)
     try:
-        return task_of(json.loads(data), str(path))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        said = json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise TaskError(f"{path}: expected JSON: {error!s:.200}") from None
+    return task_of(said, str(path))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -86,18 +86,23 @@ def installed() -> list[str]:
     return names
 
 
-def executor(device: str = "auto", dialect: int = 0) -> Executor:
+def executor(
+    device: str = "auto", dialect: int = 0, chosen: Mapping[str, Any] | None = None
+) -> Executor:
     """The executor for ``device``.
 
     "auto" takes the reference for dialect 0, which is done before a compiler's runtime is loaded,
     and for dialect 1 what ``Automatic`` says.
+
+    Args:
+        chosen: settings for "auto" where they are known already; see ``choices.plan``.
 
     A colon says which of several: "gpu:1". Raises DeviceError naming the devices that can be used.
     """
     names = installed()
     device, _, option = device.partition(":")
     if device == "auto":
-        return Automatic(plain()) if dialect else load("reference")
+        return Automatic(plain(), chosen) if dialect else load("reference")
     if device not in names:
         raise DeviceError(f"no executor for device {device!r}; there are auto, {', '.join(names)}")
     found = load(device)
@@ -131,6 +136,7 @@ class Automatic:
     """
 
     processor: Executor
+    chosen: Mapping[str, Any] | None = None
 
     def available(self) -> str:
         """Empty: there is always the reference."""
@@ -149,7 +155,10 @@ class Automatic:
     def _session(
         self, image: Image, program: Program, threads: int | None, *, once: bool
     ) -> Session:
-        if isinstance(program, TensorProgram) and (chosen := choices.best(program)):
+        chosen = self.chosen
+        if chosen is None and isinstance(program, TensorProgram):
+            chosen = choices.best(program)
+        if chosen:
             threads = chosen.get("threads") if threads is None else threads
             if (device := chosen.get("device", "auto")) != "auto":
                 with suppress(DeviceError):  # what was best once may be gone

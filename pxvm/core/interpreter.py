@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-from pxvm.core import executors
+from pxvm.core import choices, executors
 from pxvm.core.container import open_image, save_image
+from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import DeviceError, ProgramError
 from pxvm.core.mapping import check_unchanged
 from pxvm.core.program import Image
@@ -47,7 +49,13 @@ def run_program(
     check_unchanged(image)
     try:
         program = verify(image)
-        executors.executor(device, program.dialect).run(image, program, max_steps, threads)
+        plan = choices.Plan()
+        if isinstance(program, TensorProgram):
+            plan = choices.plan(program, device, threads)
+        executor = executors.executor(device, program.dialect, plan.chosen)
+        begun = time.perf_counter()
+        steps = executor.run(image, program, max_steps, threads)
+        plan.watch.took("run", begun, size=steps)
     except MemoryError:
         raise DeviceError("this machine lacks the memory that the program needs") from None
     return image

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from pxvm.core.ops import BLOCK, FAR
+from pxvm.cpu.avx2 import avx2_weigh
 from pxvm.cpu.bounds import BATCH, FACTS, LANES, QUERIES, TILE
 from pxvm.cpu.compiler import jit
 from pxvm.cpu.intrinsics import atomic_add
 from pxvm.cpu.memory import (
+    AVX2,
     COLS,
     E0,
     E1,
@@ -47,7 +49,7 @@ from pxvm.cpu.memory import (
     used_rows,
     wrapped,
 )
-from pxvm.cpu.products import COUNTER, finish_run, multiply_tile, stream
+from pxvm.cpu.products import COUNTER, finish_run, halves_dots, multiply_tile, stream
 from pxvm.cpu.vnni import vnni_weigh
 
 # What is known of a query, by the words of its row in a buffer: the sum of its elements and its
@@ -233,12 +235,15 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, kind: int, rows: int) -> No
     heads = c.tensors[q, COLS] // width
     x, block, mine = c.row1[tid, :width], c.row2[tid, :width], c.bits[tid]
     weights, facts, products = c.weights[tid], c.facts[tid], c.row0[tid]
+    halves = mine[up(width, 64) :].view(np.int16)[:width]  # the query, for AVX2
     scores, key_scales, value_scales = c.scores[tid], c.key_scales[tid], c.value_scales[tid]
     mine[: up(width, 64)] = 0
     first, last = part(rows * heads, tid, c.config[THREADS])
     for item in range(first, last):
         t, head = item // heads, item % heads
         _query(c, q, p, kind, t, head, x, mine, facts)
+        for i in range(width):
+            halves[i] = mine[i]
         row, count = head // (heads // kv_heads) * context + facts[BEGIN], facts[COUNT]
         x[:] = 0
         for done in range(0, count, BLOCK):
@@ -246,7 +251,7 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, kind: int, rows: int) -> No
             low, high = weights[:n], weights[BLOCK : BLOCK + n]
             _scale_words(c, k, at, n, key_scales)
             _scale_words(c, v, at, n, value_scales)
-            _stream_keys(c, k, at, n, mine, products)
+            _stream_keys(c, k, at, n, mine, halves, products)
             place = _weigh_block(products[:n], facts, key_scales, value_scales, scores[:n], low,
                                  high)  # fmt: skip
             _stream_values(c, tid, v, at, n, low, high, block)
@@ -273,14 +278,20 @@ def _scale_words(c: Any, d: int, row: int, n: int, out: Any) -> None:
 
 
 @jit
-def _stream_keys(c: Any, k: int, row: int, n: int, query: Any, totals: Any) -> None:
-    """totals[j] = sum((key j + 128) query) for n rows of a cache."""
+def _stream_keys(
+    c: Any, k: int, row: int, n: int, query: Any, halves: Any, totals: Any
+) -> None:  # fmt: skip
+    """totals[j] = sum((key j + 128) query) for n rows of a cache; ``halves`` is the query too."""
     width, size, per = c.tensors[k, COLS], c.tensors[k, ROW_WORDS], c.tensors[k, PER]
     done = np.int64(0)
     while done < n:
         start, step = row_at(c, k, row + done), np.int64(1)
         if per > 0:
             step = min(per - (row + done) % per, n - done)
+            if c.config[AVX2]:
+                halves_dots(c.bytes, 4 * start, 4 * size, step, halves, width, totals[done:])
+                done += step
+                continue
             stream(c.config[VNNI], c.bytes, 4 * start, 4 * size, step, query, 0, -1, width, totals,
                    done)  # fmt: skip
         else:
@@ -314,7 +325,11 @@ def _stream_values(
                     # Four values of 16 lanes each: see vnni_weigh.
                     lane = (i & 12) * 4 + (i >> 4) * 4 + (i & 3)
                     out[i] += np.int64(partial[lane]) + 256 * np.int64(partial[64 + lane])
-            for j in range(4 * quads, step):
+            begin = 4 * quads
+            if c.config[AVX2]:
+                begin = step // 2 * 2
+                _weigh_pairs(c, tid, start, size, begin, low[done:], high[done:], width, out)
+            for j in range(begin, step):
                 factor = np.int64(low[done + j]) + 256 * np.int64(high[done + j])
                 source = c.bytes[4 * (start + j * size) : 4 * (start + j * size) + width]
                 for i in range(width):
@@ -325,6 +340,22 @@ def _stream_values(
                 byte = c.bytes[4 * wrapped(c, v, start, i >> 2) + (i & 3)]
                 out[i] += factor * np.int64(byte)
         done += step
+
+
+@jit
+def _weigh_pairs(
+    c: Any, tid: int, start: int, size: int, n: int, low: Any, high: Any, width: int, out: Any
+) -> None:
+    """The same of an even number of rows that follow each other, two at a time with AVX2."""
+    halves, whole = c.scores[tid].view(np.int16), width // 16 * 16
+    for j in range(n):
+        halves[j] = np.int16(low[j]) + np.int16(256) * np.int16(high[j])
+    values = c.bytes.ctypes.data + 4 * start
+    avx2_weigh(values, 4 * size, n // 2, halves.ctypes.data, whole // 16, out.ctypes.data)
+    for j in range(n if whole < width else 0):
+        factor, source = np.int64(halves[j]), c.bytes[4 * (start + j * size) :]
+        for i in range(whole, width):
+            out[i] += factor * np.int64(source[i])
 
 
 @jit
@@ -428,11 +459,11 @@ def _tile(
 @jit
 def _tile_block(c: Any, tid: int, v: int, width: int, queries: int, done: int, size: int) -> None:
     """A tile of queries against the ``size`` packed keys and values from ``done`` on."""
-    products, planes, facts, vnni = c.totals[tid], c.weights[tid], c.facts[tid], c.config[VNNI]
+    products, planes, facts = c.totals[tid], c.weights[tid], c.facts[tid]
     key_scales, value_scales, scores = c.key_scales[tid], c.value_scales[tid], c.scores[tid]
     places, quads, wide = c.row3[tid], width // 4, up(width, 64)
     for group in range(0, size, LANES):
-        multiply_tile(vnni, c.keys[tid], (done + group) * width, c.queries[tid], wide, quads,
+        multiply_tile(c, c.keys[tid], (done + group) * width, c.queries[tid], wide, quads,
                       products[group:], BLOCK)  # fmt: skip
     for half in range(0, queries, TILE // 2):
         stop = min(np.int64(half + TILE // 2), np.int64(queries))
@@ -460,7 +491,7 @@ def _tile_values(
     quads = up(c.tensors[v, E1], LANES) >> 2
     for begin in range(0, width, LANES):
         at = ((begin >> 4) * quads + (done >> 2)) * LANES * 4
-        multiply_tile(c.config[VNNI], c.values[tid], at, c.weights[tid], BLOCK, count, tile, LANES)
+        multiply_tile(c, c.values[tid], at, c.weights[tid], BLOCK, count, tile, LANES)
         for r in range(half, stop):
             known, row = facts[FACTS * r : FACTS * (r + 1)], 2 * (r - half)
             if known[COUNT] <= done:

@@ -19,6 +19,7 @@ from pxvm.core.tensor import GROUP, MAX_EXTENT
 # Largest magnitudes: a byte of a weight as it is stored, a signed byte, an activation of two
 # planes, a table's 2^-x, the same as it meets the values, an element of I32 and of I16.
 BYTE, PLANE, ACTIVATION, POWER, WEIGHED = 255, 128, 257 * 128, 1 << 16, 1 << 14
+QUANTISED = 1 << 14  # of an activation that a program made; those that somebody wrote may be larger
 WORD, HALF = 1 << 31, 1 << 15
 
 
@@ -33,7 +34,8 @@ TILE = 8  # activation rows that one tile of the matrix product holds in registe
 PACK = 64  # weight rows packed at a time
 RUN = 32  # weight rows summed before their sums are finished
 TOGETHER = 4  # tokens that a widened weight meets
-STRETCH = 2048  # bytes of a row whose products with 16-bit integers are summed in 32 bits
+STRETCH = 1024  # columns of a tile whose products with 16-bit integers are summed in 32 bits
+LONG = 4096  # the same of a row
 BATCH = 4  # from so many tokens on, weights are packed into tiles
 SPAN = 4  # blocks of 128 four-bit weights whose sums of products are kept in 32 bits
 EIGHT = 8  # minima at a time
@@ -72,9 +74,11 @@ SUMS: dict[str, Sum] = {
     "vnni._vnni_rows1": _PRODUCT,
     "vnni._vnni_tile": _PRODUCT,
     # Both planes at once: two products in each lane of a vector of 16.
-    "avx2._dots1": Sum(np.int32, 2 * BYTE * HALF, STRETCH // 16),
-    "avx2._dots4": Sum(np.int32, 2 * BYTE * HALF, STRETCH // 16),
-    "products.halves_dots.totals": Sum(np.int64, BYTE * HALF, MAX_INNER),
+    "avx2._dots": Sum(np.int32, 2 * BYTE * QUANTISED, LONG // 16),
+    "avx2._weigh": Sum(np.int32, BYTE * WEIGHED, BLOCK),
+    "avx2._tile8": _PRODUCT,
+    "avx2._tile16": Sum(np.int32, 2 * BYTE * QUANTISED, STRETCH // 4),
+    "products.halves_dots.totals": Sum(np.int64, BYTE * QUANTISED, MAX_INNER),
     "products.load_halves.total": Sum(np.int64, PLANE * MAX_INNER, 257),
     "products.stream.total": Sum(np.int64, BYTE * PLANE * MAX_INNER, 257),
     "products._wrapped_dot.total": Sum(np.int64, BYTE * ACTIVATION, MAX_INNER),
@@ -88,7 +92,6 @@ SUMS: dict[str, Sum] = {
     "groups._minima": Sum(np.int32, HALF * (2**LOW - 1), MAX_INNER // GROUP // (EIGHT // 2)),
     "fourbit.arrange.total": Sum(np.int32, ACTIVATION, GROUP),
     "fourbit._plain.total": Sum(np.int64, (15 * BYTE + HALF) * ACTIVATION, MAX_INNER),
-    "products.finish_run.y": Sum(np.int64, WORD * 0xFFFF, 2),
     "wide.matmul.total": Sum(np.int64, ACTIVATION * ACTIVATION, MAX_INNER),
     "wide.conv2d.total": Sum(np.int64, PLANE * ACTIVATION, MAX_INNER),
     # Rows of I32
@@ -108,6 +111,7 @@ SUMS: dict[str, Sum] = {
     "attention._weights.total": Sum(np.uint32, POWER, BLOCK),
     "attention._weights.planes": Sum(np.int32, WEIGHED, BLOCK),
     "vnni._vnni_weigh": Sum(np.int32, BYTE * PLANE, BLOCK),
+    "attention._weigh_pairs.out": Sum(np.int64, BYTE * WEIGHED, BLOCK),
     "attention._stream_values.out": Sum(np.int32, BYTE * WEIGHED, BLOCK),
     "attention._few.block": Sum(np.int32, BYTE * WEIGHED * BLOCK, 2),
     "attention._join.sums": Sum(np.int64, PLANE * WEIGHED, MAX_CONTEXT),

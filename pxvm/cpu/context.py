@@ -14,7 +14,8 @@ import numpy as np
 from pxvm.core.errors import DeviceError
 from pxvm.core.resources import size_text
 
-WIDTH, STRIDE, THREADS, VNNI, AVX2 = range(5)  # entries of ``config``
+# Entries of ``config``; of the last two at most one is set.
+WIDTH, STRIDE, THREADS, VNNI, AVX2 = range(5)
 Fields = dict[str, tuple[Any, int]]  # name: (dtype, dimensions)
 
 # Scratch memory of as many elements as ``scratch`` says: a row for each thread, or shared.

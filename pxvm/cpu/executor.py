@@ -271,7 +271,7 @@ def _context(image: Image, program: TensorProgram, threads: int, vnni: bool | No
                 stride,
                 threads,
                 native.have_vnni() and vnni is not False,
-                native.have_avx2() and vnni is not False,
+                native.have_avx2() and not native.have_vnni() and vnni is not False,
             ],
             np.int64,
         ),

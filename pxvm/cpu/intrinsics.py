@@ -82,6 +82,30 @@ def two_words(typingctx: Any, table: Any, index: Any) -> Any:
 
 
 @intrinsic
+def divided(typingctx: Any, number: Any, power: Any) -> Any:
+    """The bits, as an int32, of the float32 that is an int32 divided by 2 to a power.
+
+    ``number`` is above 0 and has at most 24 bits; ``power`` is 0 to 61. See ``float_of``.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bits = builder.bitcast(builder.sitofp(args[0], ir.FloatType()), I32)
+        return builder.sub(bits, builder.shl(args[1], ir.Constant(I32, 23)))
+
+    return types.int32(types.int32, types.int32), generate
+
+
+@intrinsic
+def float_of(typingctx: Any, bits: Any) -> Any:
+    """The number, as a float64, that ``divided`` gave the bits of."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fpext(builder.bitcast(args[0], ir.FloatType()), ir.DoubleType())
+
+    return types.float64(types.int32), generate
+
+
+@intrinsic
 def pause(typingctx: Any) -> Any:
     """Tell the processor that this thread only spins, so that its sibling gets the core."""
 
@@ -98,6 +122,22 @@ def load_from(builder: Any, address: Any, kind: Any) -> Any:
     value = builder.load(builder.inttoptr(address, kind.as_pointer()))
     value.align = 1
     return value
+
+
+def exchanged(builder: Any, rows: list[Any]) -> list[Any]:
+    """Vectors, as many as each has lanes, with rows and columns exchanged."""
+    rows, count = list(rows), len(rows)
+    for bit in (1 << n for n in range(count.bit_length() - 1)):
+        for i in range(count):
+            if not i & bit:
+                a, b = rows[i], rows[i + bit]
+                first = [count + j - bit if j & bit else j for j in range(count)]
+                second = [count + j if j & bit else j + bit for j in range(count)]
+                rows[i], rows[i + bit] = (
+                    builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, count), order))
+                    for order in (first, second)
+                )
+    return rows
 
 
 if os.name == "posix":

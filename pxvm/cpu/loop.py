@@ -25,6 +25,7 @@ from pxvm.cpu.compiler import address_of, call_kernel, context_at, jit
 from pxvm.cpu.intrinsics import atomic_load, atomic_store, barrier, now
 from pxvm.cpu.memory import (
     DTYPE,
+    PER,
     ROLE,
     ROW_WORDS,
     THREADS,
@@ -82,8 +83,11 @@ def _clear_scratch(c: Any, tid: int) -> None:
             continue
         first, stop = part(used_rows(c, d), tid, c.config[THREADS])
         for row in range(first, stop):
-            start = row_at(c, d, row)
-            for i in range(c.tensors[d, ROW_WORDS]):
+            start, size = row_at(c, d, row), c.tensors[d, ROW_WORDS]
+            if c.tensors[d, PER] > 0:
+                c.words[start : start + size] = 0
+                continue
+            for i in range(size):
                 c.words[wrapped(c, d, start, i)] = 0
 
 

@@ -30,6 +30,7 @@ BELOW, ABOVE = LOWEST - 1, HIGHEST + 1  # what shows that a value does not fit 3
 # 256 times an entry of EXP2, plus how far the next one is below. Constant for the compiler, which
 # then knows that no store changes it and turns loops that look up in it into vector code.
 FALLS = (EXP2[:-1] << 8 | EXP2[:-1] - EXP2[1:]).astype(np.int32)
+ROUNDED = 2.0**-26  # more than a quotient of quantise_row may be too small
 I8, I16, I32, SCALES, ACT1, ACT2, RGBA, PARAMS, I4 = range(1, 10)
 up = jit(bounds.up)
 
@@ -414,15 +415,17 @@ def quantise_row(v: Any, first: int, n: int, bits: int, frac: int) -> tuple[int,
         return normalise(np.int64(1), shift - frac)
     shift = max(bit_length(largest) - 22, np.int64(0))
     half = (np.int64(1) << shift) >> 1
-    m = np.int64(1)
+    most = np.int32(1)
     for i in range(n):
-        small = (v[i] + half) >> shift
+        small = np.int32((v[i] + half) >> shift)
         v[i] = small
-        m = max(m, abs(small))
-    # 254 |x| + m stays below 2^31, where the float64 quotient rounds to the same floor.
-    divisor = np.float64(2 * m)
+        most = max(most, abs(small))
+    # 254 |x| + m and 2 m are below 2^31 and 2^24: a quotient that is not whole lacks more than
+    # 2^-24 to the next whole number, and what a whole one may lack by rounding is added.
+    m, part = np.int64(most), np.float64(1) / np.float64(2 * most)
     for i in range(n):
-        v[i] = np.int64(np.floor(np.float64(254 * v[i] + m) / divisor))
+        x = np.int32(np.int32(254) * np.int32(v[i]) + most)
+        v[i] = np.int64(np.int32(np.floor(np.float64(x) * part + ROUNDED)))
     left = 31 - bit_length(m)
     return normalise((m << left) // 127, shift - frac - left)
 

@@ -2,7 +2,7 @@
 
 Weights are stored excess-128, which is what VNNI wants: sum((w + 128) x) = sum(w x) + 128 sum(x),
 and the sum of the activations is known. One token streams the weights row by row; several tokens
-take blocks of 16 weight rows, packed once and held against TILE activation rows at a time. Without
+take blocks of 16 weight rows, packed once and held against some activation rows at a time. Without
 VNNI, but with AVX2, both planes of an activation are one integer of 16 bits (see ``avx2``).
 """
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.cpu.avx2 import avx2_dots
-from pxvm.cpu.bounds import BATCH, HALF, LANES, PACK, RUN, STRETCH, TILE, TOGETHER
+from pxvm.cpu.avx2 import avx2_dots, avx2_tile8, avx2_tile16, avx2_transpose
+from pxvm.cpu.bounds import BATCH, LANES, LONG, PACK, QUANTISED, RUN, STRETCH, TILE, TOGETHER
 from pxvm.cpu.compiler import jit
-from pxvm.cpu.intrinsics import atomic_add, barrier
+from pxvm.cpu.intrinsics import atomic_add, barrier, divided, float_of
 from pxvm.cpu.memory import (
     ACT1,
     ACT2,
@@ -139,35 +139,44 @@ def load_planes(c: Any, x: int, first: int, last: int, padded: int) -> None:
             at = (t * planes + p) * padded
             total += load_signed(c, x, t, p, c.planes, at) << (8 * p)
             c.planes[at + k : at + padded] = 0
-        c.sums[2 * t], c.sums[2 * t + 1] = total, last_word(c, x, t)
+        c.sums[3 * t], c.sums[3 * t + 1] = total, last_word(c, x, t)
 
 
 @jit
 def linear(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None:
     """Linear; ``turn`` picks the counter that hands out work."""
-    rows = used_rows(c, x)
-    threads = c.config[THREADS]
-    k = c.tensors[w, COLS]
-    padded = up(k, 64)
-    counter = c.sync.ctypes.data + 8 * (COUNTER + turn)
+    rows, threads, k = used_rows(c, x), c.config[THREADS], c.tensors[w, COLS]
+    padded, counter = up(k, 64), c.sync.ctypes.data + 8 * (COUNTER + turn)
     if rows < BATCH or c.tensors[w, PER] == 0 or not (c.config[VNNI] or c.config[AVX2]):
         _few(c, tid, out, x, w, rows, padded, counter)
         return
-    if not c.config[VNNI]:
-        _halves(c, tid, out, x, w, rows, padded, counter)
-        return
     first, last = part(rows, tid, threads)
-    load_planes(c, x, first, last, padded)
+    if c.config[AVX2]:
+        load_halves(c, tid, x, first, last, padded)
+    else:
+        load_planes(c, x, first, last, padded)
     blocks = (c.tensors[w, ROWS] + PACK - 1) // PACK
-    if rows >= APART * threads:  # every thread its rows, as in the instructions around
+    if c.config[VNNI] and rows >= APART * threads:  # each its rows, as in what stands around
         for block in range(blocks):
             _block(c, tid, out, x, w, first, last, padded, block * PACK)
         return
     barrier(c.sync, threads, 0, 0)
+    if c.config[AVX2] and not _all_fit(c, rows):
+        _few(c, tid, out, x, w, rows, padded, counter)
+        return
     block = atomic_add(counter, 1)
     while block < blocks:
         _block(c, tid, out, x, w, 0, rows, padded, block * PACK)
         block = atomic_add(counter, 1)
+
+
+@jit
+def _all_fit(c: Any, rows: int) -> bool:
+    """True where ``load_halves`` found every activation small enough."""
+    sums, fits = c.sums, np.int64(1)
+    for t in range(rows):
+        fits &= sums[3 * t + 2]
+    return fits != 0
 
 
 @jit
@@ -189,7 +198,7 @@ def _few(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, cou
                     minus += 256 * load_signed(c, x, t, 1, mine, padded)
                 minus *= 128
                 m, e = split(last_word(c, x, t))
-                if c.config[AVX2] and not c.config[VNNI]:
+                if c.config[AVX2]:
                     whole = join(mine, mine[2 * padded :].view(np.int16), padded)
             _chunk(
                 c, tid, out, w, t, first, stop - first, padded if planes == 2 else -1, minus, m, e,
@@ -200,39 +209,32 @@ def _few(c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, cou
 
 @jit
 def join(planes: Any, out: Any, n: int) -> int:
-    """Both planes of a row, ``n`` bytes apart, as 16-bit integers; 1 where all of them fit.
+    """Both planes of a row, ``n`` bytes apart, as 16-bit integers; 1 where all are small enough.
 
-    Those that a program quantises fit; those that somebody wrote may not.
+    Those that a program quantises are; those that somebody wrote may not be.
     """
-    least, low, high, out = np.int64(0), planes[:n], planes[n : 2 * n], out[:n]
+    most, low, high, out = np.int32(0), planes[:n], planes[n : 2 * n], out[:n]
     for i in range(n):
-        v = np.int64(low[i]) + 256 * np.int64(high[i])
-        least = min(least, v)
+        v = np.int32(np.int32(low[i]) + np.int32(high[i]) * np.int32(256))
+        most = max(most, abs(v))
         out[i] = np.int16(v)
-    return np.int64(least >= -HALF)
+    return np.int64(most <= QUANTISED)
 
 
 @jit
 def halves_dots(
-    weights: Any, at: int, step: int, n: int, x: Any, stride: int, k: int, totals: Any, apart: int,
-    tokens: int,
+    weights: Any, at: int, step: int, n: int, x: Any, k: int, totals: Any
 ) -> None:  # fmt: skip
-    """totals[t * apart + r]: products of n weight rows, ``step`` bytes apart, with 16-bit ``x``.
-
-    Args:
-        tokens: 1 or TOGETHER, whose activations are ``stride`` elements apart.
-    """
+    """totals[r]: dot products of n weight rows, ``step`` bytes apart, with 16-bit ``x``."""
     whole, done = k - k % 16, np.int64(0)
-    for t in range(tokens):
-        for r in range(n):
-            totals[t * apart + r] = 0
-            for i in range(whole, k):
-                weight = np.int64(weights[at + r * step + i])
-                totals[t * apart + r] += weight * np.int64(x[t * stride + i])
+    for r in range(n):
+        totals[r] = 0
+        for i in range(whole, k):
+            totals[r] += np.int64(weights[at + r * step + i]) * np.int64(x[i])
     first, source, place = weights.ctypes.data + at, x.ctypes.data, totals.ctypes.data
     while done < whole:
-        size = min(np.int64(STRETCH), whole - done)
-        avx2_dots(first + done, step, n, source + 2 * done, 2 * stride, size, place, apart, tokens)
+        size = min(np.int64(LONG), whole - done)
+        avx2_dots(first + done, step, n, source + 2 * done, size, place)
         done += size
 
 
@@ -250,51 +252,6 @@ def load_halves(c: Any, tid: int, x: int, first: int, last: int, padded: int) ->
             total += load_signed(c, x, t, p, mine, p * padded) << (8 * p)
         fits = join(mine, out[t * padded :], padded)
         c.sums[3 * t], c.sums[3 * t + 1], c.sums[3 * t + 2] = total, last_word(c, x, t), fits
-
-
-@jit
-def _halves(
-    c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, counter: int
-) -> None:
-    """Many tokens: RUN weight rows at a time are fetched once, and meet TOGETHER tokens at a time.
-
-    Their bytes are copied first: so memory is read in one stream, the products in pairs of rows.
-    """
-    threads, n, k = c.config[THREADS], c.tensors[w, ROWS], c.tensors[w, COLS]
-    first, last = part(rows, tid, threads)
-    load_halves(c, tid, x, first, last, padded)
-    barrier(c.sync, threads, 0, 0)
-    sums, fits = c.sums, np.int64(1)
-    for t in range(rows):
-        fits &= sums[3 * t + 2]
-    if not fits:
-        _few(c, tid, out, x, w, rows, padded, counter)
-        return
-    size, per = 4 * c.tensors[w, ROW_WORDS], c.tensors[w, PER]
-    fetched, halves, totals = c.bits[tid], c.planes.view(np.int16), c.row0[tid]
-    chunk, down = chunk_of(n, threads), excess(k, planes_of(c, x) + 1)
-    row, others = tid * chunk, threads * chunk
-    while row < n:
-        stop, done = min(row + chunk, n), row
-        while done < stop:
-            step = min(min(per - done % per, stop - done), np.int64(RUN))
-            at = 4 * row_at(c, w, done)
-            source, target = c.bytes[at : at + step * size], fetched[: step * size]
-            for i in range(step * size):
-                target[i] = np.int8(source[i])
-            for t in range(0, rows, TOGETHER):
-                halves_dots(
-                    fetched.view(np.uint8), 0, size, step,
-                    halves[t * padded :], padded, k, totals, RUN, TOGETHER,
-                )  # fmt: skip
-                for r in range(min(np.int64(TOGETHER), rows - t)):
-                    m, e = split(sums[3 * (t + r) + 1])
-                    finish_columns(
-                        c, tid, out, t + r, w, done, step, totals[r * RUN : r * RUN + step],
-                        128 * sums[3 * (t + r)], down, m, e,
-                    )  # fmt: skip
-            done += step
-        row = atomic_add(counter, chunk) + others
 
 
 @jit
@@ -332,10 +289,10 @@ def finish_run(
 
     Returns how many were saturated, or -1 where a scale is not normalised or a shift leaves
     1..61, which no real program has: then nothing that was written counts.
+
+    What each sum is multiplied by stands in ``out`` first, a float32: all of it is vector code.
     """
-    nudge, e = (np.int64(1) << lost) >> 1, e + lost
-    over, odd = np.int64(0), m < 32768
-    factor, exponent = np.uint32(m), np.int32(e)
+    odd, factor, exponent = m < 32768, np.uint32(m), np.int32(e + lost)
     for i in range(len(out)):
         scale = scales[i]
         mantissa = np.uint32(scale) & np.uint32(0xFFFF)
@@ -345,16 +302,18 @@ def finish_run(
         both = np.uint32(np.uint32(product >> down) + half)
         shift = np.int32(-(exponent + np.int32(scale >> np.int32(16)) + np.int32(down)))
         odd |= (mantissa < np.uint32(32768)) | (shift < 1) | (shift > 61)
-        right = np.uint64(shift & 63)
-        total = np.int32((totals[i] - minus + nudge) >> lost)
-        # Of two numbers of 32 bits a processor has the product at once, of 64 it has not.
-        y = np.int64(total) * np.int64(np.int32(both))
-        y = (y + ((np.int64(1) << right) >> 1)) >> right
-        kept = min(max(y, np.int64(-2147483648)), np.int64(2147483647))
+        out[i] = divided(np.int32(both), np.int32(shift & np.int32(63)))
+    minus -= (np.int64(1) << lost) >> 1
+    over, least, most = np.int64(0), np.float64(-2147483648), np.float64(2147483647)
+    for i in range(len(out)):
+        total = np.int32((totals[i] - minus) >> lost)
+        # Exact: a product has 49 bits, and where its half is beyond the 53rd, 0 comes out anyway.
+        y = np.floor(np.float64(total) * float_of(out[i]) + 0.5)
+        kept = min(max(y, least), most)
         over += kept != y
         if biased:
-            y = kept + bias[i]
-            kept = min(max(y, np.int64(-2147483648)), np.int64(2147483647))
+            y = kept + np.float64(bias[i])
+            kept = min(max(y, least), most)
             over += kept != y
         out[i] = np.int32(kept)
     return np.int64(-1) if odd else over
@@ -418,7 +377,7 @@ def _chunk(
             step = min(min(per - row % per, n - done), np.int64(RUN))
             if whole >= 0:
                 halves = mine[whole:].view(np.int16)
-                halves_dots(c.bytes, 4 * begin, 4 * size, step, halves, 0, k, totals, 0, 1)
+                halves_dots(c.bytes, 4 * begin, 4 * size, step, halves, k, totals)
             else:
                 stream(vnni, c.bytes, 4 * begin, 4 * size, step, mine, 0, high, k, totals, 0)
         else:
@@ -445,10 +404,14 @@ def _pack(c: Any, w: int, first: int, lanes: int, k: int, packed: Any) -> None:
     words, source, n, done = packed.view(np.int32), c.words, k // 4, np.int64(0)
     if lanes < LANES:
         words[: n * LANES] = 0
-    elif c.config[VNNI] and first % c.tensors[w, PER] + LANES <= c.tensors[w, PER]:
-        done = n // LANES * LANES
-        at = c.bytes.ctypes.data + 4 * row_at(c, w, first)
-        transpose(at, 4 * c.tensors[w, ROW_WORDS], n // LANES, packed.ctypes.data)
+    elif first % c.tensors[w, PER] + LANES <= c.tensors[w, PER]:
+        at, step = c.bytes.ctypes.data + 4 * row_at(c, w, first), 4 * c.tensors[w, ROW_WORDS]
+        if c.config[VNNI]:
+            done = n // LANES * LANES
+            transpose(at, step, n // LANES, packed.ctypes.data)
+        elif c.config[AVX2]:
+            done = n // 8 * 8
+            avx2_transpose(at, step, n // 8, packed.ctypes.data)
     for lane in range(lanes):
         start = row_at(c, w, first + lane)
         for q in range(done, n):
@@ -457,16 +420,19 @@ def _pack(c: Any, w: int, first: int, lanes: int, k: int, packed: Any) -> None:
 
 @jit
 def multiply_tile(
-    vnni: int, packed: Any, first: int, x: Any, stride: int, quads: int, out: Any, step: int
+    c: Any, packed: Any, first: int, x: Any, stride: int, quads: int, out: Any, step: int
 ) -> None:
     """out[r, lane] = sum over k of packed[k / 4][lane][k % 4] * x[r, k], int32, for TILE rows.
 
     ``packed`` holds unsigned bytes from ``first`` on, ``x`` signed rows ``stride`` bytes apart;
     rows of ``out`` stand ``step`` words apart.
     """
-    if vnni:
-        at = packed.ctypes.data + first
+    at = packed.ctypes.data + first
+    if c.config[VNNI]:
         vnni_tile(at, x.ctypes.data, stride, quads, out.ctypes.data, 4 * step)
+        return
+    if c.config[AVX2]:
+        avx2_tile8(at, x.ctypes.data, stride, quads, out.ctypes.data, 4 * step)
         return
     for r in range(TILE):
         row = out[r * step : r * step + LANES]
@@ -482,19 +448,55 @@ def multiply_tile(
 
 
 @jit
+def _planes_tile(
+    c: Any, tid: int, packed: Any, groups: int, t: int, k: int, padded: int, planes: int
+) -> None:
+    """``row0``[r]: sums of packed weights with token t + r, of as many tokens as a tile has."""
+    tile, wide, size = c.tile[tid], groups * LANES, LANES * k
+    x, out = c.planes.ctypes.data + t * planes * padded, tile.ctypes.data
+    for group in range(groups):
+        at = packed.ctypes.data + group * size
+        vnni_tile(at, x, padded, k // 4, out + 4 * group * LANES, 4 * wide)
+    for r in range(TILE // planes):
+        low, totals = tile[r * planes * wide :], c.row0[tid, r * wide : (r + 1) * wide]
+        if planes == 2:
+            high = tile[(2 * r + 1) * wide :]
+            for i in range(wide):
+                totals[i] = np.int64(low[i]) + 256 * np.int64(high[i])
+        else:
+            for i in range(wide):
+                totals[i] = low[i]
+
+
+@jit
+def _halves_tile(
+    c: Any, tid: int, packed: Any, groups: int, t: int, k: int, padded: int, stretch: int
+) -> None:
+    """The same of TOGETHER tokens of 16-bit integers, so many columns at a time."""
+    totals, wide, size = c.row0[tid], groups * LANES, LANES * k
+    totals[: TOGETHER * wide] = 0
+    x, out, weights = c.planes.ctypes.data + 2 * t * padded, totals.ctypes.data, packed.ctypes.data
+    for done in range(0, k, stretch):
+        quads = min(stretch, k - done) // 4
+        for group in range(groups):
+            at = weights + group * size + done * LANES
+            avx2_tile16(at, x + 2 * done, 2 * padded, quads, out + 8 * group * LANES, 8 * wide)
+
+
+@jit
 def _block(
     c: Any, tid: int, out: int, x: int, w: int, start: int, stop: int, padded: int, first: int
 ) -> None:
     """PACK result columns of tokens [start, stop)."""
     k, planes = c.tensors[w, COLS], planes_of(c, x)
     lanes = min(np.int64(PACK), c.tensors[w, ROWS] - first)
-    packed, tile, vnni = c.bits[tid], c.tile[tid], c.config[VNNI]
+    packed, halves = c.bits[tid], c.config[AVX2] != 0
     groups, size = (lanes + LANES - 1) // LANES, LANES * k
     for group in range(groups):
         begin = group * LANES
         wide = min(np.int64(LANES), lanes - begin)
         _pack(c, w, first + begin, wide, k, packed[group * size : (group + 1) * size])
-    totals, step, sums, words = c.row0[tid], TILE // planes, c.sums, c.words
+    sums, words, step = c.sums, c.words, np.int64(TOGETHER) if halves else TILE // planes
     scale, bias, wide = c.tensors[w, SCALE], c.tensors[w, BIAS], groups * LANES
     scale_at, together = _run(c, scale, first, lanes)
     bias_at, more = _run(c, bias, first, lanes)
@@ -502,21 +504,16 @@ def _block(
     scales, biases = words[scale_at : scale_at + lanes], words[bias_at : bias_at + lanes]
     frac, over, down = c.tensors[out, FRAC], np.int64(0), excess(k, planes + 1)
     for t in range(start, stop, step):
-        x_rows = c.planes[t * planes * padded :]
-        for group in range(groups):
-            place = tile[group * LANES :]
-            multiply_tile(vnni, packed, group * size, x_rows, padded, k // 4, place, wide)
-        for r in range(min(np.int64(step), stop - t)):
-            low = tile[r * planes * wide : r * planes * wide + lanes]
-            if planes == 2:
-                high = tile[(2 * r + 1) * wide : (2 * r + 1) * wide + lanes]
-                for i in range(lanes):
-                    totals[i] = np.int64(low[i]) + 256 * np.int64(high[i])
-            else:
-                for i in range(lanes):
-                    totals[i] = low[i]
-            m, e = split(sums[2 * (t + r) + 1])
-            minus, found = 128 * sums[2 * (t + r)], np.int64(-1)
+        if halves:
+            _halves_tile(
+                c, tid, packed, groups, t, k, padded, np.int64(STRETCH) if planes == 2 else k
+            )
+        else:
+            _planes_tile(c, tid, packed, groups, t, k, padded, planes)
+        for r in range(min(step, stop - t)):
+            totals = c.row0[tid, r * wide : r * wide + lanes]
+            m, e = split(sums[3 * (t + r) + 1])
+            minus, found = 128 * sums[3 * (t + r)], np.int64(-1)
             if together:
                 at = row_at(c, out, t + r) + first
                 result = words[at : at + lanes]

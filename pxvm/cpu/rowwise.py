@@ -117,10 +117,11 @@ def binary(c: Any, tid: int, out: int, a: int, b: int, kind: int) -> None:
 
 @jit
 def _multiply(x: Any, y: Any, n: int, shift: int) -> None:
+    """x[:n] times y[:n], both of 32 bits: a processor has their product at once."""
     if 1 <= shift <= 62:
         half = np.int64(1) << (shift - 1)
         for i in range(n):
-            v = (x[i] * y[i] + half) >> shift
+            v = (np.int64(np.int32(x[i])) * np.int64(np.int32(y[i])) + half) >> shift
             x[i] = max(min(v, np.int64(ABOVE)), np.int64(BELOW))
     else:
         for i in range(n):

@@ -12,7 +12,7 @@ from typing import Any
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.ops import BLOCK
 from pxvm.core.tensor import Descriptor, DType
-from pxvm.cpu.bounds import BATCH, FACTS, FEW, LANES, PACK, RUN, TILE, TOGETHER, arranged, up
+from pxvm.cpu.bounds import BATCH, FACTS, FEW, LANES, PACK, RUN, TILE, arranged, up
 
 Sizes = dict[str, int]
 Needs = Callable[..., Sizes]
@@ -79,7 +79,7 @@ def _linear(out: Descriptor, x: Descriptor, weight: Descriptor) -> Sizes:
     if not few:
         packed = min(PACK, up(weight.rows, LANES)) * weight.cols
         sizes |= {
-            "row0": TOGETHER * RUN,
+            "row0": TILE * PACK,
             "bits": max(4 * padded, packed),
             "tile": TILE * PACK,
             "planes": (2 * x.rows + TILE) * padded,
@@ -107,7 +107,7 @@ def _attention(
         "row0": BLOCK,
         "row1": width,
         "row2": width,
-        "bits": up(width, 64),
+        "bits": up(width, 64) + 2 * width,
         "scores": BLOCK,
         "facts": FACTS,
         "weights": 2 * BLOCK,

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from pxvm.cpu.bounds import TILE
 from pxvm.cpu.compiler import jit
-from pxvm.cpu.intrinsics import I8, I32, I64, load_from
+from pxvm.cpu.intrinsics import I8, I32, I64, exchanged, load_from
 from pxvm.cpu.native import have_vnni
 
 BYTES, LANES = ir.VectorType(I8, 64), ir.VectorType(I32, 16)
@@ -196,18 +196,8 @@ def _transpose(typingctx: Any, source: Any, step: Any, blocks: Any, out: Any) ->
         with cgutils.for_range(builder, blocks, intp=I64) as loop:
             offset = builder.shl(loop.index, ir.Constant(I64, 6))
             rows = [load_from(builder, builder.add(start, offset), LANES) for start in starts]
-            for bit in (1, 2, 4, 8):
-                for i in range(16):
-                    if not i & bit:
-                        a, b = rows[i], rows[i + bit]
-                        first = [16 + j - bit if j & bit else j for j in range(16)]
-                        second = [16 + j if j & bit else j + bit for j in range(16)]
-                        rows[i], rows[i + bit] = (
-                            builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, 16), order))
-                            for order in (first, second)
-                        )
             place = builder.add(out, builder.shl(loop.index, ir.Constant(I64, 10)))
-            for r, row in enumerate(rows):
+            for r, row in enumerate(exchanged(builder, rows)):
                 at = builder.inttoptr(
                     builder.add(place, ir.Constant(I64, 64 * r)), LANES.as_pointer()
                 )

@@ -66,6 +66,17 @@ def whole_characters(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def whole_values(value: Any) -> Any:
+    """A value of JSON whose texts have whole characters: halves are what careless clients cut."""
+    if isinstance(value, str):
+        return whole_characters(value)
+    if isinstance(value, list):
+        return [whole_values(each) for each in value]
+    if isinstance(value, dict):
+        return {whole_characters(name): whole_values(each) for name, each in value.items()}
+    return value
+
+
 def _list(value: Any) -> list[Any]:
     if value is not None and not isinstance(value, list):
         raise ValueError(f"a list is {type(value).__name__}")

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -161,23 +161,31 @@ class Remote:
         chat = kind == "chat"
         asked = self._client.chat.completions if chat else self._client.completions
         request = {"model": self.model, "messages" if chat else "prompt": given, "stream": True}
-        with self._faults():
-            answer = self._tried(lambda: asked.create(**request, extra_body=dict(extra)))
-            if cut is not None:
-                cut.hold(answer.response)
-            try:
-                for data in self._data(answer.response):
-                    if data.startswith(b"[DONE]"):
-                        ended = True  # some servers say nothing else at the end
-                        break
-                    if ended and not data.rstrip().endswith(b"}"):
-                        break  # cut after the answer's end
-                    for choice in self._choices(data):
-                        piece, finish = read_choice(choice)
-                        began, ended = True, ended or finish is not None
-                        yield piece, finish
-            finally:
-                answer.close()
+        # Some servers answer what they cannot do with a stream of nothing, and tell why only who
+        # does not ask for one.
+        for instead in ({}, {"stream": False}):
+            ask = partial(asked.create, **request, extra_body={**extra, **instead})
+            with self._faults():
+                answer = self._tried(ask)
+                if cut is not None:
+                    cut.hold(answer.response)
+                silent = "event-stream" in answer.response.headers.get("content-type", "")
+                try:
+                    for data in self._data(answer.response):
+                        silent = False
+                        if data.startswith(b"[DONE]"):
+                            ended = True  # some servers say nothing else at the end
+                            break
+                        if ended and not data.rstrip().endswith(b"}"):
+                            break  # cut after the answer's end
+                        for choice in self._choices(data):
+                            piece, finish = read_choice(choice)
+                            began, ended = True, ended or finish is not None
+                            yield piece, finish
+                finally:
+                    answer.close()
+            if not silent:
+                break
         if not began or not ended:
             raise BackendError(
                 f"{self._who}: the answer was cut in the middle"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from pxvm import __version__
 from pxvm.core import installation
 from pxvm.core.errors import PxvmError
 from pxvm.integration.memory import Memory, changed
+from pxvm.integration.pieces import whole_values
 from pxvm.learning import Draft
 from pxvm.learning.commands.shared import record_name, when
 from pxvm.learning.search.context import estimate_tokens
@@ -28,7 +33,7 @@ Tool = TypeVar("Tool", bound=Callable[..., Any])
 
 Question = Annotated[str, Field(description="A question, in any words.")]
 # Models write numbers for texts, one text for a list, and null for what they leave out.
-Name = Annotated[str | int, Field(description="A record's number or id.")]
+Name = Annotated[str | StrictInt, Field(description="A record's number or id.")]
 Text = Annotated[str, Field(description="What is to be remembered, or the answer.")]
 Asked = Annotated[str | None, Field(description="The question that it answers, if there is one.")]
 Tags = Annotated[list[str] | str | None, Field(description="Words to find it by.")]
@@ -47,6 +52,7 @@ def run(path: Path, read_only: bool) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(_Lines(sys.stdin.buffer)), "utf-8")
     try:
         server(memory).run()
     except Exception as error:
@@ -54,6 +60,30 @@ def run(path: Path, read_only: bool) -> None:
             raise  # else nobody listens any more
     finally:
         memory.close()
+
+
+class _Lines(io.RawIOBase):
+    """Lines of JSON, halves of characters in them as marks: the library answers a line that holds
+    one not at all."""
+
+    def __init__(self, lines: BinaryIO) -> None:
+        self.lines, self.left = lines, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, room: Any) -> int:
+        self.left = self.left or self._whole(self.lines.readline())
+        taken, self.left = self.left[: len(room)], self.left[len(room) :]
+        room[: len(taken)] = taken
+        return len(taken)
+
+    @staticmethod
+    def _whole(line: bytes) -> bytes:
+        if b"\\ud" in line.lower():
+            with suppress(ValueError, RecursionError):  # no JSON: the library says so
+                return json.dumps(whole_values(json.loads(line))).encode() + b"\n"
+        return line
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

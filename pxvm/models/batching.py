@@ -58,7 +58,7 @@ class Batcher:
 
     def __init__(self, model: Model, source: Image, slots: int = SLOTS) -> None:
         self.model, self.prefill = model, model.generator
-        self.program = Program(model, source, slots, self.prefill.context)
+        self.program = Program(model, source, slots)
         self.slots = [Slot(model, self.program, number) for number in range(slots)]
         self._turn = threading.Lock()
         self._wake = threading.Condition(self._turn)  # of the thread that computes
@@ -245,7 +245,7 @@ class Batcher:
         alone = all(slot.ticket is None for slot in self.slots)
         end = min(ticket.taken + (g.part if alone else min(g.part, PART)), len(ticket.ids))
         set_tokens(g.fields, ticket.ids[ticket.taken : end], answer=end == len(ticket.ids))
-        g.run()
+        g.run(end - ticket.taken)
         ticket.taken = end
         if end < len(ticket.ids):
             return
@@ -266,13 +266,16 @@ class Batcher:
         self._give(ticket, token)
 
     def _recall(self, ids: list[int]) -> None:
-        """Bring the caches of the free slot that begins most like ``ids`` back, if that helps."""
+        """Bring the caches of the slot that begins most like ``ids`` back, if that helps.
+
+        It may be in use, for what it holds stays as it is.
+        """
         best, common = None, _common(self.prefill.taken(), ids)
         for slot in self.slots:
-            if slot.ticket is None and (found := _common(slot.tokens, ids)) > common:
+            if (found := _common(slot.tokens, ids)) > common:
                 best, common = slot, found
         if best is not None:
-            self.program.copy(best.number, self.prefill.fields, common, back=True)
+            self.program.copy(best.number, common, back=True)
             f = self.prefill.fields
             f["seen"] = common
             f["history"] = [[token] for token in best.tokens[:common]]
@@ -291,8 +294,8 @@ class Batcher:
         self.program.run({slot.number: (slot.last, len(slot.tokens)) for slot in going})
         self._took = time.perf_counter() - began
         self.steps, self.rows = self.steps + 1, self.rows + len(going)
-        for slot in going:
-            token = slot.draw(self.program.logits(slot.number))
+        for row, slot in enumerate(going):  # in the order of their numbers
+            token = slot.draw(self.program.logits(row))
             self._give(slot.ticket, token)  # type: ignore[arg-type]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from pxvm.core.executors import Session
 from pxvm.core.interrupt import Uninterrupted
+from pxvm.core.notes import Unwatched, Watch
 from pxvm.models.families.bert import set_sentences
 from pxvm.models.graph.fields import Fields
 
@@ -23,10 +25,14 @@ class Embedder:
         fields: of a verified image.
         session: of the same image.
         most: tokens of a batch, padding included; None: as many as there is room for.
+        watch: takes the time of executions.
     """
 
-    def __init__(self, fields: Fields, session: Session, most: int | None = None) -> None:
-        self.fields, self.session = fields, session
+    def __init__(
+        self, fields: Fields, session: Session, most: int | None = None,
+        watch: Watch | Unwatched | None = None,
+    ) -> None:  # fmt: skip
+        self.fields, self.session, self.watch = fields, session, watch or Unwatched()
         self.rows = fields.descriptor("ids").rows
         self.most = min(most or self.rows, self.rows)
         self.batch = fields.descriptor("lengths").rows
@@ -41,10 +47,14 @@ class Embedder:
         """
         found = np.zeros((len(sentences), self.width), np.float32)
         scale = np.float32(2.0 ** -self.fields.descriptor("vectors").frac)
+        kind = "one sentence" if len(sentences) == 1 else "many sentences"
         for group in self._groups([len(s) for s in sentences]):
             set_sentences(self.fields, [sentences[i] for i in group])
+            begun = time.perf_counter()
             with Uninterrupted():
                 self.session.run(None)
+            count = sum(len(sentences[i]) for i in group)
+            self.watch.took(kind, begun, units=count, size=count)
             found[group] = self.fields.rows("vectors", len(group)).astype(np.float32) * scale
         return found
 

@@ -6,6 +6,7 @@ What a new text has in common with the one in the caches is kept; the rest is fe
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -13,6 +14,7 @@ from typing import cast
 from pxvm.core.errors import PxvmError
 from pxvm.core.executors import Bursts, Session
 from pxvm.core.interrupt import Uninterrupted
+from pxvm.core.notes import Unwatched, Watch
 from pxvm.core.tensor import (
     STATE_WORDS,
     Role,
@@ -72,6 +74,7 @@ class Generator:
         fields: of a verified image.
         session: of the same image.
         part: tokens of a prompt in one execution; None: as many as there is room for.
+        watch: takes the time of executions.
 
     Attributes:
         context: tokens that the caches hold.
@@ -81,8 +84,12 @@ class Generator:
 
     stops: tuple[int, ...] = ()
 
-    def __init__(self, fields: Fields, session: Session, part: int | None = None) -> None:
+    def __init__(
+        self, fields: Fields, session: Session, part: int | None = None,
+        watch: Watch | Unwatched | None = None,
+    ) -> None:  # fmt: skip
         self.fields, self.session, self.reused = fields, session, 0
+        self.watch = watch or Unwatched()
         cache = next(d for d in fields.network.descriptors if d.name.endswith("k_cache"))
         self.context = min(cache.extents[1], fields.descriptor("rope").rows)
         room = fields.descriptor("ids").rows
@@ -114,10 +121,16 @@ class Generator:
         """The tokens of the answer under way; the last one is not in the caches yet."""
         return tokens(self.fields)
 
-    def run(self) -> None:
-        """Take in what stands in ``ids``; Ctrl-C waits for the end of it."""
+    def run(self, prompt: int = 0) -> None:
+        """Take in what stands in ``ids``, so many tokens of a prompt or the last one drawn.
+
+        Ctrl-C waits for the end of it.
+        """
+        begun = time.perf_counter()
         with Uninterrupted():
             self.session.run(None)
+        work = "prompt" if prompt else "decode"
+        self.watch.took(work, begun, units=prompt or 1, size=self.position)
 
     def set_sampling(self, sampling: Sampling) -> None:
         """Write the sampler's settings into the state."""
@@ -161,7 +174,7 @@ class Generator:
         for first in range(0, len(ids), self.part):
             part = ids[first : first + self.part]
             set_tokens(self.fields, part, answer=answer and first + len(part) == len(ids))
-            self.run()
+            self.run(len(part))
 
     def answer(
         self, ids: Sequence[int], sampling: Sampling, constraint: Constraint | None = None
@@ -194,9 +207,11 @@ class Generator:
     def _several(self, session: Bursts, count: int) -> Iterator[int]:
         """Up to so many tokens of one run."""
         before, known, given = self._snapshot(), len(self.drawn()), 0
+        begun = time.perf_counter()
         with Uninterrupted():
             session.run_on(count, "token", self.stops)
         found = self.drawn()[known:]
+        self.watch.took("decode", begun, units=max(len(found), 1), size=self.position)
         try:
             for token in found:
                 given += 1

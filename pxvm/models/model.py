@@ -133,7 +133,8 @@ class Model:
     def close(self) -> None:
         """Let go of the file and of the memory; nothing can be asked after it."""
         self._tokenizer, self._closed = None, True
-        for name in ("generator", "embedder", "tokenizer", "_constraints", "fields", "image"):
+        for name in ("generator", "embedder", "tokenizer", "fields", "image", "_constraints",
+                     "_plan"):  # fmt: skip
             self.__dict__.pop(name, None)
 
     def __enter__(self) -> Self:
@@ -161,7 +162,8 @@ class Model:
         self._open()
         if self.kind != "language model":
             raise ModelError("this model turns sentences into vectors: use embed")
-        return Generator(self.fields, self._session(), self._chosen.get("prompt"))
+        plan = self._plan
+        return Generator(self.fields, self._session(), plan.chosen.get("prompt"), plan.watch)
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -169,7 +171,8 @@ class Model:
         self._open()
         if self.kind != "embedder":
             raise ModelError("this model writes text: use chat or generate; embed takes an encoder")
-        return Embedder(self.fields, self._session(), self._chosen.get("rows"))
+        plan = self._plan
+        return Embedder(self.fields, self._session(), plan.chosen.get("rows"), plan.watch)
 
     @cached_property
     def _scorer(self) -> Scorer:
@@ -181,12 +184,12 @@ class Model:
         return Constraints(self.tokenizer, self.generator.vocab)
 
     @cached_property
-    def _chosen(self) -> dict[str, Any]:
+    def _plan(self) -> choices.Plan:
         """What is known to be best for a model like this, where that is left open."""
-        return choices.best(self.fields.network) if self.device == "auto" else {}
+        return choices.plan(self.fields.network, self.device, self.threads)
 
     def _session(self) -> executors.Session:
-        executor = executors.executor(self.device, 1)
+        executor = executors.executor(self.device, 1, self._plan.chosen)
         return executor.session(self.image, self.fields.network, self.threads)
 
     # Answers

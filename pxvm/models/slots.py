@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 
 from pxvm.core import executors
 from pxvm.core.dialect1 import TensorProgram
+from pxvm.core.errors import ProgramError
 from pxvm.core.program import Image, load_program
-from pxvm.core.tensor import store_words, tensor_words, words_of, write_words
+from pxvm.core.tensor import Descriptor, Words, store_words, tensor_words, words_of, write_words
 from pxvm.core.verifier import verify
 from pxvm.models.constrained import Constraint
 from pxvm.models.families.batched import batched, sampler
@@ -93,7 +95,7 @@ class Slot:
     def begin(self, g: Generator, token: int) -> None:
         """Take over a prompt and the state of the sampler from the ordinary program."""
         self.tokens, self.last = g.taken(), token
-        self.program.copy(self.number, g.fields, len(self.tokens))
+        self.program.copy(self.number, len(self.tokens))
         f = self.fields
         for name in ("temperature", "top_p", "penalty", "top_k", "random"):
             f[name] = g.fields[name]
@@ -123,43 +125,66 @@ class Slot:
 class Program:
     """The batched program, bound to an executor."""
 
-    def __init__(self, model: Model, source: Image, slots: int, context: int) -> None:
+    def __init__(self, model: Model, source: Image, slots: int) -> None:
         network = load_program(source)
         assert isinstance(network, TensorProgram)
-        image = batched(source, network, slots, context)
+        names = [d.name for d in model.fields.network.descriptors if d.name.endswith("_cache")]
+        self._cache = model.fields.descriptor(names[0])
+        if not self._cache.per:
+            raise ProgramError("expected caches whose rows fit into one of the image's")
+        image = batched(source, network, slots, self._cache.extents[1])
         program = verify(image)
         assert isinstance(program, TensorProgram)
         self.fields, self.slots = Fields(image, program), slots
         executor = executors.executor(model.device, 1)
         self.session = executor.session(image, program, model.threads)
-        self._words = words_of(image)
-        names = [d.name for d in model.fields.network.descriptors if d.name.endswith("_cache")]
-        self.caches = [tuple(name.split(".")) for name in names]
+        self._blocks = [
+            [(_block(self.fields, f"{layer}.{slot}.{name}"), _block(model.fields, whole))
+             for whole in names for layer, name in [whole.split(".")]]
+            for slot in range(slots)
+        ]  # fmt: skip
 
     def run(self, tokens: dict[int, tuple[int, int]]) -> None:
         """One step. ``tokens``: slot -> (its token, tokens in its caches)."""
-        f = self.fields
-        rows = [tokens.get(slot, (0, 0)) for slot in range(self.slots)]
-        f["ids"] = [[token] for token, _ in rows]
-        f["positions"] = [[position] for _, position in rows]
+        f, order = self.fields, sorted(tokens)
+        f["ids"] = [[tokens[slot][0]] for slot in order]
+        f["positions"] = [[tokens.get(slot, (0, 0))[1]] for slot in range(self.slots)]
         f["active"] = [[int(slot in tokens)] for slot in range(self.slots)]
-        f["count"] = max(tokens) + 1
+        f["count"] = len(order)
         self.session.run(None)
 
-    def logits(self, slot: int) -> Any:
-        """A slot's row of logits, as words."""
-        return tensor_words(self.fields.image, self.fields.descriptor("logits"), slot, 1)
+    def logits(self, row: int) -> Any:
+        """A row of logits, as words: of the first slot in use, of the second ..."""
+        return tensor_words(self.fields.image, self.fields.descriptor("logits"), row, 1)
 
-    def copy(self, slot: int, other: Fields, count: int, back: bool = False) -> None:
-        """The first ``count`` tokens of the caches of another program into a slot, or back."""
-        for layer, name in self.caches:
-            mine = self.fields.descriptor(f"{layer}.{slot}.{name}")
-            theirs = other.descriptor(f"{layer}.{name}")
-            ends = [(other, theirs), (self.fields, mine)]
-            (source, d), (target, e) = reversed(ends) if back else ends
-            for head in range(d.extents[0]):
-                words = tensor_words(source.image, d, head * d.extents[1], count)
-                store_words(target.image, e, head * e.extents[1], words)
+    def copy(self, slot: int, count: int, back: bool = False) -> None:
+        """The first ``count`` tokens of the model's own caches into a slot, or back."""
+        parts = list(_parts(self._cache, count))
+        for mine, theirs in self._blocks[slot]:
+            target, source = (theirs, mine) if back else (mine, theirs)
+            for part in parts:
+                target[part] = source[part]
+
+
+def _block(fields: Fields, name: str) -> Words:
+    """The image from a tensor's first word on."""
+    y, x = divmod(fields.descriptor(name).start, fields.image.shape[1])
+    return words_of(fields.image)[y:, x:]
+
+
+def _parts(cache: Descriptor, count: int) -> Iterator[tuple[slice, slice]]:
+    """Image rows and columns of the first ``count`` tokens of each head, from the first word on."""
+    heads, context, _ = cache.extents
+    per, words = cache.per, cache.row_words
+    for head in range(heads):
+        row, end = head * context, head * context + count
+        while row < end:
+            line, place = divmod(row, per)
+            whole = 0 if place else (end - row) // per  # image rows that are taken whole
+            step = whole * per or min(per - place, end - row)
+            columns = slice(place * words, (per if whole else place + step) * words)
+            yield slice(line, line + (whole or 1)), columns
+            row += step
 
 
 def forbid(f: Fields, constraint: Constraint) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,6 +40,7 @@ if ("serviceWorker" in navigator) await navigator.serviceWorker.register("./{WOR
 """
 _WORKER = """\
 // Keeps the page, so that it opens without a network. Written by `pxvm studio --static`.
+// A newer one waits until no page of this one is open, whose files nobody else may have any more.
 const FILES = %s;
 const NAME = `pxvm-studio ${self.registration.scope} %s`;
 const address = (file) => new URL(file, self.registration.scope).href;
@@ -56,7 +58,6 @@ async function keep() {
   const cache = await caches.open(NAME);
   const asked = ([file, integrity]) => new Request(file, { integrity, cache: "no-cache" });
   await cache.addAll(Object.entries(FILES).map(asked));
-  await self.skipWaiting();
 }
 
 async function tidy() {
@@ -68,6 +69,11 @@ async function tidy() {
 }
 
 async function found(file, request) {
+  if (request.mode === "navigate") {
+    // What stands there now, if anybody answers: a newer page, or one of somebody else.
+    const answer = await fetch(request).catch(() => null);
+    if (answer?.ok || answer?.type === "opaqueredirect") return answer;
+  }
   const cache = await caches.open(NAME);
   return (await cache.match(address(file))) ?? fetch(request);
 }
@@ -106,8 +112,9 @@ def export(folder: Path) -> list[str]:
     The names of the files. What an earlier export wrote into the folder is replaced, whatever else
     stands there stays.
 
-    Raises OutputError where the folder holds something and no page of ours, or a file of another's
-    in the place of one of the page's.
+    Raises OutputError, before anything is written, where the folder holds something and no page of
+    ours, or what nobody exported, or somebody has changed since, in the place of one of the page's
+    files.
     """
     files = page()
     files[INDEX] = _into_head(files[INDEX], _SCRIPT)
@@ -115,43 +122,68 @@ def export(folder: Path) -> list[str]:
     hashes = {name: _integrity(data) for name, data in sorted(files.items())}
     version = hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:16]
     files[WORKER] = (_WORKER % (json.dumps(hashes, indent=2), version)).encode()
-    listing = {name: _integrity(data) for name, data in sorted(files.items())}
-    files[LISTING] = (json.dumps(listing, indent=2) + "\n").encode()
+    now = {name: _integrity(data) for name, data in sorted(files.items())}
 
     earlier = _earlier(folder)
-    for name in files:
-        if name not in earlier and (folder / name).exists():
-            raise OutputError(f"{folder / name} is in the way: it was not written by an export")
+    for name in now:
+        if _found(folder, name) not in ("", now[name], *earlier.get(name, "").split()):
+            raise OutputError(
+                f"{folder / name} is in the way: no export has written it as it is now; move it"
+            )
+    gone = earlier.keys() - now.keys()
+    # As long as it is under way either may stand there.
+    either = {name: f"{earlier.get(name, '')} {now.get(name, '')}" for name in earlier | now}
+    _write(folder, LISTING, _listing(either))
     # The first file last, so that it never names files that are not there.
     for name in sorted(files, key=lambda name: (name == INDEX, name)):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as stream:
-            stream.write(files[name])
-    for name in earlier - files.keys():
-        (folder / name).unlink(missing_ok=True)
-    return sorted(files)
+        _write(folder, name, files[name])
+    for name in gone:
+        if _found(folder, name) in earlier[name].split():
+            (folder / name).unlink()
+    _write(folder, LISTING, _listing(now))
+    return sorted([*files, LISTING])
 
 
-def _earlier(folder: Path) -> set[str]:
-    """What an earlier export wrote into a folder, which may be new or empty."""
+def _write(folder: Path, name: str, data: bytes) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as stream:
+        stream.write(data)
+
+
+def _listing(hashes: Mapping[str, str]) -> bytes:
+    return (json.dumps(hashes, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _found(folder: Path, name: str) -> str:
+    """The hash of the file of this name, "" where nothing stands there, else what is no hash."""
+    path = folder / name
+    try:
+        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+            return "elsewhere"
+        return _integrity(path.read_bytes())
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError):
+        return "no file"
+
+
+def _earlier(folder: Path) -> dict[str, str]:
+    """Names and hashes of what an earlier export wrote into a folder, which may be new or empty."""
     if not folder.exists():
-        return set()
+        return {}
     if not folder.is_dir():
         raise OutputError(f"{folder}: a file stands there; name a folder")
     try:
         listing: Mapping[str, str] = json.loads((folder / LISTING).read_text(encoding="utf-8"))
-        names = {
-            name for name in listing if (folder / name).resolve().is_relative_to(folder.resolve())
-        }
-        return {*names, LISTING}
+        return {name: hashes for name, hashes in listing.items() if hashes.split()}
     except FileNotFoundError:
         if any(folder.iterdir()):
             raise OutputError(
                 f"{folder} holds files, and no page of pxvm studio: name an empty or a new folder"
             ) from None
-        return set()
-    except (ValueError, TypeError) as error:
+        return {}
+    except (ValueError, AttributeError) as error:
         raise OutputError(f"{folder / LISTING} is damaged: {error}; remove the folder") from None
 
 

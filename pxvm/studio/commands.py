@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import webbrowser
 from pathlib import Path
 from typing import Any
@@ -92,5 +93,5 @@ def _export(folder: Path) -> None:
     names = export(folder)
     echo(
         f"wrote {counted(len(names), 'file')} to {folder}; "
-        f"`python3 -m http.server --directory {folder}` serves them"
+        f"`python3 -m http.server --directory {shlex.quote(str(folder))}` serves them"
     )

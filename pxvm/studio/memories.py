@@ -120,18 +120,30 @@ class Memories:
         since: str = "",
         until: str = "",
     ) -> list[dict[str, Any]]:
-        """By words and meaning; by words alone where the vectors are of another model."""
+        """By words and meaning; by words alone where the vectors are of another model.
+
+        Without a query all that fits, the newest first.
+        """
         view = self._view(network)
+        begin, end = (moment_of(text) if text else None for text in (since, until))
+        most = min(int(limit), 200)
+        if not query.strip():
+            chosen = select(
+                view.network, (), tag or None, source or None, kind or None, begin, end
+            )
+            live = view.network.live_ids()
+            numbers = sorted((each.sequence for each in chosen if each.id in live), reverse=True)
+            return [{"record": view.numbered(number), "score": 0.0} for number in numbers[:most]]
 
         def found(**embedder: Any) -> list[Hit]:
             return view.network.search(
                 query,
-                min(int(limit), 200),
+                most,
                 kinds=[kind] if kind else [],
                 tags=[tag] if tag else [],
                 source=source,
-                since=moment_of(since) if since else None,
-                until=moment_of(until) if until else None,
+                since=begin,
+                until=end,
                 **embedder,
             )
 
@@ -192,11 +204,12 @@ class Memories:
 
     def forget(self, network: str, body: Mapping[str, Any], preview: str = "") -> dict[str, Any]:
         """Forget what the conditions select; with ``preview`` only say what that is."""
-        if not body:
-            raise RefusedError("nothing to forget: name records or conditions")
         if unknown := body.keys() - _CHOSEN.keys():
             raise RefusedError(f"unknown conditions: {', '.join(sorted(unknown))}")
         given = {name: _field(body, name, kind) for name, kind in _CHOSEN.items() if name in body}
+        # What is empty selects nothing, and never all that there is.
+        if not any(given[name] for name in given.keys() - {"limit"}) or given.get("numbers") == []:
+            raise RefusedError("nothing to forget: name records or conditions")
         memory = self._memory(network).network
         chosen = select(
             memory,

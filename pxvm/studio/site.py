@@ -93,8 +93,7 @@ class Studio:
         return {
             "version": __version__,
             "files": [
-                {"number": number, "name": path.name, "size": path.stat().st_size}
-                for number, path in enumerate(self.files)
+                {"number": number, "name": path.name} for number, path in enumerate(self.files)
             ],
             "networks": [self.memories.about(name) for name in self.memories.names],
             "model": model if model["name"] else None,
@@ -105,8 +104,13 @@ class Studio:
         number = request.path_params["number"]
         if number >= len(self.files):
             raise RefusedError(f"no file has the number {number}", 404)
-        check_regular(self.files[number])
-        return FileResponse(self.files[number], media_type="application/octet-stream")
+        path = self.files[number]
+        try:
+            check_regular(path)
+        except OSError as error:
+            said = f"{path.name}: {error.strerror}; it was there when pxvm studio began"
+            raise RefusedError(said, 404) from None
+        return FileResponse(path, media_type="application/octet-stream")
 
     async def static(self, request: Request) -> Response:
         """A file of the page."""

@@ -149,18 +149,21 @@ def speed(program: str, rounds: int, path: Path, as_json: bool) -> None:
     from pxvm.learning.commands.shared import writing
     from pxvm.models.commands import file_of
     from pxvm.tuning import speed as tuning
-    from pxvm.tuning.records import Pace, read, store
+    from pxvm.tuning.records import Pace, store
 
     subject = tuning.Subject(file_of(program))
     with writing(path, make=True) as network:
-        with progress("measuring", not as_json) as update:
-            found = tuning.tune(
-                subject, list(read(network, Pace)), rounds=rounds,
-                told=lambda what: update(0, 0, what),
-            )  # fmt: skip
-        store(network, found.measured)
+        measured: list[Pace] = []
+        try:
+            with progress("measuring", not as_json) as update:
+                found = tuning.tune(
+                    subject, tuning.known(network), rounds=rounds, measured=measured,
+                    told=lambda what: update(0, 0, what),
+                )  # fmt: skip
+        finally:
+            store(network, measured)
         if choices.known() is not None:
-            choices.switch(tuning.best_of(list(read(network, Pace))))
+            choices.switch(tuning.best_of(tuning.known(network)))
     if as_json:
         echo_json({"program": found.shape, "busy": found.busy, "settings": found.settings,
                    "ratios": found.ratios, "measured": len(found.measured)})  # fmt: skip
@@ -180,30 +183,32 @@ def speed(program: str, rounds: int, path: Path, as_json: bool) -> None:
 def auto(state: str, path: Path, as_json: bool) -> None:
     """Let `auto` go by what the memory knows of this machine (on), by the defaults (off), or tell.
 
-    What was forgotten in the memory since counts until this is said again.
+    While it is on, ordinary runs note what they took, in the cache folder, and that counts as well.
+    `on`, said again, takes these notes into the memory, and lets go of what was forgotten there.
     """
-    from pxvm.core import choices
-    from pxvm.learning.commands.shared import reading
-    from pxvm.tuning.records import Pace, read
-    from pxvm.tuning.speed import best_of
+    from pxvm.core import choices, notes
+    from pxvm.learning.commands.shared import writing
+    from pxvm.tuning.speed import best_of, known
 
     if state == "on":
-        with reading(path) as network:
-            choices.switch(best_of(list(read(network, Pace))))
+        with writing(path, make=True) as network:
+            choices.switch(best_of(known(network)))
     elif state == "off":
         choices.switch(None)
     there = choices.known()
     if as_json:
         table = {name: s.what for name, s in choices.settings().items()}
-        echo_json({"on": there is not None, "best": there or {}, "settings": table})
+        echo_json({"on": there is not None, "best": there or {}, "noted": len(notes.read()),
+                   "settings": table})  # fmt: skip
         return
     echo("off: every program runs by the defaults" if there is None
          else f"on: {counted(len(there), 'program')} known on this machine")  # fmt: skip
     for name, chosen in (there or {}).items():
         echo(f"  {name}: {', '.join(f'{k} {v}' for k, v in chosen.items())}")
     if state == "show":
+        echo(f"noted by ordinary runs: {counted(len(notes.read()), 'line')}")
         echo_table(
             {"setting": "left", "default": "left", "or": "left", "what": "left"},
-            [(name, str(s.default), ", ".join(map(str, s.values)), s.what)
+            [(name, str(s.default or "all"), ", ".join(map(str, s.values)), s.what)
              for name, s in choices.settings().items()],
         )  # fmt: skip

@@ -8,19 +8,20 @@ makes a later choice worse, never a result wrong, for what comes out is measured
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
+from pxvm.core.choices import WORK
+from pxvm.core.errors import FormatError
 from pxvm.learning import Network
 from pxvm.learning.store.record import KINDS, Draft
 from pxvm.tuning.weights import CHOICES, FEATURES
 
 TAG, SOURCE = "tuning", "pxvm:tune"
-LARGEST, LONGEST = 1e15, 200
+LARGEST, LONGEST, MOST = 1e15, 200, 1e6
 _FACTS = re.compile(r"^```json\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -83,6 +84,12 @@ class Pace:
     ratio: float
     decides: int
 
+    def __post_init__(self) -> None:
+        if self.decides not in (0, 1) or not (0 < self.ratio < MOST and self.seconds > 0):
+            raise ValueError("a number out of range")
+        if self.work not in WORK:
+            raise ValueError("another kind of work")
+
     @property
     def said(self) -> str:
         """In words."""
@@ -118,7 +125,10 @@ def read(network: Network, kind: type[Measured]) -> Iterator[Measured]:
     there = entries[entries["kind"] == KINDS.index("measurement")]
     for identity in dict.fromkeys(i.tobytes().hex() for i in there["id"]):
         if identity in live:
-            found = measured_of(network.record(identity).answer, kind)
+            try:
+                found = measured_of(network.record(identity).answer, kind)
+            except FormatError:  # damaged: `pxvm network verify` tells
+                continue
             if found is not None:
                 yield found
 
@@ -147,7 +157,7 @@ def _value(value: Any, kind: str) -> Any:
     if kind.startswith("tuple"):
         return tuple(_value(each, "float") for each in value if not isinstance(value, str))
     exact = type(value) is int or (kind == "float" and type(value) is float)
-    if not exact or not math.isfinite(value) or abs(value) > LARGEST:
+    if not exact or not abs(value) <= LARGEST:  # which NaN is not
         raise ValueError("expected a number")
     if value < 0 and kind == "int":
         raise ValueError("expected a number of at least 0")

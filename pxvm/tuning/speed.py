@@ -8,32 +8,33 @@ in the mean of all kinds of work and loses in none; else the defaults are.
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pxvm.core import choices, executors
+from pxvm.core import choices, executors, notes
+from pxvm.core.choices import GAIN, LOSS, UNPAIRED, parsed
 from pxvm.core.container import open_image
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import DeviceError
+from pxvm.core.notes import mean, text_of
 from pxvm.core.parts import Image
+from pxvm.core.resources import processors
 from pxvm.core.verifier import verify
+from pxvm.learning import Network
 from pxvm.models.families.llama import reset
 from pxvm.models.generation import Sampling
 from pxvm.models.model import Model, ModelError
 from pxvm.tuning.errors import TuneError
-from pxvm.tuning.records import Pace
+from pxvm.tuning.records import Pace, read, store
 
 ROUNDS, SURE = 3, 9  # of a first look, and of what decides
-GAIN, LOSS = 1.02, 0.98  # what a setting must gain in the mean, and may lose in one kind of work
 HOPELESS = 0.9  # a ratio from which on a first look ends, or need not be taken again
 SMALL = 1 << 14  # pixels of a program that NumPy may be done with before others begin
 PROMPT, START, DRAWN = 256, 8, 16  # tokens
@@ -120,7 +121,7 @@ class Subject:
 
     def _run(self, device: str, threads: int | None, looks: bool) -> bytes:
         if looks:
-            time.sleep(choices.LOOK)  # ``auto`` counts neighbours before it goes by what is known
+            time.sleep(notes.LOOK)  # ``auto`` counts neighbours before it goes by what is known
         image: Image = np.array(self.image)
         executors.executor(device, 1).run(image, verify(image), MOST_STEPS, threads)
         return hashlib.sha256(image.tobytes()).digest()
@@ -143,30 +144,36 @@ def _decode(model: Model) -> bytes:
 
 
 def tune(
-    subject: Subject, known: Sequence[Pace] = (), *, rounds: int = SURE, told: Told | None = None
-) -> Outcome:
+    subject: Subject, known: Sequence[Pace] = (), *, rounds: int = SURE,
+    measured: list[Pace] | None = None, told: Told | None = None,
+) -> Outcome:  # fmt: skip
     """Find the settings with which a program runs fastest, here and now.
 
     Args:
         known: what was measured before; what was hopeless then is not tried again.
         rounds: that decide; fewer for a first look.
+        measured: what is measured is put here at once, so that it outlives an interrupt.
         told: called with what is being measured.
 
     Raises TuneError where settings change a byte, which is a fault of pxvm.
     """
-    return _Speed(subject, known, rounds, told or (lambda what: None)).run()
+    with choices.defaults():
+        into = [] if measured is None else measured
+        return _Speed(subject, known, rounds, into, told or (lambda what: None)).run()
 
 
 class _Speed:
-    def __init__(self, subject: Subject, known: Sequence[Pace], rounds: int, told: Told) -> None:
-        self.subject, self.rounds, self.told = subject, rounds, told
+    def __init__(
+        self, subject: Subject, known: Sequence[Pace], rounds: int, measured: list[Pace],
+        told: Told,
+    ) -> None:  # fmt: skip
+        self.subject, self.rounds, self.told, self.measured = subject, rounds, told, measured
         self.busy = choices.neighbours()
         self.machine = f"{choices.machine()}, {self.busy} busy"
         like = [p for p in known if (p.program, p.machine) == (subject.shape, self.machine)]
         self.before: dict[str, list[float]] = {}
         for pace in like:
             self.before.setdefault(pace.settings, []).append(pace.ratio)
-        self.measured: list[Pace] = []
         self.stack = ExitStack()
 
     def run(self) -> Outcome:
@@ -177,7 +184,7 @@ class _Speed:
             for settings in self._candidates():
                 ratios = self._compare(settings, min(ROUNDS, self.rounds), 0)
                 if ratios and _good(ratios):
-                    gains[_text(settings)] = (mean(ratios.values()), settings)
+                    gains[text_of(settings)] = (mean(ratios.values()), settings)
             wanted: dict[str, Any] = {}
             for _, settings in sorted(gains.values(), key=lambda g: g[0]):
                 wanted |= settings  # of two values of one setting the better one
@@ -199,14 +206,14 @@ class _Speed:
             if not set(setting.work) & self.default.keys():
                 continue
             for value in setting.values:
-                before = self.before.get(_text({name: value}))
+                before = self.before.get(text_of({name: value}))
                 hopeless = before is not None and statistics.median(before) < HOPELESS
                 if not hopeless and self.subject.may(value):
                     yield {name: value}
 
     def _compare(self, settings: Settings, rounds: int, decides: int) -> dict[str, float] | None:
         """How much faster each kind of work is, in turns with the defaults; None: not here."""
-        self.told(_text(settings))
+        self.told(text_of(settings))
         table = choices.settings()
         ratios = dict.fromkeys(self.default, 1.0)
         with ExitStack() as stack:
@@ -216,7 +223,7 @@ class _Speed:
                 for name in touched:
                     if work[name]() != self.right[name]:  # and it is warm
                         raise TuneError(
-                            f"{self.subject.path}: {_text(settings)} changed what {name} gives:"
+                            f"{self.subject.path}: {text_of(settings)} changed what {name} gives:"
                             " this is a fault of pxvm"
                         )
                     ratios[name] = self._race(settings, name, work[name], rounds, decides)
@@ -242,7 +249,7 @@ class _Speed:
                 break
         ratio = statistics.median(p[0] for p in pairs)
         seconds = statistics.median(p[1] for p in pairs)
-        text = _text(settings)
+        text = text_of(settings)
         self.measured.append(
             Pace(self.subject.shape, self.machine, name, text, seconds, ratio, decides)
         )
@@ -251,15 +258,6 @@ class _Speed:
 
 def _good(ratios: Mapping[str, float]) -> bool:
     return mean(ratios.values()) >= GAIN and min(ratios.values()) >= LOSS
-
-
-def mean(ratios: Any) -> float:
-    """The geometric mean."""
-    return math.exp(statistics.fmean(math.log(max(ratio, 1e-9)) for ratio in ratios))
-
-
-def _text(settings: Settings) -> str:
-    return json.dumps(settings, sort_keys=True)
 
 
 def best_of(measured: Sequence[Pace]) -> dict[str, dict[str, Any]]:
@@ -272,16 +270,16 @@ def best_of(measured: Sequence[Pace]) -> dict[str, dict[str, Any]]:
     for pace in measured:
         here, _, busy = pace.machine.rpartition(", ")
         number = busy.removesuffix(" busy")
-        settings = _settings(pace.settings)
+        settings = parsed(pace.settings)
         if (
             not pace.decides
             or here != choices.machine()
-            or not number.isdecimal()
+            or not (number.isdecimal() and int(number) <= processors())
             or settings is None
         ):
             continue
         place = found.setdefault((pace.program, int(number)), {})
-        place.setdefault(_text(settings), {}).setdefault(pace.work, []).append(pace.ratio)
+        place.setdefault(text_of(settings), {}).setdefault(pace.work, []).append(pace.ratio)
     best = {}
     for (shape, neighbours), options in found.items():
         kinds = {kind for works in options.values() for kind in works}
@@ -292,12 +290,38 @@ def best_of(measured: Sequence[Pace]) -> dict[str, dict[str, Any]]:
         good = [text for text, ratios in rated.items() if _good(ratios)]
         if good:
             text = max(good, key=lambda t: (mean(rated[t].values()), t))
-            best[choices.key(shape, neighbours)] = _settings(text) or {}
+            best[choices.key(shape, neighbours)] = parsed(text) or {}
     return best
 
 
-def _settings(text: str) -> dict[str, Any] | None:
-    try:
-        return choices.checked(json.loads(text))
-    except (ValueError, RecursionError):
-        return None
+def ordinary(noted: Sequence[notes.Note]) -> dict[str, list[Pace]]:
+    """What ordinary runs took, by key, where enough tell of the defaults and of other settings.
+
+    They were not run in turns, so only what is clear decides.
+    """
+    keys: dict[str, list[notes.Note]] = {}
+    for note in noted:
+        keys.setdefault(note.key, []).append(note)
+    found: dict[str, list[Pace]] = {}
+    for key, group in keys.items():
+        rated, parts = notes.rated(group), key.split(" | ")
+        if not rated.keys() - {choices.DEFAULTS} or len(parts) != 3:
+            continue
+        shape, machine, busy = parts
+        for settings, works in rated.items():
+            for work, (ratio, seconds) in works.items():
+                clear = int(not 1 / UNPAIRED < ratio < UNPAIRED)
+                with suppress(ValueError):
+                    pace = Pace(shape, f"{machine}, {busy}", work, settings, seconds, ratio, clear)
+                    found.setdefault(key, []).append(pace)
+    return found
+
+
+def known(network: Network) -> list[Pace]:
+    """What a memory knows; what ordinary runs noted meanwhile is remembered in it first."""
+    noted = notes.read()
+    found = ordinary(noted)
+    if found:
+        store(network, [pace for paces in found.values() for pace in paces])
+        notes.write([note for note in noted if note.key not in found])
+    return list(read(network, Pace))

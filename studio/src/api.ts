@@ -250,6 +250,7 @@ export interface Memory {
   record(number: number): Promise<MemoryRecord>;
   /** All versions of a record, and what was said of them, by time. */
   history(number: number): Promise<MemoryRecord[]>;
+  /** The best hits; without a query what fits the filters, the newest first. */
   search(query: string, limit?: number, filters?: Filters): Promise<Hit[]>;
   /** At most `parts` points, the last of them now. */
   growth(parts: number): Promise<Growth[]>;

@@ -48,6 +48,16 @@ def test_the_same_task_under_another_name_is_the_same():
     [
         ([], "expected 'name', a str"),
         (changed(name=3), "expected 'name', a str"),
+        (changed(name="n" * 201), "Unicode text of at most 200 characters; found 201"),
+        (changed(words="\ud800"), "Unicode text"),
+        (
+            changed(
+                examples=[
+                    {"in": {"m": [[1, 2, 3]] * 2, "v": [0, 1]}, "out": [n, 0, 0]} for n in range(2)
+                ]
+            ),
+            "found two, in examples 0 and 1",
+        ),
         (changed(output="vector 0"), "output: expected number, vector N"),
         (changed(output="matrix 999x999"), "at most 1024 elements"),
         (changed(inputs={}), "expected 1 to 4 inputs"),
@@ -70,7 +80,7 @@ def test_what_is_malformed_is_refused_by_its_place(data, said):
 
 def test_a_file_that_is_no_json_is_refused(tmp_path):
     path = tmp_path / "task.json"
-    for text in ("{", "[" * 100_000, "\x00"):
+    for text in ("{", "[" * 100_000, "\x00", "1" * 6000):
         path.write_text(text)
         with pytest.raises(TaskError, match="expected JSON"):
             read_task(path)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from pxvm.core import choices, executors
+from pxvm.core import choices, executors, notes
 from pxvm.core.errors import DeviceError
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.tensor import DType, Role, encode_scales
@@ -17,8 +17,7 @@ from pxvm.core.verifier import verify
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """A file of choices of its own; the compiled kernels stay where they are."""
-    monkeypatch.setattr(choices, "_file", lambda: tmp_path / "choices.json")
-    choices._read.cache_clear()
+    monkeypatch.setattr(notes, "folder", lambda: tmp_path)
     return tmp_path
 
 
@@ -107,14 +106,14 @@ def test_every_processor_way_that_can_be_chosen_gives_the_same_bytes():
 
 def test_neighbours_are_those_that_keep_processors_busy(monkeypatch, tmp_path):
     assert 0 <= choices.neighbours() <= choices.processors()
-    monkeypatch.setattr(choices, "STATISTICS", tmp_path / "none")
+    monkeypatch.setattr(notes, "STATISTICS", tmp_path / "none")
     choices._neighbours.cache_clear()
     assert choices.neighbours() == 0
 
 
 def test_neighbours_are_counted_once_a_second(monkeypatch):
     looks = []
-    monkeypatch.setattr(choices, "_busy", lambda: looks.append(1))
+    monkeypatch.setattr(notes, "_ticks", lambda: looks.append(1))
     monkeypatch.setattr(choices.time, "monotonic", lambda: 5000.25)
     for _ in range(50):
         choices.neighbours()

@@ -93,6 +93,26 @@ def four_bits(rng: np.random.Generator, rows: int, n: int, k: int, per: int) -> 
     return b.build()
 
 
+def attention(rng: np.random.Generator, rows: int, width: int, position: int, per: int) -> Image:
+    """Causal attention of tokens behind ``position`` others, whose scales differ widely."""
+    context, heads = position + rows + 3, 2
+    b = NetworkBuilder(width=64 * per)
+    b.tensor("q", DType.I32, (rows, 2 * heads * width), Role.STATE, frac=12,
+             data=rng.integers(-(2**17), 2**17, (rows, 2 * heads * width)))  # fmt: skip
+    b.tensor("position", DType.I32, (1,), Role.STATE, data=[position])
+    for name, least in (("k", -17), ("v", -24)):
+        count = heads * context
+        scales = rng.integers(32768, 65536, count), rng.integers(least, -14, count)
+        b.tensor(name, DType.ACT1, (heads, context, width), Role.STATE, scales=scales,
+                 data=rng.integers(-128, 128, (heads, context, width)))  # fmt: skip
+    b.tensor("y", DType.I32, (rows, 2 * heads * width), Role.STATE, frac=16)
+    b.parameters("a", "AttentionCausal", k="k", v="v", position="position",
+                 scale=(47274, -18))  # fmt: skip
+    b.emit("AttentionCausal", "y", "q", "a")
+    b.emit("Halt")
+    return b.build()
+
+
 def llama(context: int = 24) -> Image:
     """A small model with a prompt of 5 tokens, and a sampler that draws."""
     config = LlamaConfig(
@@ -107,7 +127,10 @@ def llama(context: int = 24) -> Image:
 
 
 SHAPES = {"few": (3, 700, 128, 1), "many": (19, 150, 64, 1), "side by side": (9, 70, 64, 8),
-          "wrapped": (6, 20, 300, 1), "one row": (1, 1, 4, 1)}  # fmt: skip
+          "wrapped": (6, 20, 300, 1), "one row": (1, 1, 4, 1),
+          "long": (7, 40, 2060, 9)}  # fmt: skip
+ATTENTION = {"one": (1, 64, 300, 1), "narrow": (2, 20, 130, 1), "first": (1, 16, 0, 1),
+             "wrapped": (1, 260, 9, 1), "many": (21, 32, 110, 1)}  # fmt: skip
 FOUR = {"few": (3, 700, 576, 2), "many": (19, 150, 160, 1), "side by side": (9, 70, 128, 8),
         "wrapped": (6, 20, 480, 1), "short": (5, 33, 64, 2), "one row": (1, 1, 32, 1),
         "spans": (2, 40, 1600, 4)}  # fmt: skip
@@ -120,6 +143,10 @@ PROGRAMS: dict[str, Callable[[], Image]] = {
     **{
         f"four bits, {name}": lambda shape=shape: four_bits(np.random.default_rng(1), *shape)
         for name, shape in FOUR.items()
+    },
+    **{
+        f"attention, {name}": lambda shape=shape: attention(np.random.default_rng(1), *shape)
+        for name, shape in ATTENTION.items()
     },
     "llama": llama,
 }
@@ -162,9 +189,11 @@ def given(rows: int, k: int, value: int) -> Image:
 
 
 @needs_numba
-@pytest.mark.parametrize("value", [-32896, -32768, 32639])
+@pytest.mark.parametrize("value", [-32896, -32768, -16385, 16384, 16385, 32639])
 @pytest.mark.parametrize("k", [12, 100, 2060, 4096])
-def test_activations_that_do_not_fit_16_bits(value: int, k: int, monkeypatch: pytest.MonkeyPatch):
+def test_activations_larger_than_any_that_is_quantised(
+    value: int, k: int, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(native, "have_vnni", lambda: False)  # AVX2, where this processor has it
     for rows in (1, 6):
         image = given(rows, k, value)

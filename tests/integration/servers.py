@@ -133,6 +133,14 @@ class Misbehaving(BaseHTTPRequestHandler):
     def do_empty(self, _: Any) -> None:
         self._stream(chunk(None, "stop"), b"data: [DONE]\n\n")
 
+    def do_mute(self, body: Any) -> None:
+        """Tells what is wrong only to those who ask for no stream."""
+        if body.get("stream"):
+            self._stream()
+        else:
+            said = "Requested tokens (1007) exceed context window of 512"
+            self._json(400, {"error": {"message": said}})
+
     def do_garbled(self, _: Any) -> None:
         self._stream(chunk("It is "), b'data: {"id": "c", "cho\n\n')
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ import pytest
 
 from pxvm import Model, Network
 from pxvm.integration.server.metrics import Metrics
+from pxvm.integration.server.serving import bound
 from pxvm.models.options import Options
 from tests.integration.servers import ASK, asked, cache_with_an_embedder, raw, serving
 from tests.models.tiny_models import CHATML, write_llama
@@ -79,6 +82,25 @@ def test_an_answer_is_that_of_the_model_whole_and_in_pieces(client, alone):
     assert "".join(c.choices[0].delta.content or "" for c in stream if c.choices) == wanted
     assert [c.choices[0].finish_reason for c in stream if c.choices][-1] == "length"
     assert stream[-1].usage == whole.usage and len({c.id for c in stream}) == 1
+
+
+def test_each_piece_is_sent_at_once():
+    """And not held back until what was sent before is acknowledged."""
+
+    async def accepted():
+        taken = asyncio.get_running_loop().create_future()
+
+        async def take(_, writer):
+            line = writer.get_extra_info("socket")
+            taken.set_result(line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(take, sock=bound("127.0.0.1", 0)) as listening:
+            _, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+            writer.close()
+            return await taken
+
+    assert asyncio.run(accepted())
 
 
 def test_many_at_once_get_the_bytes_that_each_gets_alone(client, alone):

@@ -63,6 +63,7 @@ REFUSED = {
     "bytes that are no text": (OAK + b'data: {"a": "\xff"}\n\n' + END, "no JSON"),
     "an error as a text": (OAK + sent({"error": "the card fell off"}), "the card fell off"),
     "what a filter has cut": (OAK + delta("content_filter"), "a filter there has cut"),
+    "nothing at all": (b": ping\n\n", "the server sent none that can be read"),
     "thoughts alone": (delta(reasoning="hmm") + END + DONE, "empty answer"),
 }
 
@@ -141,6 +142,16 @@ def test_that_too_much_was_sent_is_understood_in_every_form(body, server, remote
     server.script = (400, body)
     with pytest.raises(ContextTooLongError):
         list(remote.stream(ASK))
+
+
+def test_a_stream_of_nothing_is_asked_for_whole_which_tells_why(server):
+    """So llama-cpp-python's server answers a prompt that is too long."""
+    with (
+        closing(Remote("server", server.url, "mute")) as mute,
+        pytest.raises(ContextTooLongError, match="exceed context window of 512"),
+    ):
+        list(mute.stream(ASK))
+    assert [asked["stream"] for asked in server.asked[-2:]] == [True, False]
 
 
 def test_an_answer_that_came_whole_is_taken(server, remote):

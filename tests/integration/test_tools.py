@@ -94,6 +94,7 @@ def test_arguments_are_taken_as_models_write_them(tmp_path, monkeypatch):
         text_of(await call("correct", {"record": "recalled 2", "text": "oak"}))
         assert (await call("correct", {"record": "#3", "text": " "})).is_error
         assert (await call("append", {"text": ""})).is_error
+        assert (await call("forget", {"record": True})).is_error  # which is no number 1
         text_of(await call("search", {"question": "keels", "max_tokens": None}))
         text_of(await call("forget", {"record": "#3"}))
 
@@ -127,6 +128,30 @@ def test_what_is_not_indexed_yet_is_told(tmp_path, monkeypatch):
         building.finish(many.members[0].network)
     assert "fact 5" in found[0] and "fact 1" not in found[0]
     assert all("(5 older records are still being indexed" in text for text in found)
+
+
+def test_halves_of_characters_are_marks_and_the_asker_is_answered(tmp_path):
+    """Clients in JavaScript send what is left of a character that they have cut."""
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {},
+             "clientInfo": {"name": "x", "version": "1"}}  # fmt: skip
+    keep = {"name": "append", "arguments": {"text": "a \ud83d", "tags": ["b\udfff", "\\ud83d"]}}
+    asked = [
+        {"id": 1, "method": "initialize", "params": hello},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/call", "params": keep},
+    ]
+    lines = "".join(json.dumps({"jsonrpc": "2.0", **each}) + "\n" for each in asked)
+    words = [sys.executable, "-m", "pxvm", "mcp", "-n", str(tmp_path / "k.png")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.write(lines.encode())
+        process.stdin.flush()
+        while json.loads(process.stdout.readline()).get("id") != 2:
+            pass
+        process.stdin.close()
+        assert process.wait(20) == 0
+    with Network.open(tmp_path / "k.png", read_only=True) as network:
+        (record,) = network.records()
+        assert (record.answer, record.tags) == ("a \ufffd", ("\\ud83d", "b\ufffd"))
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, None])

@@ -68,6 +68,17 @@ def test_facts_of_different_things_keep_their_order(network):
     assert "umbrella" in found(network, "where is the umbrella kept")[0]
 
 
+def test_a_name_that_goes_on_is_of_another(network):
+    """Facts about another person of the same first name are no newer word about this one."""
+    for age, whose, colour in ((9, "Anna", "red"), (5, "Anna", "green"), (1, "Anna Lund", "blue")):
+        moment = NOW - timedelta(days=age)
+        said = f"The spare key of {whose} hangs behind the {colour} door of the shed."
+        network.append("", said, event_time=moment)
+    answers = found(network, "behind which door does the key of Anna hang?", 3)
+    assert [a.split()[-5] for a in answers] == ["green", "red", "blue"]
+    assert "blue" in found(network, "where is the key of Anna Lund?")[0]
+
+
 def test_the_same_passage_does_not_fill_the_answer(network):
     for copy in range(8):
         network.append_many(

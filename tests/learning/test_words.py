@@ -13,6 +13,7 @@ from pxvm.learning.search.words import (
     folded,
     indexed,
     looks_like_name,
+    names_in,
     terms,
     without_article,
     words,
@@ -144,3 +145,20 @@ def test_one_character_is_found(network):
 
 def test_nothing_is_found_of_words_that_nobody_said(network):
     assert network.search("flurbog wibblequax", embedder=None) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("The market of Ira Jenson is held on Friday.", [("ira", "jenson"), ("friday",)]),
+        (
+            "Anna's cat met Anne-Marie Lund. Then Bo",
+            [("anna",), ("anne", "marie", "lund"), ("bo",)],
+        ),
+        ("My New York, New\nJersey", [("new", "york"), ("new",), ("jersey",)]),
+        ("Élan Ωmega in Malmö", [("elan", "ωmega"), ("malmo",)]),
+        ("nobody 4711 日本", []),
+    ],
+)
+def test_names_are_words_with_capitals_that_stand_together(text, names):
+    assert list(names_in(text)) == names

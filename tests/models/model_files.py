@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,13 @@ def names(table: dict[str, str], layer: str, weights: dict[str, Any]) -> dict[st
 def write_gguf(
     path: Path, architecture: str, settings: dict[str, Any], tensors: dict[str, Any],
     kind: GGMLQuantizationType = GGMLQuantizationType.F32, *, most: int = 0,
+    vocabulary: Callable[[GGUFWriter], None] | None = None,
 ) -> Path:  # fmt: skip
     """A GGUF file; matrices in one format, vectors in float32. Returns the path.
 
     Args:
         most: tensors in a file, of which there are several then.
+        vocabulary: writes one; without it the file has none.
     """
     writer = GGUFWriter(path, architecture, split_max_tensors=most)
     for key, value in settings.items():
@@ -75,7 +78,10 @@ def write_gguf(
             writer.add_string(f"{architecture}.{key}", value)
         else:
             writer.add_uint32(f"{architecture}.{key}", value)
-    writer.add_tokenizer_model("none")
+    if vocabulary is None:
+        writer.add_tokenizer_model("none")
+    else:
+        vocabulary(writer)
     for name, values in tensors.items():
         if values.ndim == 1 or kind == GGMLQuantizationType.F32:
             writer.add_tensor(name, np.ascontiguousarray(values))
@@ -91,7 +97,7 @@ def write_gguf(
 def gguf_llama(
     path: Path, config: LlamaConfig = TINY, weights: dict[str, Any] | None = None,
     kind: GGMLQuantizationType = GGMLQuantizationType.F32, *, extra: dict[str, Any] | None = None,
-    factors: Any = None, most: int = 0,
+    factors: Any = None, most: int = 0, vocabulary: Callable[[GGUFWriter], None] | None = None,
 ) -> Path:  # fmt: skip
     """A Llama, or a Qwen2 where there are biases; ``factors`` are those of ``rope_freqs``."""
     weights = weights or llama_weights(config)
@@ -107,7 +113,7 @@ def gguf_llama(
     if factors is not None:
         tensors["rope_freqs.weight"] = np.asarray(factors, np.float32)
     architecture = "qwen2" if config.qkv_bias else "llama"
-    return write_gguf(path, architecture, settings, tensors, kind, most=most)
+    return write_gguf(path, architecture, settings, tensors, kind, most=most, vocabulary=vocabulary)
 
 
 def gguf_parts(path: Path, most: int) -> list[Path]:

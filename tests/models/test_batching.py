@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,10 +14,12 @@ from pxvm import Model
 from pxvm.core.container import open_image
 from pxvm.core.errors import ProgramError
 from pxvm.core.program import load_program
+from pxvm.core.tensor import Descriptor, DType, Role, tensor_words, words_of
 from pxvm.models.batching import Batcher, StoppedError
 from pxvm.models.constrained import GrammarError
 from pxvm.models.families.batched import batched
 from pxvm.models.generation import ContextError
+from pxvm.models.slots import _parts
 from tests.models.tiny_models import compiled, write_bert, write_llama
 
 ASK = [{"role": "user", "content": "What is a pixel?"}]
@@ -157,6 +160,50 @@ def test_closing_stops_what_is_under_way(path):
     batcher.close()
     thread.join(10)
     assert failed.is_set()
+
+
+def test_a_step_computes_the_answers_that_are_ready_and_no_others(batcher, alone, monkeypatch):
+    """Of whichever slots; each token is drawn from the row of its own."""
+    rows, run = [], batcher.program.run
+
+    def counted(tokens):
+        run(tokens)
+        rows.append((len(tokens), batcher.program.fields.scalar("n")))
+
+    monkeypatch.setattr(batcher.program, "run", counted)
+    asked = [(text, {"max_tokens": 4}) for text in ("one", "two more", "three at last")]
+    for _ in range(2):  # one after the other, they take the slots in turn
+        for text, options in asked:
+            pieces = batcher.chat([{"role": "user", "content": text}], **options)
+            assert "".join(pieces) == alone(text, **options)
+    assert set(rows) == {(1, 1)}
+    found = together(batcher, [(text, options, None) for text, options in asked])
+    assert found == [alone(text, **options) for text, options in asked]
+    assert all(wanted == computed for wanted, computed in rows)
+
+
+def test_what_an_answer_under_way_begins_with_is_not_computed_again(batcher, alone):
+    begin = "What is a voxel? " * 6
+    under_way = batcher.chat([{"role": "user", "content": begin + "one"}], max_tokens=9)
+    first = next(under_way)
+    list(batcher.chat([{"role": "user", "content": "da ko"}], max_tokens=2))
+    other = batcher.chat([{"role": "user", "content": begin + "two"}], max_tokens=4)
+    assert "".join(other) == alone(begin + "two", max_tokens=4)
+    assert batcher.prefill.reused > len(batcher.model.tokenizer.encode(begin))
+    assert first + "".join(under_way) == alone(begin + "one", max_tokens=9)
+
+
+@given(st.integers(1, 4), st.integers(1, 40), st.integers(1, 50), st.data())
+def test_the_stretches_of_a_cache_are_the_first_tokens_of_each_head(heads, context, per, data):
+    count = data.draw(st.integers(0, context))
+    image = np.zeros((heads * context + 2, 200, 4), np.uint8)
+    cache = Descriptor(0, "k_cache", DType.I32, Role.STATE, 0, (heads, context, 3), 201,
+                       min(per, heads * context), None, None, None)  # fmt: skip
+    block = words_of(image)[1:, 1:]
+    for part in _parts(cache, count):
+        block[part] += 1
+    found = tensor_words(image, cache, 0, heads * context).reshape(heads, context, 3)
+    assert (found[:, :count] == 1).all() and words_of(image).sum() == heads * count * 3
 
 
 def test_only_a_model_that_writes_has_slots(tmp_path, path):

@@ -163,7 +163,7 @@ def test_what_a_killed_fetch_left_goes_with_the_next_one(shop):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends processes without telling them")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_fetch_that_is_told_to_end_leaves_nothing(number, tmp_path):
+def test_a_fetch_that_is_told_to_end_leaves_nothing(number, tmp_path, interruptible):
     code = (
         "import time\nfrom pxvm import cli\nfrom pxvm.models import download\n"
         "def wait(source, folder):\n"

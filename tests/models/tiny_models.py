@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,14 +137,8 @@ def compiled() -> str:
 
 def write_vocabulary(path: Path, text: str, pre: str) -> None:
     """A GGUF of nothing but a byte-level vocabulary, given as JSON of the `tokenizers` library."""
-    from gguf import GGUFWriter, TokenType
+    from gguf import GGUFWriter
 
-    raw = json.loads(text)
-    vocabulary = dict(raw["model"]["vocab"])
-    vocabulary |= {t["content"]: t["id"] for t in raw["added_tokens"]}
-    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
-    special = {t["content"] for t in raw["added_tokens"]}
-    merges = [m if isinstance(m, str) else " ".join(m) for m in raw["model"]["merges"]]
     writer = GGUFWriter(path, "llama")
     writer.add_block_count(1)
     writer.add_context_length(64)
@@ -151,6 +146,23 @@ def write_vocabulary(path: Path, text: str, pre: str) -> None:
     writer.add_feed_forward_length(32)
     writer.add_head_count(1)
     writer.add_layer_norm_rms_eps(1e-5)
+    add_vocabulary(writer, text, pre)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def add_vocabulary(writer: Any, text: str, pre: str) -> None:
+    """Give a GGUF that is being written a byte-level vocabulary."""
+    from gguf import TokenType
+
+    raw = json.loads(text)
+    vocabulary = dict(raw["model"]["vocab"])
+    vocabulary |= {t["content"]: t["id"] for t in raw["added_tokens"]}
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    special = {t["content"] for t in raw["added_tokens"]}
+    merges = [m if isinstance(m, str) else " ".join(m) for m in raw["model"]["merges"]]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
@@ -160,10 +172,6 @@ def write_vocabulary(path: Path, text: str, pre: str) -> None:
     writer.add_token_merges(merges)
     writer.add_eos_token_id(tokens.index("<|im_end|>"))
     writer.add_add_bos_token(False)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 class PeerTokenizer:

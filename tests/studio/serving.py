@@ -38,14 +38,15 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serving(folder: Path, prefix: str = "") -> Iterator[str]:
+def serving(folder: Path, prefix: str = "", port: int = 0) -> Iterator[str]:
     """Serve a folder on this machine; the address, which ends in a slash.
 
     Args:
         prefix: such as "/some/where": the page stands there, and not at the top.
+        port: 0 for a free one.
     """
     handler = partial(Quiet, directory=str(folder), prefix=prefix)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}{prefix}/"

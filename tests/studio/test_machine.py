@@ -58,7 +58,7 @@ def compared(machine: Page, images: list[Image]) -> None:
             run_program(image, STEPS, device="reference")
         except PxvmError as error:
             said = str(error)
-        assert found.get("refused") or found.get("error") == said
+        assert (found.get("refused") or found.get("error")) == said
         if "sha256" in found:
             assert found["sha256"] == digest(image)
 

@@ -128,6 +128,38 @@ def test_damage(machine: Page) -> None:
     compared(machine, files)
 
 
+def coded(*codes: tuple[int, int]) -> bytes:
+    """A last block of fixed codes: (bits, how many), the highest first."""
+    bits = "110" + "".join(f"{code:0{count}b}" for code, count in codes)
+    return int(bits[::-1], 2).to_bytes(-(-len(bits) // 8), "little")
+
+
+def test_what_is_wrong_right_behind_the_last_row(machine: Page) -> None:
+    """zlib finds it together with the row's last byte, or only when more is asked for."""
+    maker, header = Maker(4), png.Header(3, 2, 8, 0, False)
+    wrong_filter, rows = b"\0abc\x09abc", b"\0abc\0abc"
+    far, no_symbol, no_distance = [(1, 7), (29, 5), (0, 13)], [(0b11000110, 8)], [(1, 7), (30, 5)]
+    mores = far, no_symbol, no_distance, [(0x30, 8), *far], [(0x30, 8), *no_symbol]
+    files = []
+    for plain in (wrong_filter, rows):
+        head = b"\x78\x01\0" + len(plain).to_bytes(2, "little")
+        head += (len(plain) ^ 0xFFFF).to_bytes(2, "little") + plain
+        files += [maker.file(header, head + coded(*more) + bytes(8)) for more in mores]
+        for extra in (b"", b"x", b"xy"):
+            stream = zlib.compress(plain + extra)
+            files += [maker.file(header, stream[:-1] + end) for end in (b"", b"!", stream[-1:])]
+    compared(machine, files)
+
+
+def test_chunk_types_of_every_byte(machine: Page) -> None:
+    files = []
+    for first in range(0, 256, 4):
+        kind = bytes(range(first, first + 4))
+        front = png.chunk(kind, b"") + png.chunk(b"IHDR", bytes(13))
+        files += [png.SIGNATURE + front, Maker(5).file(png.Header(1, 1, 8, 6, False), b"", front)]
+    compared(machine, files)
+
+
 def test_what_is_no_png(machine: Page) -> None:
     compared(machine, [b"", b"\0\1", b"GGUF" + bytes(60), "D@1@2@3 é".encode(), b"\x89PNG\r\n"])
 
@@ -158,3 +190,17 @@ def test_texts_are_read(machine: Page) -> None:
         encoded(data),
     )
     assert dict(found) == {"Comment": "x", "Packed": "inside", "Title": "Grüße"}
+
+
+def test_texts_that_unfold_to_more_than_a_picture_are_left_out(machine: Page) -> None:
+    packed = zlib.compress(bytes(600_000))
+    front = b"".join(png.chunk(b"zTXt", b"bomb%d\0\0" % n + packed) for n in range(200))
+    data = Maker(3).file(png.Header(1, 1, 8, 6, False), zlib.compress(bytes(5)), front)
+    sizes = machine.evaluate(
+        """async (file) => {
+            const { picture } = await machine("open", "x", bytesOf(file));
+            return [...picture.texts].map(([name, text]) => [name, text.length]);
+        }""",
+        encoded(data),
+    )
+    assert dict(sizes) == {"Comment": 1, "bomb0": 600_000}

@@ -133,6 +133,45 @@ def test_a_long_run_is_stopped_at_once_and_gone_back_from(machine: Page) -> None
     assert found["took"] < 2000  # a machine with nothing else to do takes 50
 
 
+def test_closing_at_any_time_leaves_no_worker_and_no_error(machine: Page) -> None:
+    """Errors that nobody has caught fail the test of the tab."""
+    machine.evaluate("async () => window.session?.close()")
+    machine.wait_for_timeout(500)  # the browser tells of workers a little later
+    before = len(machine.workers)
+    said = machine.evaluate(
+        """async (file) => {
+            const opened = await rooms.machine.open("x", bytesOf(file));
+            const said = [];
+            for (const wait of [0, 50]) {
+                const session = await rooms.machine.start(opened);
+                const running = session.run().catch((error) => error.message);
+                await new Promise((resolve) => setTimeout(resolve, wait));
+                session.stop();
+                await session.close();
+                session.stop();
+                said.push(await running);
+                said.push(await session.step().catch((error) => error.message));
+                said.push(await rooms.machine.chat(session).catch((error) => error.message));
+            }
+            opened.picture.words[1] = 99; // another program than the one that was opened
+            said.push(await rooms.machine.start(opened).catch((error) => error.message));
+            return said;
+        }""",
+        encoded(file_of(endless())),
+    )
+    closed = "the machine is closed: open the file again"
+    assert set(said[:-1]) == {closed} and "format version" in said[-1]
+    machine.wait_for_timeout(500)
+    assert len(machine.workers) == before
+
+
+def test_more_steps_than_32_bits_hold_may_be_asked_for(machine: Page) -> None:
+    for most in (2**31, 2**32, 2**32 + 3, 2**53):
+        start(machine, (HERE / LOOPED).read_bytes())
+        end = do(machine, "run", {"maxSteps": most})
+        assert (end["status"], end["sha256"]) == ("halted", GOLDEN[LOOPED]["sha256"])
+
+
 def test_values_are_read_and_written(machine: Page) -> None:
     b = NetworkBuilder()
     b.tensor("x", DType.I32, (2, 2), Role.STATE, frac=4, data=np.array([[16, 32], [48, -8]]))

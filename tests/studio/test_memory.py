@@ -214,6 +214,20 @@ def test_search_keeps_to_its_filters(filters, codes, languages):
     assert found == set(codes) | ({"de"} & found)
 
 
+@pytest.mark.parametrize(
+    ("filters", "codes"),
+    [
+        ({"tag": "de"}, ["de"]),
+        ({"kind": "note"}, []),
+        ({"until": "2024-03-03"}, [code for code, _ in SAID[1::-1]]),
+        ({}, [code for code, _ in SAID[::-1]]),
+    ],
+)
+def test_filters_alone_find_what_fits_the_newest_first(filters, codes, languages):
+    hits = languages.evaluate("(filters) => memory.search('', 200, filters)", filters)
+    assert [hit["record"]["tags"][0] for hit in hits] == codes
+
+
 def test_damaged_and_hostile_records_are_set_aside_one_by_one(rooms, tmp_path):
     path = tmp_path / "k.png"
     with Network.open(path, draw=small) as network:
@@ -233,6 +247,63 @@ def test_damaged_and_hostile_records_are_set_aside_one_by_one(rooms, tmp_path):
     assert "record 3" in said and "damaged" in said
     hits = rooms.evaluate("() => memory.search('answer', 50)")
     assert len(hits) == 11 - 1
+
+
+def headed(row: bytes, **fields: int) -> bytes:
+    """A header row with other fields, and the checksum that they want."""
+    places = {"data_rows": 16, "text_rows": 20, "stored": 40, "vectors": 48, "payload_crc": 52,
+              "row": 60, "text_bytes": 76}  # fmt: skip
+    found = bytearray(row)
+    for name, value in fields.items():
+        found[places[name] : places[name] + 4] = value.to_bytes(4, "big")
+    found[8:12] = zlib.crc32(found[12:]).to_bytes(4, "big")
+    return bytes(found)
+
+
+@pytest.mark.parametrize("beyond", [2**32 - 1, 2**31, 100_000])
+def test_a_header_that_claims_more_than_there_is_takes_no_memory(beyond, rooms, tmp_path):
+    path = tmp_path / "k.png"
+    with Network.open(path, draw=small) as network:
+        network.append_many(Draft(f"q{n}", f"answer {n}") for n in range(5))
+        offset = int(network.entries()["offset"][3]) + layout.HEADER_AT
+    data = bytearray(path.read_bytes())
+    stored = min(beyond, 2**32 - 1)
+    claims = {"data_rows": 1 + -(-stored // 128), "stored": stored, "vectors": 0, "payload_crc": 0}
+    more = {"text_rows": 1_000_000, "text_bytes": 2**32 - 1}
+    data[offset : offset + 128] = headed(data[offset : offset + 128], **claims, **more)
+    found = open_in(rooms, bytes(data))
+    records = read(rooms, found["count"])
+    assert [r["number"] for r in records if r["standing"] != "damaged"] == [0, 1, 2]
+    for first in (0, found["rows"] - 50):
+        bits = "async (first) => (await memory.bits(first, 50)).length"
+        assert rooms.evaluate(bits, max(first, 0)) <= 50 * 128
+
+
+@pytest.mark.parametrize("as_picture", [False, True])
+def test_headers_made_to_be_summed_up_again_and_again_take_no_hours(as_picture, rooms, tmp_path):
+    path = tmp_path / "k.png"
+    with Network.open(path, draw=small) as network:
+        network.append("q", "a")
+        offset = int(network.entries()["offset"][0]) + layout.HEADER_AT
+    data = path.read_bytes()
+    count = 20_000
+    claims = {"data_rows": count - 10, "stored": 128 * (count - 11), "vectors": 0}
+    row = headed(data[offset : offset + 128], **claims, payload_crc=1)
+    if not as_picture:
+        with pytest.raises(Exception, match="no record in the picture"):
+            open_in(rooms, data[: offset - layout.HEADER_AT] + row * count)
+        return
+    bits = np.unpackbits(np.frombuffer(row * count, np.uint8)).reshape(count, 1024) * 255
+    Image.fromarray(bits.astype(np.uint8)).save(path)
+    said = rooms.evaluate(
+        """async (file) => {
+            const bytes = Uint8Array.from(atob(file), (c) => c.charCodeAt(0));
+            const opened = await rooms.machine.open("k.png", bytes);
+            return rooms.memory.openMemory(opened).then(() => "", (error) => error.message);
+        }""",
+        encoded(path.read_bytes()),
+    )
+    assert "no record in the picture" in said
 
 
 @pytest.mark.parametrize("size", [0, 100, 511, 600, 5000])

@@ -116,6 +116,40 @@ def test_the_word_at_the_cursor(tab: Page, site: str, matmul: Path) -> None:
     assert values == ["7", "8", "9", "10", "11", "12"]
 
 
+def test_keys_that_come_while_a_step_is_made_are_steps_too(
+    tab: Page, site: str, tmp_path: Path
+) -> None:
+    path = CONFORMANCE / "dialect1/loops_eight_deep.pxi"
+    tab.goto(site)
+    open_files(tab, path)
+    tab.evaluate(
+        """() => { for (const key of ["s", "s", "s", "s", "s", "b"])
+            document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })) }"""
+    )
+    tab.locator("dl div", has_text="Steps").locator("dd", has_text="4").wait_for()
+    stop(tab, "Paused")
+    assert tab.locator("dl div", has_text="Steps").locator("dd").inner_text() == "4"
+
+
+def test_a_run_that_ends_shows_its_result_and_can_be_run_again(
+    tab: Page, site: str, matmul: Path
+) -> None:
+    tab.goto(site)
+    open_files(tab, matmul)
+    tab.click("text=Heat")
+    tab.click("button:text-is('Run')")
+    stop(tab, "Halted")
+    assert tab.inner_text("aside section .values").split() == ["58", "64", "139", "154"]
+    # The scale is of what stands there now, not of the zeros before.
+    assert tab.inner_text(".legend .ends").split() == ["0", "154"]
+    tab.click("[aria-label='Close the tensor']")
+    tab.click("text=Run again")
+    tab.locator("aside section .values", has_text="154").wait_for()
+    stop(tab, "Halted")
+    assert sha(tab) == digest(execute_pxi(matmul))
+    assert tab.locator(".progress").count() == 0
+
+
 def test_other_values_give_another_result(tab: Page, site: str, matmul: Path) -> None:
     tab.goto(site)
     open_files(tab, matmul)
@@ -211,6 +245,8 @@ def test_what_is_no_picture_is_said_and_a_plain_one_shown(
     open_files(tab, plain)
     assert tab.inner_text("header .kind") == "picture"
     tab.locator("text=300 × 200").wait_for()
+    assert "this picture is no pxVM program" in tab.inner_text(".refused")
+    assert tab.locator(".refused.bad").count() == 0
 
 
 def test_a_run_as_a_film_and_where_its_time_goes(tab: Page, site: str, matmul: Path) -> None:
@@ -222,7 +258,11 @@ def test_a_run_as_a_film_and_where_its_time_goes(tab: Page, site: str, matmul: P
     with tab.expect_download() as download:
         tab.click("text=Save the film")
     film = PIL.Image.open(io.BytesIO(Path(download.value.path()).read_bytes()))
-    assert (film.format, film.n_frames, film.size) == ("PNG", 2, (64, 36))
+    assert (film.format, film.n_frames, film.size) == ("PNG", 2, (256, 144))
+    # What has ended is filmed from the start.
+    tab.click("form >> text=From the start")
+    tab.click("button:has-text('Film it')")
+    tab.locator("text=The program has ended").wait_for()
     show(tab, "Picture")
     tab.click("[aria-label='From the start']")
     stop(tab, "Ready")

@@ -55,6 +55,13 @@ def test_a_memory_is_read_and_searched_in_the_page(tab: Page, site: str, tmp_pat
     tab.fill("label:has-text('Since') input", str((MOMENT + timedelta(days=14)).date()))
     tab.click(".filters >> text=Search")
     tab.locator("text=2 hits").wait_for()
+    # Without words: what fits, the newest first; the last day is within.
+    tab.fill("input[type=search]", "")
+    tab.fill("label:has-text('Tag') input", "")
+    tab.fill("label:has-text('Until') input", str((MOMENT + timedelta(days=16)).date()))
+    tab.click(".filters >> text=Search")
+    tab.locator("text=3 hits").wait_for()
+    assert "answer 16" in tab.locator("main .list li").first.inner_text()
     show(tab, "Growth")
     tab.locator("text=21 records").wait_for()
     assert not faults(tab)

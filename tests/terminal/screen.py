@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import select
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -13,6 +16,10 @@ import pytest
 from pxvm.cli import main
 
 COLUMNS = 60
+CTRL_C = b"\x03"
+PATIENCE, MOST = 2.0, 120.0  # seconds without a word, until a key is pressed again; until the end
+#: Makes the terminal that a process has as its input the one that controls it: Ctrl-C is heard.
+ITS_OWN = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
 
 
 def called(words: Sequence[object], given: str = "", columns: int = COLUMNS) -> tuple[int, bytes]:
@@ -55,15 +62,29 @@ def typed(
 
     Several prompts are what is waited for before each of the keys.
     """
-    import pty
-
-    process, terminal = pty.fork()
-    if process == 0:
-        os.environ.update(TERM="xterm", COLUMNS=str(columns))
-        os.execv(sys.executable, [sys.executable, "-c", code])
-    shown, rest, place = bytearray(), list(keys), 0
+    terminal, slave = os.openpty()
+    # Not pty.fork(), whose child may stand still: the threads of this process are not in it, but
+    # what they held is.
+    process = subprocess.Popen(
+        [sys.executable, "-c", ITS_OWN + code],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": str(columns)},
+    )
+    os.close(slave)
+    shown, rest, place, last = bytearray(), list(keys), 0, b""
     prompts = [prompt] * len(keys) if isinstance(prompt, bytes) else list(prompt)
+    end = time.monotonic() + MOST
     while True:
+        if not select.select([terminal], [], [], PATIENCE)[0]:
+            if time.monotonic() > end:
+                process.kill()
+                raise AssertionError(f"nothing more is shown after {bytes(shown)!r}")
+            if last.endswith(CTRL_C):  # between two keys Python's readline does not hear it
+                os.write(terminal, CTRL_C)
+            continue
         try:
             block = os.read(terminal, 1 << 16)
         except OSError:  # the program has ended
@@ -73,7 +94,8 @@ def typed(
         shown.extend(block)
         while rest and (found := shown.find(prompts[0], place)) >= 0:
             place = found + len(prompts.pop(0))
-            os.write(terminal, rest.pop(0))
+            last = rest.pop(0)
+            os.write(terminal, last)
     os.close(terminal)
-    os.waitpid(process, 0)
+    process.wait()
     return shown.decode()

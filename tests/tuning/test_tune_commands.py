@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pxvm import Model
-from pxvm.core import choices
+from pxvm.core import notes
 from pxvm.core.container import save_image
 from pxvm.models.importing.importer import import_model
 from pxvm.tuning import quantise
@@ -19,8 +19,7 @@ from tests.tuning import small
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(choices, "_file", lambda: tmp_path / "choices.json")
-    choices._read.cache_clear()
+    monkeypatch.setattr(notes, "folder", lambda: tmp_path)
     return tmp_path
 
 
@@ -56,7 +55,7 @@ def test_what_cannot_be_tuned_is_refused_in_one_line(here):
         ("tune quantise none -o s.pxi -n k.png", "none"),
         ("tune quantise model -o k.png -n k.png", "k.png"),
         ("tune speed none -n k.png", "none"),
-        ("tune auto on -n none.png", "no such file"),
+        ("tune auto on -n .", "a folder"),
     ):
         status, said = pxvm(line)
         assert status == 2 and words in said and len(said.splitlines()) == 1, said
@@ -86,3 +85,20 @@ def test_from_measuring_to_running(here, monkeypatch):
     assert (status, said) == (0, "off: every program runs by the defaults\n")
     status, said = pxvm("run p.pxi -o b.png")
     assert status == 0 and (here / "a.png").read_bytes() == (here / "b.png").read_bytes()
+
+
+def test_ordinary_runs_teach_while_it_is_on(here, monkeypatch):
+    monkeypatch.setattr(notes.Busy, "count", lambda self: 0)
+    save_image(product(), here / "p.pxi")
+    status, said = pxvm("tune auto on -n k.png")
+    assert status == 0 and said == "on: 0 programs known on this machine\n", said
+    for _ in range(notes.FEW):
+        pxvm("run p.pxi -o a.png")
+        pxvm("run p.pxi -o b.png --threads 1")
+    assert (here / "a.png").read_bytes() == (here / "b.png").read_bytes()
+    status, said = pxvm("tune auto show -n k.png")
+    assert status == 0 and f"noted by ordinary runs: {2 * notes.FEW} lines" in said, said
+    status, said = pxvm("tune auto on -n k.png")
+    assert status == 0 and notes.read() == (), said
+    status, said = pxvm("recall measured -n k.png")
+    assert status == 0 and '"threads": 1' in said, said

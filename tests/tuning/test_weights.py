@@ -164,7 +164,8 @@ def test_measurements_are_records_that_can_be_forgotten(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"damage": float("nan")}, {"damage": True}, {"damage": 1e99}, {"change": 0}, {"bytes": -1},
+        {"damage": float("nan")}, {"damage": True}, {"damage": 1e99}, {"damage": 10**400},
+        {"change": 0}, {"bytes": -1},
         {"bytes": 1.5}, {"choice": "int2"}, {"features": [1.0]}, {"features": "x" * 18},
         {"features": [1e9] * len(FEATURES)}, {"model": "m" * 999}, {"model": 5}, {"more": 1},
     ],

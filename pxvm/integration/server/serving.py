@@ -85,7 +85,7 @@ def serve(settings: Settings, ready: Callable[[str], None], site: Site | None = 
             f"{settings.host} can be reached from other machines: set a key in {SERVER_KEY}, or"
             " with --api-key, or bind to 127.0.0.1"
         )
-    with closing(_bound(settings.host, settings.port)) as listening:
+    with closing(bound(settings.host, settings.port)) as listening:
         port = listening.getsockname()[1]
         hop = uuid.uuid4().hex
         source = _source(settings, port, hop)
@@ -110,9 +110,11 @@ def serve(settings: Settings, ready: Callable[[str], None], site: Site | None = 
             service.close()
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises PxvmError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named, asyncio turns Nagle's algorithm off, which holds pieces back.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     if os.name == "posix":  # elsewhere it would let two servers share a port
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

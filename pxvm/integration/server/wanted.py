@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pxvm.core.errors import PxvmError
-from pxvm.integration.pieces import whole_characters
+from pxvm.integration.pieces import whole_values
 
 MOST_CHOICES, MOST_SCORES, MOST_TOOLS = 8, 20, 128
 ROLES = {"developer": "system"}  # new words for old ones
@@ -70,23 +70,12 @@ def parsed(data: bytes) -> dict[str, Any]:
     try:
         body = json.loads(data)
         if b"\\ud" in data.lower():
-            body = _whole(body)
+            body = whole_values(body)
     except (ValueError, RecursionError) as error:
         raise RefusedError(f"the body is no JSON: {error!s:.100}") from None
     if not isinstance(body, dict):
         raise RefusedError(f"expected a JSON object; found {type(body).__name__}")
     return body
-
-
-def _whole(value: Any) -> Any:
-    """A value of JSON whose texts have whole characters: halves are what careless clients cut."""
-    if isinstance(value, str):
-        return whole_characters(value)
-    if isinstance(value, list):
-        return [_whole(each) for each in value]
-    if isinstance(value, dict):
-        return {whole_characters(name): _whole(each) for name, each in value.items()}
-    return value
 
 
 def chat(body: Mapping[str, Any], forwards: bool = False) -> Wanted:

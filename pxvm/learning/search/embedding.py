@@ -57,16 +57,22 @@ class Embedder:
             return None
         from pxvm.models.download import DownloadError, cached, get
 
-        if not cached(NAME).exists():
-            return None
+        path = cached(NAME)
         try:
-            with progress(f"making {NAME} anew") as update:
-                path = get(NAME, lambda what, done, total: update(done, total, what))
-        except DownloadError as error:
-            echo(
-                f"note: {NAME} is of an older format, and searches go without it: {error}", err=True
-            )
+            there = _as_it_is(path)
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        if there not in _USABLE:
+            try:
+                with progress(f"making {NAME} anew") as update:
+                    get(NAME, lambda what, done, total: update(done, total, what))
+            except DownloadError as error:
+                echo(
+                    f"note: {NAME} is of an older format, and searches go without it: {error}",
+                    err=True,
+                )
+                return None
+            _USABLE.add(_as_it_is(path))
         return _opened(path, device)
 
     @cached_property
@@ -128,6 +134,15 @@ class Embedder:
             else draft
             for draft in drafts
         ]
+
+
+#: Files that were looked into once: every question asks for the embedder.
+_USABLE: set[tuple[Path, int, int, int]] = set()
+
+
+def _as_it_is(path: Path) -> tuple[Path, int, int, int]:
+    stat = path.stat()
+    return path, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 @cache

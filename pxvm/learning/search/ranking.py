@@ -8,6 +8,7 @@ or what it names, for what is new. A boost moves a hit; only a filter removes on
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from pxvm.learning.search.cache import Cache
 from pxvm.learning.search.times import Interval
 from pxvm.learning.search.vectors import FRAC
-from pxvm.learning.search.words import asked, words
+from pxvm.learning.search.words import asked, names_in, words
 from pxvm.learning.store.record import Record, to_microseconds
 
 LEXICAL_SHARE = 0.5
@@ -285,19 +286,28 @@ def newest_first(hits: Sequence[Hit], text: str) -> list[Hit]:
     """Hits in their order, but those that say nearly the same by time, the newest where the first
     of them stood: where facts conflict, the last word is heard first.
 
-    They have the same of the words that are asked for, or they are of different things."""
+    They have the same of the words that are asked for, in the same names, or they are of different
+    things."""
     asked_for = frozenset(asked(text))
-    sets = [frozenset(words(f"{hit.record.query} {hit.record.answer}")) for hit in hits]
+    texts = [f"{hit.record.query}\n{hit.record.answer}" for hit in hits]
+    sets = [frozenset(words(said)) for said in texts]
     order = list(hits)
     done: set[int] = set()
-    for first, mine in enumerate(sets):
+
+    @functools.cache
+    def names(number: int) -> frozenset[tuple[str, ...]]:
+        return frozenset(name for name in names_in(texts[number]) if asked_for.intersection(name))
+
+    def same(first: int, other: int) -> bool:
+        mine, theirs = sets[first], sets[other]
+        if not _alike(mine, theirs) or mine & asked_for != theirs & asked_for:
+            return False
+        return names(first) == names(other)
+
+    for first in range(len(hits)):
         if first in done:
             continue
-        alike = [
-            i
-            for i in range(first, len(sets))
-            if i not in done and _alike(mine, sets[i]) and mine & asked_for == sets[i] & asked_for
-        ]
+        alike = [i for i in range(first, len(hits)) if i not in done and same(first, i)]
         done.update(alike)
         newest = sorted((hits[i] for i in alike), key=lambda hit: -_moment(hit.record))
         for place, hit in zip(alike, newest, strict=True):

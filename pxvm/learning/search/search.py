@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -82,8 +83,14 @@ def search(
         of_then = by_time(cache, times, chosen, count) if names_only_times(text, times) else []
         if not of_then and says_nothing(text):
             return iter(())
-        lexical = Words({}, 0.0) if of_then else by_words(cache, text, times, chosen, count)
-        similar, nearest, note = _similar(cache, text, chosen, count, device, embedder)
+        model, note = _model(cache, text, device, embedder)
+        with ThreadPoolExecutor(1) as pool:  # neither needs the interpreter while it computes
+            asked = pool.submit(model.real, [text]) if model else None
+            lexical = Words({}, 0.0) if of_then else by_words(cache, text, times, chosen, count)
+        similar, nearest = None, list[int]()
+        if model and asked:
+            parts, nearest = _nearest(cache, _key(model), asked.result()[0], chosen, count, device)
+            similar = Similarities(parts, model.known(text))
         stands_out = similar.stands_out if similar else 0.0
         if not of_then and lexical.found < LEAST_FOUND and stands_out < LEAST_SPREAD:
             return iter(())
@@ -153,32 +160,41 @@ def _filter(
     return Filter(" AND ".join(conditions), tuple(parameters)) if conditions else None
 
 
-def _similar(
-    cache: Cache,
-    text: str,
-    chosen: Filter | None,
-    count: int,
-    device: str,
-    embedder: Embedder | Literal["auto"] | None,
-) -> tuple[Similarities | None, list[int], str]:
-    """Every record's similarity and the nearest; or none, and why."""
+def _model(
+    cache: Cache, text: str, device: str, embedder: Embedder | Literal["auto"] | None
+) -> tuple[Embedder | None, str]:
+    """The model that the network's vectors are of; or None, and why."""
     kinds = cache.embeddings()
     if not kinds:
-        return None, [], "by words only: the network has no vectors"
+        return None, "by words only: the network has no vectors"
     if embedder == "auto":
         embedder = Embedder.present(device)
         if embedder is None:
-            return None, [], "by words only: this machine has no embedder"
+            return None, "by words only: this machine has no embedder"
     if embedder is None or not text.strip():
-        return None, [], "by words only"
-    key = Embedding(embedder.name, embedder.probe, embedder.dimension)
-    if key not in kinds:
+        return None, "by words only"
+    if (key := _key(embedder)) not in kinds:
         raise EmbeddingError(
             f"the network's vectors are from {', '.join(f'{n} ({p})' for n, p, _ in kinds)}, the"
             f" question's from {key.model} ({key.probe}): give the records vectors of this model"
             " with `pxvm network reembed`, or search without an embedder"
         )
-    (query,) = embedder.real([text])
+    return embedder, ""
+
+
+def _key(embedder: Embedder) -> Embedding:
+    return Embedding(embedder.name, embedder.probe, embedder.dimension)
+
+
+def _nearest(
+    cache: Cache,
+    key: Embedding,
+    query: NDArray[np.float32],
+    chosen: Filter | None,
+    count: int,
+    device: str,
+) -> tuple[list[tuple[NDArray[np.int64], NDArray[np.int32]]], list[int]]:
+    """(every record's score by picture, the records that are nearest in order)."""
     parts = [(part.records, part.scores(query)) for part in cache.vectors(key, device)]
     allowed = _allowed(cache, chosen)
     best: list[tuple[int, int]] = []
@@ -189,8 +205,7 @@ def _similar(
         best += zip(
             (-scores[places].astype(np.int64)).tolist(), records[places].tolist(), strict=True
         )
-    known = embedder.known(text)
-    return Similarities(parts, known), [record for _, record in sorted(best)[:count]], ""
+    return parts, [record for _, record in sorted(best)[:count]]
 
 
 def _allowed(

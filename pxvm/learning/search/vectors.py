@@ -14,13 +14,14 @@ A score is the same integer on every executor. d is filled up with zeros to a mu
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pxvm.core import executors
+from pxvm.core import choices, executors
 from pxvm.core.container import PathLike, open_image, save_image
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.program import Image
@@ -98,12 +99,17 @@ class Vectors:
         self._runs = 0
 
     @cached_property
+    def _plan(self) -> choices.Plan:
+        return choices.plan(self.fields.network, self.device, None)
+
+    @cached_property
     def _session(self) -> executors.Session:
         return self._bound()
 
     def _bound(self) -> executors.Session:
         image = self.fields.image
-        session = executors.executor(self.device, 1).session(image, verify(image))
+        executor = executors.executor(self.device, 1, self._plan.chosen)
+        session = executor.session(image, verify(image))
         session.host(("query", "scores"))  # a GPU keeps the vectors from one question to the next
         return session
 
@@ -120,7 +126,9 @@ class Vectors:
             self.fields.restart()
             self._session, self._runs = self._bound(), 0
         self.fields.set_real("query", wanted)
-        self._session.run(None)
+        session, begun = self._session, time.perf_counter()
+        session.run(None)
+        self._plan.watch.took("run", begun)
         self._runs += 1
         d = self.fields.descriptor("scores")
         words: NDArray[np.int32] = tensor_words(self.fields.image, d, 0, 1)[0].view(np.int32)

@@ -132,6 +132,25 @@ def asked(text: str) -> list[str]:
     return [word for word in words(text) if word in names or word not in STOP_WORDS]
 
 
+def names_in(text: str) -> Iterator[tuple[str, ...]]:
+    """Words that stand together with capitals, folded: "Anna Schmidt" is another name than "Anna".
+
+    Words that say little are no part where they begin one, as at the beginning of a sentence.
+    """
+    name: list[str] = []
+    end = 0
+    for match in WORD.finditer(text):
+        word = match[0]
+        if name and not (word[0].isupper() and text[end : match.start()] in (" ", "-")):
+            yield tuple(name)
+            name = []
+        if word[0].isupper() and (name or folded(word) not in STOP_WORDS):
+            name.append(folded(word))
+        end = match.end()
+    if name:
+        yield tuple(name)
+
+
 def looks_like_name(text: str) -> bool:
     """Is this, before a colon, a speaker: up to four words, capitalised, none of them a label?"""
     parts = text.split()

@@ -5,11 +5,11 @@ by side, the weights are read once for all of them, and each row comes out with 
 has alone. Attention is inside a loop over slots, each of which has caches of its own. The program
 takes one token for each slot in use and computes the logits behind it; tensors, by name:
 
-    ids [slots, 1]         the token of each slot
-    positions [slots, 1]   tokens in its caches
     active [slots, 1]      1: the slot is in use; others stay as they are
-    count [1]              the last slot in use, plus 1
-    logits [slots, vocab]  behind the token of each slot
+    positions [slots, 1]   tokens in its caches
+    count [1]              how many are in use
+    ids [slots, 1]         their tokens, in the order of the slots
+    logits [slots, vocab]  behind each of these
 
 The weights are the source's, in the same pixels; table, code and what grows stand behind them. A
 ``sampler`` is the other half: a small program that draws a token from one row of logits.
@@ -111,12 +111,13 @@ class _Batched:
         for like in rows:
             self._add(replace(like, name=f"{like.name}1", extents=(1, like.cols), length=None))
         number = self.shared[self.named["position"]]
+        for name in ("row", "slot"):
+            self._add(replace(number, name=name))
         for name in ("positions", "active"):
-            n = self.named["n"]
-            self._add(replace(number, name=name, extents=(self.slots, 1), length=n))
+            slot = self.named["slot"]
+            self._add(replace(number, name=name, extents=(self.slots, 1), length=slot))
         for name in ("position1", "active1"):
             self._add(replace(number, name=name, extents=(1, 1)))
-        self._add(replace(number, name="row"))
         for name, value in (("zero", 0), ("slots", self.slots)):
             self._add(replace(number, name=name, role=Role.CONSTANT), [value])
         inside = self.size + len(self.inside)
@@ -200,10 +201,10 @@ class _Batched:
         for i in code[self.loop.index + 1 : self.begin]:
             emit.same(i)
         emit("Copy", "n", "zero")
+        emit("Copy", "slot", "zero")
         emit("Loop", "slots", len(self.inside))
         self._slot(emit, code[self.begin : self.end])
         emit("EndLoop")
-        emit("Copy", "n", "count")
         for i in code[self.end : end + 1]:
             emit.same(i)
         emit.word(norm.code, self.named["normed"], self.named["x"], norm.operands[2])
@@ -218,11 +219,12 @@ class _Batched:
         one = {self.named[name]: self.named[f"{name}1"] for name in (*ROWS, "position")}
         for number, place in enumerate(self.inside):
             one[RELATIVE + place] = RELATIVE + self.size + number
+        emit("Add", "slot", "slot", "one")
+        emit("Tail", "active1", "active")
+        emit("SkipIfZero", "active1", len(code) + 7)
+        emit("Tail", "position1", "positions")
         emit("Copy", "row", "n")
         emit("Add", "n", "n", "one")
-        emit("Tail", "active1", "active")
-        emit("SkipIfZero", "active1", len(code) + 5)
-        emit("Tail", "position1", "positions")
         for name in ROWS[:3]:
             emit("Tail", f"{name}1", name)
         for i in code:

@@ -1,1 +1,1 @@
-import{n as e}from"./assets/film-BP7KfnXX.js";import{t}from"./assets/gpu-wsPelCNg.js";import{n}from"./assets/machine-Dh7yCOlW.js";import{t as r}from"./assets/memory-Dss3O11k.js";export{e as film,t as gpu,n as machine,r as memory};
+import{n as e}from"./assets/film-DAlDvhkm.js";import{t}from"./assets/gpu-BTTofSC9.js";import{n}from"./assets/machine-DO8UIRsZ.js";import{t as r}from"./assets/memory-B9acMY6y.js";export{e as film,t as gpu,n as machine,r as memory};

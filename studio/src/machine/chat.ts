@@ -52,7 +52,7 @@ class WorkerChat implements Chat {
     const late = setTimeout(() => {
       this.remote.close(new PxvmError(`${this.session.program.title}: the tokenizer cannot cut this text: it took too long`));
     }, PATIENCE + length / SPEED);
-    const stop = () => void this.remote.call("hush");
+    const stop = () => this.remote.tell("hush");
     signal.addEventListener("abort", stop);
     this.remote.heard = (token) => {
       if (token === null) clearTimeout(late);

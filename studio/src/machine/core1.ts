@@ -88,7 +88,7 @@ export class Core1 implements Core {
 
   advance(limit: number | null, until: number, checked: boolean): { made: number; ended: Ended } {
     const { functions } = this.wasm;
-    const ended = functions.run(limit ?? -1, until, checked ? 1 : 0);
+    const ended = functions.run(Math.min(limit ?? -1, 2 ** 31 - 1), until, checked ? 1 : 0);
     return { made: functions.steps(), ended: ENDED[ended] ?? "stopped" };
   }
 

@@ -29,7 +29,12 @@ export async function start(opened: Opened, progress?: Progress): Promise<Sessio
     throw new PxvmError(opened.refused ?? `${opened.name}: expected a program; found a ${opened.kind}`);
   }
   const remote = worker(progress);
-  return new WorkerSession(remote, await remote.call<ProgramInfo>("start", opened.picture, opened.name), WASM);
+  try {
+    return new WorkerSession(remote, await remote.call<ProgramInfo>("start", opened.picture, opened.name), WASM);
+  } catch (error) {
+    remote.close();
+    throw error;
+  }
 }
 
 /** A picture as a PNG file. */
@@ -47,8 +52,8 @@ export async function encode(picture: Picture): Promise<Uint8Array> {
  * room for a conversation.
  */
 export async function chat(session: Session): Promise<Chat> {
-  const remote = worker();
   const picture = await session.picture();
+  const remote = worker();
   return wakeChat(
     remote, picture, session.program.title, session.executor !== WASM,
     (program, executor) => new WorkerSession(remote, program, executor),
@@ -79,7 +84,7 @@ class WorkerSession implements Session {
   }
 
   stop(): void {
-    void this.remote.call("stop");
+    this.remote.tell("stop");
   }
 
   read(tensor: number): Promise<Float64Array> {

@@ -103,7 +103,10 @@ export function inflatedBytes(header: Header): number {
   return passes(header).reduce((sum, pass) => sum + pass.height * (1 + rowBytes(header, pass.width)), 0);
 }
 
-const latin = new TextDecoder("latin1");
+/** A chunk's type as text; what TextDecoder calls latin1 has other letters from 0x80 to 0x9f. */
+function letters(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes);
+}
 
 function kindName(kind: string): string {
   if (/^[A-Za-z]{4}$/.test(kind)) return `chunk ${kind}`;
@@ -122,7 +125,7 @@ export function readHeader(source: Source, crc: (bytes: Uint8Array) => number): 
   }
   const front = source.at(8, 8);
   const length = front.getUint32(0);
-  const kind = latin.decode(source.part(12, 4));
+  const kind = letters(source.part(12, 4));
   if (length !== 13 || kind !== "IHDR") {
     throw source.error(8, "chunk IHDR of 13 bytes", `${kindName(kind)} of ${length} bytes`);
   }
@@ -148,7 +151,7 @@ export function readHeader(source: Source, crc: (bytes: Uint8Array) => number): 
 
 /** What was found where a PNG should begin, what to do about it. */
 function otherKind(source: Source, start: Uint8Array): [string, string] {
-  if (latin.decode(start.subarray(0, 4)) === "GGUF") return ["a GGUF file", "`pxvm import` makes a picture of it"];
+  if (letters(start.subarray(0, 4)) === "GGUF") return ["a GGUF file", "`pxvm import` makes a picture of it"];
   let head = source.part(0, Math.min(PNG.sniffed, source.size));
   for (let cut = 0; cut < 4; cut++) {
     // The last character may be cut.
@@ -203,7 +206,7 @@ export function scan(source: Source, header: Header, crc: (bytes: Uint8Array) =>
   let previous = "IHDR";
   for (let n = 0; n < PNG.maxChunks; n++) {
     const length = source.at(offset, 8).getUint32(0);
-    const kind = latin.decode(source.part(offset + 4, 4));
+    const kind = letters(source.part(offset + 4, 4));
     if (length > source.size - offset - 12) {
       const left = `at most ${Math.max(0, source.size - offset - 12)} bytes of data before the file ends`;
       throw source.error(offset, left, `${kindName(kind)} of ${length}`);

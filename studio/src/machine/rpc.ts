@@ -39,6 +39,11 @@ export class Remote {
     return found as Promise<T>;
   }
 
+  /** A call whose end nobody waits for. */
+  tell(method: string): void {
+    if (!this.ended) this.worker.postMessage({ id: this.next++, method, args: [] } satisfies Call);
+  }
+
   /** What is under way is refused. */
   close(reason = new PxvmError("the machine is closed: open the file again")): void {
     this.end(reason);

@@ -6,7 +6,7 @@ import { PNG } from "./table.ts";
 import type { Wasm } from "./wasm.ts";
 
 // As assembly/inflate.ts numbers how a stream ends.
-const [WELL, FULL, SHORT, NO_SUM, DICTIONARY] = [0, 1, 2, 3, 4];
+const [WELL, FULL, SHORT, NO_SUM, DICTIONARY, TOO_FAR] = [0, 1, 2, 3, 4, 18];
 /** zlib's words for what is no valid stream, from the end number 5 on. */
 const WRONG = [
   "incorrect header check",
@@ -40,7 +40,7 @@ export function decodeRows(
   const out = whole ? stream : wasm.take(4 * width * height, what);
   const packed = join(wasm, at, scanned);
   const ended = functions.inflate(at, packed, stream, needed);
-  let produced = functions.inflatedTo() >>> 0;
+  const produced = functions.inflatedTo() >>> 0;
   const used = functions.inflatedFrom() >>> 0;
   // Bytes of the stream that were needed for so many bytes of rows; what came out before is overwritten.
   const neededFor = (count: number) => {
@@ -49,8 +49,11 @@ export function decodeRows(
   };
   const source = new Source(() => new Uint8Array(0), 0, name);
   const place = (position: number) => offsetOf(scanned, position);
-  // What is wrong right behind a byte is found together with it, unless another piece had to be read.
-  if (ended >= DICTIONARY && produced && place(neededFor(produced)) === place(used)) produced -= 1;
+  // What is wrong right behind a byte is found together with it, unless another piece had to be read; a
+  // distance is looked at only where there is room for what it would copy.
+  const isFoundAtOnce = (end: number) => end >= DICTIONARY && end !== TOO_FAR;
+  const together = isFoundAtOnce(ended) && produced > 0 && place(neededFor(produced)) === place(used);
+  const there = together ? produced - 1 : produced;
   const table = colours(wasm, scanned);
   let from = stream;
   for (const pass of passes(header)) {
@@ -60,7 +63,7 @@ export function decodeRows(
     for (let y = 0; y < pass.height; y += band) {
       const rows = Math.min(band, pass.height - y);
       const end = from + rows * (1 + bytes);
-      if (end - stream > produced) {
+      if (end - stream > there) {
         throw streamError(source, ended, place(used), end - stream - produced);
       }
       const where = `rows ${y} to ${y + rows - 1}`;
@@ -86,6 +89,13 @@ export function decodeRows(
       }
       from = end;
     }
+  }
+  if (ended === FULL) {
+    // The next byte is asked for, from the next piece where one is used up, and with it what is wrong behind it.
+    const next = functions.inflate(at, packed, stream, needed + 1);
+    const piece = place(used + 1);
+    const same = place(Math.max(functions.inflatedFrom() >>> 0, used + 1)) === piece;
+    throw streamError(source, isFoundAtOnce(next) && same ? next : FULL, piece, 0);
   }
   if (ended !== WELL) throw streamError(source, ended, place(used), 0);
   if (used < packed) throw source.error(place(used + 1), "no bytes after the zlib stream", "some");

@@ -46,6 +46,8 @@ class PageMemory implements Memory {
   private worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
   private waiting = new Map<number, (reply: Reply) => void>();
   private asked = 0;
+  /** Why nothing is answered any more. */
+  private ended = "";
 
   constructor() {
     this.worker.onmessage = ({ data }: MessageEvent<Reply>) => {
@@ -53,7 +55,7 @@ class PageMemory implements Memory {
       this.waiting.delete(data.id);
     };
     this.worker.onerror = (event) => {
-      const error = event.message || "the memory's worker did not start";
+      const error = (this.ended = event.message || "the memory's worker did not start");
       for (const [id, answer] of this.waiting) answer({ id, error });
       this.waiting.clear();
     };
@@ -77,6 +79,7 @@ class PageMemory implements Memory {
   }
 
   private request<T>(request: Omit<Request, "id">): Promise<T> {
+    if (this.ended) return Promise.reject(new PxvmError(this.ended));
     const id = this.asked++;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, ({ value, summary, error }) => {

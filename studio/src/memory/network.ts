@@ -205,6 +205,7 @@ export class Network {
     limit: number,
     filters: Filters,
   ): Promise<{ record: MemoryRecord; score: number }[]> {
+    if (!question.trim()) return this.newest(limit, filters);
     const index = await (this.index ??= this.indexed());
     const known = new Map<number, MemoryRecord>();
     const allowed = (position: number): boolean => {
@@ -215,6 +216,19 @@ export class Network {
     return index
       .search(question, limit, all)
       .map(([position, score]) => ({ record: this.at(position), score }));
+  }
+
+  /** What counts and fits, the newest first; lets others ask meanwhile. */
+  private async newest(limit: number, filters: Filters): Promise<{ record: MemoryRecord; score: number }[]> {
+    const found: { record: MemoryRecord; score: number }[] = [];
+    for (let position = this.entries.length - 1; position >= 0 && found.length < limit; position--) {
+      if (this.live.has(position)) {
+        const record = this.at(position);
+        if (record.standing === "standing" && fits(record, filters)) found.push({ record, score: 0 });
+      }
+      if (position % SLICE === 0) await new Promise((resolve) => setTimeout(resolve));
+    }
+    return found;
   }
 
   /** All that counts, by its words; lets others ask meanwhile. */

@@ -20,6 +20,8 @@ const { layout } = tables;
 const MAGIC = layout.magic;
 /** Deflate makes no more of a byte: what claims more is not even tried. */
 export const MOST_RATIO = 1032;
+/** So often a page's bytes are summed up at most to find records: more tries are of headers made for that. */
+const MOST_SUMS = 64;
 
 /** Where a record stands: the file's offset, of a decoded picture the row. */
 export interface Place {
@@ -51,6 +53,7 @@ export class FilePage implements Page {
   readonly places: Place[] = [];
   readonly gaps: string[] = [];
   rows = 0;
+  private summed = 0;
 
   constructor(private bytes: Uint8Array) {
     this.walk();
@@ -111,7 +114,9 @@ export class FilePage implements Page {
 
   /** Is a record's payload what its header says, and behind a `previous` record all of it? */
   private isWhole(place: Place, previous: Uint8Array | null = null): boolean {
-    if (crc32(this.lines(place).subarray(ROW)) !== place.header.payloadCrc) return false;
+    const body = this.lines(place).subarray(ROW);
+    this.summed += body.length;
+    if (crc32(body) !== place.header.payloadCrc) return false;
     return !previous || (equal(place.header.previous, previous) && this.text(place) !== null);
   }
 
@@ -123,6 +128,7 @@ export class FilePage implements Page {
       const offset = position - layout.headerAt;
       if (offset >= 0 && equal(this.bytes.subarray(position, position + 8), MAGIC)) {
         const place = this.at(offset);
+        if (this.summed > MOST_SUMS * this.bytes.length) return null;
         if (place && this.isWhole(place)) return place;
       }
       position++;
@@ -146,10 +152,10 @@ export class FilePage implements Page {
   private text(place: Place): Uint8Array | null {
     const { textRows, textBytes, textCrc } = place.header;
     const { text } = extent(place.offset, place.header);
-    if (textRows * LINE > textBytes * MOST_RATIO) return null;
+    const stream = this.bytes.subarray(text, text + textBytes);
+    if (textRows * LINE > stream.length * MOST_RATIO) return null;
     const lines = new Uint8Array(textRows * LINE + 1);
     try {
-      const stream = this.bytes.subarray(text, text + textBytes);
       // It ends with a flush and not with a last block: two bytes more are one that is empty.
       const closed = new Uint8Array(stream.length + 2);
       closed.set(stream);
@@ -170,12 +176,13 @@ export class FilePage implements Page {
   }
 
   bits(place: Place): Uint8Array {
-    const { dataRows, textRows } = place.header;
-    const found = new Uint8Array((dataRows + textRows) * ROW);
-    found.set(this.lines(place));
+    const data = this.lines(place);
+    if (!data.length) return data; // a header may claim more than there is
     const text = this.text(place);
-    if (text) found.set(text, dataRows * ROW);
-    else found.fill(255, dataRows * ROW);
+    const found = new Uint8Array(data.length + place.header.textRows * ROW);
+    found.set(data);
+    if (text) found.set(text, data.length);
+    else found.fill(255, data.length);
     return found;
   }
 }
@@ -190,9 +197,13 @@ export class PicturePage implements Page {
   constructor(picture: Picture) {
     this.packed = packed(picture.words);
     let end = 0;
-    for (let row = 0; row < picture.height; row++) {
+    let summed = 0;
+    for (let row = 0; row < picture.height && summed <= MOST_SUMS * this.packed.length; row++) {
       const found = header(this.row(row, 1));
-      if (!found || crc32(this.row(row + 1, found.dataRows - 1)) !== found.payloadCrc) continue;
+      if (!found) continue;
+      const body = this.row(row + 1, found.dataRows - 1);
+      summed += body.length;
+      if (crc32(body) !== found.payloadCrc) continue;
       if (row > end) this.gaps.push(`rows ${end} to ${row}: no whole record`);
       this.places.push({ offset: row, header: { ...found, row } });
       end = row + found.dataRows + found.textRows;

@@ -15,7 +15,7 @@ import { snippet } from "./words.ts";
 /** What the command line opened. */
 export interface ServerSession {
   version: string;
-  files: { number: number; name: string; size: number }[];
+  files: { number: number; name: string }[];
   networks: ServerNetwork[];
   /** Who answers; null without a model. `context` in tokens. */
   model: { name: string; backend: string; context: number } | null;
@@ -157,12 +157,19 @@ async function request(path: string, body?: Body, signal?: AbortSignal): Promise
   return response;
 }
 
+/** What an answer holds, of which the beginning alone may come. */
+function whole<T>(answer: Promise<T>): Promise<T> {
+  return answer.catch(() => {
+    throw new PxvmError("the answer of pxvm studio ended too early: was its file changed meanwhile? try again");
+  });
+}
+
 async function json<T>(path: string, body?: Body): Promise<T> {
-  return (await request(path, body)).json() as Promise<T>;
+  return whole((await request(path, body)).json() as Promise<T>);
 }
 
 async function octets(path: string, body?: Body): Promise<Uint8Array<ArrayBuffer>> {
-  return new Uint8Array(await (await request(path, body)).arrayBuffer());
+  return new Uint8Array(await whole((await request(path, body)).arrayBuffer()));
 }
 
 function query(parameters: object): string {

@@ -15,10 +15,10 @@ export type Block =
   | { kind: "rule" };
 
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([\w+-]*)/;
-const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$/;
+const HEADING = /^ {0,3}(#{1,6})\s+(.*)$/s;
 const ITEM = /^( {0,3})([-*+]|\d{1,9}[.)])(\s+)(.*)$/;
 const RULE = /^ {0,3}([-*_])(\s*\1){2,}\s*$/;
-const DIVIDER = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
+const DIVIDER = /^\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?$/;
 /** Quotes and lists nest so deep; what is deeper is text. */
 const DEEPEST = 8;
 
@@ -48,7 +48,7 @@ function read(lines: string[], at: number, depth: number): [Block, number] {
   const fence = FENCE.exec(line);
   if (fence) return code(lines, at, fence);
   const heading = HEADING.exec(line);
-  if (heading) return [{ kind: "heading", level: heading[1].length, children: inline(heading[2]) }, at + 1];
+  if (heading) return [{ kind: "heading", level: heading[1].length, children: inline(unclosed(heading[2])) }, at + 1];
   if (RULE.test(line)) return [{ kind: "rule" }, at + 1];
   if (depth < DEEPEST && line.startsWith(">")) {
     const end = behind(lines, at, (each) => each.startsWith(">"));
@@ -56,9 +56,17 @@ function read(lines: string[], at: number, depth: number): [Block, number] {
     return [{ kind: "quote", children: blocks(inner, depth + 1) }, end];
   }
   if (depth < DEEPEST && ITEM.test(line)) return list(lines, at, depth);
-  if (line.includes("|") && DIVIDER.test(lines[at + 1] ?? "") && lines[at + 1].includes("-")) return table(lines, at);
+  if (line.includes("|") && DIVIDER.test((lines[at + 1] ?? "").trim()) && lines[at + 1].includes("-")) return table(lines, at);
   const end = Math.max(at + 1, behind(lines, at, (each, index) => plain(each, index > at)));
   return [{ kind: "paragraph", children: inline(lines.slice(at, end).join("\n")) }, end];
+}
+
+/** A heading's words without the marks that may end it; no pattern, which takes long on much space. */
+function unclosed(heading: string): string {
+  const text = heading.trim();
+  let end = text.length;
+  while (text[end - 1] === "#") end--;
+  return end === 0 || /\s/.test(text[end - 1]) ? text.slice(0, end).trimEnd() : text;
 }
 
 function plain(line: string, follows: boolean): boolean {
@@ -108,7 +116,9 @@ function table(lines: string[], at: number): [Block, number] {
   return [{ kind: "table", head: cells(lines[at]), rows: lines.slice(at + 2, end).map(cells) }, end];
 }
 
-const INLINE = /(`+)(.+?)\1(?!`)|\*\*(?=\S)(.+?)\*\*|__(?=\S)(.+?)__|\*(?=[^\s*])(.+?)\*|(?<!\w)_(?=\S)(.+?)_(?!\w)|\\([!-/:-@[-`{-~])/s;
+/** What is marked has an end near enough that looking for it stays short, however many marks have none. */
+const INLINE =
+  /(`+)(.{1,2000}?)\1(?!`)|\*\*(?=\S)(.{1,2000}?)\*\*|__(?=\S)(.{1,2000}?)__|\*(?=[^\s*])(.{1,2000}?)\*|(?<!\w)_(?=\S)(.{1,2000}?)_(?!\w)|\\([!-/:-@[-`{-~])/s;
 
 /** Code, strong and emphasis within a text; links stay what they are: text. */
 export function inline(text: string): Inline[] {

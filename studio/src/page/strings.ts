@@ -32,6 +32,7 @@ export const t = {
     noSample: "this sample is not there; the page was copied without it",
     here: "Opened by the command line",
     model: (name: string) => `Answers come from ${name}.`,
+    fetch: ["A language model that talks in this page is a picture, too:", "pxvm models get smollm2", "makes one of 138 MB; drop it here."],
   },
   samples: {
     "dot_test.pxi": { name: "A dot product", about: "Two rows of numbers, one instruction, 300." },
@@ -50,6 +51,7 @@ export const t = {
     model: "It can be talked to, and watched while it answers.",
     memory: "It can be read, searched and asked.",
     picture: "It is no program; it can be looked at, word by word, and compared.",
+    refused: "It will not run; the reason stands below.",
   },
   views: {
     picture: "Picture",
@@ -96,10 +98,12 @@ export const t = {
   run: {
     label: "Run the program",
     run: "Run",
+    again: "Run again",
     step: "Step",
     back: "Back",
     stop: "Stop",
     reset: "From the start",
+    another: (name: string, kind: string) => `${name} is no program any more: expected the file that was opened; found a ${kind}`,
     many: "Step by",
     until: "Run to here",
     breakpoint: (index: number, set: boolean) => `${set ? "Remove the" : "Set a"} breakpoint at ${index}`,
@@ -199,6 +203,7 @@ export const t = {
       `${counted(steps, "step")} in ${milliseconds.toFixed(milliseconds < 10 ? 2 : 0)} ms on ${on}`,
     program: "Program",
     none: "Nothing is measured yet.",
+    short: "< 0.1 ms",
   },
   talk: {
     label: "Conversation",
@@ -220,7 +225,9 @@ export const t = {
     with: "Who answers",
     knows: "Memory",
     noMemory: "without a memory",
-    nobody: "Open a model's picture to talk to it; pxvm studio with a model answers here, too.",
+    nobody: "Nobody is here who answers.",
+    nobodyAbout: "Open a model's picture beside this file: `pxvm models get smollm2` makes one, `pxvm models path smollm2` says where it is. Or let another model answer: pxvm studio --backend or --model.",
+    open: "Open a model",
     hello: "Ask, and the picture answers.",
     helloAbout: "Every word is computed from the pixels on this machine.",
     told: (tokens: number, seconds: number, cut: boolean) =>
@@ -242,7 +249,13 @@ export const t = {
     maxTokens: "Tokens at most",
     defaults: "Defaults",
     teach: "Teach",
-    loadingModel: "Waking the model",
+    doing: {
+      waking: "Waking the model",
+      searching: "Looking into the memory",
+      reading: "Reading the question",
+      asking: "Waiting for the answer",
+    },
+    seconds: (seconds: number) => `${number(seconds)} s`,
     record: (n: number) => `Record ${number(n)}`,
   },
   memory: {
@@ -257,7 +270,8 @@ export const t = {
     until: "Until",
     clear: "Clear",
     count: (standing: number, count: number) => `${counted(standing, "record")} that count, ${number(count)} stored`,
-    hits: (count: number) => (count ? counted(count, "hit") : "Nothing was found."),
+    hits: (count: number, most: number) =>
+      count === 0 ? "Nothing was found." : count < most ? counted(count, "hit") : `The first ${counted(count, "hit")}`,
     list: "Records",
     scroll: "Pages of the memory's picture. The arrow keys scroll; each record is listed beside it.",
     record: (n: number) => `Record ${number(n)}`,
@@ -359,6 +373,7 @@ export const t = {
     scale: "Dots a pixel",
     format: "Format",
     formats: { apng: "APNG", mp4: "MP4" },
+    over: "The program has ended; it can be filmed from the start.",
     noVideo: "MP4 needs a browser that encodes video.",
     start: "Film it",
     busy: (count: number) => `Filming: ${counted(count, "frame")}`,

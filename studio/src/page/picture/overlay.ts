@@ -121,7 +121,10 @@ function outlines(
       framed(context, camera, rect, strong ? 3 : 1.25, false);
       context.globalAlpha = 1;
       if (part > 0 || (!strong && (width < 46 * devicePixelRatio || height < size))) return;
-      label(context, tensor.name || `#${tensor.index}`, x, y, width, size, tensorColor(number));
+      const above = { ...rect, y: rect.y - 1, width: 2, height: 1 };
+      const hides = camera.scale >= LETTERS && program.instructions.some((each) => inside(above, each.x, each.y));
+      const [left, upper] = hides ? [x + width, y + height] : [x, y];
+      label(context, tensor.name || `#${tensor.index}`, left, upper, width, size, tensorColor(number));
     });
   });
 }
@@ -145,7 +148,7 @@ function label(
   context.restore();
 }
 
-function meet(a: Rect, b: Rect): boolean {
+export function meet(a: Rect, b: Rect): boolean {
   return a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
 }
 

@@ -58,21 +58,16 @@ function mean(dtype: string, word: number): number {
 interface Band {
   rect: Rect;
   dtype: string;
-  low: number;
-  factor: number;
-  scale: Uint32Array;
+  range: Range;
 }
 
-/** Each tensor's words by their numbers, on its own scale; what is no tensor stays dim. */
+/** Each tensor's words by their numbers, on its own scale as it then is; what is no tensor stays dim. */
 export function heat(picture: Picture, program: ProgramInfo, ranges: Map<number, Range>): Paint {
   const bands: Band[] = [];
   for (const tensor of program.tensors) {
     if (tensor.dtype === "RGBA" || tensor.dtype === "PARAMS") continue;
-    const { low, high } = ranges.get(tensor.index) ?? { low: 0, high: 1 };
-    const scale = low < 0 && high > 0 ? scales.diverging : scales.sequential;
-    for (const rect of tensor.rects) {
-      bands.push({ rect, dtype: tensor.dtype, low, factor: 255 / (high - low || 1), scale });
-    }
+    const range = ranges.get(tensor.index) ?? { low: 0, high: 1 };
+    for (const rect of tensor.rects) bands.push({ rect, dtype: tensor.dtype, range });
   }
   bands.sort((a, b) => a.rect.y - b.rect.y);
   const seen = rows(bands, picture.height);
@@ -97,7 +92,9 @@ function fill(
   band: Band, words: Uint32Array, from: number, stride: number,
   first: number, last: number, out: Uint32Array, at: number,
 ): void {
-  const { dtype, low, factor, scale } = band;
+  const { dtype, range: { low, high } } = band;
+  const factor = 255 / (high - low || 1);
+  const scale = low < 0 && high > 0 ? scales.diverging : scales.sequential;
   for (let i = first; i < last; i++) {
     const step = (mean(dtype, words[from + i * stride]) - low) * factor;
     out[at + i] = scale[step < 0 ? 0 : step > 255 ? 255 : step | 0];

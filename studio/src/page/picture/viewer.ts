@@ -1,6 +1,6 @@
 import type { Picture, ProgramInfo, Rect } from "../../api.ts";
 import { Camera } from "./camera.ts";
-import { overlay, type Marks } from "./overlay.ts";
+import { meet, overlay, type Marks } from "./overlay.ts";
 import { heat, pixels, range, type Mode, type Range } from "./paints.ts";
 import { Pyramid } from "./pyramid.ts";
 import { Tiles } from "./tiles.ts";
@@ -11,11 +11,11 @@ const GLOW = 1200;
 /** A picture on a canvas: moved, zoomed, outlined, glowing. Draws only when something has changed. */
 export class Viewer {
   readonly camera: Camera;
-  /** The range of each tensor's heat scale, by its number. */
-  ranges = new Map<number, Range>();
   marks: Marks = { outlines: true, glow: [], frames: [] };
   /** Told whenever the camera has moved. */
   moved: (() => void) | null = null;
+  /** The range of each tensor's heat scale, by its number. */
+  private readonly ranges = new Map<number, Range>();
   private tiles: Tiles;
   private mode: Mode = "pixels";
   private readonly context: CanvasRenderingContext2D;
@@ -62,7 +62,7 @@ export class Viewer {
 
   /** Pixels of these rectangles are others now; they glow. */
   changed(rects: readonly Rect[]): void {
-    for (const rect of rects) this.tiles.changed(rect);
+    for (const rect of [...rects, ...this.rescaled(rects)]) this.tiles.changed(rect);
     this.marks.glow = [...rects];
     this.glowing = performance.now();
     this.redraw();
@@ -71,6 +71,7 @@ export class Viewer {
   /** Everything may have changed. */
   replaced(): void {
     this.tiles.clear();
+    this.ranges.clear();
     this.tiles = this.tiled();
     this.marks.glow = [];
     this.redraw();
@@ -94,6 +95,18 @@ export class Viewer {
     const row = Math.floor(this.camera.y + (y * density) / this.camera.scale);
     const within = column >= 0 && row >= 0 && column < this.picture.width && row < this.picture.height;
     return within ? { x: column, y: row } : null;
+  }
+
+  /** What tensors take whose heat scale is another one now. */
+  private rescaled(rects: readonly Rect[]): Rect[] {
+    const others = (this.program?.tensors ?? []).filter((tensor) => {
+      const known = this.ranges.get(tensor.index);
+      if (!known || !tensor.rects.some((rect) => rects.some((each) => meet(rect, each)))) return false;
+      const { low, high } = known;
+      Object.assign(known, range(this.picture, tensor));
+      return known.low !== low || known.high !== high;
+    });
+    return others.flatMap((tensor) => tensor.rects);
   }
 
   private tiled(): Tiles {

@@ -1,5 +1,6 @@
 import { SvelteSet } from "svelte/reactivity";
-import { DeviceError, type Opened, type Picture, type ProgramInfo, type Rect, type RunOptions, type Session, type Stop } from "../../api.ts";
+import { DeviceError, type Opened, type Picture, type ProgramInfo, PxvmError, type Rect, type RunOptions, type Session, type Stop, type TensorInfo } from "../../api.ts";
+import { t } from "../strings.ts";
 import * as rooms from "./rooms.ts";
 
 export type Executor = "wasm" | "gpu";
@@ -34,6 +35,8 @@ export class Run {
   /** Numbers of tensors. */
   readonly watches = new SvelteSet<number>();
   private wanted = false;
+  private walking = false;
+  private ahead: number[] = [];
   private closed = false;
   private making: Promise<Session> | null = null;
 
@@ -67,6 +70,7 @@ export class Run {
   /** A machine that somebody else made of this one, such as a chat with room for its words. */
   async adopt(session: Session): Promise<void> {
     if (session === this.session) return;
+    if (this.closed) return session.close();
     if (this.session) await this.session.close();
     this.session = session;
     this.making = Promise.resolve(session);
@@ -102,20 +106,46 @@ export class Run {
   }
 
   step(count = 1): Promise<void> {
-    return this.guarded(async (session) => this.seen(session, await session.step(count)));
+    return this.walk(count);
   }
 
   back(count = 1): Promise<void> {
-    return this.guarded(async (session) => this.seen(session, await session.back(count)));
+    return this.walk(-count);
+  }
+
+  /** Steps that are asked for while others are made come after them. */
+  private async walk(by: number): Promise<void> {
+    if (this.walking) {
+      this.ahead.push(by);
+      return;
+    }
+    if (this.busy) return;
+    this.walking = true;
+    await this.guarded(async (session) => {
+      for (let next: number | undefined = by; next !== undefined; next = this.ahead.shift()) {
+        await this.seen(session, next > 0 ? await session.step(next) : await session.back(-next));
+      }
+    });
+    this.walking = false;
+    this.ahead = [];
+  }
+
+  /** The tensor that holds what the last run has made, as far as it can be told: the last one written that is kept. */
+  get result(): TensorInfo | undefined {
+    const { changed } = this.stop;
+    const kept = this.program.tensors.filter(({ role }) => role !== "constant" && role !== "scratch");
+    return kept.findLast((tensor) => tensor.rects.some((rect) => changed.some((each) => meet(rect, each))));
   }
 
   /** As it was when it was opened. */
   async reset(open: () => Promise<Opened>): Promise<void> {
     await this.guarded(async () => {
-      await this.leave();
       const again = await open();
+      // The file may be another one by now: what is open stays then as it is.
+      if (!again.program) throw new PxvmError(again.refused ?? t.run.another(again.name, again.kind));
+      await this.leave();
       this.picture = this.opened.picture = again.picture;
-      this.program = this.opened.program = again.program!;
+      this.program = this.opened.program = again.program;
       this.stop = READY;
       this.sha = "";
       this.changed = null;
@@ -126,6 +156,7 @@ export class Run {
 
   halt(): void {
     this.wanted = false;
+    this.ahead = [];
     if (this.busy) this.session?.stop();
   }
 
@@ -160,8 +191,11 @@ export class Run {
 
   private async made(): Promise<Session> {
     const gpu = this.executor === "gpu" ? await this.onGpu() : null;
-    this.session = gpu ?? (await (await rooms.machine()).start(this.opened));
-    return this.session;
+    const session = gpu ?? (await (await rooms.machine()).start(this.opened));
+    // What was closed meanwhile has nobody who would close this.
+    if (this.closed) await session.close();
+    else this.session = session;
+    return session;
   }
 
   private async onGpu(): Promise<Session | null> {

@@ -1,7 +1,7 @@
 import type { Opened, Progress } from "../../api.ts";
 import * as server from "../../memory/server.ts";
 import { t } from "../strings.ts";
-import { Doc, type View } from "./doc.svelte.ts";
+import { Doc } from "./doc.svelte.ts";
 import * as rooms from "./rooms.ts";
 
 export interface Note {
@@ -48,7 +48,8 @@ class Studio {
         this.add(Doc.ofNetwork(++this.count, new server.ServerMemory(network)), this.docs.length === 0);
       }
       for (const file of this.server.files) {
-        await this.open(file.name, () => server.file(file.number));
+        // What was named first is shown.
+        await this.open(file.name, () => server.file(file.number), file.number === this.server.files[0].number);
       }
     } catch (error) {
       this.tell(error);
@@ -64,23 +65,22 @@ class Studio {
     for (const [name, group] of groups) {
       group.sort((a, b) => Number(b.name === name) - Number(a.name === name));
       const [first, ...pages] = group.map(source);
-      const doc = await this.open(first!.name, first!.bytes, undefined, pages);
+      const doc = await this.open(first!.name, first!.bytes, true, pages);
       if (doc && doc.kind !== "memory") for (const each of pages) await this.open(each.name, each.bytes);
     }
   }
 
   /** Open a file; what it is decides what is shown. A memory is read with its other `pages`. */
   async open(
-    name: string, bytes: () => Promise<Uint8Array<ArrayBuffer>>, view?: View, pages: Source[] = [],
+    name: string, bytes: () => Promise<Uint8Array<ArrayBuffer>>, shown = true, pages: Source[] = [],
   ): Promise<Doc | null> {
-    const again = (): Promise<Opened> => this.read(name, bytes);
+    const again = (): Promise<Opened> => this.read(name, bytes).finally(() => (this.loading = null));
     try {
       const opened = await again();
       const others: Opened[] = [];
       if (opened.kind === "memory") for (const each of pages) others.push(await this.read(each.name, each.bytes));
       const doc = await Doc.of(++this.count, opened, again, (error) => this.tell(error), others);
-      if (view) doc.view = view;
-      this.add(doc, true);
+      this.add(doc, shown);
       return doc;
     } catch (error) {
       this.tell(error, name);
@@ -133,7 +133,9 @@ class Studio {
 
   private note(note: Omit<Note, "id">): void {
     const id = ++this.count;
-    this.notes = [...this.notes.slice(-3), { ...note, id }];
+    // Of what was done only the last is told, and can be taken back there.
+    const kept = note.kind === "done" ? this.notes.filter((each) => each.kind !== "done") : this.notes;
+    this.notes = [...kept.slice(-3), { ...note, id }];
     if (note.kind === "done" && !note.action) setTimeout(() => this.drop(id), 5000);
   }
 

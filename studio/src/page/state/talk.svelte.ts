@@ -1,5 +1,6 @@
 import { type Chat, type ChatMessage, DeviceError, type Memory, type MemoryRecord, type Sampling, type Token } from "../../api.ts";
 import * as server from "../../memory/server.ts";
+import type { t } from "../strings.ts";
 import { settings } from "./settings.svelte.ts";
 import { evidence, fenced } from "./evidence.ts";
 import * as rooms from "./rooms.ts";
@@ -14,6 +15,8 @@ export class Turn {
   tokens = $state.raw<Token[]>([]);
   evidence = $state.raw<MemoryRecord[]>([]);
   busy = $state(false);
+  /** What is done before the first word comes. */
+  doing = $state<keyof typeof t.talk.doing | "">("");
   error = $state("");
   told = $state.raw<{ tokens: number; seconds: number; cut: boolean } | null>(null);
 
@@ -40,8 +43,6 @@ export class Talk {
     return path;
   });
   busy = $state(false);
-  /** How far the model's loading is, from 0 to 1, and what is done. */
-  loading = $state.raw<{ what: string; share: number } | null>(null);
   draft = $state("");
   private chat: { run: Run; chat: Chat } | null = null;
   private ending: AbortController | null = null;
@@ -70,8 +71,8 @@ export class Talk {
       if (!this.ending.signal.aborted) turn.error = error instanceof Error ? error.message : String(error);
     } finally {
       turn.busy = false;
+      turn.doing = "";
       this.busy = false;
-      this.loading = null;
     }
   }
 
@@ -114,18 +115,22 @@ export class Talk {
   private async inside(
     turn: Turn, messages: ChatMessage[], run: Run, memory: Memory | null, signal: AbortSignal,
   ): Promise<void> {
+    turn.doing = "waking";
     const chat = await this.model(run);
     if (memory) {
+      turn.doing = "searching";
       const hits = await evidence(memory, messages.at(-1)!.content);
       turn.evidence = hits;
       messages = fenced(messages, hits);
     }
+    turn.doing = "reading";
     run.busy = true;
     try {
       const told = await chat.answer(
         messages,
         sampling(),
         (token) => {
+          turn.doing = "";
           turn.tokens = [...turn.tokens, token];
           turn.text += token.text;
         },
@@ -142,7 +147,11 @@ export class Talk {
   private async behind(turn: Turn, messages: ChatMessage[], memory: Memory | null, signal: AbortSignal): Promise<void> {
     const network = memory instanceof server.ServerMemory ? memory.name : "";
     const begun = performance.now();
-    const told = await server.answer(messages, sampling(), network, (text) => (turn.text += text), signal);
+    turn.doing = "asking";
+    const told = await server.answer(messages, sampling(), network, (text) => {
+      turn.doing = "";
+      turn.text += text;
+    }, signal);
     turn.text = told.text;
     const seconds = (performance.now() - begun) / 1000;
     turn.told = { tokens: told.tokens, seconds, cut: told.finish === "length" };
