@@ -1,5 +1,9 @@
 """Answers while the search cache is made."""
 
+import subprocess
+import sys
+
+import numpy as np
 from filelock import FileLock
 
 from pxvm.learning import Draft, Network
@@ -41,3 +45,34 @@ def test_where_little_is_missing_nothing_is_left_out(tmp_path):
         network.append("", "boats")
         assert ask_soon(network, lambda cache: cache.folder) == (cache_folder(network.path), 0)
         finish(network)
+
+
+def test_a_program_that_ends_meanwhile_says_nothing_and_leaves_what_is_done(tmp_path):
+    """The thread that indexes is cut off; the next program goes on where it was."""
+    path = tmp_path / "k.png"
+    with Network.open(path, draw=lambda record: np.full((1, 128), 255, np.uint8)) as network:
+        network.append_many(Draft("", f"boats {number}") for number in range(600))
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING, str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    left = int(done.stdout)
+    assert left > 500
+    with Network.open(path, read_only=True) as network:
+        assert 0 < building._behind(network) < 601
+        assert len(search(network, "boats", 999, embedder=None)) == 600
+
+
+#: Ends when the first records are indexed, long before all are.
+ENDING = """
+import sys
+from pxvm.learning import Network
+from pxvm.learning.search import building, cache
+from pxvm.learning.search.search import search
+building.RECENT, building.PATIENCE, cache.MANY, cache.STEP, cache.STEPS = 20, 0.0, 20, 20, 1
+network, left = Network.open(sys.argv[1], read_only=True), []
+search(network, "boats", embedder=None, unsearched=left)
+while building._behind(network) == 601:
+    pass
+print(left[0])
+"""

@@ -1,6 +1,6 @@
 """Answers while the search cache is made: of the newest records, until all are indexed.
 
-Indexing 100,000 records takes half a minute. A question that need not be complete is answered
+Indexing 100,000 records takes many seconds. A question that need not be complete is answered
 meanwhile out of a small cache of the newest ones, which is gone with the process.
 """
 
@@ -87,7 +87,8 @@ def _building(network: Store) -> _Build | None:
 
 
 def _make(network: Store) -> None:
-    with contextlib.suppress(PxvmError, OSError, sqlite3.Error):  # whoever asks next is told
+    # Whoever asks next is told; RuntimeError is that of threads while the program ends.
+    with contextlib.suppress(PxvmError, OSError, sqlite3.Error, RuntimeError):
         ask(network, lambda cache: None, Cache(network.path, is_quiet=True))
 
 

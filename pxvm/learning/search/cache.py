@@ -46,8 +46,9 @@ _LOG = logging.getLogger(__name__)
 
 #: Of the tables, and of what runs the pictures: another one is built anew.
 VERSION = 5
-#: Records taken in at once, and so many times between two commits.
-STEP, STEPS = 2_048, 8
+#: Records taken in at once, and so many times between two commits: what a program that ends has
+#: taken in, the next one need not.
+STEP, STEPS = 2_048, 2
 LOCK_SECONDS = 600
 #: Memory for the pages of the database, so that little is written twice while much is taken in.
 PAGES_KIB = 65_536
