@@ -146,7 +146,9 @@ def measure_corrected(
 def serving(*words: object, line: str) -> Iterator[str]:
     """A server in a process of its own, from the line that tells its address; gives this."""
     command = [sys.executable, "-m", *map(str, words)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr is not None
     try:
         for told in process.stderr:

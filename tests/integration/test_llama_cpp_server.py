@@ -28,7 +28,7 @@ pytest.importorskip("uvicorn", reason="needs the extra server")
 pytest.importorskip("llama_cpp.server.app", reason="needs llama-cpp-python[server]")
 pytest.importorskip("gguf", reason="needs gguf")
 
-CONTEXT = 320
+CONTEXT = 512
 QUESTION = "What is the keel of the Molly made of?"
 
 
@@ -120,7 +120,7 @@ def test_the_loaded_model_is_found_and_asked_with_what_is_known(studio, bare):
 
 
 def test_the_commands_of_the_guide(studio, bare):
-    done = run(bare, "-m", "pxvm", "ask", QUESTION)
+    done = run(bare, "-m", "pxvm", "ask", QUESTION, "--max-tokens", 16)
     assert done.stdout.strip() and "embedded" not in done.stderr
     bridge = ROOT / "pxvm" / "integration" / "lm_studio_bridge.py"
     done = run(bare, bridge, "--demo", "--network", "demo.png")
@@ -164,4 +164,4 @@ def test_a_server_with_a_memory_before_it(studio, bare):
         assert status == 200 and "tiny.gguf" in names
         question = [{"role": "user", "content": QUESTION}]
         answer = asked(client, question, memory="front").model_dump()["pxvm"]
-        assert answer["records"] == [0] and answer["stored"]
+        assert answer["records"] == [1] and answer["stored"]

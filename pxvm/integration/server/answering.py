@@ -31,8 +31,12 @@ class Answering(Protocol):
 
     Attributes:
         finish: "stop", "length" or "tool_calls", once it has ended.
+        model: that makes it, from its first piece on.
         prompt, drawn: tokens taken in, and drawn so far.
     """
+
+    @property
+    def model(self) -> str: ...
 
     @property
     def finish(self) -> str | None: ...
@@ -122,7 +126,7 @@ class Local:
 
 class _LocalAnswer:
     def __init__(self, source: Local, wanted: Wanted, prompt: str | None, seed: int) -> None:
-        self.session = source.batcher.session()
+        self.session, self.model = source.batcher.session(), source.model
         self.wanted, self.text, self.seed = wanted, prompt, seed
         self.scores = None if wanted.scores is None else Scores(wanted.scores)
         self.session.generator.scores = self.scores  # type: ignore[attr-defined]
@@ -257,6 +261,7 @@ class _UpstreamAnswer:
             self.body["seed"] += seed
         self.given = body.get("messages", body.get("prompt"))
         self.finish: str | None = None
+        self.model = ""
         self.prompt = self.drawn = 0
         self.leave = Cut()
 
@@ -264,6 +269,7 @@ class _UpstreamAnswer:
         remote = self.source.remote
         self.prompt = remote.count(str(self.given))
         try:
+            self.model = remote.model
             for piece, finish in remote.pieces(
                 self.kind, self.given, extra=self.body, cut=self.leave
             ):

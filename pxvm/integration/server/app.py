@@ -67,7 +67,9 @@ class Service:
         asked = wanted.chat(body, self.source.forwards)
         self._known_model(asked.model)
         network = request.headers.get(HEADER) or body.get("network")
-        recalled = await self.help(partial(self.memories.recall, asked, network, self.source))
+        recalled = Recalled(asked)
+        if self.memories.chosen(network) is not None:
+            recalled = await self.help(partial(self.memories.recall, asked, network, self.source))
         starts = [partial(self.source.chat, recalled.wanted, n) for n in range(asked.choices)]
         return await self._answered(request, Shape("chat", asked), recalled, starts)
 
@@ -146,7 +148,6 @@ class Service:
         recalled: Recalled,
         starts: Sequence[Callable[[], Answering]],
     ) -> Response:
-        shape.model = await self.help(lambda: self.source.model)
         self.turnstile.enter(len(starts))
         try:
             run = Run(self, starts)
@@ -156,6 +157,7 @@ class Service:
         gone = asyncio.ensure_future(_hung_up(request))
         try:
             first = await _unless(gone, run.first())  # refused before a stream begins, if at all
+            shape.model = run.answers[first.choice].model
             if shape.wanted.stream:
                 return StreamingResponse(
                     self._stream(run, first, shape, recalled), media_type="text/event-stream",
