@@ -1,6 +1,6 @@
 """What is learned from measurements: tasks in words, bits of weights, ways to run.
 
-    python -m benchmarks.tuning                    all parts, under ten minutes on two processors
+    python -m benchmarks.tuning                    all parts, about half an hour on two processors
     python -m benchmarks.tuning words weights ...  some of them
 
 Each part has its control in the same run: the same model without what was remembered, the same
@@ -79,12 +79,14 @@ def words() -> None:
         known = [e for e in coach.memory.trusted() if e.outcome == SOLVED]
     backend = Embedded("smollm2")
     solved = {"with": 0, "without": 0}
-    for task in asked:
+    row("", "with", "without", "ratio")
+    for number, task in enumerate(asked, 1):
         for name, remembered in (("with", known), ("without", [])):
             found = Speaking(backend, task, remembered, ()).run(Spent(1))
             solved[name] += found is not None and _holds(found, task)
+        if number % 10 == 0:
+            row(f"  after {number} tasks", *solved.values())
     backend.close()
-    row("", "with", "without", "ratio")
     row(f"right at once, {len(known)} programs known", *solved.values(),
         f"{solved['with'] / max(1, solved['without']):.2f}")  # fmt: skip
 

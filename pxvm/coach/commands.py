@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +14,7 @@ from pxvm.terminal.options import FILE, device_option, larger_files
 
 if TYPE_CHECKING:
     from pxvm.coach.coach import Attempt
-    from pxvm.coach.memory import Experience
+    from pxvm.coach.memory import Experience, Memory
 
 
 @click.group(short_help="Write pixel programs for tasks, and remember them.")
@@ -137,10 +137,11 @@ def teach(file: Path, task_path: Path, path: Path, max_pixels: int | None, as_js
 @network_option
 @json_option
 def log_command(path: Path, as_json: bool) -> None:
-    """List every attempt that the memory tells of, and the pieces that were learned."""
+    """List every attempt that the memory tells of, and the pieces and phrases that were learned."""
     from pxvm.coach.expression import text
 
-    attempts, pieces = _read(path)
+    attempts, known = _read(path)
+    pieces, phrases = known.library.learned.pieces, known.phrases.learned
     if as_json:
         echo_json(
             {
@@ -152,6 +153,7 @@ def log_command(path: Path, as_json: bool) -> None:
                     for e in attempts
                 ],
                 "pieces": {name: text(body) for name, body in pieces.items()},
+                "phrases": [{"words": p.said, "means": text(p.means)} for p in phrases],
             }
         )  # fmt: skip
         return
@@ -169,15 +171,18 @@ def log_command(path: Path, as_json: bool) -> None:
     echo(counted(len(pieces), "piece"))
     for name, body in pieces.items():
         echo(f"  {name.lstrip('@')} = {text(body)}")
+    echo(counted(len(phrases), "phrase"))
+    for phrase in phrases:
+        echo(f"  {phrase.said} = {text(phrase.means)}")
 
 
-def _read(path: Path) -> tuple[list[Experience], dict[str, Any]]:
+def _read(path: Path) -> tuple[list[Experience], Memory]:
     from pxvm.coach.coach import Coach
     from pxvm.learning.commands.shared import reading
 
     with reading(path) as network:
         known = Coach(network)
-        return known.log(), known.memory.library.learned.pieces
+        return known.log(), known.memory
 
 
 @coach.command(short_help="Draw how the attempts went.")

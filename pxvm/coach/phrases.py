@@ -44,6 +44,11 @@ class Phrase:
     means: Expression
 
     @property
+    def said(self) -> str:
+        """The words, a hole as its name in the expression."""
+        return " ".join(word if isinstance(word, str) else f"h{word}" for word in self.words)
+
+    @property
     def literals(self) -> frozenset[str]:
         """The words without the holes."""
         return frozenset(word for word in self.words if isinstance(word, str))
@@ -75,6 +80,12 @@ class Phrases:
         """As if the task had never been."""
         if self._tasks.pop(identity, None) is not None:
             self._taught, self._support = {}, Counter()
+
+    @property
+    def learned(self) -> list[Phrase]:
+        """What all of them teach, what most of them speak for first."""
+        self._learn()
+        return sorted(self._support, key=lambda p: (-self._support[p], p.said, text(p.means)))
 
     def readings(self, words: str, inputs: Mapping[str, Shape]) -> list[Expression]:
         """Programs that the words may mean, the likeliest first, then parts of them."""

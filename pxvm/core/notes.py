@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import statistics
 import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +19,8 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pxvm.core.installation import cache_folder
 from pxvm.core.resources import processors
@@ -223,7 +224,7 @@ def rated(notes: Iterable[Note]) -> Rated:
         place.setdefault(note.settings, []).append(note.seconds)
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for (work, _), by_settings in taken.items():
-        medians = {s: statistics.median(v) for s, v in by_settings.items() if len(v) >= FEW}
+        medians = {s: float(np.median(v)) for s, v in by_settings.items() if len(v) >= FEW}
         default = medians.get(text_of({}))
         for settings, seconds in medians.items():
             if default is not None:
@@ -231,7 +232,7 @@ def rated(notes: Iterable[Note]) -> Rated:
                 pairs.append((default / seconds, seconds))
     return {
         settings: {
-            work: (mean(r for r, _ in pairs), statistics.median(s for _, s in pairs))
+            work: (mean(r for r, _ in pairs), float(np.median([s for _, s in pairs])))
             for work, pairs in works.items()
         }
         for settings, works in found.items()
@@ -240,4 +241,5 @@ def rated(notes: Iterable[Note]) -> Rated:
 
 def mean(ratios: Iterable[float]) -> float:
     """The geometric mean."""
-    return math.exp(statistics.fmean(math.log(max(ratio, 1e-9)) for ratio in ratios))
+    logs = [math.log(max(ratio, 1e-9)) for ratio in ratios]
+    return math.exp(math.fsum(logs) / len(logs))

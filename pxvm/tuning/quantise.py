@@ -2,9 +2,9 @@
 
 A *move* stores one weight with fewer bytes. Moves are ordered by the damage that each does for a
 byte saved, as measured or, where it was not, as predicted; the model with the first so many of them
-is tried, where the damage that is expected allows it, until the longest row is known with which it
-is as good as the default; then the others one by one. What comes out was measured as a whole, so a
-wrong prediction costs bytes, never quality.
+is tried, until the longest row is known with which it is as good as the default; then the others
+one by one. What comes out was measured as a whole, so a wrong prediction costs bytes, never
+quality.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from pxvm.tuning.weights import DEFAULT, Weight
 TARGETS = ("bytes", "quality")
 #: What counts as equally good: nats a token (a tenth of a percent of perplexity), or cosine.
 SLACK_TEXT, SLACK_VECTORS = 0.001, 0.001
-ROW = 4  # trials that are kept for finding how many moves may be made
 Told = Callable[[int, int], None]
 Step = tuple[Weight, str]
 
@@ -122,7 +121,7 @@ class _Tuning:
     def run(self, target: str) -> Result:
         if target == "quality":
             return self._best()
-        self._measure(self.budget - min(ROW, halvings(len(self.steps))) - self.spent)
+        self._measure(self.budget - halvings(len(self.steps)) - self.spent)
         moves = self._ordered()
         found, loss = self._longest(moves)
         if not found:
@@ -193,15 +192,16 @@ class _Tuning:
     def _longest(self, moves: Sequence[Move]) -> tuple[list[Move], float]:
         """The most moves with which the model is good, and its loss: the first ones, then any.
 
-        Damages add up: what one trial lost, beside what was expected, says where the next one
-        should be. Where that does not halve what is open, the middle is next.
+        Damages add up: where all were measured, what one trial lost, beside what was expected,
+        says where the next one should be. Else, or where that does not halve what is open, the
+        middle is next.
         """
         expected = np.cumsum([m.worth * m.saved for m in moves])
         low, high, kept = 0, len(moves) + 1, self.default_loss
-        scale, halves = 1.0 if self._own() else None, True
+        known, scale, halves = not self.predicted, 1.0, True
         while high - low > 1 and self.spent < self.budget:
             count, open_ = (low + high) // 2, high - low
-            if scale is not None and halves:
+            if known and halves:
                 likely = int(np.searchsorted(expected * scale, self.slack, side="right"))
                 count = min(max(likely, low + 1), high - 1)
             loss = self._loss(moves[:count])
@@ -210,7 +210,7 @@ class _Tuning:
             else:
                 high = count
             lost = loss - self.default_loss
-            scale = lost / expected[count - 1] if lost > 0 else None
+            scale = lost / expected[count - 1] if lost > 0 < expected[count - 1] else scale
             halves = 2 * (high - low) <= open_ + 1
         found = list(moves[:low])
         for move in moves[low + 1 :]:

@@ -45,6 +45,7 @@ def test_a_task_from_file_to_picture(here):
 
     status, said = pxvm("coach log -n k.png")
     assert status == 0 and said.count("solved") == 2 and "2 pieces" not in said
+    assert "1 phrase\n  " in said and said.endswith(" = Sum(ReLU(x0))\n"), said
 
     status, said = pxvm("coach curve -n k.png -o curve.png")
     assert status == 0, said

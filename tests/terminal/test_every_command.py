@@ -85,7 +85,7 @@ COMMANDS = {
     "tune quantise": ["tune quantise {}.gguf -o {}.made -n {}.new",
                       "tune quantise {}.missing -o {}.made -n {}.new"],
     "tune speed": ["tune speed {}.missing -n {}.new", "tune speed {}.bad -n {}.new"],
-    "tune auto": ["tune auto show", "tune auto show --json", "tune auto on -n {}.missing"],
+    "tune auto": ["tune auto show", "tune auto show --json", "tune auto on -n {}.bad"],
     "gpus": ["gpus", "gpus --json"],
     "serve": ["serve {}.missing --port 0", "serve --backend {} --port 0"],
     "studio": ["studio {}.missing --no-browser", "studio --backend {} --port 0 --no-browser",

@@ -105,6 +105,50 @@ def test_smaller_and_as_good(name, request, monkeypatch, tmp_path):
     trials.fine = False
 
 
+class Added:
+    """Trials of a model whose damages add up, nearly: each weight has 4 KiB and a damage."""
+
+    embeds, model, fine, device = True, "added", False, "reference"
+
+    def __init__(self, damages):
+        self.damages, self.done = damages, 0
+        self.weights = [Plain(str(number)) for number in range(len(damages))]
+
+    def loss(self, choices=None):
+        self.done += 1
+        return 0.01 + 1.05 * sum(self.damages[int(name)] for name in choices or {})
+
+
+class Plain:
+    choices, role = ("int8", "int4"), "q"
+
+    def __init__(self, name):
+        self.name = name
+
+    def bytes(self, choice):
+        return 4096 if choice == "int8" else 2048
+
+    def features(self, choice):
+        return (0.0,) * len(FEATURES)
+
+    def change(self, choice):
+        return 0.1
+
+
+def test_where_all_was_measured_their_sum_says_how_many_may_be_made():
+    costs = np.random.default_rng(3).lognormal(0, 1.5, 60)
+    costs *= 0.001 / np.sort(costs)[:41].sum()
+    known = [replace(m, model="added", tensor=str(n), damage=float(cost))
+             for n, (m, cost) in enumerate(zip(damages(60), costs, strict=True))]  # fmt: skip
+    trials = Added(costs)
+    found = quantise.tune(trials, known, budget=99)
+    best = [saved for _, saved in found.path]
+    assert min(best) == found.bytes and found.loss <= found.default_loss + quantise.SLACK_VECTORS
+    assert found.path[0][0] <= 3 < quantise.halvings(60)
+    first = next(spent for spent, saved in found.path if saved == found.bytes)
+    assert first <= 4, found.path
+
+
 def test_nothing_is_chosen_where_nothing_is_as_good(llama, monkeypatch):
     monkeypatch.setattr(quantise, "SLACK_TEXT", -1.0)
     found = quantise.tune(llama, budget=8)
