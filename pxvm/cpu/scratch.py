@@ -80,7 +80,7 @@ def _linear(out: Descriptor, x: Descriptor, weight: Descriptor) -> Sizes:
         packed = min(PACK, up(weight.rows, LANES)) * weight.cols
         sizes |= {
             "row0": TILE * PACK,
-            "bits": max(4 * padded, packed),
+            "bits": max(4 * padded, packed + LANES * weight.cols),
             "tile": TILE * PACK,
             "planes": (2 * x.rows + TILE) * padded,
             "sums": 3 * x.rows,
