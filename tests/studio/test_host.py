@@ -119,7 +119,8 @@ def test_what_was_opened_is_read_and_nothing_else(ask, home):
     assert ask("files/0") == (home / "plain.png").read_bytes()
     secret = quote(str(home / "secret.txt"))
     for path in ("api/files/1", "api/files/-1", "api/files/" + "9" * 5000, "api/nothing",
-                 "secret.txt", "../secret.txt", "%2e%2e/secret.txt", "assets/../../built.py", secret):  # fmt: skip
+                 "secret.txt", "../secret.txt", "%2e%2e/secret.txt", "assets/../../built.py",
+                 secret):  # fmt: skip
         found = ask.raw(path)
         assert found.status == 404 and b"not opened" not in found.body, path
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,15 @@ def test_an_export_that_was_interrupted_is_ended_by_the_next_one(tmp_path, monke
     assert (folder / "rooms.js").read_bytes() == newest["rooms.js"]
 
 
+def until(found: Callable[[], bool]) -> bool:
+    """Whether something is so within some seconds."""
+    deadline = time.monotonic() + 20
+    while not found():
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
 def controlled(page: Any) -> None:
     """Wait until the service worker answers for the page."""
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
@@ -152,9 +163,8 @@ def test_a_newer_page_replaces_the_older_one_and_breaks_none_that_is_open(
                 page.goto(address)
                 controlled(page)
         page.evaluate("async () => (await navigator.serviceWorker.getRegistration()).update()")
-        page.wait_for_function(
-            "async () => (await navigator.serviceWorker.getRegistration()).waiting"
-        )
+        waiting = "async () => !!(await navigator.serviceWorker.getRegistration()).waiting"
+        assert until(lambda: page.evaluate(waiting))
         assert page.evaluate(status, "assets/old.js") == 200  # what it has not needed yet
         other = context.new_page()
         other.goto(address)
@@ -162,8 +172,14 @@ def test_a_newer_page_replaces_the_older_one_and_breaks_none_that_is_open(
         page.close()
         other.close()
         last = context.new_page()
-        last.goto(address)
-        last.wait_for_function("async () => (await caches.keys()).length === 1")
+
+        def alone() -> bool:
+            last.goto("about:blank")  # the older one may answer as long as it has a page
+            last.wait_for_timeout(200)
+            last.goto(address)
+            return last.evaluate("async () => (await caches.keys()).length") == 1
+
+        assert until(alone)
     last.goto(address)
     assert last.evaluate(age_of) == "new" and last.evaluate(status, "assets/new.js") == 200
     # Where somebody else's page stands by now, it is seen.
