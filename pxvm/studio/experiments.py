@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pxvm.visual.profile import profile
 from pxvm.visual.profile_command import as_data
 
 MOST_STEPS = 100_000  # instructions that a profile measures
+MOST_SECONDS = 60  # that it takes: nobody can stop it
 
 
 def coached(network: Network) -> dict[str, Any]:
@@ -60,4 +62,13 @@ def program(network: Network, number: int) -> bytes:
 
 def profiled(body: bytes) -> dict[str, Any]:
     """Where the time of a program goes, up to its first Yield."""
-    return as_data(profile(decode_image(body), max_steps=MOST_STEPS))
+    begun = time.monotonic()
+
+    def check(steps: int) -> None:
+        if time.monotonic() - begun > MOST_SECONDS:
+            raise RefusedError(
+                f"the program has not ended after {steps} steps and {MOST_SECONDS} seconds:"
+                " `pxvm profile` measures it for as long as it takes"
+            )
+
+    return as_data(profile(decode_image(body), max_steps=MOST_STEPS, report=check))

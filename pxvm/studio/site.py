@@ -56,6 +56,7 @@ class Studio:
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.files, self.page = tuple(files), served()
+        self.numbered = {str(number): path for number, path in enumerate(self.files)}
 
     def is_open(self, path: str) -> bool:
         """The page's own files are no secret, and a browser asks for them without a key."""
@@ -66,7 +67,7 @@ class Studio:
         self.service, self.memories = service, Memories(service.memories.by_name)
         app.router.routes += [
             self._route("/api/session", self.session),
-            Route("/api/files/{number:int}", self._guarded(self.file)),
+            Route("/api/files/{number}", self._guarded(self.file)),
             self._route("/api/profile", experiments.profiled, "POST", octets=True),
             *(
                 self._route(f"/api/networks/{{network}}/{name}", answer)
@@ -102,9 +103,9 @@ class Studio:
     async def file(self, request: Request) -> Response:
         """A file that the command line named, by its number."""
         number = request.path_params["number"]
-        if number >= len(self.files):
-            raise RefusedError(f"no file has the number {number}", 404)
-        path = self.files[number]
+        path = self.numbered.get(number)
+        if path is None:
+            raise RefusedError(f"no file has the number {number:.20}", 404)
         try:
             check_regular(path)
         except OSError as error:
@@ -188,13 +189,18 @@ async def _json(request: Request) -> dict[str, Any]:
 
 
 async def _body(request: Request, most: int) -> bytes:
+    def check(size: int) -> None:
+        if size > most:
+            raise RefusedError(f"expected at most {most:,} bytes", 413)
+
     async def read() -> bytes:
         data = bytearray()
         async for part in request.stream():
             data += part
-            if len(data) > most:
-                raise RefusedError(f"expected at most {most:,} bytes", 413)
+            check(len(data))
         return bytes(data)
+
+    check(int(request.headers.get("content-length", 0)))
 
     try:
         return await asyncio.wait_for(read(), ARRIVAL)

@@ -1,31 +1,31 @@
-"""``pxvm studio``: who may ask its server, what that reads and writes; the page as plain files."""
+"""``pxvm studio``: who may ask its server, and what that reads and writes."""
 
 from __future__ import annotations
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from datetime import timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from pxvm.cli import cli
 from pxvm.coach.coach import Coach
 from pxvm.core.container import decode_image, save_image
 from pxvm.core.interpreter import run_program
+from pxvm.core.layout import NetworkBuilder
+from pxvm.core.tensor import DType, Role
+from pxvm.integration.server.wanted import RefusedError
 from pxvm.learning import Draft, Network
-from pxvm.studio import built
+from pxvm.studio import built, experiments
 from pxvm.studio.networks import View
 from tests.coach.making import X, task
 from tests.integration.servers import PIECES, cache_with_an_embedder, misbehaving, serving
 from tests.learning.networks import MOMENT, small
-from tests.studio.serving import serving as plain_server
 
 pytest.importorskip("uvicorn", reason="needs the extra server")
 
@@ -118,8 +118,9 @@ def test_what_was_opened_is_read_and_nothing_else(ask, home):
     assert session["model"]["name"] == "good" and session["networks"][0]["name"] == "notes"
     assert ask("files/0") == (home / "plain.png").read_bytes()
     secret = quote(str(home / "secret.txt"))
-    for path in ("api/files/1", "api/files/-1", "api/nothing", "secret.txt", "../secret.txt",
-                 "%2e%2e/secret.txt", "assets/../../built.py", secret):  # fmt: skip
+    for path in ("api/files/1", "api/files/-1", "api/files/" + "9" * 5000, "api/nothing",
+                 "secret.txt", "../secret.txt", "%2e%2e/secret.txt", "assets/../../built.py",
+                 secret):  # fmt: skip
         found = ask.raw(path)
         assert found.status == 404 and b"not opened" not in found.body, path
 
@@ -140,6 +141,15 @@ def test_only_the_page_may_ask(headers, status, ask):
     assert ask.raw("api/session", **headers).status == status
     own = {"Origin": ask.url.rstrip("/")}
     assert ask.raw("api/session", **own).status == 200
+
+
+def test_more_than_it_takes_is_refused_before_it_arrives(ask):
+    host, port = ask.url.split("/")[2].split(":")
+    head = f"POST /api/networks/notes/merge HTTP/1.1\r\nHost: {host}:{port}\r\n"
+    head += "Content-Type: application/octet-stream\r\nContent-Length: 99999999999\r\n\r\n"
+    with socket.create_connection((host, int(port)), 20) as connection:
+        connection.sendall(head.encode() + b"x")
+        assert b" 413 " in connection.recv(1000).split(b"\r\n")[0]
 
 
 def test_a_form_of_another_site_changes_nothing(ask):
@@ -308,165 +318,16 @@ def test_a_programs_time_is_measured(ask):
     assert wrong.status == 400
 
 
-# -- the page as plain files -----------------------------------------------------------------------
-
-
-def exported(folder: Path, *words: str) -> Any:
-    return CliRunner().invoke(cli, ["studio", "--static", str(folder), *words])
-
-
-def test_the_page_is_written_as_plain_files_and_again(tmp_path):
-    folder = tmp_path / "my site 100%"
-    done = exported(folder)
-    assert done.exit_code == 0 and "http.server --directory '" in done.output
-    listing = json.loads((folder / built.LISTING).read_text())
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert there == {*listing, built.LISTING} > built.page().keys()
-    # What an earlier version left goes, what somebody has or made of it stays.
-    old = {"assets/old.js": "left", "assets/changed.js": "left as well", "../x": "theirs"}
-    for name, text in old.items():
-        (folder / name).write_text(text)
-    hashes = {name: built._integrity(text.encode()) for name, text in old.items()}
-    (folder / built.LISTING).write_text(json.dumps({**listing, **hashes, "no\0name": "x"}))
-    (folder / "mine.txt").write_text("stays")
-    (folder / "assets/changed.js").write_text("mine by now")
-    (folder / "icon.png").unlink()
-    assert exported(folder).exit_code == 0
-    assert not (folder / "assets/old.js").exists() and (folder / "icon.png").exists()
-    for name in ("mine.txt", "assets/changed.js", "../x"):
-        assert (folder / name).exists()
-    assert json.loads((folder / built.LISTING).read_text()) == listing
-
-
-def test_folders_of_others_stay_as_they_are(tmp_path):
-    (tmp_path / "mine.txt").write_text("x")
-    done = exported(tmp_path)
-    assert "holds files, and no page" in str(done.exception) and len(list(tmp_path.iterdir())) == 1
-    done = exported(tmp_path / "mine.txt")
-    assert "a file stands there" in str(done.exception)
-    folder = tmp_path / "site"
-    exported(folder)
-    listing = json.loads((folder / built.LISTING).read_text())
-    del listing["icon.png"]
-    (folder / built.LISTING).write_text(json.dumps(listing))
-    assert exported(folder).exit_code == 0  # it is what would be written
-    for text in ("[1]", '{"icon.png": 3}', "{"):
-        (folder / built.LISTING).write_text(text)
-        assert "is damaged" in str(exported(folder).exception)
-    assert exported(tmp_path / "new", "file.pxi").exit_code == 2
-
-
-#: A page of few files: every one that is written is waited for.
-SMALL = {"index.html": b"<head></head>", "assets/a.js": b"a", "licenses.md": b"l", "rooms.js": b"r"}
-
-
-@pytest.mark.parametrize("what", ["changed", "folder", "link", "link to none", "file for folder"])
-def test_nothing_of_theirs_is_overwritten(what, tmp_path, monkeypatch):
-    folder, theirs = tmp_path / "site", tmp_path / "theirs.html"
-    monkeypatch.setattr(built, "page", lambda: dict(SMALL))
-    exported(folder)
-    new = {**SMALL, "index.html": b"<head></head>newer"}
-    if what == "file for folder":
-        new["more/a.js"] = b"a"
-        (folder / "more").write_text("theirs")
-    else:
-        (folder / "index.html").unlink()
-    if what == "changed":
-        (folder / "index.html").write_text("theirs")
-    elif what == "folder":
-        (folder / "index.html").mkdir()
-    elif what == "link":
-        theirs.write_text("theirs")
-        (folder / "index.html").symlink_to(theirs)
-    elif what == "link to none":
-        (folder / "index.html").symlink_to(theirs)
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    monkeypatch.setattr(built, "page", lambda: dict(new))
-    assert "in the way" in str(exported(folder).exception)
-    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert theirs.exists() == (what == "link")
-
-
-def test_an_export_that_was_interrupted_is_ended_by_the_next_one(tmp_path, monkeypatch):
-    folder, written = tmp_path / "site", built._write
-    monkeypatch.setattr(built, "page", lambda: dict(SMALL))
-    exported(folder)
-
-    def interrupted(folder, name, data):
-        if name == "rooms.js":
-            raise KeyboardInterrupt
-        written(folder, name, data)
-
-    newer = {name: data + b" " for name, data in SMALL.items() if name != "licenses.md"}
-    newest = {name: data + b"  " for name, data in SMALL.items()}
-    for page, write in ((newer, interrupted), (newest, written)):
-        monkeypatch.setattr(built, "page", lambda page=page: dict(page))
-        monkeypatch.setattr(built, "_write", write)
-        done = exported(folder)
-    assert done.exit_code == 0
-    assert (folder / "rooms.js").read_bytes() == newest["rooms.js"]
-
-
-def controlled(page: Any) -> None:
-    """Wait until the service worker answers for the page."""
-    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
-    page.wait_for_function("() => navigator.serviceWorker.controller")
-
-
-@pytest.mark.short
-def test_the_static_page_opens_without_a_network(browser, tmp_path):
-    exported(tmp_path / "site")
-    context = browser.new_context()
-    page = context.new_page()
-    with plain_server(tmp_path / "site", "/some%20where/100%25") as address:
-        page.goto(address)
-        controlled(page)
-        title = page.title()
-        assert page.evaluate("async () => (await caches.keys()).length") == 1
-    page.goto(address)  # the server is gone
-    assert page.title() == title
-    for name in built.page():
-        assert page.evaluate("async (name) => (await fetch(name)).status", name) == 200
-    context.close()
-
-
-def test_a_newer_page_replaces_the_older_one_and_breaks_none_that_is_open(
-    browser, tmp_path, monkeypatch
-):
-    whole = built.page()
-    status = "async (name) => (await fetch(name)).status"
-    age_of = "() => document.querySelector('[name=age]').content"
-    context = browser.new_context()
-    page = context.new_page()
-    with plain_server(tmp_path / "site") as address:
-        for name in ("old", "new"):
-            age = f'<head><meta name="age" content="{name}">'
-            index = whole["index.html"].replace(b"<head>", age.encode())
-            version = {**whole, "index.html": index, f"assets/{name}.js": b""}
-            monkeypatch.setattr(built, "page", lambda version=version: dict(version))
-            exported(tmp_path / "site")
-            if name == "old":
-                page.goto(address)
-                controlled(page)
-        page.evaluate("async () => (await navigator.serviceWorker.getRegistration()).update()")
-        page.wait_for_function(
-            "async () => (await navigator.serviceWorker.getRegistration()).waiting"
-        )
-        assert page.evaluate(status, "assets/old.js") == 200  # what it has not needed yet
-        other = context.new_page()
-        other.goto(address)
-        assert (page.evaluate(age_of), other.evaluate(age_of)) == ("old", "new")
-        page.close()
-        other.close()
-        last = context.new_page()
-        last.goto(address)
-        last.wait_for_function("async () => (await caches.keys()).length === 1")
-    last.goto(address)
-    assert last.evaluate(age_of) == "new" and last.evaluate(status, "assets/new.js") == 200
-    # Where somebody else's page stands by now, it is seen.
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other/index.html").write_text("<title>another</title>")
-    with plain_server(tmp_path / "other", port=int(address.split(":")[2].strip("/"))) as address:
-        last.goto(address)
-        assert last.title() == "another"
-    context.close()
+def test_a_program_without_an_end_is_not_measured_for_ever(monkeypatch, tmp_path):
+    b = NetworkBuilder()
+    b.constant("many", 65535)
+    b.tensor("x", DType.I32, (1, 4), Role.STATE, data=np.ones((1, 4), np.int64))
+    for name in ("Loop", "Loop"):
+        b.emit(name, "many", 0)
+    b.emit("Add", "x", "x", "x")
+    for name in ("EndLoop", "EndLoop"):
+        b.emit(name)
+    save_image(b.build(), tmp_path / "endless.pxi")
+    monkeypatch.setattr(experiments, "MOST_SECONDS", 0)
+    with pytest.raises(RefusedError, match="has not ended after"):
+        experiments.profiled((tmp_path / "endless.pxi").read_bytes())

@@ -284,3 +284,25 @@ def test_closed_files_are_gone(tab: Page, site: str, matmul: Path) -> None:
         tab.locator("main p.drop").wait_for()
     assert not tab.workers
     assert tab.locator("canvas").count() == 0
+
+
+@pytest.mark.parametrize("wait", [0, 20])
+def test_a_file_that_is_closed_while_its_machine_is_made_leaves_none(
+    tab: Page, site: str, matmul: Path, wait: int
+) -> None:
+    tab.goto(site)
+    for _ in range(3):
+        open_files(tab, matmul)
+        tab.evaluate(
+            """async (wait) => {
+                const named = (text) => [...document.querySelectorAll("main button")]
+                    .find((each) => each.textContent === text);
+                named("Run").click();
+                if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
+                document.querySelector("[aria-label='Close matmul.pxi']").click();
+            }""",
+            wait,
+        )
+        tab.locator("main p.drop").wait_for()
+    tab.wait_for_timeout(1000)
+    assert not tab.workers and not tab.locator("[role=alert]").count()

@@ -9,7 +9,7 @@ import type { Program } from "./program1.ts";
 import { resize } from "./resize.ts";
 import { Runner, tick } from "./runner.ts";
 import { STATE } from "./table.ts";
-import type { Descriptor } from "./tensor.ts";
+import { type Descriptor, shapeText } from "./tensor.ts";
 import { verify } from "./verifier1.ts";
 import { code, Wasm } from "./wasm.ts";
 import { Words } from "./words.ts";
@@ -81,6 +81,9 @@ export class Talker {
   private async set(name: string, ...values: number[]): Promise<void> {
     const d = this.field(name);
     const words = (await this.held.take(d)).slice();
+    if (values.length > words.length) {
+      throw new ProgramError(`${name}: expected room for ${values.length} values; found ${shapeText(d.extents)}`);
+    }
     words.set(values);
     await this.held.give(d, words);
   }

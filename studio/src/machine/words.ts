@@ -11,6 +11,7 @@ import type { Wasm } from "./wasm.ts";
 const MOST_JSON = 1 << 25;
 const MOST_SETTINGS = 1 << 20;
 const MOST_TEMPLATE = 1 << 16;
+const MOST_TOKENS = 1 << 20;
 /** What stands for a character that is cut short. */
 const CUT = "\ufffd";
 
@@ -107,7 +108,7 @@ export class Words {
 
   /** What each token says on its own, special ones included. */
   each(count: number): string[] {
-    return Array.from({ length: count }, (_, id) => {
+    return Array.from({ length: Math.min(count, MOST_TOKENS) }, (_, id) => {
       try {
         return this.decode([id], true);
       } catch {
