@@ -128,9 +128,7 @@ class Memories:
         begin, end = (moment_of(text) if text else None for text in (since, until))
         most = min(int(limit), 200)
         if not query.strip():
-            chosen = select(
-                view.network, (), tag or None, source or None, kind or None, begin, end
-            )
+            chosen = select(view.network, (), tag or None, source or None, kind or None, begin, end)
             live = view.network.live_ids()
             numbers = sorted((each.sequence for each in chosen if each.id in live), reverse=True)
             return [{"record": view.numbered(number), "score": 0.0} for number in numbers[:most]]

@@ -260,7 +260,7 @@ def test_a_run_as_a_film_and_where_its_time_goes(tab: Page, site: str, matmul: P
     film = PIL.Image.open(io.BytesIO(Path(download.value.path()).read_bytes()))
     assert (film.format, film.n_frames, film.size) == ("PNG", 2, (256, 144))
     # What has ended is filmed from the start.
-    tab.click("form >> text=From the start")
+    tab.click("form button:has-text('From the start')")
     tab.click("button:has-text('Film it')")
     tab.locator("text=The program has ended").wait_for()
     show(tab, "Picture")

@@ -204,6 +204,7 @@ export const t = {
     program: "Program",
     none: "Nothing is measured yet.",
     short: "< 0.1 ms",
+    coarse: "So short a run says little: a browser's clock counts in tenths of a millisecond.",
   },
   talk: {
     label: "Conversation",
