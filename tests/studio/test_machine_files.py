@@ -148,6 +148,7 @@ def test_what_is_wrong_right_behind_the_last_row(machine: Page) -> None:
         for extra in (b"", b"x", b"xy"):
             stream = zlib.compress(plain + extra)
             files += [maker.file(header, stream[:-1] + end) for end in (b"", b"!", stream[-1:])]
+        files += [maker.file(header, head[:count]) for count in range(len(head))]
     compared(machine, files)
 
 

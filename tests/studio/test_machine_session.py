@@ -63,6 +63,21 @@ def do(page: Page, method: str, *args: Any) -> dict[str, Any]:
     return found
 
 
+def test_what_was_another_only_in_between_is_told_when_going_back(machine: Page) -> None:
+    """Scratch is zero before a run and behind it, and something else one step earlier."""
+    b = NetworkBuilder()
+    b.tensor("x", DType.I32, (1, 4), Role.STATE, data=np.arange(1, 5)[None])
+    b.tensor("y", DType.I32, (1, 4), Role.SCRATCH)
+    b.emit("Add", "y", "x", "x")
+    b.emit("Add", "x", "x", "y")
+    image = b.build()
+    start(machine, file_of(image))
+    assert do(machine, "run")["status"] == "halted"
+    for steps in (2, 1, 0):
+        before = run_program(image.copy(), steps, device="reference")
+        assert do(machine, "back")["sha256"] == digest(before)
+
+
 @pytest.mark.parametrize("name", [LOOPED, PLAIN])
 def test_steps_forth_and_back_are_those_of_python(machine: Page, name: str) -> None:
     started = start(machine, (HERE / name).read_bytes(), name)

@@ -129,7 +129,8 @@ export class Runner {
       const over = target - last.from;
       this.made = last.from;
       if (over > 0) {
-        await this.run({ maxSteps: over });
+        // What is as it was before the part may have been another in between.
+        changed = [...changed, ...(await this.run({ maxSteps: over })).changed];
         break;
       }
     }

@@ -41,7 +41,8 @@ export function decodeRows(
   const packed = join(wasm, at, scanned);
   const ended = functions.inflate(at, packed, stream, needed);
   const produced = functions.inflatedTo() >>> 0;
-  const used = functions.inflatedFrom() >>> 0;
+  const taken = functions.inflatedFrom() >>> 0;
+  const used = ended === SHORT || ended === NO_SUM ? packed : taken; // whoever wants more has looked at all
   // Bytes of the stream that were needed for so many bytes of rows; what came out before is overwritten.
   const neededFor = (count: number) => {
     functions.inflate(at, packed, stream, count - 1);
