@@ -75,6 +75,9 @@ export class PxvmError extends Error {}
 /** A GPU lacks, refuses or has lost what a session needs; another executor goes on. */
 export class DeviceError extends PxvmError {}
 
+/** A message that a model has no room for; less of it may fit. */
+export class RoomError extends PxvmError {}
+
 export type Progress = (done: number, whole: number, what: string) => void;
 
 export interface Stop {

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pxvm import Model
+from pxvm import Model, Network
+from pxvm.learning import Draft
+from tests.learning.networks import small
 from tests.models.tiny_models import write_llama
 from tests.studio.page_views import faults, open_files, show
 
@@ -52,3 +54,21 @@ def test_an_answer_its_likely_tokens_and_its_attention(tab: Page, site: str, tin
     )]  # fmt: skip
     assert sum(drawn) == pytest.approx(40, rel=0.05)  # shares of one, each 40 dots wide
     assert not faults(tab)
+
+
+def test_passages_that_there_is_no_room_for_are_left_out(
+    tab: Page, site: str, tmp_path: Path
+) -> None:
+    model = write_llama(tmp_path / "tiny.pxi", context=1024)  # 768 for what is asked
+    with Network.open(tmp_path / "notes.png", draw=small) as network:
+        network.append_many(Draft("", f"The keel, part {n}: {'oak ' * 120}") for n in range(3))
+    tab.goto(site)
+    open_files(tab, tmp_path / "notes.png")
+    open_files(tab, model)
+    tab.locator("label.pick select").last.select_option("notes.png")
+    tab.click("main [aria-label=Settings]")
+    tab.fill("label:has-text('Tokens at most') input", "2")
+    tab.fill("main form textarea", "What is the keel of?")
+    tab.click("text=Send")
+    tab.locator("article footer", has_text="tokens,").wait_for()
+    tab.locator("article footer", has_text="Evidence: 1").wait_for()

@@ -1,6 +1,6 @@
 /** Calls into a worker: each has a number, and its answer comes back under it. */
 
-import { DeviceError, type Progress, PxvmError } from "../api.ts";
+import { DeviceError, type Progress, PxvmError, RoomError } from "../api.ts";
 
 export interface Call {
   id: number;
@@ -10,11 +10,11 @@ export interface Call {
 
 export type Answer =
   | { id: number; value: unknown }
-  | { id: number; error: string; kind: "device" | "expected" | "fault" }
+  | { id: number; error: string; kind: keyof typeof ERRORS }
   | { progress: Parameters<Progress> }
   | { told: unknown };
 
-const ERRORS = { device: DeviceError, expected: PxvmError, fault: Error };
+const ERRORS = { device: DeviceError, room: RoomError, expected: PxvmError, fault: Error };
 
 export class Remote {
   private next = 0;

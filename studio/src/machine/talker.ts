@@ -1,6 +1,6 @@
 /** The generation loop: tokens into a model's program, tokens out; pxvm/models/generation.py. */
 
-import { type ChatMessage, type Picture, PxvmError, type Sampling, type Token } from "../api.ts";
+import { type ChatMessage, type Picture, PxvmError, RoomError, type Sampling, type Token } from "../api.ts";
 import type { TensorSession as GpuRunner } from "../gpu/session.ts";
 import { ProgramError } from "./errors.ts";
 import { type Held, InWasm } from "./held.ts";
@@ -146,7 +146,7 @@ export class Talker {
       const first = kept.findIndex((message) => message.role !== "system");
       const turn = first < 0 ? -1 : kept.findIndex((message, i) => i > first && message.role === "user");
       if (turn < 0) {
-        throw new PxvmError(
+        throw new RoomError(
           `the last message takes ${ids.length} tokens; expected at most ${room} in a` +
             ` context of ${this.context}: shorten it, or open the model with more`,
         );

@@ -1,6 +1,6 @@
 /** The worker in which files are opened and programs run. */
 
-import { type ChatMessage, DeviceError, type Picture, PxvmError, type Sampling } from "../api.ts";
+import { type ChatMessage, DeviceError, type Picture, PxvmError, RoomError, type Sampling } from "../api.ts";
 import { openBytes } from "./opening.ts";
 import type { Answer, Call } from "./rpc.ts";
 import { encodePicture, Runner } from "./runner.ts";
@@ -60,7 +60,11 @@ scope.onmessage = async ({ data: { id, method, args } }) => {
     const value = await METHODS[method]?.(...(args as never[]));
     scope.postMessage({ id, value }, buffers(value));
   } catch (error) {
-    const kind = error instanceof DeviceError ? "device" : error instanceof PxvmError ? "expected" : "fault";
+    const kind =
+      error instanceof DeviceError ? "device"
+      : error instanceof RoomError ? "room"
+      : error instanceof PxvmError ? "expected"
+      : "fault";
     scope.postMessage({ id, error: error instanceof Error ? error.message : String(error), kind }, []);
   }
 };

@@ -1,4 +1,4 @@
-import { type Chat, type ChatMessage, DeviceError, type Memory, type MemoryRecord, type Sampling, type Token } from "../../api.ts";
+import { type Chat, type ChatMessage, DeviceError, type Memory, type MemoryRecord, RoomError, type Sampling, type Token } from "../../api.ts";
 import * as server from "../../memory/server.ts";
 import type { t } from "../strings.ts";
 import { settings } from "./settings.svelte.ts";
@@ -119,23 +119,23 @@ export class Talk {
     const chat = await this.model(run);
     if (memory) {
       turn.doing = "searching";
-      const hits = await evidence(memory, messages.at(-1)!.content);
-      turn.evidence = hits;
-      messages = fenced(messages, hits);
+      turn.evidence = await evidence(memory, messages.at(-1)!.content);
     }
     turn.doing = "reading";
     run.busy = true;
+    const heard = (token: Token) => {
+      turn.doing = "";
+      turn.tokens = [...turn.tokens, token];
+      turn.text += token.text;
+    };
+    const asked = (): ReturnType<Chat["answer"]> =>
+      chat.answer(fenced(messages, turn.evidence), sampling(), heard, signal).catch((error: unknown) => {
+        if (!(error instanceof RoomError) || !turn.evidence.length) throw error;
+        turn.evidence = turn.evidence.slice(0, -1); // the passage that fits least
+        return asked();
+      });
     try {
-      const told = await chat.answer(
-        messages,
-        sampling(),
-        (token) => {
-          turn.doing = "";
-          turn.tokens = [...turn.tokens, token];
-          turn.text += token.text;
-        },
-        signal,
-      );
+      const told = await asked();
       turn.text = told.text;
       turn.told = told;
     } finally {
