@@ -79,6 +79,17 @@ def test_a_name_that_goes_on_is_of_another(network):
     assert "blue" in found(network, "where is the key of Anna Lund?")[0]
 
 
+def test_where_a_name_goes_on_it_is_found_later(network):
+    """Though its words fit as well, and it is newer."""
+    network.append("", "Anna keeps a brown dog as a pet, says Bo.")
+    network.append("", "Anna Lund keeps a grey cat as a pet now.")
+    hits = network.search("What does Anna keep as a pet?", embedder=None)
+    assert "dog" in hits[0].record.answer and "another name -0.10" in str(hits[1].why)
+    assert "cat" in found(network, "What does Anna Lund keep as a pet?")[0]
+    plain = network.search("what does anna keep as a pet?", embedder=None)
+    assert "cat" in plain[0].record.answer and "another" not in str(plain[0].why)
+
+
 def test_the_same_passage_does_not_fill_the_answer(network):
     for copy in range(8):
         network.append_many(

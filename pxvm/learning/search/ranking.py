@@ -3,7 +3,8 @@
 Both scores are brought to 0..1: an average record, or one without any of the words, is 0, the best
 is 1. They are added, half and half. A record's own vector counts together with those of its
 neighbours in the conversation. Then come small boosts: for a time that the question names, for whom
-or what it names, for what is new. A boost moves a hit; only a filter removes one.
+or what it names, for what is new; and one taken off for another name. A boost moves a hit; only a
+filter removes one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,8 @@ LEAST_SPREAD = 0.25
 #: What a neighbour's vector counts beside the record's own, by distance.
 NEIGHBOURS = {1: 0.5, 2: 0.25}
 BOOST_TIME, BOOST_NAMED, BOOST_CORRECTION = 0.15, 0.06, 0.05
+#: Of a record in which a name that the question has goes on: "Anna Lund" is not "Anna".
+BOOST_OTHER_NAME = -0.1
 #: For the newest; a record of a month earlier gets half of it.
 BOOST_NEW, BOOST_NEW_ASKED = 0.01, 0.1
 #: Taken off for each better hit of the same conversation, when a question asks for several things.
@@ -280,6 +283,33 @@ def to_unit(
     if one is None:
         one = float(values.max()) if len(values) else 1.0
     return np.maximum((values - zero) / max(one - zero, 1e-9), 0.0)
+
+
+def other_names_later(hits: Sequence[Hit], text: str) -> list[Hit]:
+    """Hits in their order, those moved back in which a name of the question is another."""
+    wanted = frozenset(names_in(text))
+    if not wanted or _ASKS_FOR_SEVERAL.search(text):
+        return list(hits)
+    found = [_of_another(hit) if _goes_on(hit.record, wanted) else hit for hit in hits]
+    return sorted(found, key=lambda hit: -hit.score) if found != list(hits) else found
+
+
+def _of_another(hit: Hit) -> Hit:
+    boosts = {**hit.why.boosts, "another name": BOOST_OTHER_NAME}
+    return replace(hit, score=hit.score + BOOST_OTHER_NAME, why=replace(hit.why, boosts=boosts))
+
+
+def _goes_on(record: Record, wanted: frozenset[tuple[str, ...]]) -> bool:
+    """Are names of a question in a record, but only within longer ones?"""
+    names = set(names_in(f"{record.query}\n{record.answer}"))
+    asked_for = {word for name in wanted for word in name}
+    longer = (name for name in names - wanted if not asked_for.issuperset(name))
+    return not names & wanted and any(
+        own == name[at : at + len(own)]
+        for name in longer
+        for own in wanted
+        for at in range(len(name))
+    )
 
 
 def newest_first(hits: Sequence[Hit], text: str) -> list[Hit]:

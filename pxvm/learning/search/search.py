@@ -28,6 +28,7 @@ from pxvm.learning.search.ranking import (
     Similarities,
     Why,
     newest_first,
+    other_names_later,
 )
 from pxvm.learning.search.times import find_times, names_only_times
 from pxvm.learning.store.record import to_microseconds
@@ -104,7 +105,7 @@ def search(
     else:
         ranked, left = ask_soon(network, question)
         unsearched.append(left)
-    hits = _different(network, ranked, k)
+    hits = other_names_later(_different(network, ranked, k), text)
     return hits if times else newest_first(hits, text)
 
 
