@@ -157,9 +157,16 @@ class Network(Store):
         """The version of a record that counts, or the newest when none does.
 
         Raises:
-            RecordError: it was forgotten: a change of it would bring its text back.
+            RecordError: it was forgotten: a change of it would bring its text back; or it is the
+                network's own.
         """
-        identity = self.record(name).id
+        named = self.record(name)
+        if named.flags & BOOKKEEPING:
+            raise RecordError(
+                f"record {named.sequence} is the network's own, of how the file is read or of what"
+                " was forgotten or tagged: it cannot be changed"
+            )
+        identity = named.id
         catalogue, standing = self._catalogue, self._catalogue.standing()
         found = []
         for version in standing.versions(identity):

@@ -95,6 +95,20 @@ def test_the_record_that_explains_the_format_cannot_be_forgotten(home):
         network.forget(0)
 
 
+def test_what_the_network_says_of_itself_cannot_be_changed(home):
+    with Network.open(home) as network:
+        network.append("", "a secret")
+        network.tag(1, add=["odd"])
+        network.forget(1)
+        stored = network.state.sequence
+        for number in range(stored + 1):
+            with pytest.raises(RecordError, match="cannot be changed"):
+                network.correct(number, answer="another")
+            with pytest.raises(RecordError, match="cannot be changed"):
+                network.tag(number, add=["new"])
+        assert network.state.sequence == stored
+
+
 @pytest.mark.parametrize("how", ["corrected", "superseded"])
 def test_a_secret_in_an_old_version_is_found_forgotten_alone_and_erased(home, tmp_path, how):
     with Network.open(home) as network:
