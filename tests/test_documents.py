@@ -63,6 +63,7 @@ LEFT_OUT = (
 EXCUSED = {
     r"git clone .*|cd \S+": "fetches the project",
     r"make (setup|demo|test|lint|bench|fuzz|docs|clean)\b.*": "makes a .venv, or takes minutes",
+    r'pip install -e "\.\[server\]"': "stands before a server that waits for keys",
     r"make studio": "fetches the page's packages",
     r"python3? -m venv .*|(source|\.) \S+/activate.*|deactivate": "makes and enters a .venv",
     r"\.venv\\Scripts\\\S+": "Windows",
