@@ -143,6 +143,19 @@ def test_documents_are_learned_and_memories_merged_after_a_preview(
     page.locator("text=Took in 1 record").wait_for()
 
 
+def test_documents_dropped_anywhere_on_a_memory_are_learned(page: Page) -> None:
+    text = "# Boats\n\nThe mast is of elm.\n"
+    show(page, "Growth")
+    dropped = page.evaluate_handle(
+        """(text) => { const files = new DataTransfer();
+           files.items.add(new File([text], "elm.md")); return files; }""", text
+    )  # fmt: skip
+    page.dispatch_event("main", "drop", {"dataTransfer": dropped})
+    page.locator("text=/elm.md: 1 passage stored/").wait_for()
+    page.dispatch_event("main", "drop", {"dataTransfer": dropped})
+    page.locator("text=/elm.md: 0 passages stored, 1 known/").wait_for()  # and once only
+
+
 def test_an_answer_with_its_evidence_in_branches(page: Page) -> None:
     show(page, "Talk")
     page.fill("form textarea", "question 3?")

@@ -17,6 +17,8 @@ const VIEWS: Record<Kind, View[]> = {
 export class Doc {
   readonly views: View[];
   view = $state<View>("picture");
+  /** Documents that were dropped on a memory of the server, until they are learned. */
+  brought = $state.raw<File[]>([]);
   /** Record of a memory that is shown. */
   record = $state<number | null>(null);
   /** Tensor that is chosen. */

@@ -24,6 +24,8 @@ interface Source {
   bytes: () => Promise<Uint8Array<ArrayBuffer>>;
 }
 
+const PICTURE = /\.(png|pxi)$/i;
+
 function source(file: File): Source {
   return { name: file.name, bytes: async () => new Uint8Array(await file.arrayBuffer()) };
 }
@@ -56,9 +58,18 @@ class Studio {
     }
   }
 
-  /** Open files; the pages of a network together, as one memory. */
+  /**
+   * Open files; the pages of a network together, as one memory. Documents are learned where a memory of
+   * the server is shown.
+   */
   async openFiles(files: Iterable<File>): Promise<void> {
-    const all = [...files];
+    let all = [...files];
+    const doc = this.current;
+    if (doc?.server) {
+      doc.brought = all.filter((file) => !PICTURE.test(file.name));
+      if (doc.brought.length) doc.view = "read";
+      all = all.filter((file) => PICTURE.test(file.name));
+    }
     const networkOf = all.length > 1 ? (await rooms.memory()).networkOf : (name: string) => name;
     const groups = new Map<string, File[]>();
     for (const file of all) groups.set(networkOf(file.name), [...(groups.get(networkOf(file.name)) ?? []), file]);
