@@ -19,7 +19,7 @@ from tests.studio.conftest import watched
 from tests.studio.page_views import faults, open_files, show
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 
 def written(path: Path) -> Path:
@@ -141,6 +141,21 @@ def test_documents_are_learned_and_memories_merged_after_a_preview(
     page.locator("aside li", has_text="Who owns the boat?").wait_for()
     page.click("aside >> button:text-is('Merge')")
     page.locator("text=Took in 1 record").wait_for()
+
+
+def test_a_memory_that_is_left_before_its_rows_arrive_asks_for_nothing_more(page: Page) -> None:
+    late: list[Route] = []
+    page.route("**/bits?*", lambda route: late.append(route))
+    page.reload()
+    page.locator("header .file", has_text="notes").click()
+    page.locator("canvas").first.wait_for()
+    while not late:
+        page.wait_for_timeout(20)
+    page.click(".brand")
+    page.locator("canvas").wait_for(state="detached")
+    for route in late:
+        route.continue_()
+    page.wait_for_timeout(300)  # an error that escapes fails the tab at its end
 
 
 def test_documents_dropped_anywhere_on_a_memory_are_learned(page: Page) -> None:

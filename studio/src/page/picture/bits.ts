@@ -49,6 +49,7 @@ export function drawn(bits: Uint8Array, { paper, ink }: Inks): HTMLCanvasElement
 export class Parts {
   private readonly kept = new Map<number, HTMLCanvasElement>();
   private readonly asked = new Set<number>();
+  private closed = false;
 
   constructor(
     private readonly memory: Memory,
@@ -72,7 +73,9 @@ export class Parts {
     }
   }
 
+  /** What comes later is told to nobody. */
   close(): void {
+    this.closed = true;
     for (const canvas of this.kept.values()) canvas.width = canvas.height = 0;
     this.kept.clear();
   }
@@ -91,6 +94,7 @@ export class Parts {
     try {
       const first = part * PART;
       const bits = await this.memory.bits(first, Math.min(PART, this.memory.rows - first));
+      if (this.closed) return;
       this.kept.set(part, drawn(bits, this.inks));
       if (this.kept.size > KEPT) {
         const [oldest, canvas] = this.kept.entries().next().value!;
@@ -99,7 +103,7 @@ export class Parts {
       }
       this.told();
     } catch (error) {
-      this.told(error);
+      if (!this.closed) this.told(error);
     } finally {
       this.asked.delete(part);
     }
