@@ -4,11 +4,15 @@
 few rows, most need none: what is short, like a norm before products, each workgroup computes whole
 for itself (``COPIED``); and products, and what goes element by element, are shared out by columns,
 always the same ones to a workgroup (``SHARED``, ``OWN``), which goes on with what it made itself.
+
+Products of the same activations are one list of rows. Of one row, even the fence is saved where a
+lane goes on with what it wrote itself, or a product with a norm that stands in workgroup memory.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -18,11 +22,12 @@ from numpy.typing import NDArray
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.isa import Flow, Names
 from pxvm.core.parts import Instruction
-from pxvm.core.plan import leaders, plan_of, touched
+from pxvm.core.plan import leaders, touched
 from pxvm.core.reference1 import matching_loops
 from pxvm.core.tensor import DType
 
 MOST = 16  # instructions that the interpreter decodes at once
+STAGED = 1024  # words of a row that a workgroup keeps at hand
 
 
 class Need(IntEnum):
@@ -43,18 +48,10 @@ class Way(IntEnum):
 
 
 SHORT = ("RMSNorm", "LayerNorm", "L2Norm", "Softmax", "Quantise", "Tail")
-BY_COLUMNS = (
-    "Add",
-    "Mul",
-    "Less",
-    "Equal",
-    "Select",
-    "ReLU",
-    "Table",
-    "Gate",
-    "Embed",
-    "RoPEPairs",
-)
+BY_LANES = ("Add", "Mul", "Less", "Equal", "Select", "ReLU", "Table", "Gate")  # one a column
+BY_COLUMNS = (*BY_LANES, "Embed", "RoPEPairs")
+MOST_PRODUCTS = 4  # done as one
+MOST_HELD = STAGED * 2  # columns of activations that a workgroup keeps at hand, of two planes
 
 
 def way_of(instruction: Instruction) -> Way:
@@ -73,30 +70,38 @@ def way_of(instruction: Instruction) -> Way:
 class _Use:
     """What an instruction, of so many rows, does with a tensor."""
 
+    index: int
     tensor: int
     writes: bool
     way: Way
     own: bool  # each workgroup only in its own columns
+    by_lanes: bool  # and each lane
+    held: bool  # a product's activations, which it may find at hand
     rows: tuple[int, int | None]
 
 
 def _uses(program: TensorProgram, instruction: Instruction, base: int) -> list[_Use]:
     tensors, _ = program.operands(instruction, base)
     everything = touched(program, instruction, base)
+    at, name = instruction.index, instruction.op.name
     if not tensors:
-        return [_Use(index, writes, Way.SPREAD, False, (0, None)) for index, writes in everything]
+        spread = Way.SPREAD, False, False, False, (0, None)
+        return [_Use(at, t, writes, *spread) for t, writes in everything]
     way, out = way_of(instruction), tensors[0]
     own = {out.index} if way in (Way.OWN, Way.SHARED) else set()
     if way is Way.OWN:
-        each = tensors[1:2] if instruction.op.name in ("Table", "Gate") else tensors[1:]
+        each = tensors[1:2] if name in ("Table", "Gate") else tensors[1:]
         own |= {d.index for d in each if d.dtype == DType.I32 and d.cols == out.cols}
     lengths = {program.descriptors[index].length for index, _ in everything}
     own -= lengths
+    product = name == "Linear" and tensors[2].dtype == DType.I8
+    by_lanes = own if product or name in BY_LANES else set()
+    held = {tensors[1].index} if product and tensors[1].cols <= MOST_HELD else set()
     rows = (out.rows, out.length)
     return [
         # Lengths are looked at before the first instruction behind a barrier.
-        _Use(index, writes, way, index in own, (-1, None) if index in lengths else rows)
-        for index, writes in everything
+        _Use(at, t, writes, way, t in own, t in by_lanes, t in held, (-1, None) if t in lengths else rows)
+        for t, writes in everything
     ]
 
 
@@ -111,60 +116,123 @@ def _need(before: _Use, now: _Use) -> Need:
     return Need.FULL
 
 
-def needs_of(program: TensorProgram) -> NDArray[np.int64]:
-    """``Need`` of each instruction."""
+@dataclass(frozen=True)
+class Phases:
+    """What the interpreter has to know of each instruction: arrays of int64 (instructions,).
+
+    Attributes:
+        needs: its ``Need``.
+        near: of one row no fence either, though the need is light.
+        products: from the first of several products that are done as one on, how many; else 0.
+    """
+
+    needs: NDArray[np.int64]
+    near: NDArray[np.int64]
+    products: NDArray[np.int64]
+
+
+def phases_of(program: TensorProgram) -> Phases:
+    """Where the interpreter parts a program."""
     code = program.instructions
-    needs = np.full(len(code), Need.NO, np.int64)
+    found = Phases(*(np.zeros(len(code), np.int64) for _ in range(3)))
     starts = [*sorted(leaders(code)), len(code)]
-    needs[starts[:-1]] = Need.FULL
+    found.needs[starts[:-1]] = Need.FULL
     bases: dict[int, list[int]] = {}
     for index, base in program.visits:
         bases.setdefault(index, []).append(base)
     for first, stop in itertools.pairwise(starts):
-        _mark(program, range(first, stop), bases, needs)
-    # Where the plan has none, one before has parted them already.
-    needs[(needs == Need.LIGHT) & ~plan_of(program).barriers] = Need.NO
-    return needs
+        _mark(program, range(first, stop), bases, found)
+    return found
 
 
 def _mark(
-    program: TensorProgram, block: range, bases: dict[int, list[int]], needs: NDArray[np.int64]
+    program: TensorProgram, block: range, bases: dict[int, list[int]], found: Phases
 ) -> None:
-    """The needs inside a block that runs straight through, of all its bases at once."""
+    """What is said of a block that runs straight through, of all its bases at once."""
     reached = sorted({base for index in block for base in bases.get(index, ())} - {-1}) or [-1]
     seen: list[dict[int, list[_Use]]] = [{} for _ in reached]
+    # The last instruction behind a fence; the first of some products; those that follow one.
+    fenced, first, followers = block.start, block.start, set[int]()
     for index in block:
         if index not in bases:
             continue
         now = [_uses(program, program.instructions[index], base) for base in reached]
-        found = (
-            _need(before, use)
+        pairs = [
+            (before, use, need)
             for uses, past in zip(now, seen, strict=True)
             for use in uses
             for before in past.get(use.tensor, ())
-        )
-        need = max(found, default=Need.NO)
-        if need is Need.FULL:
-            seen = [{} for _ in reached]
-        needs[index] = max(int(needs[index]), need)
+            if (need := _need(before, use)) is Need.FULL
+            or (need is Need.LIGHT and before.index >= fenced)
+        ]
+        need = max((need for *_, need in pairs), default=Need.NO)
+        kept = need is not Need.FULL and all(use.held for _, use, _ in pairs)
+        if kept and _joins(program, first, index, reached, found):
+            found.products[first] = index - first + 1
+            followers.add(index)
+        else:
+            first = index
+            near = need is Need.LIGHT and all(
+                (before.by_lanes and use.by_lanes and before.index not in followers)
+                or (before.index == index - 1 and before.way is Way.COPIED and use.held)
+                for before, use, _ in pairs
+            )
+            if need is Need.FULL:
+                seen = [{} for _ in reached]
+            if need is not Need.NO and not near:
+                fenced = index
+            found.needs[index] = max(int(found.needs[index]), need)
+            found.near[index] = near
         for uses, past in zip(now, seen, strict=True):
             for use in uses:
                 past.setdefault(use.tensor, []).append(use)
+
+
+def _joins(
+    program: TensorProgram, first: int, index: int, bases: Sequence[int], found: Phases
+) -> bool:
+    """Whether a product is one with those from ``first`` on."""
+    count = max(int(found.products[first]), 1)
+    one, other = program.instructions[first], program.instructions[index]
+    if index != first + count or count == MOST_PRODUCTS:
+        return False
+    if one.op.name != "Linear" or other.op.name != "Linear":
+        return False
+    for base in bases:
+        (g, b, a), _ = program.operands(one, base)
+        (its_g, its_b, its_a), _ = program.operands(other, base)
+        if b.index != its_b.index or {a.dtype, its_a.dtype} != {DType.I8}:
+            return False
+        if (g.rows, g.length) != (its_g.rows, its_g.length):
+            return False
+    return True
 
 
 def table_of(program: TensorProgram) -> NDArray[np.int64]:
     """What the interpreter reads of the plan: a word for each instruction, then its match.
 
     A word: need | way << 2 | operands that name descriptors << 4 | how many instructions from
-    this one on run straight through, up to one with a full need, << 6.
+    this one on run straight through, up to one with a full need, << 6 | whether they write the
+    length of a tensor << 11 | products that are done as one << 12 | near << 15.
     """
     code = program.instructions
-    needs, words = needs_of(program), np.zeros(2 * len(code), np.int64)
-    straight = 0
+    phases, words = phases_of(program), np.zeros(2 * len(code), np.int64)
+    needs = phases.needs
+    lengths = {d.length for d in program.descriptors} - {None}
+    counts = {
+        index
+        for index, base in program.visits
+        for d, writes in touched(program, code[index], base)
+        if writes and d in lengths
+    }
+    straight, counting = 0, False
     for i in reversed(code):
         straight = min(straight + 1, MOST) if i.op.flow is Flow.NEXT else 0
+        counting = i.index in counts or (counting and straight > 1)
         named = sum(mode.names in (Names.TENSOR, Names.BLOCK) for mode in i.op.operands)
         words[i.index] = int(needs[i.index]) | way_of(i) << 2 | named << 4 | straight << 6
+        words[i.index] |= counting << 11 | int(phases.products[i.index]) << 12
+        words[i.index] |= int(phases.near[i.index]) << 15
         if needs[i.index] == Need.FULL:
             straight = 0
     for loop, end in matching_loops(code).items():

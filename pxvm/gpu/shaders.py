@@ -22,14 +22,13 @@ from pxvm.core.tensor import (
     DType,
     State,
 )
-from pxvm.gpu.phases import MOST, Need, Way
+from pxvm.gpu.phases import MOST, STAGED, Need, Way
 
 LANES = (
     ops.BLOCK
 )  # of a workgroup, unless many can run at a time: a token of attention's block each
 FEW = 4  # rows: of so few, workgroups share a product's columns, and repeat what is short
 WIDE = 64  # columns of a product's tile
-STAGED = 1024  # words of a row that a workgroup keeps at hand
 #: Words in front of the tensors that change: the state, the registers when a run ends, and how
 #: workgroups meet: those that arrived, that one waited in vain, steps made, rounds left, seats.
 RESULT, ARRIVED, LOST = (STATE_WORDS * number for number in (1, 2, 3))
@@ -128,11 +127,11 @@ def interpreter(
     """
     cases = "".join(
         f"        case {code}u: {{ {CASES.get(OPERATIONS[code], OPERATIONS[code])}"
-        "(call(c), group, groups, lane); }\n"
+        "(c, group, groups, lane); }\n"
         for code in sorted(set(codes) & OPERATIONS.keys())
     )
     switch = f"""
-fn execute(code: u32, c: Named, group: u32, groups: u32, lane: u32) {{
+fn execute(code: u32, c: Call, group: u32, groups: u32, lane: u32) {{
     switch code {{
 {cases}        default: {{ }}
     }}
@@ -147,6 +146,7 @@ def _control() -> str:
     unsigned = {
         "STATE_WORDS": STATE_WORDS, "RESULT": RESULT, "ARRIVED": ARRIVED, "LOST": LOST,
         "MADE": MADE, "LEFT": LEFT, "FIRST_SEAT": FIRST_SEAT, "SEATS": SEATS, "MOST": MOST,
+        "IS_NEAR": 1 << 15,
         **{need.name + "_NEED": int(need) for need in Need}, **{w.name: int(w) for w in Way},
         **{word.name: int(word) for word in State if word not in (State.SATURATED, State.CLAMPED)},
         **{f"OP_{op.name.upper()}": op.code for op in isa.OPCODES

@@ -168,7 +168,7 @@ def test_a_layer_of_few_rows_needs_six_barriers():
     config = LlamaConfig(layers=2, width=8, heads=2, kv_heads=1, ff=8, vocab=16, context=8)
     weights = {name: np.ones(shape) for name, shape in weight_shapes(config).items()}
     program = verify(build_llama(config, weights))
-    needs = phases.needs_of(program)
+    needs = phases.phases_of(program).needs
     code = program.instructions
     first = next(i.index for i in code if i.op.name == "RMSNorm")
     end = next(i.index for i in code if i.op.name == "EndLoop")

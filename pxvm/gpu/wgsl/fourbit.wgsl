@@ -46,7 +46,6 @@ fn groups_of_few(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = 0u; row < c.rows_g; row++) {
         let x = row_at(c.b, row);
         for (var block = 0u; block < share.y; block += each) {
-            let inside = block + lane / together < share.y;
             let col = share.x + min(block + lane / together, share.y - 1u);
             let w = weight_at(c.a, col);
             var low = 0u; var high = 0;
@@ -75,9 +74,10 @@ fn groups_of_few(c: Call, group: u32, groups: u32, lane: u32) {
                 }
             }
             gather(i32(low), high, together, lane);
-            if (lane % together == 0u && inside) {
-                let total = joined_groups(i32(gathered_too[lane]), u32(gathered[lane]), shift);
-                put(row_at(c.g, row) + col, scaled(c, row, col, total, shift));
+            if (lane < each && block + lane < share.y) {
+                let team = gathered_of(lane, together);
+                let total = joined_groups(team.y, u32(team.x), shift);
+                put(row_at(c.g, row) + share.x + block + lane, scaled(c, row, share.x + block + lane, total, shift));
             }
             workgroupBarrier();
         }
@@ -108,13 +108,13 @@ fn sums_of_group(c: Codes, at: u32) -> vec4<i32> {
     return c.scale * codes + c.minimum * vec4<i32>(sum);
 }
 
-struct Sums { high: vec4<i32>, low: vec4<u32> }
+struct GroupSums { high: vec4<i32>, low: vec4<u32> }
 
-fn with_group(s: Sums, c: Codes, at: u32, two: bool) -> Sums {
+fn with_group(s: GroupSums, c: Codes, at: u32, two: bool) -> GroupSums {
     let a = sums_of_group(c, at);
     var b = vec4<i32>();
     if (two) { b = sums_of_group(c, at + DEEP * TALL); }
-    return Sums(
+    return GroupSums(
         s.high + (a >> vec4<u32>(16u)) + (b >> vec4<u32>(8u)),
         s.low + bitcast<vec4<u32>>(a) + (bitcast<vec4<u32>>(b) << vec4<u32>(8u)),
     );
@@ -129,7 +129,7 @@ fn groups_of_many(c: Call, group: u32, groups: u32, lane: u32) {
     let x = lane % 16u; let y = lane / 16u;
     for (var tile = group; tile < tiles; tile += groups) {
         let col0 = tile % across * WIDE; let row0 = tile / across * TALL;
-        var s0 = Sums(); var s1 = Sums(); var s2 = Sums(); var s3 = Sums();
+        var s0 = GroupSums(); var s1 = GroupSums(); var s2 = GroupSums(); var s3 = GroupSums();
         for (var first = 0u; first < count; first += 2u) {
             workgroupBarrier();
             for (var i = lane; i < 2u * WIDE; i += LANES) {
@@ -160,7 +160,7 @@ fn groups_of_many(c: Call, group: u32, groups: u32, lane: u32) {
                 s3 = with_group(s3, codes, at + TALL / 4u * 3u, two);
             }
         }
-        var sums = array<Sums, 4>(s0, s1, s2, s3);
+        var sums = array<GroupSums, 4>(s0, s1, s2, s3);
         for (var j = 0u; j < 4u; j++) {
             let row = row0 + y + j * (TALL / 4u);
             for (var i = 0u; i < 4u; i++) {

@@ -26,9 +26,10 @@ const THE_END: u32 = 0u;
 const WORK: u32 = 2u;
 const CLEARING: u32 = 3u;
 
-struct Next { what: u32, at: u32, count: u32 }
+// awaits: first the other workgroups; lengths: what was done meanwhile may have changed some.
+struct Next { what: u32, at: u32, count: u32, awaits: bool, lengths: bool }
 
-struct Todo { named: Named, code: u32, mark: u32 }
+struct Todo { named: Named, code: u32, mark: u32, g: Tensor, b: Tensor, a: Tensor }
 
 var<workgroup> registers: array<i32, STATE_WORDS>;
 var<workgroup> next: Next;
@@ -38,15 +39,20 @@ var<workgroup> todo: array<Todo, MOST>;
 var<private> meetings: u32 = 0u;
 var<private> pending: bool = false;
 var<private> lost: bool = false;
+var<private> lengths: bool = true;
 var<private> steps_left: u32;
 var<private> rounds_left: u32;
 
-// The first lane waits for all workgroups; who waits too long says so, and ends. Before that, its
-// workgroup has passed a storageBarrier, so that what the lanes wrote is there for the others.
-fn wait_for_all(groups: u32) {
-    if (lost) { return; }
+// The first lane says that its workgroup, which has passed a storageBarrier, has come: what the lanes
+// wrote is there for the others.
+fn arrive() {
     meetings += 1u;
     atomicAdd(&changing[ARRIVED], 1u);
+}
+
+// And it waits for all; who waits too long says so, and ends.
+fn wait_for_all(groups: u32) {
+    if (lost) { return; }
     var spins = 0u;
     while (atomicLoad(&changing[ARRIVED]) < meetings * groups) {
         spins += 1u;
@@ -60,7 +66,10 @@ fn wait_for_all(groups: u32) {
 
 fn meet(groups: u32, lane: u32) {
     storageBarrier();
-    if (lane == 0u) { wait_for_all(groups); }
+    if (lane == 0u) {
+        arrive();
+        wait_for_all(groups);
+    }
     workgroupBarrier();
 }
 
@@ -175,67 +184,120 @@ fn decide(groups: u32) -> Next {
     while (registers[STATUS] == READY && steps_left > 0u) {
         let pc = u32(registers[PC]);
         let mark = mark_at(pc);
-        if (pending && (mark & 3u) != NO_NEED) {
-            wait_for_all(groups);
+        let straight = (mark >> 6u) & 31u;
+        let awaits = pending && (mark & 3u) == FULL_NEED;
+        if (awaits) {
+            arrive();
             pending = false;
+            if (straight == 0u) { wait_for_all(groups); }
         }
         if (lost) { break; }
-        let straight = mark >> 6u;
         let made = min(max(straight, 1u), steps_left);
         registers[PC] += i32(made);
         registers[STEPS] = (registers[STEPS] + i32(made)) & 0x7fffffff;
         steps_left -= made;
         if (straight > 0u) {
             pending = true;
-            return Next(WORK, pc, made);
+            let old = lengths;
+            lengths = (mark >> 11u & 1u) == 1u;
+            return Next(WORK, pc, made, awaits, old);
         }
-        if (control(instruction(pc), pc)) { return Next(CLEARING, 0u, 0u); }
+        if (control(instruction(pc), pc)) {
+            lengths = true;
+            return Next(CLEARING, 0u, 0u, false, false);
+        }
     }
-    return Next(THE_END, 0u, 0u);
+    return Next(THE_END, 0u, 0u, false, false);
+}
+
+// Rows in use: what a descriptor names is looked up before, a length only now.
+fn look_at_lengths(n: u32, lane: u32) {
+    if (lane >= 3u * n) { return; }
+    let at = lane / 3u;
+    switch lane % 3u {
+        case 0u: { todo[at].named.rows_g = used(todo[at].g); }
+        case 1u: { todo[at].named.rows_b = used(todo[at].b); }
+        default: { todo[at].named.rows_a = used(todo[at].a); }
+    }
 }
 
 // A lane looks an operand up.
 fn decode(from_pc: u32, n: u32, lane: u32) {
-    if (lane >= 4u * n) { return; }
-    let pc = from_pc + lane / 4u;
+    if (lane == 0u) { holder = 0u; }
+    if (lane >= 3u * n) { return; }
+    let at = lane / 3u; let operand = lane % 3u;
+    let pc = from_pc + at;
     let word = instruction(pc);
     let mark = mark_at(pc);
-    let operand = lane % 4u;
     let d = descriptor(word, select(0u, operand, operand < ((mark >> 4u) & 3u)));
     let t = tensor_at(d);
-    let rows = used(t);
-    let at = lane / 4u;
     switch operand {
         case 0u: {
             todo[at].named.g = d;
-            todo[at].named.rows_g = rows;
             todo[at].named.first = 0u;
             todo[at].named.cols = t.cols;
             todo[at].code = word & 255u;
             todo[at].mark = mark;
+            todo[at].g = t;
         }
         case 1u: {
             todo[at].named.b = d;
-            todo[at].named.rows_b = rows;
+            todo[at].b = t;
         }
-        case 2u: {
+        default: {
             todo[at].named.a = d;
-            todo[at].named.rows_a = rows;
+            todo[at].a = t;
         }
-        default: { }
     }
 }
 
-fn work(n: u32, group: u32, groups: u32, lane: u32) {
+const LINE: u32 = 8u;  // words that come from memory at once
+
+var<private> touched: u32 = 0u;
+
+// Asks for the weights of products to come, so that they are near when they are multiplied.
+fn touch_weights(n: u32, group: u32, groups: u32, lane: u32) {
     for (var j = 0u; j < n; j++) {
-        let t = workgroupUniformLoad(&todo[j]);
-        var c = t.named;
-        let few = c.rows_g <= FEW;
-        if (j > 0u && (t.mark & 3u) == LIGHT_NEED) {
-            if (few) { storageBarrier(); } else { meet(groups, lane); }
+        if (((todo[j].mark >> 2u) & 3u) != SHARED) { continue; }
+        let w = todo[j].a;
+        let share = share_of(w.rows, group, groups);
+        let lines = (w.row_words + LINE - 1u) / LINE;
+        for (var i = lane; i < min(share.y * lines, 2u * LANES); i += LANES) {
+            touched ^= image(weight_at(w, share.x + i / lines) + min(i % lines * LINE, w.row_words - 1u));
         }
-        if (c.rows_g == 0u || c.rows_b == 0u || c.rows_a == 0u) { continue; }
-        let way = (t.mark >> 2u) & 3u;
+    }
+}
+
+// Of products of the same activations, done as one: of the i-th, result and weights.
+fn result_of(c: Call, i: u32) -> Tensor { return todo[c.at + i].g; }
+
+fn weights_of(c: Call, i: u32) -> Tensor { return todo[c.at + i].a; }
+
+fn columns_of(c: Call, i: u32) -> u32 { return workgroupUniformLoad(&todo[c.at + i].a.rows); }
+
+// The row whose activations are near at hand, 0 for none.
+var<workgroup> holder: u32;
+
+fn is_held(start: u32) -> bool { return workgroupUniformLoad(&holder) == start; }
+
+fn now_holds(start: u32, lane: u32) {
+    if (lane == 0u) { holder = start; }
+}
+
+fn work(n: u32, group: u32, groups: u32, lane: u32) {
+    var products = 0u;
+    for (var j = 0u; j < n; j += max(products, 1u)) {
+        let t = workgroupUniformLoad(&todo[j]);
+        let named = t.named;
+        let few = named.rows_g <= FEW;
+        let mark = t.mark;
+        products = 0u;
+        if (j > 0u && (mark & 3u) == LIGHT_NEED) {
+            if (!few) { meet(groups, lane); } else if (named.rows_g > 1u || (mark & IS_NEAR) == 0u) { storageBarrier(); }
+        }
+        if (named.rows_g == 0u || named.rows_b == 0u || named.rows_a == 0u) { continue; }
+        let way = (mark >> 2u) & 3u;
+        var c = Call(t.g, t.b, t.a, named.a, named.rows_g, named.rows_b, named.rows_a, 0u, named.cols, 1u, j);
         // Neighbours begin with different workgroups.
         var its_group = (group + j * (groups / 8u)) % groups;
         var its_groups = groups;
@@ -244,7 +306,11 @@ fn work(n: u32, group: u32, groups: u32, lane: u32) {
             c.first = share.x;
             c.cols = share.y;
         }
-        if (few && way == SHARED) { its_group = group; }
+        if (few && way == SHARED) {
+            its_group = group;
+            products = min((mark >> 12u) & 7u, n - j);
+            c.products = max(products, 1u);
+        }
         if (few && (way == OWN || way == COPIED)) {
             its_group = 0u;
             its_groups = 1u;
@@ -286,10 +352,17 @@ fn run(group: u32, groups: u32, lane: u32) {
             case CLEARING: { clear_scratch(group, groups, lane); }
             default: {
                 decode(now.at, now.count, lane);
+                workgroupBarrier();
+                if (!now.lengths) { look_at_lengths(now.count, lane); }
+                touch_weights(now.count, group, groups, lane);
+                if (now.awaits && lane == 0u) { wait_for_all(groups); }
+                workgroupBarrier();
+                if (now.lengths) { look_at_lengths(now.count, lane); }
                 work(now.count, group, groups, lane);
             }
         }
     }
+    if (touched == 1u && quad_size() == 0u) { st(LOST, 1u); }  // never, but no compiler knows
     // Not where they were read: a workgroup may begin when this one has ended.
     if (group == 0u && lane == 0u) {
         for (var i = 0u; i < STATE_WORDS; i++) {

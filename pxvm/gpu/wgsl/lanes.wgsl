@@ -70,3 +70,22 @@ fn range_of_lanes(range: vec2<i32>, lane: u32) -> vec2<i32> {
     let least = workgroupUniformLoad(&gathered[0]);
     return vec2<i32>(least, i32(workgroupUniformLoad(&gathered_too[0])));
 }
+
+// The sums of teams of so many lanes, a power of two, that stand side by side.
+fn gather(low: i32, high: i32, together: u32, lane: u32) {
+    gathered[lane] = low;
+    gathered_too[lane] = u32(high);
+    for (var step = together / 2u; step > 0u; step = step / 2u) {
+        workgroupBarrier();
+        if (lane % together < step) {
+            gathered[lane] += gathered[lane + step];
+            gathered_too[lane] += gathered_too[lane + step];
+        }
+    }
+    workgroupBarrier();
+}
+
+// The i-th team's.
+fn gathered_of(i: u32, together: u32) -> vec2<i32> {
+    return vec2<i32>(gathered[i * together], i32(gathered_too[i * together]));
+}

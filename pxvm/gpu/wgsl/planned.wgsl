@@ -24,3 +24,13 @@ fn named(lane: u32) -> Named {
     }
     return workgroupUniformLoad(&now);
 }
+
+fn result_of(c: Call, i: u32) -> Tensor { return c.g; }
+
+fn weights_of(c: Call, i: u32) -> Tensor { return c.a; }
+
+fn columns_of(c: Call, i: u32) -> u32 { return c.a.rows; }
+
+fn is_held(start: u32) -> bool { return false; }
+
+fn now_holds(start: u32, lane: u32) { }

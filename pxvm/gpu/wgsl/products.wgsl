@@ -28,62 +28,88 @@ fn lanes_together(rows: u32) -> u32 {
     return together;
 }
 
-// The sums of lanes that work together, in the first one's places.
-fn gather(low: i32, high: i32, together: u32, lane: u32) {
-    gathered[lane] = low;
-    gathered_too[lane] = u32(high);
-    for (var step = together / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane % together < step) {
-            gathered[lane] += gathered[lane + step];
-            gathered_too[lane] += gathered_too[lane + step];
-        }
+// So many words of each plane of a row, from one on.
+fn hold(d: Tensor, start: u32, first: u32, part: u32, lane: u32) {
+    workgroupBarrier();
+    for (var i = lane; i < part; i += LANES) {
+        held[i] = four(d, start, 0u, first + i);
+        if (planes(d) == 2u) { held[STAGED / 2u + i] = four(d, start, 1u, first + i); }
     }
+    if (lane == 0u) { held_scale = ld(start + d.row_words - 1u); }
+    workgroupBarrier();
 }
 
-// x times weight transposed, of a few rows: each workgroup has its share of the weight's rows, and as
-// many lanes take a weight row together as it has lanes for.
+struct Sums { low: i32, high: i32 }
+
+fn dots_apart(s: Sums, w: vec4<u32>, q: u32, step: u32, two: bool) -> Sums {
+    var low = s.low; var high = s.high;
+    for (var i = 0u; i < 4u; i++) {
+        let at = min(q + i * step, STAGED / 2u - 1u);
+        low += dot4I8Packed(w[i], held[at]);
+        if (two) { high += dot4I8Packed(w[i], held[STAGED / 2u + at]); }
+    }
+    return Sums(low, high);
+}
+
+// Which of the products a place in their one list of rows is of, and the column there.
+struct Place { product: u32, col: u32 }
+
+fn place_of(c: Call, at: u32, group: u32, groups: u32) -> Place {
+    var rest = at; var i = 0u;
+    var share = share_of(weights_of(c, 0u).rows, group, groups);
+    while (rest >= share.y && i + 1u < c.products) {
+        rest -= share.y;
+        i += 1u;
+        share = share_of(weights_of(c, i).rows, group, groups);
+    }
+    return Place(i, share.x + rest);
+}
+
+// x times weight transposed, of a few rows: each workgroup has its share of the weights' rows, of several
+// products of the same x one after the other, and as many lanes take a row together as it has lanes for.
 fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
-    let n = c.a.rows; let words = quads(c.a);
+    let words = quads(c.b);
     let two = planes(c.b) == 2u;
     let shift = excess(c.b.cols, planes(c.b) + 1u);
-    let share = share_of(n, group, groups);
-    let together = lanes_together(share.y);
+    var rows = 0u;
+    for (var i = 0u; i < c.products; i++) { rows += share_of(columns_of(c, i), group, groups).y; }
+    let together = lanes_together(rows);
     let each = LANES / together;
     for (var row = 0u; row < c.rows_g; row++) {
         let x = row_at(c.b, row);
-        for (var block = 0u; block < share.y; block += each) {
-            let inside = block + lane / together < share.y;
-            let col = share.x + min(block + lane / together, share.y - 1u);
-            let w = weight_at(c.a, col);
-            let s = multiply_scales(row_scale(c.b, row), row_scale(c.a, col));
-            var low = 0; var high = 0;
+        if (can_hold(c.b) && (c.rows_g > 1u || !is_held(x))) { hold(c.b, x, 0u, words, lane); }
+        for (var block = 0u; block < rows; block += each) {
+            let mine = place_of(c, min(block + lane / together, rows - 1u), group, groups);
+            let w = weight_at(weights_of(c, mine.product), mine.col);
+            // Who finishes a column is who goes on with it, element by element.
+            let turn = (lane - block) % LANES;
+            let finishes = turn < each && block + turn < rows;
+            let its = place_of(c, min(block + turn, rows - 1u), group, groups);
+            let d = weights_of(c, its.product);
+            let g = result_of(c, its.product);
+            let weight_scale = row_scale(d, its.col);
+            let its_bias = bias(d, its.col);
+            var sums = Sums(0, 0);
             for (var first = 0u; first < words; first += STAGED / 2u) {
                 let part = min(words - first, STAGED / 2u);
                 var q = lane % together;
-                var four_of_w = apart(w + first, q, together, part);
-                if (block == 0u || words > STAGED / 2u) {
-                    workgroupBarrier();
-                    for (var i = lane; i < part; i += LANES) {
-                        staged[i] = four(c.b, x, 0u, first + i);
-                        if (two) { staged[STAGED / 2u + i] = four(c.b, x, 1u, first + i); }
-                    }
-                    workgroupBarrier();
-                }
+                var v0 = apart(w + first, q, together, part);
+                var v1 = apart(w + first, q + 4u * together, together, part);
+                if (!can_hold(c.b)) { hold(c.b, x, first, part, lane); }
                 while (q < part) {
-                    for (var i = 0u; i < 4u; i++) {
-                        let at = min(q + i * together, STAGED / 2u - 1u);
-                        low += dot4I8Packed(four_of_w[i], staged[at]);
-                        if (two) { high += dot4I8Packed(four_of_w[i], staged[STAGED / 2u + at]); }
-                    }
-                    q += 4u * together;
-                    four_of_w = apart(w + first, q, together, part);
+                    sums = dots_apart(sums, v0, q, together, two);
+                    sums = dots_apart(sums, v1, q + 4u * together, together, two);
+                    q += 8u * together;
+                    v0 = apart(w + first, q, together, part);
+                    v1 = apart(w + first, q + 4u * together, together, part);
                 }
             }
-            gather(low, high, together, lane);
-            if (lane % together == 0u && inside) {
-                let total = joined(gathered[lane], i32(gathered_too[lane]), shift, two);
-                put(row_at(c.g, row) + col, add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), bias(c.a, col)));
+            gather(sums.low, sums.high, together, lane);
+            if (finishes) {
+                let team = gathered_of(turn, together);
+                let s = multiply_scales(scale_of(held_scale), weight_scale);
+                let total = joined(team.x, team.y, shift, two);
+                put(row_at(g, row) + its.col, add(rescale(total, s.m, s.e + i32(shift) + g.frac), its_bias));
             }
             workgroupBarrier();
         }

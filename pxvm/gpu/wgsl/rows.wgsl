@@ -69,6 +69,26 @@ fn put_quad(d: Tensor, start: u32, quad: u32, p: Packed) {
 
 fn put_scale(d: Tensor, start: u32, s: Scale) { st(start + d.row_words - 1u, scale_word(s)); }
 
+// Activations near at hand, each byte less 128, a plane in each half, and their scale.
+var<workgroup> held: array<u32, STAGED>;
+var<workgroup> held_scale: u32;
+
+fn can_hold(d: Tensor) -> bool { return quads(d) <= STAGED / 2u; }
+
+// The same, and a row that is the only one stays near for the product that follows.
+fn keep_quad(c: Call, start: u32, quad: u32, p: Packed) {
+    put_quad(c.g, start, quad, p);
+    if (c.rows_g == 1u && can_hold(c.g)) {
+        held[quad] = p.low ^ 0x80808080u;
+        held[STAGED / 2u + quad] = p.high ^ 0x80808080u;
+    }
+}
+
+fn keep_scale(c: Call, start: u32, s: Scale) {
+    put_scale(c.g, start, s);
+    if (c.rows_g == 1u && can_hold(c.g)) { held_scale = scale_word(s); }
+}
+
 fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
         let from_row = row_at(c.b, row); let start = row_at(c.g, row); let two = planes(c.g) == 2u;
@@ -76,10 +96,11 @@ fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
         for (var quad = lane; quad < quads(c.g); quad += LANES) {
             var p = Packed(0u, 0u);
             for (var i = 0u; i < quad_size(); i++) { p = packed(p, i, quantised(near(from_row, 4u * quad + i), s), two); }
-            put_quad(c.g, start, quad, p);
+            keep_quad(c, start, quad, p);
         }
-        if (lane == 0u) { put_scale(c.g, start, s.scale); }
+        if (lane == 0u) { keep_scale(c, start, s.scale); }
     }
+    keeps(c, groups, lane);
 }
 
 // An element of a normalised row: shifted to 15 bits, times its weight.
@@ -92,9 +113,20 @@ fn norm_scale(c: Call, cols: u32, sum: vec2<u32>, shift: u32) -> Scale {
     return inverse_root(cols, pair_add(sum, pair(epsilon)));
 }
 
-// Of a row, so many columns from ``first`` on.
+// Of a norm's weights the quad-th four.
+fn weights_of_norm(c: Call, quad: u32) -> vec4<i32> {
+    let words = row_at(c.a, 0u) + 2u * quad;
+    let a = i32(ld(words));
+    var b = 0;
+    if (4u * quad + 2u < c.a.cols) { b = i32(ld(words + 1u)); }
+    return vec4<i32>((a << 16u) >> 16u, a >> 16u, (b << 16u) >> 16u, b >> 16u);
+}
+
+// Of a row, so many columns from ``first`` on; a lane takes every LANES-th four of them.
 fn normalise_part(c: Call, row: u32, first: u32, cols: u32, less: i32, lane: u32) {
     let start = row_at(c.b, row) + first; let target_row = row_at(c.g, row) + first;
+    let four_count = (cols + 3u) / 4u;
+    let its_weights = weights_of_norm(c, min(lane, four_count - 1u));
     let span = bring_near(start, cols, lane);
     let farthest = farther(vec2<i32>(subtract(span.x, less).v, subtract(span.y, less).v));
     let shift = u32(max(bit_length(farthest) - 15, 0));
@@ -107,32 +139,40 @@ fn normalise_part(c: Call, row: u32, first: u32, cols: u32, less: i32, lane: u32
     }
     let sum = pair_of_lanes(high, low, lane);
     let weight_frac = c.a.frac;
-    if (!is_activation(c.g)) {
-        let scale = norm_scale(c, cols, sum, shift);
-        let e = scale.e + c.g.frac - weight_frac;
-        for (var i = lane; i < cols; i += LANES) {
-            let v = weighed(near(start, i), less, shift, short(c.a, 0u, i));
-            put(target_row + i, add(rescale(v, scale.m, e), bias(c.a, i)));
-        }
-        return;
-    }
+    let whole = is_activation(c.g);
+    var scale = Scale(0u, 0);
+    if (!whole) { scale = norm_scale(c, cols, sum, shift); }
+    let e = scale.e + c.g.frac - weight_frac;
     var range = NO_RANGE;
-    for (var i = lane; i < cols; i += LANES) {
-        let v = weighed(near(start, i), less, shift, short(c.a, 0u, i));
-        range = vec2<i32>(min(range.x, v), max(range.y, v));
+    for (var quad = lane; quad < four_count; quad += LANES) {
+        var w = its_weights;
+        if (quad != lane) { w = weights_of_norm(c, quad); }
+        for (var j = 0u; j < min(quad_size(), cols - 4u * quad); j++) {
+            let i = 4u * quad + j;
+            let v = weighed(near(start, i), less, shift, w[j]);
+            range = vec2<i32>(min(range.x, v), max(range.y, v));
+            if (!whole) { put(target_row + i, add(rescale(v, scale.m, e), bias(c.a, i))); }
+        }
     }
+    if (!whole) { return; }
     let s = steps_of(c.g, range_of_lanes(range, lane), weight_frac);
     let two = planes(c.g) == 2u;
     for (var quad = lane; quad < quads(c.g); quad += LANES) {
+        var w = its_weights;
+        if (quad != lane) { w = weights_of_norm(c, quad); }
         var p = Packed(0u, 0u);
         for (var j = 0u; j < quad_size(); j++) {
-            let i = 4u * quad + j;
-            p = packed(p, j, quantised(weighed(near(start, i), less, shift, short(c.a, 0u, i)), s), two);
+            p = packed(p, j, quantised(weighed(near(start, 4u * quad + j), less, shift, w[j]), s), two);
         }
-        put_quad(c.g, target_row, quad, p);
+        keep_quad(c, target_row, quad, p);
     }
     // The last lane, which has the least to do, while the others put the row.
-    if (lane == LANES - 1u) { put_scale(c.g, target_row, multiply_scales(s.scale, norm_scale(c, cols, sum, shift))); }
+    if (lane == LANES - 1u) { keep_scale(c, target_row, multiply_scales(s.scale, norm_scale(c, cols, sum, shift))); }
+}
+
+// A row that every workgroup makes for itself stays near.
+fn keeps(c: Call, groups: u32, lane: u32) {
+    if (c.rows_g == 1u && groups == 1u && is_activation(c.g) && can_hold(c.g)) { now_holds(row_at(c.g, 0u), lane); }
 }
 
 fn op_rmsnorm(c: Call, group: u32, groups: u32, lane: u32) {
@@ -140,6 +180,7 @@ fn op_rmsnorm(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
         for (var first = 0u; first < c.b.cols; first += width) { normalise_part(c, row, first, width, 0, lane); }
     }
+    keeps(c, groups, lane);
 }
 
 // The sum of a row.
@@ -158,6 +199,7 @@ fn op_layernorm(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
         normalise_part(c, row, 0u, c.b.cols, mean(row_sum(c.b, row, lane), c.b.cols), lane);
     }
+    keeps(c, groups, lane);
 }
 
 fn op_l2norm(c: Call, group: u32, groups: u32, lane: u32) {

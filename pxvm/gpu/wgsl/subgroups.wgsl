@@ -72,6 +72,34 @@ fn range_of_lanes(range: vec2<i32>, lane: u32) -> vec2<i32> {
     return vec2<i32>(least, largest);
 }
 
+// The sums of teams of so many lanes, a power of two, that stand side by side: in parts of a subgroup.
+fn gather(low: i32, high: i32, together: u32, lane: u32) {
+    brought[lane] = low;
+    brought_too[lane] = u32(high);
+    workgroupBarrier();
+    let part = min(together, size);
+    var all_low = brought[lane]; var all_high = i32(brought_too[lane]);
+    for (var step = part / 2u; step > 0u; step = step / 2u) {
+        all_low += subgroupShuffleXor(all_low, step);
+        all_high += subgroupShuffleXor(all_high, step);
+    }
+    if (lane % part == 0u) {
+        gathered[lane / part] = all_low;
+        gathered_too[lane / part] = u32(all_high);
+    }
+    workgroupBarrier();
+}
+
+// The i-th team's.
+fn gathered_of(i: u32, together: u32) -> vec2<i32> {
+    let parts = max(together / size, 1u);
+    var sums = vec2<i32>();
+    for (var j = 0u; j < parts; j++) {
+        sums += vec2<i32>(gathered[i * parts + j], i32(gathered_too[i * parts + j]));
+    }
+    return sums;
+}
+
 @compute @workgroup_size(LANES)
 fn interpret(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>,
         @builtin(local_invocation_index) lane: u32, @builtin(subgroup_id) its_team: u32,

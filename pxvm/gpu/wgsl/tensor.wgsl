@@ -20,11 +20,13 @@ fn tensor_at(d: u32) -> Tensor {
 // An instruction: its descriptors, their rows in use, and the columns of g to work on.
 struct Named { g: u32, b: u32, a: u32, rows_g: u32, rows_b: u32, rows_a: u32, first: u32, cols: u32 }
 
-// The same with what the descriptors say.
-struct Call { g: Tensor, b: Tensor, a: Tensor, block: u32, rows_g: u32, rows_b: u32, rows_a: u32, first: u32, cols: u32 }
+// The same with what the descriptors say; how many products are done as one, and the first one's number.
+struct Call {
+    g: Tensor, b: Tensor, a: Tensor, block: u32, rows_g: u32, rows_b: u32, rows_a: u32, first: u32, cols: u32, products: u32, at: u32,
+}
 
 fn call(n: Named) -> Call {
-    return Call(tensor_at(n.g), tensor_at(n.b), tensor_at(n.a), n.a, n.rows_g, n.rows_b, n.rows_a, n.first, n.cols);
+    return Call(tensor_at(n.g), tensor_at(n.b), tensor_at(n.a), n.a, n.rows_g, n.rows_b, n.rows_a, n.first, n.cols, 1u, 0u);
 }
 
 fn parameter(c: Call, i: u32) -> u32 { return u32(tensors[TABLE + RECORD * c.block + i]); }
