@@ -51,7 +51,7 @@ SHORT = ("RMSNorm", "LayerNorm", "L2Norm", "Softmax", "Quantise", "Tail")
 BY_LANES = ("Add", "Mul", "Less", "Equal", "Select", "ReLU", "Table", "Gate")  # one a column
 BY_COLUMNS = (*BY_LANES, "Embed", "RoPEPairs")
 MOST_PRODUCTS = 4  # done as one
-MOST_HELD = STAGED * 2  # columns of activations that a workgroup keeps at hand, of two planes
+MOST_HELD = STAGED * 2 - 4  # columns of activations that a workgroup keeps at hand
 
 
 def way_of(instruction: Instruction) -> Way:

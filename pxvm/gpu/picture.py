@@ -27,7 +27,7 @@ from pxvm.core.tensor import (
 )
 from pxvm.gpu.devices import WINDOWS, Gpu
 from pxvm.gpu.phases import table_of
-from pxvm.gpu.shaders import FIELDS, FRONT, TABLE, powers
+from pxvm.gpu.shaders import FIELDS, FRONT, KNOWN, TABLE, powers
 
 CHUNK = 1 << 24  # words copied at a time
 NEAR = 1 << 15  # words that are fetched after every run
@@ -84,7 +84,10 @@ class Picture:
         ]
         records = self._records().reshape(-1)
         self.marks = TABLE + len(records)
-        table = np.concatenate([powers(), records, table_of(program), self.cleared])
+        lengths = {d.length for d in program.descriptors} - {None}
+        known = sorted(self.places[d][0] for d in lengths)[:KNOWN]
+        known += [0] * (KNOWN - len(known))
+        table = np.concatenate([powers(), records, table_of(program), self.cleared, known])
         table = table.astype(np.int32)
         self.tensors = gpu.buffer(len(table))
         gpu.device.queue.write_buffer(self.tensors, 0, table)

@@ -29,7 +29,7 @@ SLICE = 1 << 15  # instructions of a dispatch, so that Ctrl-C is heard between t
 SPINS = 1 << 21  # of who waits, some hundred nanoseconds each
 MEETINGS, TRIAL_SPINS = 16, 1 << 14
 MOST_GROUPS = 2048
-LANES = (512, 256)  # where workgroups may have so many, and their memory
+LANES = (256,)  # where workgroups may have so many, and their memory
 MEMORY = {512: 32768, 256: 24576}
 
 

@@ -46,6 +46,7 @@ OPERATIONS = {op.code: f"op_{op.name.lower()}" for op in isa.OPCODES
               if op.dialect == 1 and op.flow is Flow.NEXT}  # fmt: skip
 #: Dispatches that are no instruction's own.
 EXTRA = ("op_clear", "op_push_length")
+KNOWN = 8  # lengths of tensors that the interpreter keeps at hand
 CASES = {"op_push": "push_all"}  # what the interpreter does in one piece
 PCG = 6364136223846793005, 1442695040888963407
 
@@ -127,12 +128,12 @@ def interpreter(
     """
     cases = "".join(
         f"        case {code}u: {{ {CASES.get(OPERATIONS[code], OPERATIONS[code])}"
-        "(c, group, groups, lane); }\n"
+        "(call_of(t), group, groups, lane); }\n"
         for code in sorted(set(codes) & OPERATIONS.keys())
     )
     switch = f"""
-fn execute(code: u32, c: Call, group: u32, groups: u32, lane: u32) {{
-    switch code {{
+fn execute(t: Turn, group: u32, groups: u32, lane: u32) {{
+    switch todo[t.at].code {{
 {cases}        default: {{ }}
     }}
 }}
@@ -146,7 +147,7 @@ def _control() -> str:
     unsigned = {
         "STATE_WORDS": STATE_WORDS, "RESULT": RESULT, "ARRIVED": ARRIVED, "LOST": LOST,
         "MADE": MADE, "LEFT": LEFT, "FIRST_SEAT": FIRST_SEAT, "SEATS": SEATS, "MOST": MOST,
-        "IS_NEAR": 1 << 15,
+        "IS_NEAR": 1 << 15, "KNOWN": KNOWN,
         **{need.name + "_NEED": int(need) for need in Need}, **{w.name: int(w) for w in Way},
         **{word.name: int(word) for word in State if word not in (State.SATURATED, State.CLAMPED)},
         **{f"OP_{op.name.upper()}": op.code for op in isa.OPCODES

@@ -81,9 +81,7 @@ fn attend(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, head: u32, star
     let s = seven_bits(bring_near(q, width, lane), c.b.frac);
     let query_scale = multiply_scales(s.scale, scale);
     for (var quad = lane; quad < quad_count; quad += LANES) {
-        var p = Packed(0u, 0u);
-        for (var i = 0u; i < quad_size(); i++) { p = packed(p, i, quantised(near(q, 4u * quad + i), s), false); }
-        let bytes = p.low ^ 0x80808080u;
+        let bytes = packed(quantised(near_four(q, 4u * quad, width), s), false).low ^ 0x80808080u;
         if (quad < NEAR / 4u) { query[quad] = bytes; } else { scratch[mine + quad] = bytes; }
     }
     for (var i = lane; i < width; i += LANES) { set_total(sums_at, i, 0); }

@@ -1,12 +1,18 @@
 // Element by element; op_* are what the table's opcodes do, each on its share of the call's columns.
 
+// i / cols; a division is the longest step of what goes element by element.
+fn row_of(i: u32, cols: u32) -> u32 {
+    if (i < cols) { return 0u; }
+    return i / cols;
+}
+
 fn other(b: Tensor, row: u32, col: u32) -> i32 {
     return number(b, select(row, 0u, i32(b.rows) == 1), select(col, 0u, i32(b.cols) == 1));
 }
 
 fn op_add(c: Call, group: u32, groups: u32, lane: u32) {
     for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-        let row = i / c.cols; let col = c.first + i % c.cols;
+        let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
         put(row_at(c.g, row) + col, add_saturating(number(c.b, row, col), other(c.a, row, col)));
     }
 }
@@ -14,35 +20,35 @@ fn op_add(c: Call, group: u32, groups: u32, lane: u32) {
 fn op_mul(c: Call, group: u32, groups: u32, lane: u32) {
     let shift = c.b.frac + c.a.frac - c.g.frac;
     for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-        let row = i / c.cols; let col = c.first + i % c.cols;
+        let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
         put(row_at(c.g, row) + col, shift_round(multiply(number(c.b, row, col), other(c.a, row, col)), shift));
     }
 }
 
 fn op_less(c: Call, group: u32, groups: u32, lane: u32) {
     for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-        let row = i / c.cols; let col = c.first + i % c.cols;
+        let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
         put_word(row_at(c.g, row) + col, select(0, 1, number(c.b, row, col) < other(c.a, row, col)));
     }
 }
 
 fn op_equal(c: Call, group: u32, groups: u32, lane: u32) {
     for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-        let row = i / c.cols; let col = c.first + i % c.cols;
+        let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
         put_word(row_at(c.g, row) + col, select(0, 1, number(c.b, row, col) == other(c.a, row, col)));
     }
 }
 
 fn op_select(c: Call, group: u32, groups: u32, lane: u32) {
     for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-        let row = i / c.cols; let col = c.first + i % c.cols;
+        let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
         if (number(c.b, row, col) != 0) { put_word(row_at(c.g, row) + col, number(c.a, row, col)); }
     }
 }
 
 fn op_relu(c: Call, group: u32, groups: u32, lane: u32) {
     for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-        let row = i / c.cols; let col = c.first + i % c.cols;
+        let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
         put_word(row_at(c.g, row) + col, max(number(c.b, row, col), 0));
     }
 }
@@ -60,7 +66,7 @@ fn interpolate(table: Tensor, x: Fitted) -> i32 {
 fn op_table(c: Call, group: u32, groups: u32, lane: u32) {
     let shift = c.a.frac - c.g.frac;
     for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-        let row = i / c.cols; let col = c.first + i % c.cols;
+        let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
         let y = interpolate(c.a, shift_round(pair(number(c.b, row, col)), c.b.frac - 16));
         put(row_at(c.g, row) + col, shift_round(pair(y), shift));
     }
@@ -69,7 +75,7 @@ fn op_table(c: Call, group: u32, groups: u32, lane: u32) {
 fn op_gate(c: Call, group: u32, groups: u32, lane: u32) {
     let shift = c.b.frac + c.a.frac - c.g.frac;
     for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-        let row = i / c.cols; let col = c.first + i % c.cols;
+        let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
         let x = number(c.b, row, col);
         let y = interpolate(c.a, shift_round(pair(x), c.b.frac - 16));
         put(row_at(c.g, row) + col, shift_round(multiply(x, y), shift));
@@ -78,7 +84,7 @@ fn op_gate(c: Call, group: u32, groups: u32, lane: u32) {
 
 fn op_embed(c: Call, group: u32, groups: u32, lane: u32) {
     for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-        let row = i / c.cols; let col = c.first + i % c.cols;
+        let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
         let id = clamp_index(number(c.b, row, 0u), c.a.rows);
         let s = row_scale(c.a, id);
         let v = weight_of(c.a, weight_at(c.a, id), col);
@@ -92,9 +98,9 @@ fn rotate(c: Call, group: u32, groups: u32, lane: u32, apart: bool) {
     let pairs = c.cols / 2u;
     let position = scalar(c.a);
     for (var i = group * LANES + lane; i < c.rows_g * pairs; i += groups * LANES) {
-        let row = i / pairs;
-        let place = c.first / 2u + i % pairs;
-        let head = place / half; let j = place % half;
+        let row = row_of(i, pairs);
+        let place = c.first / 2u + i - row * pairs;
+        let head = place / half; let j = place - head * half;
         let angle = clamp_position(position, row, c.b.rows);
         let cosine = short(c.b, angle, 2u * j);
         let sine = short(c.b, angle, 2u * j + 1u);

@@ -41,12 +41,12 @@ fn groups_of_few(c: Call, group: u32, groups: u32, lane: u32) {
     let two = planes(c.b) == 2u;
     let shift = excess_of_groups(c);
     let share = share_of(c.a.rows, group, groups);
-    let together = lanes_together(share.y);
-    let each = LANES / together;
+    let bits = lanes_together(share.y);
+    let together = 1u << bits; let each = LANES >> bits;
     for (var row = 0u; row < c.rows_g; row++) {
         let x = row_at(c.b, row);
         for (var block = 0u; block < share.y; block += each) {
-            let col = share.x + min(block + lane / together, share.y - 1u);
+            let col = share.x + min(block + (lane >> bits), share.y - 1u);
             let w = weight_at(c.a, col);
             var low = 0u; var high = 0;
             for (var first = 0u; first < count; first += HELD) {

@@ -104,6 +104,12 @@ fn shift_down(v: i32, s: u32) -> i32 {
     return ((v >> (s - 1u)) + 1) >> 1u;
 }
 
+fn shift_down_four(v: vec4<i32>, s: u32) -> vec4<i32> {
+    if (s == 0u) { return v; }
+    if (s > 31u) { return vec4<i32>(); }
+    return ((v >> vec4<u32>(s - 1u)) + 1) >> vec4<u32>(1u);
+}
+
 fn add(a: Fitted, b: i32) -> Fitted {
     let sum = a.v + b;
     if (((a.v ^ sum) & (b ^ sum)) < 0) { return Fitted(select(HIGHEST, LOWEST, b < 0), true); }
@@ -112,7 +118,18 @@ fn add(a: Fitted, b: i32) -> Fitted {
 
 fn add_saturating(a: i32, b: i32) -> Fitted { return add(Fitted(a, false), b); }
 
-fn subtract(a: i32, b: i32) -> Fitted { return fit(pair_sub(pair(a), pair(b))); }
+fn subtract(a: i32, b: i32) -> Fitted {
+    let d = a - b;
+    if (((a ^ b) & (a ^ d)) < 0) { return Fitted(select(HIGHEST, LOWEST, a < 0), true); }
+    return Fitted(d, false);
+}
+
+// Four numbers less one, saturated.
+fn subtract_four(a: vec4<i32>, b: i32) -> vec4<i32> {
+    let d = a - b;
+    let ends = select(vec4<i32>(HIGHEST), vec4<i32>(LOWEST), a < vec4<i32>(0));
+    return select(d, ends, ((a ^ vec4<i32>(b)) & (a ^ d)) < vec4<i32>(0));
+}
 
 fn magnitude(v: i32) -> u32 { return select(u32(v), 0u - u32(v), v < 0); }
 

@@ -4,6 +4,7 @@
 //
 // job: steps, rounds, spins, watched word | code, marks, matches, list of scratch tensors
 //      | its length, values watched for, meetings of a trial, 4 | those values
+// Behind the list of scratch tensors is one of places of lengths.
 
 @group(0) @binding(0) var<uniform> job: array<vec4<u32>, 5>;
 @group(0) @binding(1) var<storage, read> tensors: array<i32>;
@@ -29,7 +30,8 @@ const CLEARING: u32 = 3u;
 // awaits: first the other workgroups; lengths: what was done meanwhile may have changed some.
 struct Next { what: u32, at: u32, count: u32, awaits: bool, lengths: bool }
 
-struct Todo { named: Named, code: u32, mark: u32, g: Tensor, b: Tensor, a: Tensor }
+// An instruction; share: this workgroup's of the columns of g; turned: with which workgroup it begins.
+struct Todo { named: Named, code: u32, mark: u32, share: vec2<u32>, turned: u32, g: Tensor, b: Tensor, a: Tensor }
 
 var<workgroup> registers: array<i32, STATE_WORDS>;
 var<workgroup> next: Next;
@@ -210,19 +212,21 @@ fn decide(groups: u32) -> Next {
     return Next(THE_END, 0u, 0u, false, false);
 }
 
-// Rows in use: what a descriptor names is looked up before, a length only now.
-fn look_at_lengths(n: u32, lane: u32) {
-    if (lane >= 3u * n) { return; }
-    let at = lane / 3u;
-    switch lane % 3u {
-        case 0u: { todo[at].named.rows_g = used(todo[at].g); }
-        case 1u: { todo[at].named.rows_b = used(todo[at].b); }
-        default: { todo[at].named.rows_a = used(todo[at].a); }
+// Lengths of tensors that instructions name, where they stand and what they are; looked at anew when one
+// may have changed.
+var<workgroup> known_at: array<u32, KNOWN>;
+var<workgroup> known: array<u32, KNOWN>;
+
+fn rows_in_use(t: Tensor) -> u32 {
+    if (t.dtype == PARAMS || t.length < 0) { return used(t); }
+    for (var i = 0u; i < KNOWN; i++) {
+        if (known_at[i] == u32(t.length)) { return u32(clamp(i32(known[i]), 0, i32(t.rows))); }
     }
+    return used(t);
 }
 
 // A lane looks an operand up.
-fn decode(from_pc: u32, n: u32, lane: u32) {
+fn decode(from_pc: u32, n: u32, group: u32, groups: u32, lane: u32) {
     if (lane == 0u) { holder = 0u; }
     if (lane >= 3u * n) { return; }
     let at = lane / 3u; let operand = lane % 3u;
@@ -231,49 +235,39 @@ fn decode(from_pc: u32, n: u32, lane: u32) {
     let mark = mark_at(pc);
     let d = descriptor(word, select(0u, operand, operand < ((mark >> 4u) & 3u)));
     let t = tensor_at(d);
+    let rows = rows_in_use(t);
     switch operand {
         case 0u: {
             todo[at].named.g = d;
+            todo[at].named.rows_g = rows;
             todo[at].named.first = 0u;
             todo[at].named.cols = t.cols;
+            todo[at].share = share_of(t.cols, group, groups);
+            todo[at].turned = (group + at * (groups / 8u)) % groups;
             todo[at].code = word & 255u;
             todo[at].mark = mark;
             todo[at].g = t;
         }
         case 1u: {
             todo[at].named.b = d;
+            todo[at].named.rows_b = rows;
             todo[at].b = t;
         }
         default: {
             todo[at].named.a = d;
+            todo[at].named.rows_a = rows;
             todo[at].a = t;
         }
     }
 }
 
-const LINE: u32 = 8u;  // words that come from memory at once
-
-var<private> touched: u32 = 0u;
-
-// Asks for the weights of products to come, so that they are near when they are multiplied.
-fn touch_weights(n: u32, group: u32, groups: u32, lane: u32) {
-    for (var j = 0u; j < n; j++) {
-        if (((todo[j].mark >> 2u) & 3u) != SHARED) { continue; }
-        let w = todo[j].a;
-        let share = share_of(w.rows, group, groups);
-        let lines = (w.row_words + LINE - 1u) / LINE;
-        for (var i = lane; i < min(share.y * lines, 2u * LANES); i += LANES) {
-            touched ^= image(weight_at(w, share.x + i / lines) + min(i % lines * LINE, w.row_words - 1u));
-        }
-    }
-}
-
-// Of products of the same activations, done as one: of the i-th, result and weights.
+// Of products of the same activations, done as one: of the i-th, result, weights, and this workgroup's
+// share of their rows.
 fn result_of(c: Call, i: u32) -> Tensor { return todo[c.at + i].g; }
 
 fn weights_of(c: Call, i: u32) -> Tensor { return todo[c.at + i].a; }
 
-fn columns_of(c: Call, i: u32) -> u32 { return workgroupUniformLoad(&todo[c.at + i].a.rows); }
+fn share_of_rows(c: Call, i: u32, group: u32, groups: u32) -> vec2<u32> { return todo[c.at + i].share; }
 
 // The row whose activations are near at hand, 0 for none.
 var<workgroup> holder: u32;
@@ -287,36 +281,44 @@ fn now_holds(start: u32, lane: u32) {
 fn work(n: u32, group: u32, groups: u32, lane: u32) {
     var products = 0u;
     for (var j = 0u; j < n; j += max(products, 1u)) {
-        let t = workgroupUniformLoad(&todo[j]);
-        let named = t.named;
-        let few = named.rows_g <= FEW;
-        let mark = t.mark;
+        let mark = todo[j].mark;
+        let rows = todo[j].named.rows_g;
+        let few = rows <= FEW;
+        let way = (mark >> 2u) & 3u;
         products = 0u;
         if (j > 0u && (mark & 3u) == LIGHT_NEED) {
-            if (!few) { meet(groups, lane); } else if (named.rows_g > 1u || (mark & IS_NEAR) == 0u) { storageBarrier(); }
+            if (!few) { meet(groups, lane); } else if (rows > 1u || (mark & IS_NEAR) == 0u) { storageBarrier(); }
         }
-        if (named.rows_g == 0u || named.rows_b == 0u || named.rows_a == 0u) { continue; }
-        let way = (mark >> 2u) & 3u;
-        var c = Call(t.g, t.b, t.a, named.a, named.rows_g, named.rows_b, named.rows_a, 0u, named.cols, 1u, j);
+        if (rows == 0u || todo[j].named.rows_b == 0u || todo[j].named.rows_a == 0u) { continue; }
         // Neighbours begin with different workgroups.
-        var its_group = (group + j * (groups / 8u)) % groups;
+        var its_group = todo[j].turned;
         var its_groups = groups;
-        if (few && way == OWN) {
-            let share = share_of(c.cols, group, groups);
-            c.first = share.x;
-            c.cols = share.y;
-        }
-        if (few && way == SHARED) {
+        var own = false;
+        if (few && way != SPREAD) {
             its_group = group;
-            products = min((mark >> 12u) & 7u, n - j);
-            c.products = max(products, 1u);
+            if (way == SHARED) {
+                products = min((mark >> 12u) & 7u, n - j);
+            } else {
+                its_group = 0u;
+                its_groups = 1u;
+                own = way == OWN;
+            }
         }
-        if (few && (way == OWN || way == COPIED)) {
-            its_group = 0u;
-            its_groups = 1u;
-        }
-        execute(t.code, c, its_group, its_groups, lane);  // the only place, for all of it is compiled there
+        execute(Turn(j, max(products, 1u), own), its_group, its_groups, lane);  // the only place, for all of it is compiled there
     }
+}
+
+// Which of the instructions, how many products from it on, and whether only the own columns.
+struct Turn { at: u32, products: u32, own: bool }
+
+// What an operation does not look at, it does not load.
+fn call_of(t: Turn) -> Call {
+    let first = select(0u, todo[t.at].share.x, t.own);
+    let cols = select(todo[t.at].named.cols, todo[t.at].share.y, t.own);
+    return Call(
+        todo[t.at].g, todo[t.at].b, todo[t.at].a, todo[t.at].named.a, todo[t.at].named.rows_g, todo[t.at].named.rows_b,
+        todo[t.at].named.rows_a, first, cols, t.products, t.at,
+    );
 }
 
 fn push_all(c: Call, group: u32, groups: u32, lane: u32) {
@@ -339,6 +341,7 @@ fn run(group: u32, groups: u32, lane: u32) {
         near_marks[i] = u32(tensors[job[1].y + i]);
         near_code[i] = image(job[1].x + i);
     }
+    if (lane < KNOWN) { known_at[lane] = u32(tensors[job[1].w + job[2].x + lane]); }
     steps_left = job[0].x;
     rounds_left = job[0].y;
     trial(group, groups, lane);
@@ -351,18 +354,19 @@ fn run(group: u32, groups: u32, lane: u32) {
         switch now.what {
             case CLEARING: { clear_scratch(group, groups, lane); }
             default: {
-                decode(now.at, now.count, lane);
+                if (now.lengths) {
+                    if (now.awaits && lane == 0u) { wait_for_all(groups); }
+                    workgroupBarrier();
+                    if (lane < KNOWN) { known[lane] = ld(known_at[lane]); }
+                    workgroupBarrier();
+                }
+                decode(now.at, now.count, group, groups, lane);
+                if (now.awaits && !now.lengths && lane == 0u) { wait_for_all(groups); }
                 workgroupBarrier();
-                if (!now.lengths) { look_at_lengths(now.count, lane); }
-                touch_weights(now.count, group, groups, lane);
-                if (now.awaits && lane == 0u) { wait_for_all(groups); }
-                workgroupBarrier();
-                if (now.lengths) { look_at_lengths(now.count, lane); }
                 work(now.count, group, groups, lane);
             }
         }
     }
-    if (touched == 1u && quad_size() == 0u) { st(LOST, 1u); }  // never, but no compiler knows
     // Not where they were read: a workgroup may begin when this one has ended.
     if (group == 0u && lane == 0u) {
         for (var i = 0u; i < STATE_WORDS; i++) {

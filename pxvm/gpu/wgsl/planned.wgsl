@@ -29,7 +29,7 @@ fn result_of(c: Call, i: u32) -> Tensor { return c.g; }
 
 fn weights_of(c: Call, i: u32) -> Tensor { return c.a; }
 
-fn columns_of(c: Call, i: u32) -> u32 { return c.a.rows; }
+fn share_of_rows(c: Call, i: u32, group: u32, groups: u32) -> vec2<u32> { return share_of(c.a.rows, group, groups); }
 
 fn is_held(start: u32) -> bool { return false; }
 

@@ -11,43 +11,42 @@ fn scaled(c: Call, row: u32, col: u32, total: i32, shift: u32) -> Fitted {
     return add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), bias(c.a, col));
 }
 
-// Four words of weights, so far apart, of those up to an end.
-fn apart(start: u32, q: u32, step: u32, end: u32) -> vec4<u32> {
-    var v = vec4<u32>();
-    if (q < end) { v.x = weight_four(start, q); }
-    if (q + step < end) { v.y = weight_four(start, q + step); }
-    if (q + 2u * step < end) { v.z = weight_four(start, q + 2u * step); }
-    if (q + 3u * step < end) { v.w = weight_four(start, q + 3u * step); }
-    return v;
+// Four words of weights, so far apart; behind the last one it again.
+fn apart(start: u32, q: u32, step: u32, last: u32) -> vec4<u32> {
+    return vec4<u32>(
+        weight_four(start, min(q, last)), weight_four(start, min(q + step, last)),
+        weight_four(start, min(q + 2u * step, last)), weight_four(start, min(q + 3u * step, last)),
+    );
 }
 
-// Lanes that take a weight row together, where a workgroup has so many.
+// Lanes that take a weight row together, as a power of two, where a workgroup has so many.
 fn lanes_together(rows: u32) -> u32 {
-    var together = LANES;
-    while (together > 8u && LANES / together < rows) { together = together / 2u; }
-    return together;
+    return u32(max(bit_length(LANES) - 1 - bit_length(max(rows, 1u) - 1u), 3));
 }
 
-// So many words of each plane of a row, from one on.
+// So many words of each plane of a row, from one on; behind them a zero.
 fn hold(d: Tensor, start: u32, first: u32, part: u32, lane: u32) {
     workgroupBarrier();
     for (var i = lane; i < part; i += LANES) {
         held[i] = four(d, start, 0u, first + i);
-        if (planes(d) == 2u) { held[STAGED / 2u + i] = four(d, start, 1u, first + i); }
+        if (planes(d) == 2u) { held[HALF_STAGED + i] = four(d, start, 1u, first + i); }
     }
-    if (lane == 0u) { held_scale = ld(start + d.row_words - 1u); }
+    if (lane == 0u) {
+        held_scale = ld(start + d.row_words - 1u);
+        held[part] = 0u;
+        held[HALF_STAGED + part] = 0u;
+    }
     workgroupBarrier();
 }
 
 struct Sums { low: i32, high: i32 }
 
-fn dots_apart(s: Sums, w: vec4<u32>, q: u32, step: u32, two: bool) -> Sums {
-    var low = s.low; var high = s.high;
-    for (var i = 0u; i < 4u; i++) {
-        let at = min(q + i * step, STAGED / 2u - 1u);
-        low += dot4I8Packed(w[i], held[at]);
-        if (two) { high += dot4I8Packed(w[i], held[STAGED / 2u + at]); }
-    }
+fn dots_apart(w: vec4<u32>, q: u32, step: u32, end: u32, two: bool) -> Sums {
+    let at = min(vec4<u32>(q, q + step, q + 2u * step, q + 3u * step), vec4<u32>(end));
+    let low = dot4I8Packed(w.x, held[at.x]) + dot4I8Packed(w.y, held[at.y]) + dot4I8Packed(w.z, held[at.z]) + dot4I8Packed(w.w, held[at.w]);
+    if (!two) { return Sums(low, 0); }
+    let above = at + HALF_STAGED;
+    let high = dot4I8Packed(w.x, held[above.x]) + dot4I8Packed(w.y, held[above.y]) + dot4I8Packed(w.z, held[above.z]) + dot4I8Packed(w.w, held[above.w]);
     return Sums(low, high);
 }
 
@@ -56,11 +55,11 @@ struct Place { product: u32, col: u32 }
 
 fn place_of(c: Call, at: u32, group: u32, groups: u32) -> Place {
     var rest = at; var i = 0u;
-    var share = share_of(weights_of(c, 0u).rows, group, groups);
+    var share = share_of_rows(c, 0u, group, groups);
     while (rest >= share.y && i + 1u < c.products) {
         rest -= share.y;
         i += 1u;
-        share = share_of(weights_of(c, i).rows, group, groups);
+        share = share_of_rows(c, i, group, groups);
     }
     return Place(i, share.x + rest);
 }
@@ -71,15 +70,16 @@ fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
     let words = quads(c.b);
     let two = planes(c.b) == 2u;
     let shift = excess(c.b.cols, planes(c.b) + 1u);
-    var rows = 0u;
-    for (var i = 0u; i < c.products; i++) { rows += share_of(columns_of(c, i), group, groups).y; }
-    let together = lanes_together(rows);
-    let each = LANES / together;
+    let near_enough = can_hold(c.b);
+    var rows = share_of_rows(c, 0u, group, groups).y;
+    for (var i = 1u; i < c.products; i++) { rows += share_of_rows(c, i, group, groups).y; }
+    let bits = lanes_together(rows);
+    let together = 1u << bits; let each = LANES >> bits;
     for (var row = 0u; row < c.rows_g; row++) {
         let x = row_at(c.b, row);
-        if (can_hold(c.b) && (c.rows_g > 1u || !is_held(x))) { hold(c.b, x, 0u, words, lane); }
+        if (near_enough && (c.rows_g > 1u || !is_held(x))) { hold(c.b, x, 0u, words, lane); }
         for (var block = 0u; block < rows; block += each) {
-            let mine = place_of(c, min(block + lane / together, rows - 1u), group, groups);
+            let mine = place_of(c, min(block + (lane >> bits), rows - 1u), group, groups);
             let w = weight_at(weights_of(c, mine.product), mine.col);
             // Who finishes a column is who goes on with it, element by element.
             let turn = (lane - block) % LANES;
@@ -89,22 +89,20 @@ fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
             let g = result_of(c, its.product);
             let weight_scale = row_scale(d, its.col);
             let its_bias = bias(d, its.col);
-            var sums = Sums(0, 0);
-            for (var first = 0u; first < words; first += STAGED / 2u) {
-                let part = min(words - first, STAGED / 2u);
-                var q = lane % together;
-                var v0 = apart(w + first, q, together, part);
-                var v1 = apart(w + first, q + 4u * together, together, part);
-                if (!can_hold(c.b)) { hold(c.b, x, first, part, lane); }
-                while (q < part) {
-                    sums = dots_apart(sums, v0, q, together, two);
-                    sums = dots_apart(sums, v1, q + 4u * together, together, two);
-                    q += 8u * together;
-                    v0 = apart(w + first, q, together, part);
-                    v1 = apart(w + first, q + 4u * together, together, part);
+            var low = 0; var high = 0;
+            for (var first = 0u; first < words; first += MOST_AT_HAND) {
+                let part = min(words - first, MOST_AT_HAND);
+                if (!near_enough) { hold(c.b, x, first, part, lane); }
+                for (var q = lane & (together - 1u); q < part; q += 8u << bits) {
+                    let v0 = apart(w + first, q, together, part - 1u);
+                    let v1 = apart(w + first, q + (4u << bits), together, part - 1u);
+                    let s0 = dots_apart(v0, q, together, part, two);
+                    let s1 = dots_apart(v1, q + (4u << bits), together, part, two);
+                    low += s0.low + s1.low;
+                    high += s0.high + s1.high;
                 }
             }
-            gather(sums.low, sums.high, together, lane);
+            gather(low, high, together, lane);
             if (finishes) {
                 let team = gathered_of(turn, together);
                 let s = multiply_scales(scale_of(held_scale), weight_scale);

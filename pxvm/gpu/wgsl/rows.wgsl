@@ -11,14 +11,35 @@ fn near(start: u32, i: u32) -> i32 {
 
 const NO_RANGE = vec2<i32>(HIGHEST, LOWEST);
 
+// Four words from the i-th of so many on, of the row from start on; behind the last one it again.
+fn four_words(start: u32, i: u32, cols: u32) -> vec4<i32> {
+    let at = start + min(vec4<u32>(i, i + 1u, i + 2u, i + 3u), vec4<u32>(cols - 1u));
+    return vec4<i32>(i32(ld(at.x)), i32(ld(at.y)), i32(ld(at.z)), i32(ld(at.w)));
+}
+
+// The same of a row that was brought near.
+fn near_four(start: u32, i: u32, cols: u32) -> vec4<i32> {
+    if (i >= STAGED) { return four_words(start, i, cols); }
+    return vec4<i32>(i32(staged[i]), i32(staged[i + 1u]), i32(staged[i + 2u]), i32(staged[i + 3u]));
+}
+
+fn least_of(v: vec4<i32>) -> i32 { return min(min(v.x, v.y), min(v.z, v.w)); }
+
+fn largest_of(v: vec4<i32>) -> i32 { return max(max(v.x, v.y), max(v.z, v.w)); }
+
 // Brings so many words near, and tells the least and the largest of them.
 fn bring_near(start: u32, cols: u32, lane: u32) -> vec2<i32> {
     var range = NO_RANGE;
     workgroupBarrier();
-    for (var i = lane; i < cols; i += LANES) {
-        let v = i32(ld(start + i));
-        if (i < STAGED) { staged[i] = u32(v); }
-        range = vec2<i32>(min(range.x, v), max(range.y, v));
+    for (var i = 4u * lane; i < cols; i += 4u * LANES) {
+        let v = four_words(start, i, cols);
+        if (i < STAGED) {
+            staged[i] = u32(v.x);
+            staged[i + 1u] = u32(v.y);
+            staged[i + 2u] = u32(v.z);
+            staged[i + 3u] = u32(v.w);
+        }
+        range = vec2<i32>(min(range.x, least_of(v)), max(range.y, largest_of(v)));
     }
     return range_of_lanes(range, lane);
 }
@@ -47,19 +68,26 @@ fn steps_of(d: Tensor, range: vec2<i32>, frac: i32) -> Steps {
     return fourteen_bits(range, frac);
 }
 
-fn quantised(x: i32, s: Steps) -> i32 {
-    let small = shift_down(x, s.shift);
+fn quantised(x: vec4<i32>, s: Steps) -> vec4<i32> {
+    let small = shift_down_four(x, s.shift);
     if (s.m == 0) { return small; }
-    return divide_floor(254 * small + s.m, 2 * s.m);
+    let v = 254 * small + s.m;
+    let by = 2 * s.m;
+    return vec4<i32>(divide_floor(v.x, by), divide_floor(v.y, by), divide_floor(v.z, by), divide_floor(v.w, by));
 }
 
 // Four integers of an activation row as words, of one plane or two.
 struct Packed { low: u32, high: u32 }
 
-fn packed(p: Packed, i: u32, v: i32, two: bool) -> Packed {
-    if (!two) { return Packed(p.low | (u32(v + 128) << (8u * i)), 0u); }
-    let high = (v + 128) >> 8u;
-    return Packed(p.low | (u32(v - 256 * high + 128) << (8u * i)), p.high | (u32(high + 128) << (8u * i)));
+fn bytes_joined(v: vec4<i32>) -> u32 {
+    let b = bitcast<vec4<u32>>(v);
+    return b.x | (b.y << 8u) | (b.z << 16u) | (b.w << 24u);
+}
+
+fn packed(v: vec4<i32>, two: bool) -> Packed {
+    if (!two) { return Packed(bytes_joined(v + 128), 0u); }
+    let high = (v + 128) >> vec4<u32>(8u);
+    return Packed(bytes_joined(v - 256 * high + 128), bytes_joined(high + 128));
 }
 
 fn put_quad(d: Tensor, start: u32, quad: u32, p: Packed) {
@@ -69,24 +97,31 @@ fn put_quad(d: Tensor, start: u32, quad: u32, p: Packed) {
 
 fn put_scale(d: Tensor, start: u32, s: Scale) { st(start + d.row_words - 1u, scale_word(s)); }
 
-// Activations near at hand, each byte less 128, a plane in each half, and their scale.
+// Activations near at hand, each byte less 128, a plane in each half and a zero behind it, and their scale.
+const HALF_STAGED: u32 = STAGED / 2u;
+const MOST_AT_HAND: u32 = HALF_STAGED - 1u;
+
 var<workgroup> held: array<u32, STAGED>;
 var<workgroup> held_scale: u32;
 
-fn can_hold(d: Tensor) -> bool { return quads(d) <= STAGED / 2u; }
+fn can_hold(d: Tensor) -> bool { return quads(d) <= MOST_AT_HAND; }
 
 // The same, and a row that is the only one stays near for the product that follows.
 fn keep_quad(c: Call, start: u32, quad: u32, p: Packed) {
     put_quad(c.g, start, quad, p);
     if (c.rows_g == 1u && can_hold(c.g)) {
         held[quad] = p.low ^ 0x80808080u;
-        held[STAGED / 2u + quad] = p.high ^ 0x80808080u;
+        held[HALF_STAGED + quad] = p.high ^ 0x80808080u;
     }
 }
 
 fn keep_scale(c: Call, start: u32, s: Scale) {
     put_scale(c.g, start, s);
-    if (c.rows_g == 1u && can_hold(c.g)) { held_scale = scale_word(s); }
+    if (c.rows_g == 1u && can_hold(c.g)) {
+        held_scale = scale_word(s);
+        held[quads(c.g)] = 0u;
+        held[HALF_STAGED + quads(c.g)] = 0u;
+    }
 }
 
 fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
@@ -94,17 +129,12 @@ fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
         let from_row = row_at(c.b, row); let start = row_at(c.g, row); let two = planes(c.g) == 2u;
         let s = steps_of(c.g, bring_near(from_row, c.b.cols, lane), c.b.frac);
         for (var quad = lane; quad < quads(c.g); quad += LANES) {
-            var p = Packed(0u, 0u);
-            for (var i = 0u; i < quad_size(); i++) { p = packed(p, i, quantised(near(from_row, 4u * quad + i), s), two); }
-            keep_quad(c, start, quad, p);
+            keep_quad(c, start, quad, packed(quantised(near_four(from_row, 4u * quad, c.b.cols), s), two));
         }
         if (lane == 0u) { keep_scale(c, start, s.scale); }
     }
     keeps(c, groups, lane);
 }
-
-// An element of a normalised row: shifted to 15 bits, times its weight.
-fn weighed(x: i32, less: i32, shift: u32, weight: i32) -> i32 { return shift_down(subtract(x, less).v, shift) * weight; }
 
 // One by the root of the mean square and epsilon.
 fn norm_scale(c: Call, cols: u32, sum: vec2<u32>, shift: u32) -> Scale {
@@ -117,12 +147,12 @@ fn norm_scale(c: Call, cols: u32, sum: vec2<u32>, shift: u32) -> Scale {
 fn weights_of_norm(c: Call, quad: u32) -> vec4<i32> {
     let words = row_at(c.a, 0u) + 2u * quad;
     let a = i32(ld(words));
-    var b = 0;
-    if (4u * quad + 2u < c.a.cols) { b = i32(ld(words + 1u)); }
+    let b = i32(ld(words + min(1u, (c.a.cols - 1u) / 2u - 2u * quad)));
     return vec4<i32>((a << 16u) >> 16u, a >> 16u, (b << 16u) >> 16u, b >> 16u);
 }
 
-// Of a row, so many columns from ``first`` on; a lane takes every LANES-th four of them.
+// Of a row, so many columns from ``first`` on; a lane takes every LANES-th four of them: first those
+// of the lane's own number, which it looks up once.
 fn normalise_part(c: Call, row: u32, first: u32, cols: u32, less: i32, lane: u32) {
     let start = row_at(c.b, row) + first; let target_row = row_at(c.g, row) + first;
     let four_count = (cols + 3u) / 4u;
@@ -131,11 +161,13 @@ fn normalise_part(c: Call, row: u32, first: u32, cols: u32, less: i32, lane: u32
     let farthest = farther(vec2<i32>(subtract(span.x, less).v, subtract(span.y, less).v));
     let shift = u32(max(bit_length(farthest) - 15, 0));
     var high = 0; var low = 0u;
-    for (var i = lane; i < cols; i += LANES) {
-        let small = shift_down(subtract(near(start, i), less).v, shift);
-        let square = small * small;
-        high += square >> 16u;
-        low += u32(square) & 65535u;
+    for (var quad = lane; quad < four_count; quad += LANES) {
+        let small = shift_down_four(subtract_four(near_four(start, 4u * quad, cols), less), shift);
+        let at = vec4<u32>(4u * quad, 4u * quad + 1u, 4u * quad + 2u, 4u * quad + 3u);
+        let square = select(vec4<i32>(), small * small, at < vec4<u32>(cols));
+        high += (square.x >> 16u) + (square.y >> 16u) + (square.z >> 16u) + (square.w >> 16u);
+        let rest = bitcast<vec4<u32>>(square) & vec4<u32>(65535u);
+        low += rest.x + rest.y + rest.z + rest.w;
     }
     let sum = pair_of_lanes(high, low, lane);
     let weight_frac = c.a.frac;
@@ -145,26 +177,23 @@ fn normalise_part(c: Call, row: u32, first: u32, cols: u32, less: i32, lane: u32
     let e = scale.e + c.g.frac - weight_frac;
     var range = NO_RANGE;
     for (var quad = lane; quad < four_count; quad += LANES) {
-        var w = its_weights;
-        if (quad != lane) { w = weights_of_norm(c, quad); }
+        var v = shift_down_four(subtract_four(near_four(start, 4u * quad, cols), less), shift);
+        if (quad == lane) { v *= its_weights; } else { v *= weights_of_norm(c, quad); }
+        if (whole) {
+            range = vec2<i32>(min(range.x, least_of(v)), max(range.y, largest_of(v)));
+            continue;
+        }
         for (var j = 0u; j < min(quad_size(), cols - 4u * quad); j++) {
-            let i = 4u * quad + j;
-            let v = weighed(near(start, i), less, shift, w[j]);
-            range = vec2<i32>(min(range.x, v), max(range.y, v));
-            if (!whole) { put(target_row + i, add(rescale(v, scale.m, e), bias(c.a, i))); }
+            put(target_row + 4u * quad + j, add(rescale(v[j], scale.m, e), bias(c.a, 4u * quad + j)));
         }
     }
     if (!whole) { return; }
     let s = steps_of(c.g, range_of_lanes(range, lane), weight_frac);
     let two = planes(c.g) == 2u;
-    for (var quad = lane; quad < quads(c.g); quad += LANES) {
-        var w = its_weights;
-        if (quad != lane) { w = weights_of_norm(c, quad); }
-        var p = Packed(0u, 0u);
-        for (var j = 0u; j < quad_size(); j++) {
-            p = packed(p, j, quantised(weighed(near(start, 4u * quad + j), less, shift, w[j]), s), two);
-        }
-        keep_quad(c, target_row, quad, p);
+    for (var quad = lane; quad < four_count; quad += LANES) {
+        var v = shift_down_four(subtract_four(near_four(start, 4u * quad, cols), less), shift);
+        if (quad == lane) { v *= its_weights; } else { v *= weights_of_norm(c, quad); }
+        keep_quad(c, target_row, quad, packed(quantised(v, s), two));
     }
     // The last lane, which has the least to do, while the others put the row.
     if (lane == LANES - 1u) { keep_scale(c, target_row, multiply_scales(s.scale, norm_scale(c, cols, sum, shift))); }
@@ -338,9 +367,7 @@ fn op_append(c: Call, group: u32, groups: u32, lane: u32) {
         if (stays) {
             let target_row = row_at(c.g, head * context + place);
             for (var quad = lane; quad < width / 4u; quad += LANES) {
-                var p = Packed(0u, 0u);
-                for (var j = 0u; j < quad_size(); j++) { p = packed(p, j, quantised(near(start, 4u * quad + j), s), false); }
-                put_quad(c.g, target_row, quad, p);
+                put_quad(c.g, target_row, quad, packed(quantised(near_four(start, 4u * quad, width), s), false));
             }
             if (lane == 0u) { put_scale(c.g, target_row, s.scale); }
         }

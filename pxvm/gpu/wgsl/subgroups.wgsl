@@ -79,9 +79,14 @@ fn gather(low: i32, high: i32, together: u32, lane: u32) {
     workgroupBarrier();
     let part = min(together, size);
     var all_low = brought[lane]; var all_high = i32(brought_too[lane]);
-    for (var step = part / 2u; step > 0u; step = step / 2u) {
-        all_low += subgroupShuffleXor(all_low, step);
-        all_high += subgroupShuffleXor(all_high, step);
+    if (part == size) {
+        all_low = subgroupAdd(all_low);
+        all_high = subgroupAdd(all_high);
+    } else {
+        for (var step = part / 2u; step > 0u; step = step / 2u) {
+            all_low += subgroupShuffleXor(all_low, step);
+            all_high += subgroupShuffleXor(all_high, step);
+        }
     }
     if (lane % part == 0u) {
         gathered[lane / part] = all_low;
