@@ -29,6 +29,7 @@ LANES = (
 )  # of a workgroup, unless many can run at a time: a token of attention's block each
 FEW = 4  # rows: of so few, workgroups share a product's columns, and repeat what is short
 WIDE = 64  # columns of a product's tile
+TOGETHER = 16  # heads, or queries, that a workgroup takes at a time
 STAGED = 1024  # words of a row that a workgroup keeps at hand
 #: Words in front of the tensors that change: the state, the registers when a run ends, and how
 #: workgroups meet: those that arrived, that one waited in vain, steps made, rounds left, seats.
@@ -63,6 +64,7 @@ def constants(window: int, windows: int, lanes: int) -> str:
     """
     unsigned = {
         "LANES": lanes, "BLOCK": ops.BLOCK, "FEW": FEW, "WIDE": WIDE, "STAGED": STAGED,
+        "TOGETHER": TOGETHER,
         "TABLE": TABLE, "RECORD": len(FIELDS), "WINDOW": window, "WINDOWS": windows,
         "GROUP": GROUP, "LARGEST_I4": LARGEST[DType.I4], "LARGEST_ACT1": 128,
         "LARGEST_ACT2": LARGEST[DType.ACT2],
