@@ -30,7 +30,7 @@ SPINS = 1 << 21  # of who waits, some hundred nanoseconds each
 MEETINGS, TRIAL_SPINS = 16, 1 << 14
 MOST_GROUPS = 2048
 LANES = (512, 256)  # where workgroups may have so many, and their memory
-MEMORY = {512: 32768, 256: 24576}
+MEMORY = {512: 49152, 256: 32768}
 
 
 def lanes_of(adapter: Adapter) -> int:

@@ -224,7 +224,7 @@ fn high_half(w: u32) -> i32 { return i32(w >> 16u); }
 fn reduce_side(at: u32, place: u32) {
     workgroupBarrier();
     if (place % 8u == 0u) {
-        for (var i = 1u; i < 8u; i++) { pool[at] += pool[at + i]; }
+        for (var i = 1u; i < 2u * quad_size(); i++) { pool[at] += pool[at + i]; }
     }
     workgroupBarrier();
     if (place == 0u) { pool[at] += pool[at + 8u] + pool[at + 16u] + pool[at + 24u]; }
@@ -237,7 +237,7 @@ fn larger(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
 fn reduce_side_to_largest(at: u32, place: u32) {
     workgroupBarrier();
     if (place % 8u == 0u) {
-        for (var i = 1u; i < 8u; i++) {
+        for (var i = 1u; i < 2u * quad_size(); i++) {
             pool[at] = larger(pool[at], pool[at + i]);
             pool[at + BLOCK] = larger(pool[at + BLOCK], pool[at + BLOCK + i]);
         }
@@ -311,7 +311,7 @@ fn attend_together(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, count:
             let token = begin + 4u * tokens + i;
             let key = row_scale(k, min(first_row + token, last));
             values[i] = row_scale(v, min(first_row + token, last));
-            for (var j = 0u; j < 4u; j++) {
+            for (var j = 0u; j < quad_size(); j++) {
                 let query = asked[queries + j];
                 let m = multiply_scales(query.scale, key);
                 let score = clamp(rescale(scores[j][i], m.m, m.e + 16).v, -1073741824, 1073741824);
@@ -333,7 +333,7 @@ fn attend_together(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, count:
         workgroupBarrier();
         var light = vec4<u32>(); var early = vec4<u32>(); var late = vec4<u32>();
         for (var i = 0u; busy && i < quad_size(); i++) {
-            for (var j = 0u; j < 4u; j++) {
+            for (var j = 0u; j < quad_size(); j++) {
                 if (scores[j][i] == LOWEST) { continue; }
                 let block = met[side * TOGETHER + queries + j];
                 let w = u32(exp2_negative((u32(block.reference) << 16u) - u32(scores[j][i])));
@@ -358,7 +358,7 @@ fn attend_together(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, count:
                 workgroupBarrier();
                 pool[base + BEHIND + column * 9u + at / 16u] = near;
                 workgroupBarrier();
-                for (var i = 4u * half; busy && i < 4u * half + 4u; i++) {
+                for (var i = 4u * half; busy && i < 4u * half + quad_size(); i++) {
                     let words = pool[base + BEHIND + column * 9u + i];
                     let v0 = bytes_of(words.x); let v1 = bytes_of(words.y); let v2 = bytes_of(words.z); let v3 = bytes_of(words.w);
                     let w = base + takers * (BLOCK / 2u) + part / 2u + 2u * i;
@@ -370,7 +370,7 @@ fn attend_together(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, count:
                 }
             }
             var found = array<vec4<i32>, 4>(t0, t1, t2, t3);
-            for (var j = 0u; j < 4u; j++) {
+            for (var j = 0u; j < quad_size(); j++) {
                 workgroupBarrier();
                 pool[base + BEHIND + at] = bitcast<vec4<u32>>(found[j]);
                 workgroupBarrier();
@@ -467,8 +467,9 @@ fn op_attentionfull(c: Call, group: u32, groups: u32, lane: u32) {
     let heads = c.b.cols / k.e2; let context = k.e1;
     let step = agree(vec2<u32>(u32(clamp(scalar(parameter_tensor(c, 2u)), 1, i32(context))), 0u), lane).x;
     let known = lengths.rows * lengths.cols;
-    let together = select(1u, TOGETHER, min(step, c.rows_g) > FEW && k.e2 <= WIDEST);
-    let tiles = (step + together - 1u) / together;
+    let rows = min(step, c.rows_g);
+    let together = select(1u, TOGETHER, rows > FEW && k.e2 <= WIDEST);
+    let tiles = (rows + together - 1u) / together;
     let parts = (c.rows_g + step - 1u) / step;
     for (var i = group; i < parts * tiles * heads; i += groups) {
         let part = i / heads / tiles;
