@@ -233,10 +233,8 @@ def _linear_groups(rows: int, cols: int, dtype: DType, weight: DType) -> int:
     """Workgroups of a product: of few rows a group takes columns, of many a tile."""
     if rows <= shaders.FEW:
         return min(-(-cols // FEW_COLUMNS), MOST_OF_FEW)
-    if weight == DType.I4:
-        tall = LANES // 4
-    else:
-        tall = shaders.WIDE // (2 if dtype == DType.ACT2 else 1)
+    planes = 2 if dtype == DType.ACT2 else 1
+    tall = LANES // 4 if weight == DType.I4 else shaders.WIDE // planes
     return -(-rows // tall) * -(-cols // shaders.WIDE)
 
 

@@ -43,7 +43,7 @@ FIELDS = (
 )  # fmt: skip
 TABLE = 260  # where the records begin, behind the powers of two
 FAMILIES = ("integer", "tensor", "elements", "moving", "rows", "products", "fourbit",
-            "attention", "sample")  # fmt: skip
+            "attention", "queries", "sample")  # fmt: skip
 OPERATIONS = {op.code: f"op_{op.name.lower()}" for op in isa.OPCODES
               if op.dialect == 1 and op.flow is Flow.NEXT}  # fmt: skip
 #: Dispatches that are no instruction's own.

@@ -283,8 +283,6 @@ fn op_topk(c: Call, group: u32, groups: u32, lane: u32) {
     }
 }
 
-
-
 // The range of so many words from where each team of LANES / TOGETHER lanes has its own.
 fn range_of_team(start: u32, cols: u32, lane: u32) -> vec2<i32> {
     let team = LANES / TOGETHER; let first = lane / team * team;

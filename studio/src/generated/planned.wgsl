@@ -1441,6 +1441,58 @@ put(target_row + i, rescale(total(sums_at, i), inverse.m, e));
 }
 storageBarrier();
 }
+fn op_attentioncausal(c: Call, group: u32, groups: u32, lane: u32) {
+let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
+attend_from(c, k, v, scalar(parameter_tensor(c, 2u)), parameter(c, 3u), k.e1, group, groups, lane);
+}
+fn op_attentionwindow(c: Call, group: u32, groups: u32, lane: u32) {
+let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
+attend_from(c, k, v, scalar(parameter_tensor(c, 2u)), parameter(c, 3u), parameter(c, 4u), group, groups, lane);
+}
+fn attend_from(c: Call, k: Tensor, v: Tensor, position: i32, scale: u32, window: u32, group: u32, groups: u32, lane: u32) {
+let heads = c.b.cols / k.e2;
+let farthest = agree(vec2<u32>(clamp_position(position, c.rows_g - 1u, k.e1), 0u), lane).x;
+if (c.rows_g > FEW && k.e2 <= WIDEST && farthest < window) {
+let tiles = (c.rows_g + TOGETHER - 1u) / TOGETHER;
+for (var i = group; i < tiles * heads; i += groups) {
+let row = (tiles - 1u - i / heads) * TOGETHER;
+let count = min(c.rows_g - row, TOGETHER);
+if (lane < count) { asked[lane].stop = clamp_position(position, row + lane, k.e1) + 1u; }
+attend_together(c, k, v, scale_of(scale), row, count, i % heads, 0u, lane);
+}
+return;
+}
+for (var i = group; i < c.rows_g * heads; i += groups) {
+let stop = clamp_position(position, i / heads, k.e1) + 1u;
+let tokens = agree(vec2<u32>(stop - min(stop, window), stop), lane);
+attend(c, k, v, scale_of(scale), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+}
+}
+fn op_attentionfull(c: Call, group: u32, groups: u32, lane: u32) {
+let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u); let lengths = parameter_tensor(c, 3u);
+let heads = c.b.cols / k.e2; let context = k.e1;
+let step = agree(vec2<u32>(u32(clamp(scalar(parameter_tensor(c, 2u)), 1, i32(context))), 0u), lane).x;
+let known = lengths.rows * lengths.cols;
+let rows = min(step, c.rows_g);
+let together = select(1u, TOGETHER, rows > FEW && k.e2 <= WIDEST);
+let tiles = (rows + together - 1u) / together;
+let parts = (c.rows_g + step - 1u) / step;
+for (var i = group; i < parts * tiles * heads; i += groups) {
+let part = i / heads / tiles;
+let row = part * step + i / heads % tiles * together;
+if (row >= c.rows_g) { continue; }
+let start = min(part * step, context - 1u);
+let wanted = min(u32(max(number_flat(lengths, min(part, known - 1u)), 1)), step);
+let tokens = agree(vec2<u32>(start, min(start + wanted, context)), lane);
+if (together == 1u) {
+attend(c, k, v, scale_of(parameter(c, 4u)), row, i % heads, tokens.x, tokens.y, group, lane);
+continue;
+}
+let count = min(min(c.rows_g, (part + 1u) * step) - row, TOGETHER);
+if (lane < count) { asked[lane].stop = tokens.y; }
+attend_together(c, k, v, scale_of(parameter(c, 4u)), row, count, i % heads, tokens.x, lane);
+}
+}
 const WIDEST: u32 = 4u * STAGED / TOGETHER;
 const FOURS: u32 = BLOCK / 4u;
 const KEYS: u32 = 8u;
@@ -1655,58 +1707,6 @@ put(row_at(c.g, row + query) + head * width + col, rescale(sums[own], asked[quer
 }
 }
 workgroupBarrier();
-}
-fn op_attentioncausal(c: Call, group: u32, groups: u32, lane: u32) {
-let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
-attend_from(c, k, v, scalar(parameter_tensor(c, 2u)), parameter(c, 3u), k.e1, group, groups, lane);
-}
-fn op_attentionwindow(c: Call, group: u32, groups: u32, lane: u32) {
-let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
-attend_from(c, k, v, scalar(parameter_tensor(c, 2u)), parameter(c, 3u), parameter(c, 4u), group, groups, lane);
-}
-fn attend_from(c: Call, k: Tensor, v: Tensor, position: i32, scale: u32, window: u32, group: u32, groups: u32, lane: u32) {
-let heads = c.b.cols / k.e2;
-let farthest = agree(vec2<u32>(clamp_position(position, c.rows_g - 1u, k.e1), 0u), lane).x;
-if (c.rows_g > FEW && k.e2 <= WIDEST && farthest < window) {
-let tiles = (c.rows_g + TOGETHER - 1u) / TOGETHER;
-for (var i = group; i < tiles * heads; i += groups) {
-let row = (tiles - 1u - i / heads) * TOGETHER;
-let count = min(c.rows_g - row, TOGETHER);
-if (lane < count) { asked[lane].stop = clamp_position(position, row + lane, k.e1) + 1u; }
-attend_together(c, k, v, scale_of(scale), row, count, i % heads, 0u, lane);
-}
-return;
-}
-for (var i = group; i < c.rows_g * heads; i += groups) {
-let stop = clamp_position(position, i / heads, k.e1) + 1u;
-let tokens = agree(vec2<u32>(stop - min(stop, window), stop), lane);
-attend(c, k, v, scale_of(scale), i / heads, i % heads, tokens.x, tokens.y, group, lane);
-}
-}
-fn op_attentionfull(c: Call, group: u32, groups: u32, lane: u32) {
-let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u); let lengths = parameter_tensor(c, 3u);
-let heads = c.b.cols / k.e2; let context = k.e1;
-let step = agree(vec2<u32>(u32(clamp(scalar(parameter_tensor(c, 2u)), 1, i32(context))), 0u), lane).x;
-let known = lengths.rows * lengths.cols;
-let rows = min(step, c.rows_g);
-let together = select(1u, TOGETHER, rows > FEW && k.e2 <= WIDEST);
-let tiles = (rows + together - 1u) / together;
-let parts = (c.rows_g + step - 1u) / step;
-for (var i = group; i < parts * tiles * heads; i += groups) {
-let part = i / heads / tiles;
-let row = part * step + i / heads % tiles * together;
-if (row >= c.rows_g) { continue; }
-let start = min(part * step, context - 1u);
-let wanted = min(u32(max(number_flat(lengths, min(part, known - 1u)), 1)), step);
-let tokens = agree(vec2<u32>(start, min(start + wanted, context)), lane);
-if (together == 1u) {
-attend(c, k, v, scale_of(parameter(c, 4u)), row, i % heads, tokens.x, tokens.y, group, lane);
-continue;
-}
-let count = min(min(c.rows_g, (part + 1u) * step) - row, TOGETHER);
-if (lane < count) { asked[lane].stop = tokens.y; }
-attend_together(c, k, v, scale_of(parameter(c, 4u)), row, count, i % heads, tokens.x, lane);
-}
 }
 var<workgroup> bins: array<atomic<u32>, 256>;
 var<workgroup> found: atomic<u32>;
