@@ -20,6 +20,7 @@ from pxvm.core.tensor import (
     STATE_WORDS,
     YIELDED,
     Descriptor,
+    DType,
     State,
 )
 from pxvm.gpu import shaders
@@ -208,12 +209,12 @@ def _groups(
     if name == "Sample":
         return 1
     if name == "Append":
-        return rows(second) * first.extents[0]
+        return -(-rows(second) * first.extents[0] // shaders.TOGETHER)
     if name.startswith("Attention"):
         width: int = named["k"].cols
         return min(rows(first) * (first.cols // width), attention_groups(width))
     if name == "Linear":
-        return _linear_groups(rows(first), first.cols)
+        return _linear_groups(rows(first), first.cols, tensors[1].dtype, tensors[2].dtype)
     if name in ("Copy", "Transpose"):
         return _spread(second.rows * second.cols)
     if name == "Blit":
@@ -228,11 +229,13 @@ def attention_groups(width: int) -> int:
     return max(min(SCRATCH // (width + width // 4), MOST_QUERIES), 1)
 
 
-def _linear_groups(rows: int, cols: int) -> int:
+def _linear_groups(rows: int, cols: int, dtype: DType, weight: DType) -> int:
     """Workgroups of a product: of few rows a group takes columns, of many a tile."""
     if rows <= shaders.FEW:
         return min(-(-cols // FEW_COLUMNS), MOST_OF_FEW)
-    return -(-rows // (LANES // 4)) * -(-cols // shaders.WIDE)
+    planes = 2 if dtype == DType.ACT2 else 1
+    tall = LANES // 4 if weight == DType.I4 else shaders.WIDE // planes
+    return -(-rows // tall) * -(-cols // shaders.WIDE)
 
 
 def scratch_words(program: TensorProgram, groups: Callable[[int], int]) -> int:

@@ -29,22 +29,18 @@ SLICE = 1 << 15  # instructions of a dispatch, so that Ctrl-C is heard between t
 SPINS = 1 << 21  # of who waits, some hundred nanoseconds each
 MEETINGS, TRIAL_SPINS = 16, 1 << 14
 MOST_GROUPS = 2048
-LANES = (256,)  # where workgroups may have so many, and their memory
-MEMORY = {512: 32768, 256: 24576}
+LANES, MEMORY = 256, 32768  # of a workgroup, where a device has as much
 
 
 def lanes_of(adapter: Adapter) -> int:
     """Lanes of a workgroup on a device."""
-    if adapter.is_software:
-        return shaders.LANES
     limits = adapter.limits
-    most = min(
-        limits["max-compute-invocations-per-workgroup"], limits["max-compute-workgroup-size-x"]
+    enough = (
+        LANES <= limits["max-compute-invocations-per-workgroup"]
+        and LANES <= limits["max-compute-workgroup-size-x"]
+        and MEMORY <= limits["max-compute-workgroup-storage-size"]
     )
-    for lanes in LANES:
-        if lanes <= most and MEMORY[lanes] <= limits["max-compute-workgroup-storage-size"]:
-            return lanes
-    return shaders.LANES
+    return LANES if enough and not adapter.is_software else shaders.LANES
 
 
 def subgroups_of(adapter: Adapter) -> str | None:

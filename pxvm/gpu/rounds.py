@@ -16,7 +16,7 @@ from pxvm.core.errors import DeviceError
 from pxvm.core.ops import BLOCK, SAMPLE_CANDIDATES
 from pxvm.core.tensor import Descriptor
 from pxvm.gpu.planned import MOST_GROUPS, attention_groups
-from pxvm.gpu.shaders import LANES
+from pxvm.gpu.shaders import FEW, LANES
 
 MOST = 60_000
 REDUCTION = 40  # rounds of what lanes find out together, the trees of sums and maxima
@@ -45,6 +45,10 @@ def _attention(out: Descriptor, q: Descriptor, *, k: Descriptor, **_: Any) -> in
     slices = BLOCK // across
     totals = _up(4 * across, LANES) * (slices + 1)
     block = _up(quads, 4) + _up(quads, across) * (_up(BLOCK, 4 * slices) + totals) + REDUCTION
+    if out.rows > FEW:
+        values = 4 * (4 + 1) + 4 * (1 + 2 * _up(256, LANES))
+        together = quads + _up(quads, 8) + 2 * 20 + REDUCTION + _up(quads, 16) * values
+        block = max(block, together)
     queries = out.rows * (out.cols // k.cols)
     return _up(queries, min(queries, attention_groups(k.cols))) * _up(k.extents[1], LANES) * block
 

@@ -29,6 +29,7 @@ LANES = (
 )  # of a workgroup, unless many can run at a time: a token of attention's block each
 FEW = 4  # rows: of so few, workgroups share a product's columns, and repeat what is short
 WIDE = 64  # columns of a product's tile
+TOGETHER = 16  # heads, or queries, that a workgroup takes at a time
 #: Words in front of the tensors that change: the state, the registers when a run ends, and how
 #: workgroups meet: those that arrived, that one waited in vain, steps made, rounds left, seats.
 RESULT, ARRIVED, LOST = (STATE_WORDS * number for number in (1, 2, 3))
@@ -41,7 +42,7 @@ FIELDS = (
 )  # fmt: skip
 TABLE = 260  # where the records begin, behind the powers of two
 FAMILIES = ("integer", "tensor", "elements", "moving", "rows", "products", "fourbit",
-            "attention", "sample")  # fmt: skip
+            "attention", "queries", "sample")  # fmt: skip
 OPERATIONS = {op.code: f"op_{op.name.lower()}" for op in isa.OPCODES
               if op.dialect == 1 and op.flow is Flow.NEXT}  # fmt: skip
 #: Dispatches that are no instruction's own.
@@ -63,6 +64,7 @@ def constants(window: int, windows: int, lanes: int) -> str:
     """
     unsigned = {
         "LANES": lanes, "BLOCK": ops.BLOCK, "FEW": FEW, "WIDE": WIDE, "STAGED": STAGED,
+        "TOGETHER": TOGETHER,
         "TABLE": TABLE, "RECORD": len(FIELDS), "WINDOW": window, "WINDOWS": windows,
         "GROUP": GROUP, "LARGEST_I4": LARGEST[DType.I4], "LARGEST_ACT1": 128,
         "LARGEST_ACT2": LARGEST[DType.ACT2],

@@ -26,6 +26,7 @@ def tables() -> dict[str, Any]:
         "numbers": {
             "LANES": shaders.LANES, "FRONT": shaders.FRONT, "TABLE": shaders.TABLE,
             "FEW": shaders.FEW, "WIDE": shaders.WIDE, "BLOCK": ops.BLOCK,
+            "TOGETHER": shaders.TOGETHER,
             "CANDIDATES": ops.SAMPLE_CANDIDATES, "STATE_WORDS": STATE_WORDS,
             "WINDOWS": devices.WINDOWS, "NEAR": picture.NEAR, "GAP": picture.GAP,
             "MOST_GROUPS": planned.MOST_GROUPS, "CALLS": planned.CALLS,

@@ -136,6 +136,82 @@ def test_weights_of_four_bits(rows, columns, dtype, way):
         assert np.array_equal(ours, plain)
 
 
+def tiles_of_a_product(dtype: DType) -> Image:
+    """More rows, columns and words than a tile has at a time, and none of them a multiple of it."""
+    rng = np.random.default_rng(3)
+    b = NetworkBuilder(64)
+    b.tensor("scales", DType.SCALE, (70,), Role.CONSTANT, data=[(-28 << 16) | 40000] * 70)
+    bias = rng.integers(-999, 999, 70)
+    b.tensor("bias", DType.I32, (70,), Role.CONSTANT, frac=12, data=bias)
+    b.tensor("w", DType.I8, (70, 420), Role.CONSTANT, scale="scales", bias="bias",
+             data=rng.integers(-127, 128, (70, 420)))  # fmt: skip
+    b.scalar("n", 69)
+    b.tensor("x", DType.I32, (70, 420), Role.STATE, frac=8, length="n",
+             data=rng.integers(-(2**13), 2**13, (70, 420)))  # fmt: skip
+    b.tensor("act", dtype, (70, 420), Role.STATE, length="n")
+    b.tensor("y", DType.I32, (70, 70), Role.STATE, frac=12, length="n")
+    b.emit("Quantise", "act", "x")
+    b.emit("Linear", "y", "act", "w")
+    b.emit("Halt")
+    return b.build()
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", [DType.ACT1, DType.ACT2])
+def test_a_product_in_tiles_that_its_sides_do_not_fill(dtype):
+    ours, plain = tiles_of_a_product(dtype), tiles_of_a_product(dtype)
+    gpu.Session(devices.open_gpu(), ours, verify(ours), gpu.PLANNED).run()
+    run_program(plain, device="reference")
+    assert np.abs(Fields(plain)["y"]).max() > 2**12
+    assert np.array_equal(ours, plain)
+
+
+def queries(kind: str, width: int, position: int, **more: int) -> Image:
+    """Two heads' 37 queries, 36 in use, appended to a cache of 300 tokens and looked up there."""
+    rng = np.random.default_rng(width)
+    b = NetworkBuilder(256)
+    for name in ("k", "v"):
+        scales = rng.integers(2**15, 2**16, 300), rng.integers(-22, -14, 300)
+        b.tensor(name, DType.ACT1, (1, 300, width), Role.STATE, scales=scales,
+                 data=rng.integers(-127, 128, (300, width)))  # fmt: skip
+    b.scalar("used", 36)
+    b.scalar("position", position)
+    b.scalar("span", 20)
+    b.tensor("lengths", DType.I32, (2, 1), Role.STATE, data=[[20], [13]])
+    for name, heads in (("x", 1), ("q", 2), ("y", 2)):
+        b.tensor(name, DType.I32, (37, heads * width), Role.STATE, frac=12, length="used",
+                 data=rng.integers(-(2**14), 2**14, (37, heads * width)))  # fmt: skip
+    where = {"span": "span", "lengths": "lengths"} if kind.endswith("Full") else {
+        "position": "position"}  # fmt: skip
+    b.parameters("p", kind, k="k", v="v", scale=(40000, -18), **where, **more)
+    b.emit("Append", "k", "x", "position")
+    b.emit(kind, "y", "q", "p")
+    b.emit("Halt")
+    return b.build()
+
+
+@needs_gpu
+@pytest.mark.parametrize(
+    ("way", "kind", "width", "position", "more"),
+    [
+        (gpu.PLANNED, "AttentionCausal", 20, 0, {}),
+        (gpu.PLANNED, "AttentionCausal", 68, 280, {}),  # the last ones at the context's end
+        (gpu.PLANNED, "AttentionCausal", 260, 150, {}),  # wider than what goes together
+        (gpu.PLANNED, "AttentionWindow", 64, 140, {"window": 176}),  # all of them see the first
+        (gpu.PLANNED, "AttentionWindow", 64, 140, {"window": 150}),
+        (gpu.PLANNED, "AttentionFull", 32, 0, {}),
+        (gpu.RESIDENT, "AttentionCausal", 64, 250, {}),
+    ],
+)
+def test_many_queries(way, kind, width, position, more):
+    ours = queries(kind, width, position, **more)
+    plain = ours.copy()
+    gpu.Session(devices.open_gpu(), ours, verify(ours), way).run()
+    run_program(plain, device="reference")
+    assert len(np.unique(Fields(plain)["y"][:36])) > 500
+    assert np.array_equal(ours, plain)
+
+
 @needs_gpu
 @pytest.mark.parametrize("way", [gpu.PLANNED, gpu.RESIDENT])
 def test_several_rounds_in_a_run_up_to_a_value(way):

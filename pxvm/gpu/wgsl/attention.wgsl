@@ -10,7 +10,7 @@ var<workgroup> blocks: array<Block, SIDES>;
 var<workgroup> weights: array<i32, LANES>;
 
 // A query's bytes and its sums so far: the first NEAR words of each in workgroup memory.
-const NEAR: u32 = 256u;
+const NEAR: u32 = 128u;
 
 var<workgroup> query: array<u32, NEAR / 4u>;
 var<workgroup> totals: array<i32, NEAR>;
@@ -29,6 +29,36 @@ fn set_total(mine: u32, i: u32, v: i32) {
     if (i < NEAR) { totals[i] = v; } else { scratch[mine + i] = u32(v); }
 }
 
+// Four words of a key from one on; behind the last one it again, where the query's are zeros.
+fn words_of_key(start: u32, first: u32, count: u32) -> vec4<u32> {
+    let at = start + min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(count - 1u));
+    return vec4<u32>(ld(at.x), ld(at.y), ld(at.z), ld(at.w)) ^ vec4<u32>(0x80808080u);
+}
+
+fn words_of_query(mine: u32, first: u32, count: u32) -> vec4<u32> {
+    let at = vec4<u32>(first, first + 1u, first + 2u, first + 3u);
+    let inside = min(at, vec4<u32>(count - 1u));
+    let words = vec4<u32>(
+        query_word(mine, inside.x), query_word(mine, inside.y), query_word(mine, inside.z), query_word(mine, inside.w),
+    );
+    return select(vec4<u32>(), words, at < vec4<u32>(count));
+}
+
+// Of a block's values, from a word on a row apart, those of four tokens so far apart, weighed; behind the
+// last one it again, which does not count.
+fn values_at(start: u32, j: u32, apart: u32, step: u32, count: u32) -> vec4<u32> {
+    let at = start + min(vec4<u32>(j, j + apart, j + 2u * apart, j + 3u * apart), vec4<u32>(count - 1u)) * step;
+    return vec4<u32>(ld(at.x), ld(at.y), ld(at.z), ld(at.w)) ^ vec4<u32>(0x80808080u);
+}
+
+fn weigh(values: vec4<u32>, block: u32, j: u32, apart: u32, count: u32) -> vec4<i32> {
+    let at = vec4<u32>(j, j + apart, j + 2u * apart, j + 3u * apart);
+    let there = block + min(at, vec4<u32>(BLOCK - 1u));
+    let all = vec4<i32>(weights[there.x], weights[there.y], weights[there.z], weights[there.w]);
+    let w = select(vec4<i32>(), all, at < vec4<u32>(count));
+    return w.x * bytes_of(values.x) + w.y * bytes_of(values.y) + w.z * bytes_of(values.z) + w.w * bytes_of(values.w);
+}
+
 fn bytes_of(x: u32) -> vec4<i32> { return vec4<i32>(byte_of(x, 0u), byte_of(x, 1u), byte_of(x, 2u), byte_of(x, 3u)); }
 
 // v / 2^s rounded half up; s of 1 to 33.
@@ -38,36 +68,6 @@ fn round_down(v: u32, s: u32) -> i32 {
 }
 
 fn shift_of(n: u32, bits: i32) -> u32 { return u32(max(bit_length(n) - bits, 0)); }
-
-// Of each block of lanes the largest two numbers.
-fn largest_of_blocks(score: i32, e: i32, lane: u32) {
-    gathered[lane] = score;
-    gathered_too[lane] = u32(e);
-    for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane % BLOCK < step) {
-            gathered[lane] = max(gathered[lane], gathered[lane + step]);
-            gathered_too[lane] = u32(max(i32(gathered_too[lane]), i32(gathered_too[lane + step])));
-        }
-    }
-    workgroupBarrier();
-    if (lane % BLOCK == 0u) {
-        blocks[lane / BLOCK].reference = (gathered[lane] + 65535) >> 16u;
-        blocks[lane / BLOCK].lift = i32(gathered_too[lane]);
-    }
-    workgroupBarrier();
-}
-
-// Of each block of lanes the sum, shifted.
-fn sum_of_blocks(w: i32, shift: u32, lane: u32) {
-    gathered[lane] = w;
-    for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
-        workgroupBarrier();
-        if (lane % BLOCK < step) { gathered[lane] += gathered[lane + step]; }
-    }
-    if (lane % BLOCK == 0u) { blocks[lane / BLOCK].light = shift_down(gathered[lane], shift); }
-    workgroupBarrier();
-}
 
 // Tokens [start, stop) of a head's cache that a query sees.
 fn attend(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, head: u32, start: u32, stop: u32, group: u32, lane: u32) {
@@ -85,8 +85,7 @@ fn attend(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, head: u32, star
         if (quad < NEAR / 4u) { query[quad] = bytes; } else { scratch[mine + quad] = bytes; }
     }
     for (var i = lane; i < width; i += LANES) { set_total(sums_at, i, 0); }
-    storageBarrier();
-    workgroupBarrier();
+    settle(width);
     let n = stop - start;
     let fewer = shift_of(n, 10); let lighter = shift_of(n, 16);
     // Lanes of a block share its values: a quad of columns each, and every slices-th token.
@@ -103,43 +102,36 @@ fn attend(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, head: u32, star
             var sum = 0;
             let key_scale = row_scale(k, first_row + token);
             value_scale = row_scale(v, first_row + token);
-            for (var quad = 0u; quad < quad_count; quad += 4u) {
-                let words = vector(at, quad, quad_count);
-                sum += dot4I8Packed(query_word(mine, quad), words.x);
-                if (quad + 1u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 1u), words.y); }
-                if (quad + 2u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 2u), words.z); }
-                if (quad + 3u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 3u), words.w); }
+            for (var quad = 0u; quad < quad_count; quad += 8u) {
+                let words = words_of_key(at, quad, quad_count); let more = words_of_key(at, quad + 4u, quad_count);
+                sum += dot16(words_of_query(mine, quad, quad_count), words);
+                sum += dot16(words_of_query(mine, quad + 4u, quad_count), more);
             }
             let m = multiply_scales(query_scale, key_scale);
             score = clamp(rescale(sum, m.m, m.e + 16).v, -1073741824, 1073741824);
         }
-        largest_of_blocks(score, value_scale.e, lane);
-        let block = blocks[side];
+        let tops = largest_of_blocks(score, value_scale.e, lane);
+        let reference = (tops.x + 65535) >> 16u;
         var w = 0; var share = 0;
         if (inside) {
-            w = exp2_negative((u32(block.reference) << 16u) - u32(score));
-            share = round_down(u32(w) * value_scale.m, u32(min(block.lift - value_scale.e + 18, 33)));
+            w = exp2_negative((u32(reference) << 16u) - u32(score));
+            share = round_down(u32(w) * value_scale.m, u32(min(tops.y - value_scale.e + 18, 33)));
         }
         weights[lane] = share;
-        sum_of_blocks(w, lighter, lane);  // barriers for the weights, too
+        let light = shift_down(sum_of_blocks(w, lane), lighter);  // barriers for the weights, too
+        if (lane % BLOCK == 0u) { blocks[side] = Block(reference, tops.y, light); }
         let begin = first + side * BLOCK;
         let mine_of_block = min(stop - min(begin, stop), BLOCK);
         for (var quad0 = 0u; quad0 < quad_count; quad0 += across) {
             var sums = vec4<i32>(0, 0, 0, 0);
             let quad = quad0 + column;
             if (slice < slices && quad < quad_count) {
-                // Those behind the block's last token have no weight; its words are read for them.
-                let step = v.row_words;
                 let at = row_at(v, first_row + begin) + quad;
-                for (var j = slice; j < mine_of_block; j += 4u * slices) {
-                    let last = mine_of_block - 1u;
-                    let j1 = min(j + slices, last); let j2 = min(j + 2u * slices, last); let j3 = min(j + 3u * slices, last);
-                    let x0 = ld(at + j * step); let x1 = ld(at + j1 * step); let x2 = ld(at + j2 * step); let x3 = ld(at + j3 * step);
-                    let w0 = side * BLOCK + j;
-                    sums += weights[w0] * bytes_of(x0 ^ 0x80808080u);
-                    if (j + slices < mine_of_block) { sums += weights[w0 + slices] * bytes_of(x1 ^ 0x80808080u); }
-                    if (j + 2u * slices < mine_of_block) { sums += weights[w0 + 2u * slices] * bytes_of(x2 ^ 0x80808080u); }
-                    if (j + 3u * slices < mine_of_block) { sums += weights[w0 + 3u * slices] * bytes_of(x3 ^ 0x80808080u); }
+                for (var j = slice; j < mine_of_block; j += 8u * slices) {
+                    let values = values_at(at, j, slices, v.row_words, mine_of_block);
+                    let more = values_at(at, j + 4u * slices, slices, v.row_words, mine_of_block);
+                    sums += weigh(values, side * BLOCK, j, slices, mine_of_block);
+                    sums += weigh(more, side * BLOCK, j + 4u * slices, slices, mine_of_block);
                 }
             }
             pool[lane] = bitcast<vec4<u32>>(sums);
@@ -171,35 +163,51 @@ fn attend(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, head: u32, star
     let inverse = reciprocal(vec2<u32>(u32(weight), 0u));
     let e = inverse.e + total_e + i32(fewer) + 18 - weight_e - i32(lighter) + c.g.frac;
     let target_row = row_at(c.g, row) + head * width;
-    storageBarrier();
-    workgroupBarrier();
+    settle(width);
     for (var i = lane; i < width; i += LANES) {
         put(target_row + i, rescale(total(sums_at, i), inverse.m, e));
     }
-    storageBarrier();
+    settle(width);
+}
+
+// What lanes left for each other is there.
+fn settle(width: u32) {
+    if (width > NEAR) { storageBarrier(); }
+    workgroupBarrier();
 }
 
 // Parameters: k, v, position, scale.
 fn op_attentioncausal(c: Call, group: u32, groups: u32, lane: u32) {
     let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
-    let heads = c.b.cols / k.e2;
-    let position = scalar(parameter_tensor(c, 2u));
-    for (var i = group; i < c.rows_g * heads; i += groups) {
-        let last = clamp_position(position, i / heads, k.e1);
-        let tokens = agree(vec2<u32>(0u, last + 1u), lane);
-        attend(c, k, v, scale_of(parameter(c, 3u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
-    }
+    attend_from(c, k, v, scalar(parameter_tensor(c, 2u)), parameter(c, 3u), k.e1, group, groups, lane);
 }
 
 // Parameters: k, v, position, scale, window.
 fn op_attentionwindow(c: Call, group: u32, groups: u32, lane: u32) {
     let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
+    attend_from(c, k, v, scalar(parameter_tensor(c, 2u)), parameter(c, 3u), parameter(c, 4u), group, groups, lane);
+}
+
+// Queries that stand at a position and behind it, and see the tokens up to their own, a window of them.
+fn attend_from(c: Call, k: Tensor, v: Tensor, position: i32, scale: u32, window: u32, group: u32, groups: u32, lane: u32) {
     let heads = c.b.cols / k.e2;
-    let position = scalar(parameter_tensor(c, 2u));
+    // Queries go together where all of them see the first token.
+    let farthest = agree(vec2<u32>(clamp_position(position, c.rows_g - 1u, k.e1), 0u), lane).x;
+    if (c.rows_g > FEW && k.e2 <= WIDEST && farthest < window) {
+        let tiles = (c.rows_g + TOGETHER - 1u) / TOGETHER;
+        for (var i = group; i < tiles * heads; i += groups) {
+            // Those that see most come first.
+            let row = (tiles - 1u - i / heads) * TOGETHER;
+            let count = min(c.rows_g - row, TOGETHER);
+            if (lane < count) { asked[lane].stop = clamp_position(position, row + lane, k.e1) + 1u; }
+            attend_together(c, k, v, scale_of(scale), row, count, i % heads, 0u, lane);
+        }
+        return;
+    }
     for (var i = group; i < c.rows_g * heads; i += groups) {
         let stop = clamp_position(position, i / heads, k.e1) + 1u;
-        let tokens = agree(vec2<u32>(stop - min(stop, parameter(c, 4u)), stop), lane);
-        attend(c, k, v, scale_of(parameter(c, 3u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+        let tokens = agree(vec2<u32>(stop - min(stop, window), stop), lane);
+        attend(c, k, v, scale_of(scale), i / heads, i % heads, tokens.x, tokens.y, group, lane);
     }
 }
 
@@ -207,13 +215,25 @@ fn op_attentionwindow(c: Call, group: u32, groups: u32, lane: u32) {
 fn op_attentionfull(c: Call, group: u32, groups: u32, lane: u32) {
     let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u); let lengths = parameter_tensor(c, 3u);
     let heads = c.b.cols / k.e2; let context = k.e1;
-    let step = u32(clamp(scalar(parameter_tensor(c, 2u)), 1, i32(context)));
+    let step = agree(vec2<u32>(u32(clamp(scalar(parameter_tensor(c, 2u)), 1, i32(context))), 0u), lane).x;
     let known = lengths.rows * lengths.cols;
-    for (var i = group; i < c.rows_g * heads; i += groups) {
-        let part = i / heads / step;
+    let rows = min(step, c.rows_g);
+    let together = select(1u, TOGETHER, rows > FEW && k.e2 <= WIDEST);
+    let tiles = (rows + together - 1u) / together;
+    let parts = (c.rows_g + step - 1u) / step;
+    for (var i = group; i < parts * tiles * heads; i += groups) {
+        let part = i / heads / tiles;
+        let row = part * step + i / heads % tiles * together;
+        if (row >= c.rows_g) { continue; }
         let start = min(part * step, context - 1u);
         let wanted = min(u32(max(number_flat(lengths, min(part, known - 1u)), 1)), step);
         let tokens = agree(vec2<u32>(start, min(start + wanted, context)), lane);
-        attend(c, k, v, scale_of(parameter(c, 4u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+        if (together == 1u) {
+            attend(c, k, v, scale_of(parameter(c, 4u)), row, i % heads, tokens.x, tokens.y, group, lane);
+            continue;
+        }
+        let count = min(min(c.rows_g, (part + 1u) * step) - row, TOGETHER);
+        if (lane < count) { asked[lane].stop = tokens.y; }
+        attend_together(c, k, v, scale_of(parameter(c, 4u)), row, count, i % heads, tokens.x, lane);
     }
 }

@@ -84,7 +84,15 @@ fn groups_of_few(c: Call, group: u32, groups: u32, lane: u32) {
     }
 }
 
-// Of many rows, in the tiles of bytes, two groups at a time: their codes as bytes, halves apart.
+// Of many rows, in tiles of TALL rows and WIDE columns, two groups at a time: their codes as bytes, halves
+// apart. A lane has four rows, of each of their planes, and four columns.
+const TALL: u32 = LANES / 4u;
+const HALVES: u32 = 4u;
+
+fn dots(a: vec4<u32>, w0: vec4<u32>, w1: vec4<u32>, w2: vec4<u32>, w3: vec4<u32>) -> vec4<i32> {
+    return vec4<i32>(dot16(a, w0), dot16(a, w1), dot16(a, w2), dot16(a, w3));
+}
+
 struct Codes {
     a0: vec4<u32>, a1: vec4<u32>, a2: vec4<u32>, a3: vec4<u32>,
     b0: vec4<u32>, b1: vec4<u32>, b2: vec4<u32>, b3: vec4<u32>,
@@ -104,7 +112,7 @@ fn codes_at(g: u32, x: u32) -> Codes {
 // Of a row of activations with four columns.
 fn sums_of_group(c: Codes, at: u32) -> vec4<i32> {
     let codes = dots(pool[at], c.a0, c.a1, c.a2, c.a3) + dots(pool[at + TALL], c.b0, c.b1, c.b2, c.b3);
-    let sum = i32(staged[at - DEEP * WIDE] + staged[at - DEEP * WIDE + TALL]);
+    let sum = i32(staged[at - HALVES * WIDE] + staged[at - HALVES * WIDE + TALL]);
     return c.scale * codes + c.minimum * vec4<i32>(sum);
 }
 
@@ -113,7 +121,7 @@ struct GroupSums { high: vec4<i32>, low: vec4<u32> }
 fn with_group(s: GroupSums, c: Codes, at: u32, two: bool) -> GroupSums {
     let a = sums_of_group(c, at);
     var b = vec4<i32>();
-    if (two) { b = sums_of_group(c, at + DEEP * TALL); }
+    if (two) { b = sums_of_group(c, at + HALVES * TALL); }
     return GroupSums(
         s.high + (a >> vec4<u32>(16u)) + (b >> vec4<u32>(8u)),
         s.low + bitcast<vec4<u32>>(a) + (bitcast<vec4<u32>>(b) << vec4<u32>(8u)),
@@ -141,19 +149,19 @@ fn groups_of_many(c: Call, group: u32, groups: u32, lane: u32) {
                 pool[at + WIDE] = (v.codes >> vec4<u32>(4u)) & vec4<u32>(HALF);
                 gathered[g * WIDE + i / 2u] = (v.ends.minimum << 16u) | v.ends.scale;
             }
-            for (var i = lane; i < plane_count * DEEP * TALL; i += LANES) {
-                let row = row0 + i / DEEP % TALL; let plane = i / (DEEP * TALL);
-                let half = i % DEEP; let g = first + half / 2u;
+            for (var i = lane; i < plane_count * HALVES * TALL; i += LANES) {
+                let row = row0 + i / HALVES % TALL; let plane = i / (HALVES * TALL);
+                let half = i % HALVES; let g = first + half / 2u;
                 var v = vec4<u32>();
                 if (row < c.rows_g && g < count) { v = half_of_group(c.b, row_at(c.b, row), plane, g, half % 2u); }
-                let at = (DEEP * plane + half) * TALL + i / DEEP % TALL;
-                pool[DEEP * WIDE + at] = v;
+                let at = (HALVES * plane + half) * TALL + i / HALVES % TALL;
+                pool[HALVES * WIDE + at] = v;
                 staged[at] = u32(dot16(ONES, v));
             }
             workgroupBarrier();
             for (var g = 0u; g < 2u; g++) {
                 let codes = codes_at(g, x);
-                let at = DEEP * WIDE + 2u * g * TALL + y;
+                let at = HALVES * WIDE + 2u * g * TALL + y;
                 s0 = with_group(s0, codes, at, two);
                 s1 = with_group(s1, codes, at + TALL / 4u, two);
                 s2 = with_group(s2, codes, at + TALL / 2u, two);

@@ -89,3 +89,32 @@ fn gather(low: i32, high: i32, together: u32, lane: u32) {
 fn gathered_of(i: u32, together: u32) -> vec2<i32> {
     return vec2<i32>(gathered[i * together], i32(gathered_too[i * together]));
 }
+
+// Of each block of lanes the largest two numbers.
+fn largest_of_blocks(a: i32, b: i32, lane: u32) -> vec2<i32> {
+    gathered[lane] = a;
+    gathered_too[lane] = u32(b);
+    for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
+        workgroupBarrier();
+        if (lane % BLOCK < step) {
+            gathered[lane] = max(gathered[lane], gathered[lane + step]);
+            gathered_too[lane] = u32(max(i32(gathered_too[lane]), i32(gathered_too[lane + step])));
+        }
+    }
+    workgroupBarrier();
+    let first = lane / BLOCK * BLOCK;
+    let tops = vec2<i32>(gathered[first], i32(gathered_too[first]));
+    workgroupBarrier();
+    return tops;
+}
+
+// Of each block of lanes the sum.
+fn sum_of_blocks(v: i32, lane: u32) -> i32 {
+    gathered[lane] = v;
+    for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
+        workgroupBarrier();
+        if (lane % BLOCK < step) { gathered[lane] += gathered[lane + step]; }
+    }
+    workgroupBarrier();
+    return gathered[lane / BLOCK * BLOCK];
+}

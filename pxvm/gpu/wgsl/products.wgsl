@@ -118,95 +118,103 @@ fn joined(low: i32, high: i32, shift: u32, two: bool) -> i32 {
     return select(low, (high << (8u - shift)) + shift_down(low, shift), two);
 }
 
-// The same of many rows, in tiles of TALL rows and WIDE columns that stand in workgroup memory, DEEP
-// vectors of four words at a time; a lane has four rows and four columns of each.
-const TALL: u32 = LANES / 4u;
-const DEEP: u32 = 4u;
-const TILES: u32 = DEEP * (WIDE + 2u * TALL);
+// The same of many rows, in tiles of WIDE columns and as many rows of planes: 64 rows of one plane, 32 of two.
+// A lane has eight by eight sums; of the words that stand in workgroup memory, a vector for four rows or
+// columns, each party of 64 lanes takes four. What the parties have is summed at the end.
+const PARTIES: u32 = LANES / 64u;
+const WORDS: u32 = 4u * PARTIES;
+const APART: u32 = WIDE / 4u + 1u;  // vectors of a word, and one that keeps banks apart
 
-var<workgroup> pool: array<vec4<u32>, TILES>;
+var<workgroup> pool: array<vec4<u32>, max(SIDE * SIDES, HALVES * (WIDE + 2u * TALL))>;
 
-// Four words from the first on, as far as there are that many.
-fn weight_vector(start: u32, first: u32, words: u32) -> vec4<u32> {
-    var v = vec4<u32>();
-    if (first < words) { v.x = weight_four(start, first); }
-    if (first + 1u < words) { v.y = weight_four(start, first + 1u); }
-    if (first + 2u < words) { v.z = weight_four(start, first + 2u); }
-    if (first + 3u < words) { v.w = weight_four(start, first + 3u); }
-    return v;
-}
-
-fn vector(start: u32, first: u32, words: u32) -> vec4<u32> {
-    var v = vec4<u32>();
-    if (first < words) { v.x = ld(start + first) ^ 0x80808080u; }
-    if (first + 1u < words) { v.y = ld(start + first + 1u) ^ 0x80808080u; }
-    if (first + 2u < words) { v.z = ld(start + first + 2u) ^ 0x80808080u; }
-    if (first + 3u < words) { v.w = ld(start + first + 3u) ^ 0x80808080u; }
-    return v;
+fn outer(a: u32, w: vec4<u32>) -> vec4<i32> {
+    return vec4<i32>(dot4I8Packed(a, w.x), dot4I8Packed(a, w.y), dot4I8Packed(a, w.z), dot4I8Packed(a, w.w));
 }
 
 fn dot16(a: vec4<u32>, b: vec4<u32>) -> i32 {
     return dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w);
 }
 
-fn dots(a: vec4<u32>, w0: vec4<u32>, w1: vec4<u32>, w2: vec4<u32>, w3: vec4<u32>) -> vec4<i32> {
-    return vec4<i32>(dot16(a, w0), dot16(a, w1), dot16(a, w2), dot16(a, w3));
+// A word from each of four places.
+fn of_weights(at: vec4<u32>, word: u32, words: u32) -> vec4<u32> {
+    if (word >= words) { return vec4<u32>(); }
+    return vec4<u32>(weight_four(at.x, word), weight_four(at.y, word), weight_four(at.z, word), weight_four(at.w, word));
+}
+
+fn of_rows(at: vec4<u32>, word: u32, words: u32) -> vec4<u32> {
+    if (word >= words) { return vec4<u32>(); }
+    return vec4<u32>(ld(at.x + word), ld(at.y + word), ld(at.z + word), ld(at.w + word)) ^ vec4<u32>(0x80808080u);
 }
 
 fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
     let n = c.a.rows; let words = quads(c.a);
     let plane_count = planes(c.b); let two = plane_count == 2u;
     let shift = excess(c.b.cols, plane_count + 1u);
+    let tall = WIDE / plane_count;
     let across = (n + WIDE - 1u) / WIDE;
-    let tiles = across * ((c.rows_g + TALL - 1u) / TALL);
-    let x = lane % 16u; let y = lane / 16u;
+    let tiles = across * ((c.rows_g + tall - 1u) / tall);
+    let x = lane % 8u; let y = lane / 8u % 8u; let party = lane / 64u;
+    // A lane fetches a word of four rows and of four columns.
+    let word = lane % WORDS; let quad = lane / WORDS;
+    let into = word * APART + quad;
     for (var tile = group; tile < tiles; tile += groups) {
-        let col0 = tile % across * WIDE; let row0 = tile / across * TALL;
-        var low0 = vec4<i32>(); var low1 = vec4<i32>(); var low2 = vec4<i32>(); var low3 = vec4<i32>();
-        var high0 = vec4<i32>(); var high1 = vec4<i32>(); var high2 = vec4<i32>(); var high3 = vec4<i32>();
-        for (var first = 0u; first < words; first += 4u * DEEP) {
+        let col0 = tile % across * WIDE; let row0 = tile / across * tall;
+        let col = vec4<u32>(col0 + 4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
+        let row = vec4<u32>(row0 + 4u * quad % tall) + vec4<u32>(0u, 1u, 2u, 3u);
+        let w_at = vec4<u32>(
+            weight_at(c.a, min(col.x, n - 1u)), weight_at(c.a, min(col.y, n - 1u)),
+            weight_at(c.a, min(col.z, n - 1u)), weight_at(c.a, min(col.w, n - 1u)),
+        );
+        let a_at = vec4<u32>(c.b.start + 4u * quad / tall * words)
+            + min(row, vec4<u32>(c.rows_g - 1u)) * vec4<u32>(c.b.row_words);
+        var s00 = vec4<i32>(); var s01 = vec4<i32>(); var s10 = vec4<i32>(); var s11 = vec4<i32>();
+        var s20 = vec4<i32>(); var s21 = vec4<i32>(); var s30 = vec4<i32>(); var s31 = vec4<i32>();
+        var s40 = vec4<i32>(); var s41 = vec4<i32>(); var s50 = vec4<i32>(); var s51 = vec4<i32>();
+        var s60 = vec4<i32>(); var s61 = vec4<i32>(); var s70 = vec4<i32>(); var s71 = vec4<i32>();
+        var next_a = of_rows(a_at, word, words);
+        var next_w = of_weights(w_at, word, words);
+        for (var first = 0u; first < words; first += WORDS) {
             workgroupBarrier();
-            for (var i = lane; i < DEEP * WIDE; i += LANES) {
-                let col = col0 + i / DEEP;
-                var v = vec4<u32>();
-                if (col < n) { v = weight_vector(weight_at(c.a, col), first + i % DEEP * 4u, words); }
-                pool[i % DEEP * WIDE + i / DEEP] = v;
-            }
-            for (var i = lane; i < plane_count * DEEP * TALL; i += LANES) {
-                let row = row0 + i / DEEP % TALL; let plane = i / (DEEP * TALL);
-                var v = vec4<u32>();
-                if (row < c.rows_g) { v = vector(row_at(c.b, row) + plane * words, first + i % DEEP * 4u, words); }
-                pool[DEEP * (WIDE + plane * TALL) + i % DEEP * TALL + i / DEEP % TALL] = v;
-            }
+            pool[into] = next_a;
+            pool[WORDS * APART + into] = next_w;
             workgroupBarrier();
-            for (var deep = 0u; deep < DEEP; deep++) {
-                let w = deep * WIDE + x;
-                let w0 = pool[w]; let w1 = pool[w + 16u]; let w2 = pool[w + 32u]; let w3 = pool[w + 48u];
-                let at = DEEP * WIDE + deep * TALL + y;
-                low0 += dots(pool[at], w0, w1, w2, w3);
-                low1 += dots(pool[at + TALL / 4u], w0, w1, w2, w3);
-                low2 += dots(pool[at + TALL / 2u], w0, w1, w2, w3);
-                low3 += dots(pool[at + TALL / 4u * 3u], w0, w1, w2, w3);
-                if (two) {
-                    let above = at + DEEP * TALL;
-                    high0 += dots(pool[above], w0, w1, w2, w3);
-                    high1 += dots(pool[above + TALL / 4u], w0, w1, w2, w3);
-                    high2 += dots(pool[above + TALL / 2u], w0, w1, w2, w3);
-                    high3 += dots(pool[above + TALL / 4u * 3u], w0, w1, w2, w3);
-                }
+            // The next ones are under way meanwhile.
+            next_a = of_rows(a_at, first + WORDS + word, words);
+            next_w = of_weights(w_at, first + WORDS + word, words);
+            let begin = 4u * party;
+            for (var i = begin; i < min(begin + 4u, words - first); i++) {
+                let a0 = pool[i * APART + y]; let a1 = pool[i * APART + y + 8u];
+                let w0 = pool[(WORDS + i) * APART + x]; let w1 = pool[(WORDS + i) * APART + x + 8u];
+                s00 += outer(a0.x, w0); s01 += outer(a0.x, w1); s10 += outer(a0.y, w0); s11 += outer(a0.y, w1);
+                s20 += outer(a0.z, w0); s21 += outer(a0.z, w1); s30 += outer(a0.w, w0); s31 += outer(a0.w, w1);
+                s40 += outer(a1.x, w0); s41 += outer(a1.x, w1); s50 += outer(a1.y, w0); s51 += outer(a1.y, w1);
+                s60 += outer(a1.z, w0); s61 += outer(a1.z, w1); s70 += outer(a1.w, w0); s71 += outer(a1.w, w1);
             }
         }
-        var low = array<vec4<i32>, 4>(low0, low1, low2, low3);
-        var high = array<vec4<i32>, 4>(high0, high1, high2, high3);
-        for (var j = 0u; j < 4u; j++) {
-            let row = row0 + y + j * (TALL / 4u);
-            for (var i = 0u; i < 4u; i++) {
-                let col = col0 + x + 16u * i;
+        // Of two planes, the second four rows of sums are the high plane's of the first four.
+        var sums = array<vec4<i32>, 16>(
+            s00, s01, s10, s11, s20, s21, s30, s31, s40, s41, s50, s51, s60, s61, s70, s71,
+        );
+        for (var j = 0u; j < 8u; j++) {
+            workgroupBarrier();
+            pool[party * 128u + lane % 64u] = bitcast<vec4<u32>>(sums[j]);
+            pool[party * 128u + 64u + lane % 64u] = bitcast<vec4<u32>>(sums[8u + j]);
+            workgroupBarrier();
+            for (var i = lane; i < 512u / plane_count; i += LANES) {
+                let cell = i / 4u;
+                var low = 0; var high = 0;
+                for (var from_party = 0u; from_party < PARTIES; from_party++) {
+                    low += i32(pool[from_party * 128u + cell][i % 4u]);
+                    if (two) { high += i32(pool[from_party * 128u + 64u + cell][i % 4u]); }
+                }
+                let row = row0 + cell / 64u * 32u + cell % 64u / 8u * 4u + j / 2u;
+                let col = col0 + j % 2u * 32u + cell % 8u * 4u + i % 4u;
                 if (row < c.rows_g && col < n) {
-                    put(row_at(c.g, row) + col, scaled(c, row, col, joined(low[j][i], high[j][i], shift, two), shift));
+                    put(row_at(c.g, row) + col, scaled(c, row, col, joined(low, high, shift, two), shift));
                 }
             }
         }
+        workgroupBarrier();
     }
 }
 

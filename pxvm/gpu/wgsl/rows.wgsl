@@ -354,22 +354,44 @@ fn op_topk(c: Call, group: u32, groups: u32, lane: u32) {
     }
 }
 
+// The range of so many words from where each team of LANES / TOGETHER lanes has its own.
+fn range_of_team(start: u32, cols: u32, lane: u32) -> vec2<i32> {
+    let team = LANES / TOGETHER; let first = lane / team * team;
+    var range = NO_RANGE;
+    for (var i = lane - first; i < cols; i += team) {
+        let v = i32(ld(start + i));
+        range = vec2<i32>(min(range.x, v), max(range.y, v));
+    }
+    workgroupBarrier();
+    gathered[lane] = range.x;
+    gathered_too[lane] = u32(range.y);
+    workgroupBarrier();
+    for (var i = first; i < first + team; i++) {
+        range = vec2<i32>(min(range.x, gathered[i]), max(range.y, i32(gathered_too[i])));
+    }
+    return range;
+}
+
+fn quad_of_seven(start: u32, quad: u32, s: Steps) -> u32 {
+    return packed(quantised(four_words(start, 4u * quad, 4u * quad + 4u), s), false).low;
+}
+
 // Each head of each row to seven bits in the cache; rows behind the end have one place, the last stays.
 fn op_append(c: Call, group: u32, groups: u32, lane: u32) {
     let heads = c.g.e0; let context = c.g.e1; let width = c.g.e2;
     let position = scalar(c.a);
-    for (var i = group; i < c.rows_b * heads; i += groups) {
+    let team = LANES / TOGETHER;
+    for (var first = group * TOGETHER; first < c.rows_b * heads; first += groups * TOGETHER) {
+        let i = min(first + lane / team, c.rows_b * heads - 1u);
         let row = i / heads; let head = i % heads;
         let place = clamp_position(position, row, context);
         let stays = row + 1u >= c.rows_b || clamp_position(position, row + 1u, context) != place;
         let start = row_at(c.b, row) + head * width;
-        let s = seven_bits(bring_near(start, width, lane), c.b.frac);
-        if (stays) {
+        let s = seven_bits(range_of_team(start, width, lane), c.b.frac);
+        if (stays && i == first + lane / team) {
             let target_row = row_at(c.g, head * context + place);
-            for (var quad = lane; quad < width / 4u; quad += LANES) {
-                put_quad(c.g, target_row, quad, packed(quantised(near_four(start, 4u * quad, width), s), false));
-            }
-            if (lane == 0u) { put_scale(c.g, target_row, s.scale); }
+            for (var quad = lane % team; quad < width / 4u; quad += team) { st(target_row + quad, quad_of_seven(start, quad, s)); }
+            if (lane % team == 0u) { put_scale(c.g, target_row, s.scale); }
         }
     }
 }

@@ -105,6 +105,36 @@ fn gathered_of(i: u32, together: u32) -> vec2<i32> {
     return sums;
 }
 
+// Of each block of lanes the largest two numbers.
+fn largest_of_blocks(a: i32, b: i32, lane: u32) -> vec2<i32> {
+    brought[lane] = a;
+    brought_too[lane] = u32(b);
+    workgroupBarrier();
+    let top = subgroupMax(brought[lane]); let top_too = subgroupMax(i32(brought_too[lane]));
+    if (place == 0u) {
+        gathered[team] = top;
+        gathered_too[team] = u32(top_too);
+    }
+    workgroupBarrier();
+    let first = lane / BLOCK * (BLOCK / size);
+    var tops = vec2<i32>(top, top_too);
+    for (var i = first; i < first + BLOCK / size; i++) { tops = max(tops, vec2<i32>(gathered[i], i32(gathered_too[i]))); }
+    return tops;
+}
+
+// Of each block of lanes the sum.
+fn sum_of_blocks(v: i32, lane: u32) -> i32 {
+    brought[lane] = v;
+    workgroupBarrier();
+    let part = subgroupAdd(brought[lane]);
+    if (place == 0u) { gathered[team] = part; }
+    workgroupBarrier();
+    let first = lane / BLOCK * (BLOCK / size);
+    var sum = 0;
+    for (var i = first; i < first + BLOCK / size; i++) { sum += gathered[i]; }
+    return sum;
+}
+
 @compute @workgroup_size(LANES)
 fn interpret(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>,
         @builtin(local_invocation_index) lane: u32, @builtin(subgroup_id) its_team: u32,

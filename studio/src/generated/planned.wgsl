@@ -3,6 +3,7 @@ const BLOCK: u32 = 128u;
 const FEW: u32 = 4u;
 const WIDE: u32 = 64u;
 const STAGED: u32 = 1024u;
+const TOGETHER: u32 = 16u;
 const TABLE: u32 = 260u;
 const RECORD: u32 = 15u;
 const WINDOW: u32 = $WINDOW;
@@ -799,23 +800,42 @@ put_word(row_at(c.a, row) + k, best.v);
 }
 }
 }
+fn range_of_team(start: u32, cols: u32, lane: u32) -> vec2<i32> {
+let team = LANES / TOGETHER; let first = lane / team * team;
+var range = NO_RANGE;
+for (var i = lane - first; i < cols; i += team) {
+let v = i32(ld(start + i));
+range = vec2<i32>(min(range.x, v), max(range.y, v));
+}
+workgroupBarrier();
+gathered[lane] = range.x;
+gathered_too[lane] = u32(range.y);
+workgroupBarrier();
+for (var i = first; i < first + team; i++) {
+range = vec2<i32>(min(range.x, gathered[i]), max(range.y, i32(gathered_too[i])));
+}
+return range;
+}
+fn quad_of_seven(start: u32, quad: u32, s: Steps) -> u32 {
+var p = Packed(0u, 0u);
+for (var i = 0u; i < quad_size(); i++) { p = packed(p, i, quantised(i32(ld(start + 4u * quad + i)), s), false); }
+return p.low;
+}
 fn op_append(c: Call, group: u32, groups: u32, lane: u32) {
 let heads = c.g.e0; let context = c.g.e1; let width = c.g.e2;
 let position = scalar(c.a);
-for (var i = group; i < c.rows_b * heads; i += groups) {
+let team = LANES / TOGETHER;
+for (var first = group * TOGETHER; first < c.rows_b * heads; first += groups * TOGETHER) {
+let i = min(first + lane / team, c.rows_b * heads - 1u);
 let row = i / heads; let head = i % heads;
 let place = clamp_position(position, row, context);
 let stays = row + 1u >= c.rows_b || clamp_position(position, row + 1u, context) != place;
 let start = row_at(c.b, row) + head * width;
-let s = seven_bits(bring_near(start, width, lane), c.b.frac);
-if (stays) {
+let s = seven_bits(range_of_team(start, width, lane), c.b.frac);
+if (stays && i == first + lane / team) {
 let target_row = row_at(c.g, head * context + place);
-for (var quad = lane; quad < width / 4u; quad += LANES) {
-var p = Packed(0u, 0u);
-for (var j = 0u; j < quad_size(); j++) { p = packed(p, j, quantised(near(start, 4u * quad + j), s), false); }
-put_quad(c.g, target_row, quad, p);
-}
-if (lane == 0u) { put_scale(c.g, target_row, s.scale); }
+for (var quad = lane % team; quad < width / 4u; quad += team) { st(target_row + quad, quad_of_seven(start, quad, s)); }
+if (lane % team == 0u) { put_scale(c.g, target_row, s.scale); }
 }
 }
 }
@@ -920,86 +940,90 @@ workgroupBarrier();
 fn joined(low: i32, high: i32, shift: u32, two: bool) -> i32 {
 return select(low, (high << (8u - shift)) + shift_down(low, shift), two);
 }
-const TALL: u32 = LANES / 4u;
-const DEEP: u32 = 4u;
-const TILES: u32 = DEEP * (WIDE + 2u * TALL);
-var<workgroup> pool: array<vec4<u32>, TILES>;
-fn weight_vector(start: u32, first: u32, words: u32) -> vec4<u32> {
-var v = vec4<u32>();
-if (first < words) { v.x = weight_four(start, first); }
-if (first + 1u < words) { v.y = weight_four(start, first + 1u); }
-if (first + 2u < words) { v.z = weight_four(start, first + 2u); }
-if (first + 3u < words) { v.w = weight_four(start, first + 3u); }
-return v;
-}
-fn vector(start: u32, first: u32, words: u32) -> vec4<u32> {
-var v = vec4<u32>();
-if (first < words) { v.x = ld(start + first) ^ 0x80808080u; }
-if (first + 1u < words) { v.y = ld(start + first + 1u) ^ 0x80808080u; }
-if (first + 2u < words) { v.z = ld(start + first + 2u) ^ 0x80808080u; }
-if (first + 3u < words) { v.w = ld(start + first + 3u) ^ 0x80808080u; }
-return v;
+const PARTIES: u32 = LANES / 64u;
+const WORDS: u32 = 4u * PARTIES;
+const APART: u32 = WIDE / 4u + 1u;
+var<workgroup> pool: array<vec4<u32>, max(SIDE * SIDES, HALVES * (WIDE + 2u * TALL))>;
+fn outer(a: u32, w: vec4<u32>) -> vec4<i32> {
+return vec4<i32>(dot4I8Packed(a, w.x), dot4I8Packed(a, w.y), dot4I8Packed(a, w.z), dot4I8Packed(a, w.w));
 }
 fn dot16(a: vec4<u32>, b: vec4<u32>) -> i32 {
 return dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w);
 }
-fn dots(a: vec4<u32>, w0: vec4<u32>, w1: vec4<u32>, w2: vec4<u32>, w3: vec4<u32>) -> vec4<i32> {
-return vec4<i32>(dot16(a, w0), dot16(a, w1), dot16(a, w2), dot16(a, w3));
+fn of_weights(at: vec4<u32>, word: u32, words: u32) -> vec4<u32> {
+if (word >= words) { return vec4<u32>(); }
+return vec4<u32>(weight_four(at.x, word), weight_four(at.y, word), weight_four(at.z, word), weight_four(at.w, word));
+}
+fn of_rows(at: vec4<u32>, word: u32, words: u32) -> vec4<u32> {
+if (word >= words) { return vec4<u32>(); }
+return vec4<u32>(ld(at.x + word), ld(at.y + word), ld(at.z + word), ld(at.w + word)) ^ vec4<u32>(0x80808080u);
 }
 fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
 let n = c.a.rows; let words = quads(c.a);
 let plane_count = planes(c.b); let two = plane_count == 2u;
 let shift = excess(c.b.cols, plane_count + 1u);
+let tall = WIDE / plane_count;
 let across = (n + WIDE - 1u) / WIDE;
-let tiles = across * ((c.rows_g + TALL - 1u) / TALL);
-let x = lane % 16u; let y = lane / 16u;
+let tiles = across * ((c.rows_g + tall - 1u) / tall);
+let x = lane % 8u; let y = lane / 8u % 8u; let party = lane / 64u;
+let word = lane % WORDS; let quad = lane / WORDS;
+let into = word * APART + quad;
 for (var tile = group; tile < tiles; tile += groups) {
-let col0 = tile % across * WIDE; let row0 = tile / across * TALL;
-var low0 = vec4<i32>(); var low1 = vec4<i32>(); var low2 = vec4<i32>(); var low3 = vec4<i32>();
-var high0 = vec4<i32>(); var high1 = vec4<i32>(); var high2 = vec4<i32>(); var high3 = vec4<i32>();
-for (var first = 0u; first < words; first += 4u * DEEP) {
+let col0 = tile % across * WIDE; let row0 = tile / across * tall;
+let col = vec4<u32>(col0 + 4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
+let row = vec4<u32>(row0 + 4u * quad % tall) + vec4<u32>(0u, 1u, 2u, 3u);
+let w_at = vec4<u32>(
+weight_at(c.a, min(col.x, n - 1u)), weight_at(c.a, min(col.y, n - 1u)),
+weight_at(c.a, min(col.z, n - 1u)), weight_at(c.a, min(col.w, n - 1u)),
+);
+let a_at = vec4<u32>(c.b.start + 4u * quad / tall * words)
++ min(row, vec4<u32>(c.rows_g - 1u)) * vec4<u32>(c.b.row_words);
+var s00 = vec4<i32>(); var s01 = vec4<i32>(); var s10 = vec4<i32>(); var s11 = vec4<i32>();
+var s20 = vec4<i32>(); var s21 = vec4<i32>(); var s30 = vec4<i32>(); var s31 = vec4<i32>();
+var s40 = vec4<i32>(); var s41 = vec4<i32>(); var s50 = vec4<i32>(); var s51 = vec4<i32>();
+var s60 = vec4<i32>(); var s61 = vec4<i32>(); var s70 = vec4<i32>(); var s71 = vec4<i32>();
+var next_a = of_rows(a_at, word, words);
+var next_w = of_weights(w_at, word, words);
+for (var first = 0u; first < words; first += WORDS) {
 workgroupBarrier();
-for (var i = lane; i < DEEP * WIDE; i += LANES) {
-let col = col0 + i / DEEP;
-var v = vec4<u32>();
-if (col < n) { v = weight_vector(weight_at(c.a, col), first + i % DEEP * 4u, words); }
-pool[i % DEEP * WIDE + i / DEEP] = v;
-}
-for (var i = lane; i < plane_count * DEEP * TALL; i += LANES) {
-let row = row0 + i / DEEP % TALL; let plane = i / (DEEP * TALL);
-var v = vec4<u32>();
-if (row < c.rows_g) { v = vector(row_at(c.b, row) + plane * words, first + i % DEEP * 4u, words); }
-pool[DEEP * (WIDE + plane * TALL) + i % DEEP * TALL + i / DEEP % TALL] = v;
-}
+pool[into] = next_a;
+pool[WORDS * APART + into] = next_w;
 workgroupBarrier();
-for (var deep = 0u; deep < DEEP; deep++) {
-let w = deep * WIDE + x;
-let w0 = pool[w]; let w1 = pool[w + 16u]; let w2 = pool[w + 32u]; let w3 = pool[w + 48u];
-let at = DEEP * WIDE + deep * TALL + y;
-low0 += dots(pool[at], w0, w1, w2, w3);
-low1 += dots(pool[at + TALL / 4u], w0, w1, w2, w3);
-low2 += dots(pool[at + TALL / 2u], w0, w1, w2, w3);
-low3 += dots(pool[at + TALL / 4u * 3u], w0, w1, w2, w3);
-if (two) {
-let above = at + DEEP * TALL;
-high0 += dots(pool[above], w0, w1, w2, w3);
-high1 += dots(pool[above + TALL / 4u], w0, w1, w2, w3);
-high2 += dots(pool[above + TALL / 2u], w0, w1, w2, w3);
-high3 += dots(pool[above + TALL / 4u * 3u], w0, w1, w2, w3);
+next_a = of_rows(a_at, first + WORDS + word, words);
+next_w = of_weights(w_at, first + WORDS + word, words);
+let begin = 4u * party;
+for (var i = begin; i < min(begin + 4u, words - first); i++) {
+let a0 = pool[i * APART + y]; let a1 = pool[i * APART + y + 8u];
+let w0 = pool[(WORDS + i) * APART + x]; let w1 = pool[(WORDS + i) * APART + x + 8u];
+s00 += outer(a0.x, w0); s01 += outer(a0.x, w1); s10 += outer(a0.y, w0); s11 += outer(a0.y, w1);
+s20 += outer(a0.z, w0); s21 += outer(a0.z, w1); s30 += outer(a0.w, w0); s31 += outer(a0.w, w1);
+s40 += outer(a1.x, w0); s41 += outer(a1.x, w1); s50 += outer(a1.y, w0); s51 += outer(a1.y, w1);
+s60 += outer(a1.z, w0); s61 += outer(a1.z, w1); s70 += outer(a1.w, w0); s71 += outer(a1.w, w1);
 }
 }
+var sums = array<vec4<i32>, 16>(
+s00, s01, s10, s11, s20, s21, s30, s31, s40, s41, s50, s51, s60, s61, s70, s71,
+);
+for (var j = 0u; j < 8u; j++) {
+workgroupBarrier();
+pool[party * 128u + lane % 64u] = bitcast<vec4<u32>>(sums[j]);
+pool[party * 128u + 64u + lane % 64u] = bitcast<vec4<u32>>(sums[8u + j]);
+workgroupBarrier();
+for (var i = lane; i < 512u / plane_count; i += LANES) {
+let cell = i / 4u;
+var low = 0; var high = 0;
+for (var from_party = 0u; from_party < PARTIES; from_party++) {
+low += i32(pool[from_party * 128u + cell][i % 4u]);
+if (two) { high += i32(pool[from_party * 128u + 64u + cell][i % 4u]); }
 }
-var low = array<vec4<i32>, 4>(low0, low1, low2, low3);
-var high = array<vec4<i32>, 4>(high0, high1, high2, high3);
-for (var j = 0u; j < 4u; j++) {
-let row = row0 + y + j * (TALL / 4u);
-for (var i = 0u; i < 4u; i++) {
-let col = col0 + x + 16u * i;
+let row = row0 + cell / 64u * 32u + cell % 64u / 8u * 4u + j / 2u;
+let col = col0 + j % 2u * 32u + cell % 8u * 4u + i % 4u;
 if (row < c.rows_g && col < n) {
-put(row_at(c.g, row) + col, scaled(c, row, col, joined(low[j][i], high[j][i], shift, two), shift));
+put(row_at(c.g, row) + col, scaled(c, row, col, joined(low, high, shift, two), shift));
 }
 }
 }
+workgroupBarrier();
 }
 }
 fn op_linear(c: Call, group: u32, groups: u32, lane: u32) {
@@ -1165,6 +1189,11 @@ workgroupBarrier();
 }
 }
 }
+const TALL: u32 = LANES / 4u;
+const HALVES: u32 = 4u;
+fn dots(a: vec4<u32>, w0: vec4<u32>, w1: vec4<u32>, w2: vec4<u32>, w3: vec4<u32>) -> vec4<i32> {
+return vec4<i32>(dot16(a, w0), dot16(a, w1), dot16(a, w2), dot16(a, w3));
+}
 struct Codes {
 a0: vec4<u32>, a1: vec4<u32>, a2: vec4<u32>, a3: vec4<u32>,
 b0: vec4<u32>, b1: vec4<u32>, b2: vec4<u32>, b3: vec4<u32>,
@@ -1181,14 +1210,14 @@ ends & vec4<i32>(255), ends >> vec4<u32>(16u),
 }
 fn sums_of_group(c: Codes, at: u32) -> vec4<i32> {
 let codes = dots(pool[at], c.a0, c.a1, c.a2, c.a3) + dots(pool[at + TALL], c.b0, c.b1, c.b2, c.b3);
-let sum = i32(staged[at - DEEP * WIDE] + staged[at - DEEP * WIDE + TALL]);
+let sum = i32(staged[at - HALVES * WIDE] + staged[at - HALVES * WIDE + TALL]);
 return c.scale * codes + c.minimum * vec4<i32>(sum);
 }
 struct Sums { high: vec4<i32>, low: vec4<u32> }
 fn with_group(s: Sums, c: Codes, at: u32, two: bool) -> Sums {
 let a = sums_of_group(c, at);
 var b = vec4<i32>();
-if (two) { b = sums_of_group(c, at + DEEP * TALL); }
+if (two) { b = sums_of_group(c, at + HALVES * TALL); }
 return Sums(
 s.high + (a >> vec4<u32>(16u)) + (b >> vec4<u32>(8u)),
 s.low + bitcast<vec4<u32>>(a) + (bitcast<vec4<u32>>(b) << vec4<u32>(8u)),
@@ -1215,19 +1244,19 @@ pool[at] = v.codes & vec4<u32>(HALF);
 pool[at + WIDE] = (v.codes >> vec4<u32>(4u)) & vec4<u32>(HALF);
 gathered[g * WIDE + i / 2u] = (v.ends.minimum << 16u) | v.ends.scale;
 }
-for (var i = lane; i < plane_count * DEEP * TALL; i += LANES) {
-let row = row0 + i / DEEP % TALL; let plane = i / (DEEP * TALL);
-let half = i % DEEP; let g = first + half / 2u;
+for (var i = lane; i < plane_count * HALVES * TALL; i += LANES) {
+let row = row0 + i / HALVES % TALL; let plane = i / (HALVES * TALL);
+let half = i % HALVES; let g = first + half / 2u;
 var v = vec4<u32>();
 if (row < c.rows_g && g < count) { v = half_of_group(c.b, row_at(c.b, row), plane, g, half % 2u); }
-let at = (DEEP * plane + half) * TALL + i / DEEP % TALL;
-pool[DEEP * WIDE + at] = v;
+let at = (HALVES * plane + half) * TALL + i / HALVES % TALL;
+pool[HALVES * WIDE + at] = v;
 staged[at] = u32(dot16(ONES, v));
 }
 workgroupBarrier();
 for (var g = 0u; g < 2u; g++) {
 let codes = codes_at(g, x);
-let at = DEEP * WIDE + 2u * g * TALL + y;
+let at = HALVES * WIDE + 2u * g * TALL + y;
 s0 = with_group(s0, codes, at, two);
 s1 = with_group(s1, codes, at + TALL / 4u, two);
 s2 = with_group(s2, codes, at + TALL / 2u, two);
@@ -1264,6 +1293,14 @@ return i32(scratch[mine + i]);
 }
 fn set_total(mine: u32, i: u32, v: i32) {
 if (i < NEAR) { totals[i] = v; } else { scratch[mine + i] = u32(v); }
+}
+fn vector(start: u32, first: u32, words: u32) -> vec4<u32> {
+var v = vec4<u32>();
+if (first < words) { v.x = ld(start + first) ^ 0x80808080u; }
+if (first + 1u < words) { v.y = ld(start + first + 1u) ^ 0x80808080u; }
+if (first + 2u < words) { v.z = ld(start + first + 2u) ^ 0x80808080u; }
+if (first + 3u < words) { v.w = ld(start + first + 3u) ^ 0x80808080u; }
+return v;
 }
 fn bytes_of(x: u32) -> vec4<i32> { return vec4<i32>(byte_of(x, 0u), byte_of(x, 1u), byte_of(x, 2u), byte_of(x, 3u)); }
 fn round_down(v: u32, s: u32) -> i32 {
@@ -1406,36 +1443,270 @@ storageBarrier();
 }
 fn op_attentioncausal(c: Call, group: u32, groups: u32, lane: u32) {
 let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
-let heads = c.b.cols / k.e2;
-let position = scalar(parameter_tensor(c, 2u));
-for (var i = group; i < c.rows_g * heads; i += groups) {
-let last = clamp_position(position, i / heads, k.e1);
-let tokens = agree(vec2<u32>(0u, last + 1u), lane);
-attend(c, k, v, scale_of(parameter(c, 3u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
-}
+attend_from(c, k, v, scalar(parameter_tensor(c, 2u)), parameter(c, 3u), k.e1, group, groups, lane);
 }
 fn op_attentionwindow(c: Call, group: u32, groups: u32, lane: u32) {
 let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
+attend_from(c, k, v, scalar(parameter_tensor(c, 2u)), parameter(c, 3u), parameter(c, 4u), group, groups, lane);
+}
+fn attend_from(c: Call, k: Tensor, v: Tensor, position: i32, scale: u32, window: u32, group: u32, groups: u32, lane: u32) {
 let heads = c.b.cols / k.e2;
-let position = scalar(parameter_tensor(c, 2u));
+let farthest = agree(vec2<u32>(clamp_position(position, c.rows_g - 1u, k.e1), 0u), lane).x;
+if (c.rows_g > FEW && k.e2 <= WIDEST && farthest < window) {
+let tiles = (c.rows_g + TOGETHER - 1u) / TOGETHER;
+for (var i = group; i < tiles * heads; i += groups) {
+let row = (tiles - 1u - i / heads) * TOGETHER;
+let count = min(c.rows_g - row, TOGETHER);
+if (lane < count) { asked[lane].stop = clamp_position(position, row + lane, k.e1) + 1u; }
+attend_together(c, k, v, scale_of(scale), row, count, i % heads, 0u, lane);
+}
+return;
+}
 for (var i = group; i < c.rows_g * heads; i += groups) {
 let stop = clamp_position(position, i / heads, k.e1) + 1u;
-let tokens = agree(vec2<u32>(stop - min(stop, parameter(c, 4u)), stop), lane);
-attend(c, k, v, scale_of(parameter(c, 3u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+let tokens = agree(vec2<u32>(stop - min(stop, window), stop), lane);
+attend(c, k, v, scale_of(scale), i / heads, i % heads, tokens.x, tokens.y, group, lane);
 }
 }
 fn op_attentionfull(c: Call, group: u32, groups: u32, lane: u32) {
 let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u); let lengths = parameter_tensor(c, 3u);
 let heads = c.b.cols / k.e2; let context = k.e1;
-let step = u32(clamp(scalar(parameter_tensor(c, 2u)), 1, i32(context)));
+let step = agree(vec2<u32>(u32(clamp(scalar(parameter_tensor(c, 2u)), 1, i32(context))), 0u), lane).x;
 let known = lengths.rows * lengths.cols;
-for (var i = group; i < c.rows_g * heads; i += groups) {
-let part = i / heads / step;
+let rows = min(step, c.rows_g);
+let together = select(1u, TOGETHER, rows > FEW && k.e2 <= WIDEST);
+let tiles = (rows + together - 1u) / together;
+let parts = (c.rows_g + step - 1u) / step;
+for (var i = group; i < parts * tiles * heads; i += groups) {
+let part = i / heads / tiles;
+let row = part * step + i / heads % tiles * together;
+if (row >= c.rows_g) { continue; }
 let start = min(part * step, context - 1u);
 let wanted = min(u32(max(number_flat(lengths, min(part, known - 1u)), 1)), step);
 let tokens = agree(vec2<u32>(start, min(start + wanted, context)), lane);
-attend(c, k, v, scale_of(parameter(c, 4u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+if (together == 1u) {
+attend(c, k, v, scale_of(parameter(c, 4u)), row, i % heads, tokens.x, tokens.y, group, lane);
+continue;
 }
+let count = min(min(c.rows_g, (part + 1u) * step) - row, TOGETHER);
+if (lane < count) { asked[lane].stop = tokens.y; }
+attend_together(c, k, v, scale_of(parameter(c, 4u)), row, count, i % heads, tokens.x, lane);
+}
+}
+const WIDEST: u32 = 4u * STAGED / TOGETHER;
+const FOURS: u32 = BLOCK / 4u;
+const KEYS: u32 = 8u;
+const BEHIND: u32 = 2u * BLOCK;
+const SIDE: u32 = BEHIND + 16u * 9u;
+const OWN_SUMS: u32 = max(256u / LANES, 1u);
+struct Asked { scale: Scale, stop: u32, total_e: i32, weight: i32, weight_e: i32 }
+var<workgroup> asked: array<Asked, TOGETHER>;
+var<workgroup> met: array<Block, TOGETHER * SIDES>;
+fn word_of_four(d: Tensor, row: u32, last: u32, quad: u32) -> vec4<u32> {
+return vec4<u32>(
+ld(row_at(d, min(row, last)) + quad), ld(row_at(d, min(row + 1u, last)) + quad),
+ld(row_at(d, min(row + 2u, last)) + quad), ld(row_at(d, min(row + 3u, last)) + quad),
+) ^ vec4<u32>(0x80808080u);
+}
+fn low_half(w: u32) -> i32 { return i32(w & 65535u); }
+fn high_half(w: u32) -> i32 { return i32(w >> 16u); }
+fn reduce_side(at: u32, place: u32) {
+workgroupBarrier();
+if (place % 8u == 0u) {
+for (var i = 1u; i < 2u * quad_size(); i++) { pool[at] += pool[at + i]; }
+}
+workgroupBarrier();
+if (place == 0u) { pool[at] += pool[at + 8u] + pool[at + 16u] + pool[at + 24u]; }
+}
+fn larger(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
+return bitcast<vec4<u32>>(max(bitcast<vec4<i32>>(a), bitcast<vec4<i32>>(b)));
+}
+fn reduce_side_to_largest(at: u32, place: u32) {
+workgroupBarrier();
+if (place % 8u == 0u) {
+for (var i = 1u; i < 2u * quad_size(); i++) {
+pool[at] = larger(pool[at], pool[at + i]);
+pool[at + BLOCK] = larger(pool[at + BLOCK], pool[at + BLOCK + i]);
+}
+}
+workgroupBarrier();
+if (place == 0u) {
+for (var i = 8u; i < 32u; i += 8u) {
+pool[at] = larger(pool[at], pool[at + i]);
+pool[at + BLOCK] = larger(pool[at + BLOCK], pool[at + BLOCK + i]);
+}
+}
+}
+fn attend_together(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, count: u32, head: u32, start: u32, lane: u32) {
+let context = k.e1; let width = k.e2; let quad_count = width / 4u;
+let first_row = head / (c.b.cols / width / k.e0) * context;
+let team = LANES / TOGETHER;
+let query = lane / team;
+let from_query = row_at(c.b, row + min(query, count - 1u)) + head * width;
+let s = seven_bits(range_of_team(from_query, width, lane), c.b.frac);
+for (var quad = lane % team; quad < quad_count; quad += team) {
+staged[quad * TOGETHER + query] = quad_of_seven(from_query, quad, s) ^ 0x80808080u;
+}
+if (lane % team == 0u) {
+asked[query].scale = multiply_scales(s.scale, scale);
+asked[query].total_e = FAR;
+asked[query].weight = 0;
+asked[query].weight_e = FAR;
+if (query >= count) { asked[query].stop = 0u; }
+}
+workgroupBarrier();
+let stop = agree(vec2<u32>(asked[count - 1u].stop, 0u), lane).x;
+let last = first_row + stop - 1u;
+let side = lane / BLOCK; let at = lane % BLOCK; let base = side * SIDE;
+let tokens = at % FOURS; let queries = at / FOURS * 4u;
+let column = at % 16u; let takers = at / 16u % 4u; let half = at / 64u;
+var sums: array<i32, 16u * OWN_SUMS>;
+for (var i = 0u; i < 16u * OWN_SUMS; i++) { sums[i] = 0; }
+for (var first = start; first < stop; first += LANES) {
+let begin = first + side * BLOCK;
+let busy = begin < stop;
+var s0 = vec4<i32>(); var s1 = vec4<i32>(); var s2 = vec4<i32>(); var s3 = vec4<i32>();
+for (var quad0 = 0u; quad0 < quad_count; quad0 += KEYS) {
+let words = min(quad_count - quad0, KEYS);
+let quad = at % KEYS; let four_at = at / KEYS;
+var near0 = vec4<u32>(); var near1 = vec4<u32>();
+if (busy && quad < words) {
+near0 = word_of_four(k, first_row + begin + 4u * four_at, last, quad0 + quad);
+near1 = word_of_four(k, first_row + begin + 4u * (four_at + FOURS / 2u), last, quad0 + quad);
+}
+workgroupBarrier();
+pool[base + quad * (FOURS + 1u) + four_at] = near0;
+pool[base + quad * (FOURS + 1u) + four_at + FOURS / 2u] = near1;
+workgroupBarrier();
+for (var i = 0u; busy && i < words; i++) {
+let keys = pool[base + i * (FOURS + 1u) + tokens];
+let word = (quad0 + i) * TOGETHER + queries;
+s0 += outer(staged[word], keys);
+s1 += outer(staged[word + 1u], keys);
+s2 += outer(staged[word + 2u], keys);
+s3 += outer(staged[word + 3u], keys);
+}
+}
+var scores = array<vec4<i32>, 4>(s0, s1, s2, s3);
+var values: array<Scale, 4>;
+var tops = vec4<i32>(LOWEST); var lifts = vec4<i32>(FAR);
+for (var i = 0u; busy && i < quad_size(); i++) {
+let token = begin + 4u * tokens + i;
+let key = row_scale(k, min(first_row + token, last));
+values[i] = row_scale(v, min(first_row + token, last));
+for (var j = 0u; j < quad_size(); j++) {
+let query = asked[queries + j];
+let m = multiply_scales(query.scale, key);
+let score = clamp(rescale(scores[j][i], m.m, m.e + 16).v, -1073741824, 1073741824);
+scores[j][i] = select(LOWEST, score, token < query.stop);
+tops[j] = max(tops[j], scores[j][i]);
+lifts[j] = max(lifts[j], select(FAR, values[i].e, token < query.stop));
+}
+}
+workgroupBarrier();
+pool[base + at] = bitcast<vec4<u32>>(tops);
+pool[base + BLOCK + at] = bitcast<vec4<u32>>(lifts);
+reduce_side_to_largest(base + at, tokens);
+workgroupBarrier();
+if (at < TOGETHER) {
+let found = base + at / 4u * FOURS;
+met[side * TOGETHER + at].reference = (i32(pool[found][at % 4u]) + 65535) >> 16u;
+met[side * TOGETHER + at].lift = i32(pool[found + BLOCK][at % 4u]);
+}
+workgroupBarrier();
+var light = vec4<u32>(); var early = vec4<u32>(); var late = vec4<u32>();
+for (var i = 0u; busy && i < quad_size(); i++) {
+for (var j = 0u; j < quad_size(); j++) {
+if (scores[j][i] == LOWEST) { continue; }
+let block = met[side * TOGETHER + queries + j];
+let w = u32(exp2_negative((u32(block.reference) << 16u) - u32(scores[j][i])));
+let share = u32(round_down(w * values[i].m, u32(min(block.lift - values[i].e + 18, 33)))) << (16u * (i & 1u));
+light[j] += w;
+if (i < 2u) { early[j] |= share; } else { late[j] |= share; }
+}
+}
+pool[base + 2u * at] = early;
+pool[base + 2u * at + 1u] = late;
+pool[base + BEHIND + at] = light;
+reduce_side(base + BEHIND + at, tokens);
+workgroupBarrier();
+if (at < TOGETHER) { met[side * TOGETHER + at].light = i32(pool[base + BEHIND + at / 4u * FOURS][at % 4u]); }
+for (var quad0 = 0u; quad0 < quad_count; quad0 += 16u) {
+var t0 = vec4<i32>(); var t1 = vec4<i32>(); var t2 = vec4<i32>(); var t3 = vec4<i32>();
+for (var part = 0u; part < BLOCK; part += 32u) {
+var near = vec4<u32>();
+if (busy && quad0 + column < quad_count) {
+near = word_of_four(v, first_row + begin + part + at / 16u * 4u, last, quad0 + column);
+}
+workgroupBarrier();
+pool[base + BEHIND + column * 9u + at / 16u] = near;
+workgroupBarrier();
+for (var i = 4u * half; busy && i < 4u * half + quad_size(); i++) {
+let words = pool[base + BEHIND + column * 9u + i];
+let v0 = bytes_of(words.x); let v1 = bytes_of(words.y); let v2 = bytes_of(words.z); let v3 = bytes_of(words.w);
+let w = base + takers * (BLOCK / 2u) + part / 2u + 2u * i;
+let a = pool[w]; let b = pool[w + 1u];
+t0 += low_half(a.x) * v0 + high_half(a.x) * v1 + low_half(b.x) * v2 + high_half(b.x) * v3;
+t1 += low_half(a.y) * v0 + high_half(a.y) * v1 + low_half(b.y) * v2 + high_half(b.y) * v3;
+t2 += low_half(a.z) * v0 + high_half(a.z) * v1 + low_half(b.z) * v2 + high_half(b.z) * v3;
+t3 += low_half(a.w) * v0 + high_half(a.w) * v1 + low_half(b.w) * v2 + high_half(b.w) * v3;
+}
+}
+var found = array<vec4<i32>, 4>(t0, t1, t2, t3);
+for (var j = 0u; j < quad_size(); j++) {
+workgroupBarrier();
+pool[base + BEHIND + at] = bitcast<vec4<u32>>(found[j]);
+workgroupBarrier();
+for (var i = lane; i < 256u; i += LANES) {
+let own = (quad0 / 4u + j) * OWN_SUMS + i / LANES;
+let query = asked[i / 64u * 4u + j];
+let fewer = shift_of(query.stop - min(start, query.stop), 10);
+let place = BEHIND + i / 64u * 16u + i % 64u / 4u;
+var sum = sums[own]; var sum_e = query.total_e;
+for (var part = 0u; part < SIDES && first + part * BLOCK < query.stop; part++) {
+let more = i32(pool[part * SIDE + place][i % 4u] + pool[part * SIDE + place + 64u][i % 4u]);
+let block = met[part * TOGETHER + i / 64u * 4u + j];
+let e = block.reference + block.lift;
+let joined = max(sum_e, e);
+sum = shift_down(sum, u32(min(joined - sum_e, 32))) + shift_down(shift_down(more, fewer), u32(min(joined - e, 32)));
+sum_e = joined;
+}
+sums[own] = sum;
+}
+}
+}
+workgroupBarrier();
+if (lane < TOGETHER) {
+var query = asked[lane];
+let lighter = shift_of(query.stop - min(start, query.stop), 16);
+for (var part = 0u; part < SIDES && first + part * BLOCK < query.stop; part++) {
+let block = met[part * TOGETHER + lane];
+query.total_e = max(query.total_e, block.reference + block.lift);
+let heavier = max(query.weight_e, block.reference);
+query.weight = shift_down(query.weight, u32(min(heavier - query.weight_e, 32)))
++ shift_down(shift_down(block.light, lighter), u32(min(heavier - block.reference, 32)));
+query.weight_e = heavier;
+}
+asked[lane] = query;
+}
+workgroupBarrier();
+}
+if (lane < count) {
+let query = asked[lane]; let n = query.stop - start;
+let inverse = reciprocal(vec2<u32>(u32(query.weight), 0u));
+let e = inverse.e + query.total_e + i32(shift_of(n, 10)) + 18 - query.weight_e - i32(shift_of(n, 16)) + c.g.frac;
+asked[lane].scale = Scale(inverse.m, e);
+}
+workgroupBarrier();
+for (var own = 0u; own < width / 64u * 4u * OWN_SUMS + 4u * OWN_SUMS; own++) {
+let i = own % OWN_SUMS * LANES + lane;
+let query = i / 64u * 4u + own / OWN_SUMS % 4u;
+let col = own / OWN_SUMS / 4u * 64u + i % 64u;
+if (i < 256u && query < count && col < width) {
+put(row_at(c.g, row + query) + head * width + col, rescale(sums[own], asked[query].scale.m, asked[query].scale.e));
+}
+}
+workgroupBarrier();
 }
 var<workgroup> bins: array<atomic<u32>, 256>;
 var<workgroup> found: atomic<u32>;

@@ -5,6 +5,7 @@ import type { Program } from "../machine/program1.ts";
 import type { Descriptor } from "../machine/tensor.ts";
 import { INSTEAD } from "./device.ts";
 import { type Operands, operandsOf } from "./program.ts";
+import { DTYPE } from "../machine/table.ts";
 import { BY_ROWS, NUMBERS as N } from "./shaders.ts";
 
 function up(a: number, b: number): number {
@@ -22,9 +23,10 @@ function attentionGroups(width: number): number {
 }
 
 /** Workgroups of a product: of few rows a group takes columns, of many a tile. */
-function linearGroups(rows: number, cols: number): number {
+function linearGroups(rows: number, cols: number, x: number, weight: number): number {
   if (rows <= N.FEW) return Math.min(up(cols, N.FEW_COLUMNS), N.MOST_OF_FEW);
-  return up(rows, Math.floor(N.LANES / 4)) * up(cols, N.WIDE);
+  const tall = weight === DTYPE.I4 ? N.LANES / 4 : x === DTYPE.ACT2 ? N.WIDE / 2 : N.WIDE;
+  return up(rows, tall) * up(cols, N.WIDE);
 }
 
 /** Workgroups of an instruction; 0 where none of its rows is in use. */
@@ -40,7 +42,7 @@ export function groupsOf(
     case "Sample":
       return 1;
     case "Append":
-      return rows(second) * first.extents[0]!;
+      return up(rows(second) * first.extents[0]!, N.TOGETHER);
     case "AttentionCausal":
     case "AttentionWindow":
     case "AttentionFull": {
@@ -48,7 +50,7 @@ export function groupsOf(
       return Math.min(rows(first) * Math.floor(first.cols / width), attentionGroups(width));
     }
     case "Linear":
-      return linearGroups(rows(first), first.cols);
+      return linearGroups(rows(first), first.cols, second.dtype, tensors[2]!.dtype);
     case "Copy":
     case "Transpose":
       return spread(second.rows * second.cols);
@@ -94,8 +96,11 @@ function attentionRounds({ tensors, linked }: Operands): number {
   const across = Math.min(quads, N.BLOCK);
   const slices = Math.floor(N.BLOCK / across);
   const totals = up(4 * across, N.LANES) * (slices + 1);
-  const block =
+  const alone =
     up(quads, 4) + up(quads, across) * (up(N.BLOCK, 4 * slices) + totals) + N.REDUCTION;
+  const values = 4 * (4 + 1) + 4 * (1 + 2 * up(256, N.LANES));
+  const together = quads + up(quads, 8) + 2 * 20 + N.REDUCTION + up(quads, 16) * values;
+  const block = out.rows > N.FEW ? Math.max(alone, together) : alone;
   const queries = out.rows * Math.floor(out.cols / k.cols);
   const each = up(queries, Math.min(queries, attentionGroups(k.cols)));
   return each * up(k.extents[1]!, N.LANES) * block;
