@@ -100,7 +100,16 @@ def _uses(program: TensorProgram, instruction: Instruction, base: int) -> list[_
     rows = (out.rows, out.length)
     return [
         # Lengths are looked at before the first instruction behind a barrier.
-        _Use(at, t, writes, way, t in own, t in by_lanes, t in held, (-1, None) if t in lengths else rows)
+        _Use(
+            at,
+            t,
+            writes,
+            way,
+            t in own,
+            t in by_lanes,
+            t in held,
+            (-1, None) if t in lengths else rows,
+        )
         for t, writes in everything
     ]
 
@@ -145,9 +154,7 @@ def phases_of(program: TensorProgram) -> Phases:
     return found
 
 
-def _mark(
-    program: TensorProgram, block: range, bases: dict[int, list[int]], found: Phases
-) -> None:
+def _mark(program: TensorProgram, block: range, bases: dict[int, list[int]], found: Phases) -> None:
     """What is said of a block that runs straight through, of all its bases at once."""
     reached = sorted({base for index in block for base in bases.get(index, ())} - {-1}) or [-1]
     seen: list[dict[int, list[_Use]]] = [{} for _ in reached]

@@ -84,7 +84,7 @@ class Picture:
         ]
         records = self._records().reshape(-1)
         self.marks = TABLE + len(records)
-        lengths = {d.length for d in program.descriptors} - {None}
+        lengths = {d.length for d in program.descriptors if d.length is not None}
         known = sorted(self.places[d][0] for d in lengths)[:KNOWN]
         known += [0] * (KNOWN - len(known))
         table = np.concatenate([powers(), records, table_of(program), self.cleared, known])

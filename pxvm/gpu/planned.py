@@ -234,8 +234,9 @@ def _linear_groups(rows: int, cols: int, dtype: DType, weight: DType) -> int:
     if rows <= shaders.FEW:
         return min(-(-cols // FEW_COLUMNS), MOST_OF_FEW)
     planes = 2 if dtype == DType.ACT2 else 1
-    tall = LANES // 4 if weight == DType.I4 else shaders.WIDE // planes
-    return -(-rows // tall) * -(-cols // shaders.WIDE)
+    if weight == DType.I4:
+        return -(-rows // (LANES // 4)) * -(-cols // shaders.WIDE)
+    return -(-rows // (shaders.WIDE // planes)) * -(-cols // shaders.SPAN)
 
 
 def scratch_words(program: TensorProgram, groups: Callable[[int], int]) -> int:

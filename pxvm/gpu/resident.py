@@ -36,9 +36,9 @@ def lanes_of(adapter: Adapter) -> int:
     """Lanes of a workgroup on a device."""
     limits = adapter.limits
     enough = (
-        LANES <= limits["max-compute-invocations-per-workgroup"]
-        and LANES <= limits["max-compute-workgroup-size-x"]
-        and MEMORY <= limits["max-compute-workgroup-storage-size"]
+        limits["max-compute-invocations-per-workgroup"] >= LANES
+        and limits["max-compute-workgroup-size-x"] >= LANES
+        and limits["max-compute-workgroup-storage-size"] >= MEMORY
     )
     return LANES if enough and not adapter.is_software else shaders.LANES
 

@@ -25,7 +25,7 @@ def tables() -> dict[str, Any]:
     return {
         "numbers": {
             "LANES": shaders.LANES, "FRONT": shaders.FRONT, "TABLE": shaders.TABLE,
-            "FEW": shaders.FEW, "WIDE": shaders.WIDE, "BLOCK": ops.BLOCK,
+            "FEW": shaders.FEW, "WIDE": shaders.WIDE, "SPAN": shaders.SPAN, "BLOCK": ops.BLOCK,
             "TOGETHER": shaders.TOGETHER,
             "CANDIDATES": ops.SAMPLE_CANDIDATES, "STATE_WORDS": STATE_WORDS,
             "WINDOWS": devices.WINDOWS, "NEAR": picture.NEAR, "GAP": picture.GAP,

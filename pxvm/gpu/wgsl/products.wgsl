@@ -118,8 +118,8 @@ fn joined(low: i32, high: i32, shift: u32, two: bool) -> i32 {
     return select(low, (high << (8u - shift)) + shift_down(low, shift), two);
 }
 
-// The same of many rows, in tiles of WIDE columns and as many rows of planes: 64 rows of one plane, 32 of two.
-// A lane has eight by eight sums; of the words that stand in workgroup memory, a vector for four rows or
+// The same of many rows, in tiles of SPAN columns and WIDE rows of planes: 64 rows of one plane, 32 of two.
+// A lane has eight by four sums; of the words that stand in workgroup memory, a vector for four rows or
 // columns, each party of 64 lanes takes four. What the parties have is summed at the end.
 const PARTIES: u32 = LANES / 64u;
 const WORDS: u32 = 4u * PARTIES;
@@ -151,14 +151,14 @@ fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
     let plane_count = planes(c.b); let two = plane_count == 2u;
     let shift = excess(c.b.cols, plane_count + 1u);
     let tall = WIDE / plane_count;
-    let across = (n + WIDE - 1u) / WIDE;
+    let across = (n + SPAN - 1u) / SPAN;
     let tiles = across * ((c.rows_g + tall - 1u) / tall);
     let x = lane % 8u; let y = lane / 8u % 8u; let party = lane / 64u;
     // A lane fetches a word of four rows and of four columns.
     let word = lane % WORDS; let quad = lane / WORDS;
     let into = word * APART + quad;
     for (var tile = group; tile < tiles; tile += groups) {
-        let col0 = tile % across * WIDE; let row0 = tile / across * tall;
+        let col0 = tile % across * SPAN; let row0 = tile / across * tall;
         let col = vec4<u32>(col0 + 4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
         let row = vec4<u32>(row0 + 4u * quad % tall) + vec4<u32>(0u, 1u, 2u, 3u);
         let w_at = vec4<u32>(
@@ -167,12 +167,11 @@ fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
         );
         let a_at = vec4<u32>(c.b.start + 4u * quad / tall * words)
             + min(row, vec4<u32>(c.rows_g - 1u)) * vec4<u32>(c.b.row_words);
-        var s00 = vec4<i32>(); var s01 = vec4<i32>(); var s10 = vec4<i32>(); var s11 = vec4<i32>();
-        var s20 = vec4<i32>(); var s21 = vec4<i32>(); var s30 = vec4<i32>(); var s31 = vec4<i32>();
-        var s40 = vec4<i32>(); var s41 = vec4<i32>(); var s50 = vec4<i32>(); var s51 = vec4<i32>();
-        var s60 = vec4<i32>(); var s61 = vec4<i32>(); var s70 = vec4<i32>(); var s71 = vec4<i32>();
+        var s0 = vec4<i32>(); var s1 = vec4<i32>(); var s2 = vec4<i32>(); var s3 = vec4<i32>();
+        var s4 = vec4<i32>(); var s5 = vec4<i32>(); var s6 = vec4<i32>(); var s7 = vec4<i32>();
+        let its_words = select(0u, words, quad < SPAN / 4u);
         var next_a = of_rows(a_at, word, words);
-        var next_w = of_weights(w_at, word, words);
+        var next_w = of_weights(w_at, word, its_words);
         for (var first = 0u; first < words; first += WORDS) {
             workgroupBarrier();
             pool[into] = next_a;
@@ -180,25 +179,21 @@ fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
             workgroupBarrier();
             // The next ones are under way meanwhile.
             next_a = of_rows(a_at, first + WORDS + word, words);
-            next_w = of_weights(w_at, first + WORDS + word, words);
+            next_w = of_weights(w_at, first + WORDS + word, its_words);
             let begin = 4u * party;
             for (var i = begin; i < min(begin + 4u, words - first); i++) {
                 let a0 = pool[i * APART + y]; let a1 = pool[i * APART + y + 8u];
-                let w0 = pool[(WORDS + i) * APART + x]; let w1 = pool[(WORDS + i) * APART + x + 8u];
-                s00 += outer(a0.x, w0); s01 += outer(a0.x, w1); s10 += outer(a0.y, w0); s11 += outer(a0.y, w1);
-                s20 += outer(a0.z, w0); s21 += outer(a0.z, w1); s30 += outer(a0.w, w0); s31 += outer(a0.w, w1);
-                s40 += outer(a1.x, w0); s41 += outer(a1.x, w1); s50 += outer(a1.y, w0); s51 += outer(a1.y, w1);
-                s60 += outer(a1.z, w0); s61 += outer(a1.z, w1); s70 += outer(a1.w, w0); s71 += outer(a1.w, w1);
+                let w = pool[(WORDS + i) * APART + x];
+                s0 += outer(a0.x, w); s1 += outer(a0.y, w); s2 += outer(a0.z, w); s3 += outer(a0.w, w);
+                s4 += outer(a1.x, w); s5 += outer(a1.y, w); s6 += outer(a1.z, w); s7 += outer(a1.w, w);
             }
         }
         // Of two planes, the second four rows of sums are the high plane's of the first four.
-        var sums = array<vec4<i32>, 16>(
-            s00, s01, s10, s11, s20, s21, s30, s31, s40, s41, s50, s51, s60, s61, s70, s71,
-        );
-        for (var j = 0u; j < 8u; j++) {
+        var sums = array<vec4<i32>, 8>(s0, s1, s2, s3, s4, s5, s6, s7);
+        for (var j = 0u; j < 4u; j++) {
             workgroupBarrier();
             pool[party * 128u + lane % 64u] = bitcast<vec4<u32>>(sums[j]);
-            pool[party * 128u + 64u + lane % 64u] = bitcast<vec4<u32>>(sums[8u + j]);
+            pool[party * 128u + 64u + lane % 64u] = bitcast<vec4<u32>>(sums[4u + j]);
             workgroupBarrier();
             for (var i = lane; i < 512u / plane_count; i += LANES) {
                 let cell = i / 4u;
@@ -207,8 +202,8 @@ fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
                     low += i32(pool[from_party * 128u + cell][i % 4u]);
                     if (two) { high += i32(pool[from_party * 128u + 64u + cell][i % 4u]); }
                 }
-                let row = row0 + cell / 64u * 32u + cell % 64u / 8u * 4u + j / 2u;
-                let col = col0 + j % 2u * 32u + cell % 8u * 4u + i % 4u;
+                let row = row0 + cell / 64u * 32u + cell % 64u / 8u * 4u + j;
+                let col = col0 + cell % 8u * 4u + i % 4u;
                 if (row < c.rows_g && col < n) {
                     put(row_at(c.g, row) + col, scaled(c, row, col, joined(low, high, shift, two), shift));
                 }

@@ -25,8 +25,8 @@ function attentionGroups(width: number): number {
 /** Workgroups of a product: of few rows a group takes columns, of many a tile. */
 function linearGroups(rows: number, cols: number, x: number, weight: number): number {
   if (rows <= N.FEW) return Math.min(up(cols, N.FEW_COLUMNS), N.MOST_OF_FEW);
-  const tall = weight === DTYPE.I4 ? N.LANES / 4 : x === DTYPE.ACT2 ? N.WIDE / 2 : N.WIDE;
-  return up(rows, tall) * up(cols, N.WIDE);
+  if (weight === DTYPE.I4) return up(rows, N.LANES / 4) * up(cols, N.WIDE);
+  return up(rows, x === DTYPE.ACT2 ? N.WIDE / 2 : N.WIDE) * up(cols, N.SPAN);
 }
 
 /** Workgroups of an instruction; 0 where none of its rows is in use. */
