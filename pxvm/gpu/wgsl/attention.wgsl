@@ -78,10 +78,11 @@ fn attend(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, head: u32, star
     let first_row = head / (c.b.cols / width / heads) * context;
     // The query, quantised.
     let q = row_at(c.b, row) + head * width;
-    let s = seven_bits(bring_near(q, width, lane), c.b.frac);
+    let x = bring_near(q, width, lane);
+    let s = seven_bits(x.range, c.b.frac);
     let query_scale = multiply_scales(s.scale, scale);
     for (var quad = lane; quad < quad_count; quad += LANES) {
-        let bytes = packed(quantised(near_four(q, 4u * quad, width), s), false).low ^ 0x80808080u;
+        let bytes = packed(quantised(near_four(x, q, quad, width), s), false).low ^ 0x80808080u;
         if (quad < NEAR / 4u) { query[quad] = bytes; } else { scratch[mine + quad] = bytes; }
     }
     for (var i = lane; i < width; i += LANES) { set_total(sums_at, i, 0); }

@@ -37,6 +37,7 @@ fn sum_of_group(g: Group, at: u32) -> i32 {
 }
 
 fn groups_of_few(c: Call, group: u32, groups: u32, lane: u32) {
+    now_holds(0u, lane);
     let count = c.a.cols / GROUP;
     let two = planes(c.b) == 2u;
     let shift = excess_of_groups(c);
@@ -129,6 +130,7 @@ fn with_group(s: GroupSums, c: Codes, at: u32, two: bool) -> GroupSums {
 }
 
 fn groups_of_many(c: Call, group: u32, groups: u32, lane: u32) {
+    now_holds(0u, lane);
     let n = c.a.rows; let count = c.a.cols / GROUP;
     let plane_count = planes(c.b); let two = plane_count == 2u;
     let shift = excess_of_groups(c);

@@ -280,6 +280,7 @@ fn now_holds(start: u32, lane: u32) {
 
 fn work(n: u32, group: u32, groups: u32, lane: u32) {
     var products = 0u;
+    var long = false;  // a product's columns are with other lanes
     for (var j = 0u; j < n; j += max(products, 1u)) {
         let mark = todo[j].mark;
         let rows = todo[j].named.rows_g;
@@ -287,7 +288,7 @@ fn work(n: u32, group: u32, groups: u32, lane: u32) {
         let way = (mark >> 2u) & 3u;
         products = 0u;
         if (j > 0u && (mark & 3u) == LIGHT_NEED) {
-            if (!few) { meet(groups, lane); } else if (rows > 1u || (mark & IS_NEAR) == 0u) { storageBarrier(); }
+            if (!few) { meet(groups, lane); } else if (rows > 1u || long || (mark & IS_NEAR) == 0u) { storageBarrier(); }
         }
         if (rows == 0u || todo[j].named.rows_b == 0u || todo[j].named.rows_a == 0u) { continue; }
         // Neighbours begin with different workgroups.
@@ -298,6 +299,9 @@ fn work(n: u32, group: u32, groups: u32, lane: u32) {
             its_group = group;
             if (way == SHARED) {
                 products = min((mark >> 12u) & 7u, n - j);
+                var in_list = 0u;
+                for (var i = 0u; i < max(products, 1u); i++) { in_list += todo[j + i].share.y; }
+                long = long || in_list > LANES / 8u;
             } else {
                 its_group = 0u;
                 its_groups = 1u;

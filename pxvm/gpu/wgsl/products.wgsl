@@ -26,27 +26,37 @@ fn lanes_together(rows: u32) -> u32 {
 
 // So many words of each plane of a row, from one on; behind them a zero.
 fn hold(d: Tensor, start: u32, first: u32, part: u32, lane: u32) {
+    now_holds(0u, lane);
     workgroupBarrier();
     for (var i = lane; i < part; i += LANES) {
-        held[i] = four(d, start, 0u, first + i);
-        if (planes(d) == 2u) { held[HALF_STAGED + i] = four(d, start, 1u, first + i); }
+        staged[i] = four(d, start, 0u, first + i);
+        if (planes(d) == 2u) { staged[HALF_STAGED + i] = four(d, start, 1u, first + i); }
     }
     if (lane == 0u) {
-        held_scale = ld(start + d.row_words - 1u);
-        held[part] = 0u;
-        held[HALF_STAGED + part] = 0u;
+        staged_scale = ld(start + d.row_words - 1u);
+        staged[part] = 0u;
+        staged[HALF_STAGED + part] = 0u;
     }
     workgroupBarrier();
+}
+
+// A row's activations, unless they are at hand.
+fn hold_row(c: Call, row: u32, lane: u32) {
+    let x = row_at(c.b, row);
+    if (c.rows_g > 1u || !is_held(x)) {
+        hold(c.b, x, 0u, quads(c.b), lane);
+        if (c.rows_g == 1u) { now_holds(x, lane); }
+    }
 }
 
 struct Sums { low: i32, high: i32 }
 
 fn dots_apart(w: vec4<u32>, q: u32, step: u32, end: u32, two: bool) -> Sums {
     let at = min(vec4<u32>(q, q + step, q + 2u * step, q + 3u * step), vec4<u32>(end));
-    let low = dot4I8Packed(w.x, held[at.x]) + dot4I8Packed(w.y, held[at.y]) + dot4I8Packed(w.z, held[at.z]) + dot4I8Packed(w.w, held[at.w]);
+    let low = dot4I8Packed(w.x, staged[at.x]) + dot4I8Packed(w.y, staged[at.y]) + dot4I8Packed(w.z, staged[at.z]) + dot4I8Packed(w.w, staged[at.w]);
     if (!two) { return Sums(low, 0); }
     let above = at + HALF_STAGED;
-    let high = dot4I8Packed(w.x, held[above.x]) + dot4I8Packed(w.y, held[above.y]) + dot4I8Packed(w.z, held[above.z]) + dot4I8Packed(w.w, held[above.w]);
+    let high = dot4I8Packed(w.x, staged[above.x]) + dot4I8Packed(w.y, staged[above.y]) + dot4I8Packed(w.z, staged[above.z]) + dot4I8Packed(w.w, staged[above.w]);
     return Sums(low, high);
 }
 
@@ -73,11 +83,12 @@ fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
     let near_enough = can_hold(c.b);
     var rows = share_of_rows(c, 0u, group, groups).y;
     for (var i = 1u; i < c.products; i++) { rows += share_of_rows(c, i, group, groups).y; }
+    if (rows > LANES / 8u && near_enough && rows_by_subgroups(c, rows, shift, group, groups, lane)) { return; }
     let bits = lanes_together(rows);
     let together = 1u << bits; let each = LANES >> bits;
     for (var row = 0u; row < c.rows_g; row++) {
         let x = row_at(c.b, row);
-        if (near_enough && (c.rows_g > 1u || !is_held(x))) { hold(c.b, x, 0u, words, lane); }
+        if (near_enough) { hold_row(c, row, lane); }
         for (var block = 0u; block < rows; block += each) {
             let mine = place_of(c, min(block + (lane >> bits), rows - 1u), group, groups);
             let w = weight_at(weights_of(c, mine.product), mine.col);
@@ -105,7 +116,7 @@ fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
             gather(low, high, together, lane);
             if (finishes) {
                 let team = gathered_of(turn, together);
-                let s = multiply_scales(scale_of(held_scale), weight_scale);
+                let s = multiply_scales(scale_of(staged_scale), weight_scale);
                 let total = joined(team.x, team.y, shift, two);
                 put(row_at(g, row) + its.col, add(rescale(total, s.m, s.e + i32(shift) + g.frac), its_bias));
             }

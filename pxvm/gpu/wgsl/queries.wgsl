@@ -60,6 +60,7 @@ fn reduce_side_to_largest(at: u32, place: u32) {
 
 // Tokens from a start that all of these queries see, up to where asked says.
 fn attend_together(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, count: u32, head: u32, start: u32, lane: u32) {
+    now_holds(0u, lane);
     let context = k.e1; let width = k.e2; let quad_count = width / 4u;
     let first_row = head / (c.b.cols / width / k.e0) * context;
     // The queries, quantised, a word of each behind another.

@@ -1,13 +1,4 @@
-// Row by row: a workgroup takes a row, its lanes every LANES-th element.
-
-// What a row begins with, near at hand for those who look at it several times.
-var<workgroup> staged: array<u32, STAGED>;
-
-// The i-th word from start on, of a row that was brought near.
-fn near(start: u32, i: u32) -> i32 {
-    if (i < STAGED) { return i32(staged[i]); }
-    return i32(ld(start + i));
-}
+// Row by row: a workgroup takes a row, its lanes every LANES-th four elements.
 
 const NO_RANGE = vec2<i32>(HIGHEST, LOWEST);
 
@@ -17,31 +8,34 @@ fn four_words(start: u32, i: u32, cols: u32) -> vec4<i32> {
     return vec4<i32>(i32(ld(at.x)), i32(ld(at.y)), i32(ld(at.z)), i32(ld(at.w)));
 }
 
-// The same of a row that was brought near.
-fn near_four(start: u32, i: u32, cols: u32) -> vec4<i32> {
-    if (i >= STAGED) { return four_words(start, i, cols); }
-    return vec4<i32>(i32(staged[i]), i32(staged[i + 1u]), i32(staged[i + 2u]), i32(staged[i + 3u]));
+// A lane's first two fours of a row, which it looks at several times, and the row's range.
+struct Near { a: vec4<i32>, b: vec4<i32>, range: vec2<i32> }
+
+// The quad-th four, one of the lane's.
+fn near_four(n: Near, start: u32, quad: u32, cols: u32) -> vec4<i32> {
+    if (quad < LANES) { return n.a; }
+    if (quad < 2u * LANES) { return n.b; }
+    return four_words(start, 4u * quad, cols);
 }
 
 fn least_of(v: vec4<i32>) -> i32 { return min(min(v.x, v.y), min(v.z, v.w)); }
 
 fn largest_of(v: vec4<i32>) -> i32 { return max(max(v.x, v.y), max(v.z, v.w)); }
 
-// Brings so many words near, and tells the least and the largest of them.
-fn bring_near(start: u32, cols: u32, lane: u32) -> vec2<i32> {
-    var range = NO_RANGE;
+fn range_with(range: vec2<i32>, v: vec4<i32>) -> vec2<i32> {
+    return vec2<i32>(min(range.x, least_of(v)), max(range.y, largest_of(v)));
+}
+
+// So many words, brought near.
+fn bring_near(start: u32, cols: u32, lane: u32) -> Near {
+    var n = Near(four_words(start, 4u * lane, cols), vec4<i32>(), NO_RANGE);
+    n.b = n.a;
+    if (cols > 4u * LANES) { n.b = four_words(start, 4u * (lane + LANES), cols); }
+    var range = range_with(range_with(NO_RANGE, n.a), n.b);
+    for (var i = 4u * (lane + 2u * LANES); i < cols; i += 4u * LANES) { range = range_with(range, four_words(start, i, cols)); }
     workgroupBarrier();
-    for (var i = 4u * lane; i < cols; i += 4u * LANES) {
-        let v = four_words(start, i, cols);
-        if (i < STAGED) {
-            staged[i] = u32(v.x);
-            staged[i + 1u] = u32(v.y);
-            staged[i + 2u] = u32(v.z);
-            staged[i + 3u] = u32(v.w);
-        }
-        range = vec2<i32>(min(range.x, least_of(v)), max(range.y, largest_of(v)));
-    }
-    return range_of_lanes(range, lane);
+    n.range = range_of_lanes(range, lane);
+    return n;
 }
 
 fn farther(range: vec2<i32>) -> u32 { return max(magnitude(range.x), magnitude(range.y)); }
@@ -97,12 +91,13 @@ fn put_quad(d: Tensor, start: u32, quad: u32, p: Packed) {
 
 fn put_scale(d: Tensor, start: u32, s: Scale) { st(start + d.row_words - 1u, scale_word(s)); }
 
-// Activations near at hand, each byte less 128, a plane in each half and a zero behind it, and their scale.
+// What a workgroup keeps at hand: mostly activations, each byte less 128, a plane in each half and a zero
+// behind it, and their scale.
 const HALF_STAGED: u32 = STAGED / 2u;
 const MOST_AT_HAND: u32 = HALF_STAGED - 1u;
 
-var<workgroup> held: array<u32, STAGED>;
-var<workgroup> held_scale: u32;
+var<workgroup> staged: array<u32, STAGED>;
+var<workgroup> staged_scale: u32;
 
 fn can_hold(d: Tensor) -> bool { return quads(d) <= MOST_AT_HAND; }
 
@@ -110,26 +105,27 @@ fn can_hold(d: Tensor) -> bool { return quads(d) <= MOST_AT_HAND; }
 fn keep_quad(c: Call, start: u32, quad: u32, p: Packed) {
     put_quad(c.g, start, quad, p);
     if (c.rows_g == 1u && can_hold(c.g)) {
-        held[quad] = p.low ^ 0x80808080u;
-        held[HALF_STAGED + quad] = p.high ^ 0x80808080u;
+        staged[quad] = p.low ^ 0x80808080u;
+        staged[HALF_STAGED + quad] = p.high ^ 0x80808080u;
     }
 }
 
 fn keep_scale(c: Call, start: u32, s: Scale) {
     put_scale(c.g, start, s);
     if (c.rows_g == 1u && can_hold(c.g)) {
-        held_scale = scale_word(s);
-        held[quads(c.g)] = 0u;
-        held[HALF_STAGED + quads(c.g)] = 0u;
+        staged_scale = scale_word(s);
+        staged[quads(c.g)] = 0u;
+        staged[HALF_STAGED + quads(c.g)] = 0u;
     }
 }
 
 fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
     for (var row = group; row < c.rows_g; row += groups) {
         let from_row = row_at(c.b, row); let start = row_at(c.g, row); let two = planes(c.g) == 2u;
-        let s = steps_of(c.g, bring_near(from_row, c.b.cols, lane), c.b.frac);
+        let x = bring_near(from_row, c.b.cols, lane);
+        let s = steps_of(c.g, x.range, c.b.frac);
         for (var quad = lane; quad < quads(c.g); quad += LANES) {
-            keep_quad(c, start, quad, packed(quantised(near_four(from_row, 4u * quad, c.b.cols), s), two));
+            keep_quad(c, start, quad, packed(quantised(near_four(x, from_row, quad, c.b.cols), s), two));
         }
         if (lane == 0u) { keep_scale(c, start, s.scale); }
     }
@@ -151,25 +147,34 @@ fn weights_of_norm(c: Call, quad: u32) -> vec4<i32> {
     return vec4<i32>((a << 16u) >> 16u, a >> 16u, (b << 16u) >> 16u, b >> 16u);
 }
 
+// 65536 * high + low
+struct Halves { high: i32, low: u32 }
+
+// The sum of a lane's elements, less one number and shifted to 15 bits, squared.
+fn squares_of_lane(x: Near, start: u32, cols: u32, less: i32, shift: u32, lane: u32) -> Halves {
+    var sum = Halves(0, 0u);
+    for (var quad = lane; 4u * quad < cols; quad += LANES) {
+        let small = shift_down_four(subtract_four(near_four(x, start, quad, cols), less), shift);
+        let at = vec4<u32>(4u * quad, 4u * quad + 1u, 4u * quad + 2u, 4u * quad + 3u);
+        let square = select(vec4<i32>(), small * small, at < vec4<u32>(cols));
+        sum.high += (square.x >> 16u) + (square.y >> 16u) + (square.z >> 16u) + (square.w >> 16u);
+        let rest = bitcast<vec4<u32>>(square) & vec4<u32>(65535u);
+        sum.low += rest.x + rest.y + rest.z + rest.w;
+    }
+    return sum;
+}
+
 // Of a row, so many columns from ``first`` on; a lane takes every LANES-th four of them: first those
 // of the lane's own number, which it looks up once.
 fn normalise_part(c: Call, row: u32, first: u32, cols: u32, less: i32, lane: u32) {
     let start = row_at(c.b, row) + first; let target_row = row_at(c.g, row) + first;
     let four_count = (cols + 3u) / 4u;
     let its_weights = weights_of_norm(c, min(lane, four_count - 1u));
-    let span = bring_near(start, cols, lane);
-    let farthest = farther(vec2<i32>(subtract(span.x, less).v, subtract(span.y, less).v));
+    let x = bring_near(start, cols, lane);
+    let farthest = farther(vec2<i32>(subtract(x.range.x, less).v, subtract(x.range.y, less).v));
     let shift = u32(max(bit_length(farthest) - 15, 0));
-    var high = 0; var low = 0u;
-    for (var quad = lane; quad < four_count; quad += LANES) {
-        let small = shift_down_four(subtract_four(near_four(start, 4u * quad, cols), less), shift);
-        let at = vec4<u32>(4u * quad, 4u * quad + 1u, 4u * quad + 2u, 4u * quad + 3u);
-        let square = select(vec4<i32>(), small * small, at < vec4<u32>(cols));
-        high += (square.x >> 16u) + (square.y >> 16u) + (square.z >> 16u) + (square.w >> 16u);
-        let rest = bitcast<vec4<u32>>(square) & vec4<u32>(65535u);
-        low += rest.x + rest.y + rest.z + rest.w;
-    }
-    let sum = pair_of_lanes(high, low, lane);
+    let squares = squares_of_lane(x, start, cols, less, shift, lane);
+    let sum = pair_of_lanes(squares.high, squares.low, lane);
     let weight_frac = c.a.frac;
     let whole = is_activation(c.g);
     var scale = Scale(0u, 0);
@@ -177,7 +182,7 @@ fn normalise_part(c: Call, row: u32, first: u32, cols: u32, less: i32, lane: u32
     let e = scale.e + c.g.frac - weight_frac;
     var range = NO_RANGE;
     for (var quad = lane; quad < four_count; quad += LANES) {
-        var v = shift_down_four(subtract_four(near_four(start, 4u * quad, cols), less), shift);
+        var v = shift_down_four(subtract_four(near_four(x, start, quad, cols), less), shift);
         if (quad == lane) { v *= its_weights; } else { v *= weights_of_norm(c, quad); }
         if (whole) {
             range = vec2<i32>(min(range.x, least_of(v)), max(range.y, largest_of(v)));
@@ -191,7 +196,7 @@ fn normalise_part(c: Call, row: u32, first: u32, cols: u32, less: i32, lane: u32
     let s = steps_of(c.g, range_of_lanes(range, lane), weight_frac);
     let two = planes(c.g) == 2u;
     for (var quad = lane; quad < four_count; quad += LANES) {
-        var v = shift_down_four(subtract_four(near_four(start, 4u * quad, cols), less), shift);
+        var v = shift_down_four(subtract_four(near_four(x, start, quad, cols), less), shift);
         if (quad == lane) { v *= its_weights; } else { v *= weights_of_norm(c, quad); }
         keep_quad(c, target_row, quad, packed(quantised(v, s), two));
     }
@@ -235,19 +240,14 @@ fn op_l2norm(c: Call, group: u32, groups: u32, lane: u32) {
     let cols = c.b.cols;
     for (var row = group; row < c.rows_g; row += groups) {
         let start = row_at(c.b, row); let target_row = row_at(c.g, row);
-        let shift = max(bit_length(farther(bring_near(start, cols, lane))) - 15, 0);
-        var high = 0; var low = 0u;
-        for (var i = lane; i < cols; i += LANES) {
-            let small = shift_down(near(start, i), u32(shift));
-            let square = small * small;
-            high += square >> 16u;
-            low += u32(square) & 65535u;
-        }
-        var sum = pair_of_lanes(high, low, lane);
+        let x = bring_near(start, cols, lane);
+        let shift = max(bit_length(farther(x.range)) - 15, 0);
+        let squares = squares_of_lane(x, start, cols, 0, u32(shift), lane);
+        var sum = pair_of_lanes(squares.high, squares.low, lane);
         if (sum.x == 0u && sum.y == 0u) { sum.x = 1u; }
         let scale = inverse_root(1u, sum);
         let e = scale.e - shift + c.g.frac;
-        for (var i = lane; i < cols; i += LANES) { put(target_row + i, rescale(near(start, i), scale.m, e)); }
+        for (var i = lane; i < cols; i += LANES) { put(target_row + i, rescale(i32(ld(start + i)), scale.m, e)); }
     }
 }
 

@@ -135,6 +135,63 @@ fn sum_of_blocks(v: i32, lane: u32) -> i32 {
     return sum;
 }
 
+// A long list of rows in a product of few: a subgroup takes eight at a time, all of its lanes' words of
+// these under way at once, and its first eight lanes finish a row each.
+fn rows_by_subgroups(c: Call, rows: u32, shift: u32, group: u32, groups: u32, lane: u32) -> bool {
+    let words = quads(c.b);
+    let two = planes(c.b) == 2u;
+    for (var row = 0u; row < c.rows_g; row++) {
+        hold_row(c, row, lane);
+        for (var block = 0u; block < rows; block += LANES / size * 8u) {
+            let first = block + team * 8u;
+            let a = vec4<u32>(weight_row(c, first, rows, group, groups), weight_row(c, first + 1u, rows, group, groups),
+                weight_row(c, first + 2u, rows, group, groups), weight_row(c, first + 3u, rows, group, groups));
+            let b = vec4<u32>(weight_row(c, first + 4u, rows, group, groups), weight_row(c, first + 5u, rows, group, groups),
+                weight_row(c, first + 6u, rows, group, groups), weight_row(c, first + 7u, rows, group, groups));
+            var low_a = vec4<i32>(); var low_b = vec4<i32>(); var high_a = vec4<i32>(); var high_b = vec4<i32>();
+            for (var begin = 0u; begin < words; begin += 2u * size) {
+                let q = begin + place; let r = q + size;
+                let qa = of_weights(a, min(q, words - 1u), words); let qb = of_weights(b, min(q, words - 1u), words);
+                let ra = of_weights(a, min(r, words - 1u), words); let rb = of_weights(b, min(r, words - 1u), words);
+                let x = staged[min(q, words)]; let y = staged[min(r, words)];
+                low_a += outer(x, qa) + outer(y, ra);
+                low_b += outer(x, qb) + outer(y, rb);
+                if (two) {
+                    let x_high = staged[HALF_STAGED + min(q, words)]; let y_high = staged[HALF_STAGED + min(r, words)];
+                    high_a += outer(x_high, qa) + outer(y_high, ra);
+                    high_b += outer(x_high, qb) + outer(y_high, rb);
+                }
+            }
+            workgroupBarrier();
+            let sums = eight_of_subgroup(low_a, low_b);
+            let above = eight_of_subgroup(high_a, high_b);
+            let its = place_of(c, min(first + place % 8u, rows - 1u), group, groups);
+            let d = weights_of(c, its.product);
+            let g = result_of(c, its.product);
+            let s = multiply_scales(scale_of(staged_scale), row_scale(d, its.col));
+            if (place < 8u && first + place < rows) {
+                let total = joined(sums, above, shift, two);
+                put(row_at(g, row) + its.col, add(rescale(total, s.m, s.e + i32(shift) + g.frac), bias(d, its.col)));
+            }
+        }
+        workgroupBarrier();
+    }
+    return true;
+}
+
+fn weight_row(c: Call, at: u32, rows: u32, group: u32, groups: u32) -> u32 {
+    let its = place_of(c, min(at, rows - 1u), group, groups);
+    return weight_at(weights_of(c, its.product), its.col);
+}
+
+// The sums over a subgroup of eight numbers; a lane gets the one of its place.
+fn eight_of_subgroup(a: vec4<i32>, b: vec4<i32>) -> i32 {
+    let x = subgroupAdd(a); let y = subgroupAdd(b);
+    let which = place % 4u;
+    let four = select(x, y, vec4<bool>(place % 8u > 3u));
+    return select(select(four.x, four.y, which == 1u), select(four.z, four.w, which == 3u), which > 1u);
+}
+
 @compute @workgroup_size(LANES)
 fn interpret(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>,
         @builtin(local_invocation_index) lane: u32, @builtin(subgroup_id) its_team: u32,
