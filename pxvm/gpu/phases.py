@@ -26,7 +26,7 @@ from pxvm.core.plan import leaders, touched
 from pxvm.core.reference1 import matching_loops
 from pxvm.core.tensor import DType
 
-MOST = 12  # instructions that the interpreter decodes at once
+MOST = 8  # instructions that the interpreter decodes at once
 STAGED = 1024  # words of a row that a workgroup keeps at hand
 
 

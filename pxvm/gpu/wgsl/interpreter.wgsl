@@ -86,7 +86,7 @@ fn trial(group: u32, groups: u32, lane: u32) {
 }
 
 // The first instructions and their marks are kept at hand.
-const AT_HAND: u32 = 128u;
+const AT_HAND: u32 = 64u;
 
 var<workgroup> near_marks: array<u32, AT_HAND>;
 var<workgroup> near_code: array<u32, AT_HAND>;
