@@ -2,7 +2,9 @@ const LANES: u32 = 128u;
 const BLOCK: u32 = 128u;
 const FEW: u32 = 4u;
 const WIDE: u32 = 64u;
+const SPAN: u32 = 32u;
 const STAGED: u32 = 1024u;
+const TOGETHER: u32 = 16u;
 const TABLE: u32 = 260u;
 const RECORD: u32 = 15u;
 const WINDOW: u32 = $WINDOW;
@@ -47,6 +49,11 @@ now = Named(given.x, given.y, given.z, used(g), used(tensor_at(given.y)), used(t
 }
 return workgroupUniformLoad(&now);
 }
+fn result_of(c: Call, i: u32) -> Tensor { return c.g; }
+fn weights_of(c: Call, i: u32) -> Tensor { return c.a; }
+fn share_of_rows(c: Call, i: u32, group: u32, groups: u32) -> vec2<u32> { return share_of(c.a.rows, group, groups); }
+fn is_held(start: u32) -> bool { return false; }
+fn now_holds(start: u32, lane: u32) { }
 const FEWER: u32 = 16u;
 fn largest_of_lanes(value: i32, lane: u32) -> i32 {
 var top = value;
@@ -112,6 +119,47 @@ gathered_too[0] = u32(all.y);
 let least = workgroupUniformLoad(&gathered[0]);
 return vec2<i32>(least, i32(workgroupUniformLoad(&gathered_too[0])));
 }
+fn gather(low: i32, high: i32, together: u32, lane: u32) {
+gathered[lane] = low;
+gathered_too[lane] = u32(high);
+for (var step = together / 2u; step > 0u; step = step / 2u) {
+workgroupBarrier();
+if (lane % together < step) {
+gathered[lane] += gathered[lane + step];
+gathered_too[lane] += gathered_too[lane + step];
+}
+}
+workgroupBarrier();
+}
+fn gathered_of(i: u32, together: u32) -> vec2<i32> {
+return vec2<i32>(gathered[i * together], i32(gathered_too[i * together]));
+}
+fn largest_of_blocks(a: i32, b: i32, lane: u32) -> vec2<i32> {
+gathered[lane] = a;
+gathered_too[lane] = u32(b);
+for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
+workgroupBarrier();
+if (lane % BLOCK < step) {
+gathered[lane] = max(gathered[lane], gathered[lane + step]);
+gathered_too[lane] = u32(max(i32(gathered_too[lane]), i32(gathered_too[lane + step])));
+}
+}
+workgroupBarrier();
+let first = lane / BLOCK * BLOCK;
+let tops = vec2<i32>(gathered[first], i32(gathered_too[first]));
+workgroupBarrier();
+return tops;
+}
+fn sum_of_blocks(v: i32, lane: u32) -> i32 {
+gathered[lane] = v;
+for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
+workgroupBarrier();
+if (lane % BLOCK < step) { gathered[lane] += gathered[lane + step]; }
+}
+workgroupBarrier();
+return gathered[lane / BLOCK * BLOCK];
+}
+fn rows_by_subgroups(c: Call, rows: u32, shift: u32, group: u32, groups: u32, lane: u32) -> bool { return false; }
 struct Fitted { v: i32, over: bool }
 struct Scale { m: u32, e: i32 }
 fn pair(v: i32) -> vec2<u32> { return vec2<u32>(u32(v), u32(v >> 31u)); }
@@ -195,13 +243,27 @@ if (s == 0u) { return v; }
 if (s > 31u) { return 0; }
 return ((v >> (s - 1u)) + 1) >> 1u;
 }
+fn shift_down_four(v: vec4<i32>, s: u32) -> vec4<i32> {
+if (s == 0u) { return v; }
+if (s > 31u) { return vec4<i32>(); }
+return ((v >> vec4<u32>(s - 1u)) + 1) >> vec4<u32>(1u);
+}
 fn add(a: Fitted, b: i32) -> Fitted {
 let sum = a.v + b;
 if (((a.v ^ sum) & (b ^ sum)) < 0) { return Fitted(select(HIGHEST, LOWEST, b < 0), true); }
 return Fitted(sum, a.over);
 }
 fn add_saturating(a: i32, b: i32) -> Fitted { return add(Fitted(a, false), b); }
-fn subtract(a: i32, b: i32) -> Fitted { return fit(pair_sub(pair(a), pair(b))); }
+fn subtract(a: i32, b: i32) -> Fitted {
+let d = a - b;
+if (((a ^ b) & (a ^ d)) < 0) { return Fitted(select(HIGHEST, LOWEST, a < 0), true); }
+return Fitted(d, false);
+}
+fn subtract_four(a: vec4<i32>, b: i32) -> vec4<i32> {
+let d = a - b;
+let ends = select(vec4<i32>(HIGHEST), vec4<i32>(LOWEST), a < vec4<i32>(0));
+return select(d, ends, ((a ^ vec4<i32>(b)) & (a ^ d)) < vec4<i32>(0));
+}
 fn magnitude(v: i32) -> u32 { return select(u32(v), 0u - u32(v), v < 0); }
 fn bit_length(v: u32) -> i32 { return 32 - i32(countLeadingZeros(v)); }
 fn finish_scale(mantissa: u32, exponent: i32) -> Scale {
@@ -276,9 +338,11 @@ u32(tensors[r + 11u]), u32(tensors[r + 12u]), u32(tensors[r + 13u]), u32(tensors
 );
 }
 struct Named { g: u32, b: u32, a: u32, rows_g: u32, rows_b: u32, rows_a: u32, first: u32, cols: u32 }
-struct Call { g: Tensor, b: Tensor, a: Tensor, block: u32, rows_g: u32, rows_b: u32, rows_a: u32, first: u32, cols: u32 }
+struct Call {
+g: Tensor, b: Tensor, a: Tensor, block: u32, rows_g: u32, rows_b: u32, rows_a: u32, first: u32, cols: u32, products: u32, at: u32,
+}
 fn call(n: Named) -> Call {
-return Call(tensor_at(n.g), tensor_at(n.b), tensor_at(n.a), n.a, n.rows_g, n.rows_b, n.rows_a, n.first, n.cols);
+return Call(tensor_at(n.g), tensor_at(n.b), tensor_at(n.a), n.a, n.rows_g, n.rows_b, n.rows_a, n.first, n.cols, 1u, 0u);
 }
 fn parameter(c: Call, i: u32) -> u32 { return u32(tensors[TABLE + RECORD * c.block + i]); }
 fn parameter_tensor(c: Call, i: u32) -> Tensor { return tensor_at(parameter(c, i)); }
@@ -378,43 +442,47 @@ return u32(largest_of_lanes(i32(value ^ 0x80000000u), lane)) ^ 0x80000000u;
 fn sum_of_lanes(value: i32, lane: u32) -> i32 {
 return i32(pair_of_lanes(0, u32(value), lane).x);
 }
+fn row_of(i: u32, cols: u32) -> u32 {
+if (i < cols) { return 0u; }
+return i / cols;
+}
 fn other(b: Tensor, row: u32, col: u32) -> i32 {
 return number(b, select(row, 0u, i32(b.rows) == 1), select(col, 0u, i32(b.cols) == 1));
 }
 fn op_add(c: Call, group: u32, groups: u32, lane: u32) {
 for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-let row = i / c.cols; let col = c.first + i % c.cols;
+let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
 put(row_at(c.g, row) + col, add_saturating(number(c.b, row, col), other(c.a, row, col)));
 }
 }
 fn op_mul(c: Call, group: u32, groups: u32, lane: u32) {
 let shift = c.b.frac + c.a.frac - c.g.frac;
 for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-let row = i / c.cols; let col = c.first + i % c.cols;
+let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
 put(row_at(c.g, row) + col, shift_round(multiply(number(c.b, row, col), other(c.a, row, col)), shift));
 }
 }
 fn op_less(c: Call, group: u32, groups: u32, lane: u32) {
 for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-let row = i / c.cols; let col = c.first + i % c.cols;
+let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
 put_word(row_at(c.g, row) + col, select(0, 1, number(c.b, row, col) < other(c.a, row, col)));
 }
 }
 fn op_equal(c: Call, group: u32, groups: u32, lane: u32) {
 for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-let row = i / c.cols; let col = c.first + i % c.cols;
+let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
 put_word(row_at(c.g, row) + col, select(0, 1, number(c.b, row, col) == other(c.a, row, col)));
 }
 }
 fn op_select(c: Call, group: u32, groups: u32, lane: u32) {
 for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-let row = i / c.cols; let col = c.first + i % c.cols;
+let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
 if (number(c.b, row, col) != 0) { put_word(row_at(c.g, row) + col, number(c.a, row, col)); }
 }
 }
 fn op_relu(c: Call, group: u32, groups: u32, lane: u32) {
 for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-let row = i / c.cols; let col = c.first + i % c.cols;
+let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
 put_word(row_at(c.g, row) + col, max(number(c.b, row, col), 0));
 }
 }
@@ -430,7 +498,7 @@ return here + rescale(slope, offset - (index << u32(bits)), -bits).v;
 fn op_table(c: Call, group: u32, groups: u32, lane: u32) {
 let shift = c.a.frac - c.g.frac;
 for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-let row = i / c.cols; let col = c.first + i % c.cols;
+let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
 let y = interpolate(c.a, shift_round(pair(number(c.b, row, col)), c.b.frac - 16));
 put(row_at(c.g, row) + col, shift_round(pair(y), shift));
 }
@@ -438,7 +506,7 @@ put(row_at(c.g, row) + col, shift_round(pair(y), shift));
 fn op_gate(c: Call, group: u32, groups: u32, lane: u32) {
 let shift = c.b.frac + c.a.frac - c.g.frac;
 for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-let row = i / c.cols; let col = c.first + i % c.cols;
+let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
 let x = number(c.b, row, col);
 let y = interpolate(c.a, shift_round(pair(x), c.b.frac - 16));
 put(row_at(c.g, row) + col, shift_round(multiply(x, y), shift));
@@ -446,7 +514,7 @@ put(row_at(c.g, row) + col, shift_round(multiply(x, y), shift));
 }
 fn op_embed(c: Call, group: u32, groups: u32, lane: u32) {
 for (var i = group * LANES + lane; i < c.rows_g * c.cols; i += groups * LANES) {
-let row = i / c.cols; let col = c.first + i % c.cols;
+let row = row_of(i, c.cols); let col = c.first + i - row * c.cols;
 let id = clamp_index(number(c.b, row, 0u), c.a.rows);
 let s = row_scale(c.a, id);
 let v = weight_of(c.a, weight_at(c.a, id), col);
@@ -458,9 +526,9 @@ let half = c.b.cols / 2u;
 let pairs = c.cols / 2u;
 let position = scalar(c.a);
 for (var i = group * LANES + lane; i < c.rows_g * pairs; i += groups * LANES) {
-let row = i / pairs;
-let place = c.first / 2u + i % pairs;
-let head = place / half; let j = place % half;
+let row = row_of(i, pairs);
+let place = c.first / 2u + i - row * pairs;
+let head = place / half; let j = place - head * half;
 let angle = clamp_position(position, row, c.b.rows);
 let cosine = short(c.b, angle, 2u * j);
 let sine = short(c.b, angle, 2u * j + 1u);
@@ -561,21 +629,31 @@ for (var i = group * LANES + lane; i < c.rows_g * words; i += groups * LANES) {
 put_word(row_at(c.g, i / words) + i % words, 0);
 }
 }
-var<workgroup> staged: array<u32, STAGED>;
-fn near(start: u32, i: u32) -> i32 {
-if (i < STAGED) { return i32(staged[i]); }
-return i32(ld(start + i));
-}
 const NO_RANGE = vec2<i32>(HIGHEST, LOWEST);
-fn bring_near(start: u32, cols: u32, lane: u32) -> vec2<i32> {
-var range = NO_RANGE;
-workgroupBarrier();
-for (var i = lane; i < cols; i += LANES) {
-let v = i32(ld(start + i));
-if (i < STAGED) { staged[i] = u32(v); }
-range = vec2<i32>(min(range.x, v), max(range.y, v));
+fn four_words(start: u32, i: u32, cols: u32) -> vec4<i32> {
+let at = start + min(vec4<u32>(i, i + 1u, i + 2u, i + 3u), vec4<u32>(cols - 1u));
+return vec4<i32>(i32(ld(at.x)), i32(ld(at.y)), i32(ld(at.z)), i32(ld(at.w)));
 }
-return range_of_lanes(range, lane);
+struct Near { a: vec4<i32>, b: vec4<i32>, range: vec2<i32> }
+fn near_four(n: Near, start: u32, quad: u32, cols: u32) -> vec4<i32> {
+if (quad < LANES) { return n.a; }
+if (quad < 2u * LANES) { return n.b; }
+return four_words(start, 4u * quad, cols);
+}
+fn least_of(v: vec4<i32>) -> i32 { return min(min(v.x, v.y), min(v.z, v.w)); }
+fn largest_of(v: vec4<i32>) -> i32 { return max(max(v.x, v.y), max(v.z, v.w)); }
+fn range_with(range: vec2<i32>, v: vec4<i32>) -> vec2<i32> {
+return vec2<i32>(min(range.x, least_of(v)), max(range.y, largest_of(v)));
+}
+fn bring_near(start: u32, cols: u32, lane: u32) -> Near {
+var n = Near(four_words(start, 4u * lane, cols), vec4<i32>(), NO_RANGE);
+n.b = n.a;
+if (cols > 4u * LANES) { n.b = four_words(start, 4u * (lane + LANES), cols); }
+var range = range_with(range_with(NO_RANGE, n.a), n.b);
+for (var i = 4u * (lane + 2u * LANES); i < cols; i += 4u * LANES) { range = range_with(range, four_words(start, i, cols)); }
+workgroupBarrier();
+n.range = range_of_lanes(range, lane);
+return n;
 }
 fn farther(range: vec2<i32>) -> u32 { return max(magnitude(range.x), magnitude(range.y)); }
 struct Steps { shift: u32, m: i32, scale: Scale }
@@ -594,85 +672,129 @@ fn steps_of(d: Tensor, range: vec2<i32>, frac: i32) -> Steps {
 if (planes(d) == 1u) { return seven_bits(range, frac); }
 return fourteen_bits(range, frac);
 }
-fn quantised(x: i32, s: Steps) -> i32 {
-let small = shift_down(x, s.shift);
+fn quantised(x: vec4<i32>, s: Steps) -> vec4<i32> {
+let small = shift_down_four(x, s.shift);
 if (s.m == 0) { return small; }
-return divide_floor(254 * small + s.m, 2 * s.m);
+let v = 254 * small + s.m;
+let by = 2 * s.m;
+return vec4<i32>(divide_floor(v.x, by), divide_floor(v.y, by), divide_floor(v.z, by), divide_floor(v.w, by));
 }
 struct Packed { low: u32, high: u32 }
-fn packed(p: Packed, i: u32, v: i32, two: bool) -> Packed {
-if (!two) { return Packed(p.low | (u32(v + 128) << (8u * i)), 0u); }
-let high = (v + 128) >> 8u;
-return Packed(p.low | (u32(v - 256 * high + 128) << (8u * i)), p.high | (u32(high + 128) << (8u * i)));
+fn bytes_joined(v: vec4<i32>) -> u32 {
+let b = bitcast<vec4<u32>>(v);
+return b.x | (b.y << 8u) | (b.z << 16u) | (b.w << 24u);
+}
+fn packed(v: vec4<i32>, two: bool) -> Packed {
+if (!two) { return Packed(bytes_joined(v + 128), 0u); }
+let high = (v + 128) >> vec4<u32>(8u);
+return Packed(bytes_joined(v - 256 * high + 128), bytes_joined(high + 128));
 }
 fn put_quad(d: Tensor, start: u32, quad: u32, p: Packed) {
 st(start + quad, p.low);
 if (planes(d) == 2u) { st(start + quads(d) + quad, p.high); }
 }
 fn put_scale(d: Tensor, start: u32, s: Scale) { st(start + d.row_words - 1u, scale_word(s)); }
+const HALF_STAGED: u32 = STAGED / 2u;
+const MOST_AT_HAND: u32 = HALF_STAGED - 1u;
+var<workgroup> staged: array<u32, STAGED>;
+var<workgroup> staged_scale: u32;
+fn can_hold(d: Tensor) -> bool { return quads(d) <= MOST_AT_HAND; }
+fn keep_quad(c: Call, start: u32, quad: u32, p: Packed) {
+put_quad(c.g, start, quad, p);
+if (c.rows_g == 1u && can_hold(c.g)) {
+staged[quad] = p.low ^ 0x80808080u;
+staged[HALF_STAGED + quad] = p.high ^ 0x80808080u;
+}
+}
+fn keep_scale(c: Call, start: u32, s: Scale) {
+put_scale(c.g, start, s);
+if (c.rows_g == 1u && can_hold(c.g)) {
+staged_scale = scale_word(s);
+staged[quads(c.g)] = 0u;
+staged[HALF_STAGED + quads(c.g)] = 0u;
+}
+}
 fn op_quantise(c: Call, group: u32, groups: u32, lane: u32) {
 for (var row = group; row < c.rows_g; row += groups) {
 let from_row = row_at(c.b, row); let start = row_at(c.g, row); let two = planes(c.g) == 2u;
-let s = steps_of(c.g, bring_near(from_row, c.b.cols, lane), c.b.frac);
+let x = bring_near(from_row, c.b.cols, lane);
+let s = steps_of(c.g, x.range, c.b.frac);
 for (var quad = lane; quad < quads(c.g); quad += LANES) {
-var p = Packed(0u, 0u);
-for (var i = 0u; i < quad_size(); i++) { p = packed(p, i, quantised(near(from_row, 4u * quad + i), s), two); }
-put_quad(c.g, start, quad, p);
+keep_quad(c, start, quad, packed(quantised(near_four(x, from_row, quad, c.b.cols), s), two));
 }
-if (lane == 0u) { put_scale(c.g, start, s.scale); }
+if (lane == 0u) { keep_scale(c, start, s.scale); }
 }
+keeps(c, groups, lane);
 }
-fn weighed(x: i32, less: i32, shift: u32, weight: i32) -> i32 { return shift_down(subtract(x, less).v, shift) * weight; }
 fn norm_scale(c: Call, cols: u32, sum: vec2<u32>, shift: u32) -> Scale {
 let weight_scale = row_scale(c.a, 0u);
 let epsilon = clamp(rescale(i32(cols), weight_scale.m, weight_scale.e + 2 * (c.b.frac - i32(shift))).v, 1, HIGHEST);
 return inverse_root(cols, pair_add(sum, pair(epsilon)));
 }
+fn weights_of_norm(c: Call, quad: u32) -> vec4<i32> {
+let words = row_at(c.a, 0u) + 2u * quad;
+let a = i32(ld(words));
+let b = i32(ld(words + min(1u, (c.a.cols - 1u) / 2u - 2u * quad)));
+return vec4<i32>((a << 16u) >> 16u, a >> 16u, (b << 16u) >> 16u, b >> 16u);
+}
+struct Halves { high: i32, low: u32 }
+fn squares_of_lane(x: Near, start: u32, cols: u32, less: i32, shift: u32, lane: u32) -> Halves {
+var sum = Halves(0, 0u);
+for (var quad = lane; 4u * quad < cols; quad += LANES) {
+let small = shift_down_four(subtract_four(near_four(x, start, quad, cols), less), shift);
+let at = vec4<u32>(4u * quad, 4u * quad + 1u, 4u * quad + 2u, 4u * quad + 3u);
+let square = select(vec4<i32>(), small * small, at < vec4<u32>(cols));
+sum.high += (square.x >> 16u) + (square.y >> 16u) + (square.z >> 16u) + (square.w >> 16u);
+let rest = bitcast<vec4<u32>>(square) & vec4<u32>(65535u);
+sum.low += rest.x + rest.y + rest.z + rest.w;
+}
+return sum;
+}
 fn normalise_part(c: Call, row: u32, first: u32, cols: u32, less: i32, lane: u32) {
 let start = row_at(c.b, row) + first; let target_row = row_at(c.g, row) + first;
-let span = bring_near(start, cols, lane);
-let farthest = farther(vec2<i32>(subtract(span.x, less).v, subtract(span.y, less).v));
+let four_count = (cols + 3u) / 4u;
+let its_weights = weights_of_norm(c, min(lane, four_count - 1u));
+let x = bring_near(start, cols, lane);
+let farthest = farther(vec2<i32>(subtract(x.range.x, less).v, subtract(x.range.y, less).v));
 let shift = u32(max(bit_length(farthest) - 15, 0));
-var high = 0; var low = 0u;
-for (var i = lane; i < cols; i += LANES) {
-let small = shift_down(subtract(near(start, i), less).v, shift);
-let square = small * small;
-high += square >> 16u;
-low += u32(square) & 65535u;
-}
-let sum = pair_of_lanes(high, low, lane);
+let squares = squares_of_lane(x, start, cols, less, shift, lane);
+let sum = pair_of_lanes(squares.high, squares.low, lane);
 let weight_frac = c.a.frac;
-if (!is_activation(c.g)) {
-let scale = norm_scale(c, cols, sum, shift);
+let whole = is_activation(c.g);
+var scale = Scale(0u, 0);
+if (!whole) { scale = norm_scale(c, cols, sum, shift); }
 let e = scale.e + c.g.frac - weight_frac;
-for (var i = lane; i < cols; i += LANES) {
-let v = weighed(near(start, i), less, shift, short(c.a, 0u, i));
-put(target_row + i, add(rescale(v, scale.m, e), bias(c.a, i)));
-}
-return;
-}
 var range = NO_RANGE;
-for (var i = lane; i < cols; i += LANES) {
-let v = weighed(near(start, i), less, shift, short(c.a, 0u, i));
-range = vec2<i32>(min(range.x, v), max(range.y, v));
+for (var quad = lane; quad < four_count; quad += LANES) {
+var v = shift_down_four(subtract_four(near_four(x, start, quad, cols), less), shift);
+if (quad == lane) { v *= its_weights; } else { v *= weights_of_norm(c, quad); }
+if (whole) {
+range = vec2<i32>(min(range.x, least_of(v)), max(range.y, largest_of(v)));
+continue;
 }
+for (var j = 0u; j < min(quad_size(), cols - 4u * quad); j++) {
+put(target_row + 4u * quad + j, add(rescale(v[j], scale.m, e), bias(c.a, 4u * quad + j)));
+}
+}
+if (!whole) { return; }
 let s = steps_of(c.g, range_of_lanes(range, lane), weight_frac);
 let two = planes(c.g) == 2u;
-for (var quad = lane; quad < quads(c.g); quad += LANES) {
-var p = Packed(0u, 0u);
-for (var j = 0u; j < quad_size(); j++) {
-let i = 4u * quad + j;
-p = packed(p, j, quantised(weighed(near(start, i), less, shift, short(c.a, 0u, i)), s), two);
+for (var quad = lane; quad < four_count; quad += LANES) {
+var v = shift_down_four(subtract_four(near_four(x, start, quad, cols), less), shift);
+if (quad == lane) { v *= its_weights; } else { v *= weights_of_norm(c, quad); }
+keep_quad(c, target_row, quad, packed(quantised(v, s), two));
 }
-put_quad(c.g, target_row, quad, p);
+if (lane == LANES - 1u) { keep_scale(c, target_row, multiply_scales(s.scale, norm_scale(c, cols, sum, shift))); }
 }
-if (lane == LANES - 1u) { put_scale(c.g, target_row, multiply_scales(s.scale, norm_scale(c, cols, sum, shift))); }
+fn keeps(c: Call, groups: u32, lane: u32) {
+if (c.rows_g == 1u && groups == 1u && is_activation(c.g) && can_hold(c.g)) { now_holds(row_at(c.g, 0u), lane); }
 }
 fn op_rmsnorm(c: Call, group: u32, groups: u32, lane: u32) {
 let width = c.a.cols;
 for (var row = group; row < c.rows_g; row += groups) {
 for (var first = 0u; first < c.b.cols; first += width) { normalise_part(c, row, first, width, 0, lane); }
 }
+keeps(c, groups, lane);
 }
 fn row_sum(d: Tensor, row: u32, lane: u32) -> vec2<u32> {
 let start = row_at(d, row);
@@ -688,24 +810,20 @@ fn op_layernorm(c: Call, group: u32, groups: u32, lane: u32) {
 for (var row = group; row < c.rows_g; row += groups) {
 normalise_part(c, row, 0u, c.b.cols, mean(row_sum(c.b, row, lane), c.b.cols), lane);
 }
+keeps(c, groups, lane);
 }
 fn op_l2norm(c: Call, group: u32, groups: u32, lane: u32) {
 let cols = c.b.cols;
 for (var row = group; row < c.rows_g; row += groups) {
 let start = row_at(c.b, row); let target_row = row_at(c.g, row);
-let shift = max(bit_length(farther(bring_near(start, cols, lane))) - 15, 0);
-var high = 0; var low = 0u;
-for (var i = lane; i < cols; i += LANES) {
-let small = shift_down(near(start, i), u32(shift));
-let square = small * small;
-high += square >> 16u;
-low += u32(square) & 65535u;
-}
-var sum = pair_of_lanes(high, low, lane);
+let x = bring_near(start, cols, lane);
+let shift = max(bit_length(farther(x.range)) - 15, 0);
+let squares = squares_of_lane(x, start, cols, 0, u32(shift), lane);
+var sum = pair_of_lanes(squares.high, squares.low, lane);
 if (sum.x == 0u && sum.y == 0u) { sum.x = 1u; }
 let scale = inverse_root(1u, sum);
 let e = scale.e - shift + c.g.frac;
-for (var i = lane; i < cols; i += LANES) { put(target_row + i, rescale(near(start, i), scale.m, e)); }
+for (var i = lane; i < cols; i += LANES) { put(target_row + i, rescale(i32(ld(start + i)), scale.m, e)); }
 }
 }
 fn row_largest(d: Tensor, row: u32, lane: u32) -> i32 {
@@ -799,23 +917,40 @@ put_word(row_at(c.a, row) + k, best.v);
 }
 }
 }
+fn range_of_team(start: u32, cols: u32, lane: u32) -> vec2<i32> {
+let team = LANES / TOGETHER; let first = lane / team * team;
+var range = NO_RANGE;
+for (var i = lane - first; i < cols; i += team) {
+let v = i32(ld(start + i));
+range = vec2<i32>(min(range.x, v), max(range.y, v));
+}
+workgroupBarrier();
+gathered[lane] = range.x;
+gathered_too[lane] = u32(range.y);
+workgroupBarrier();
+for (var i = first; i < first + team; i++) {
+range = vec2<i32>(min(range.x, gathered[i]), max(range.y, i32(gathered_too[i])));
+}
+return range;
+}
+fn quad_of_seven(start: u32, quad: u32, s: Steps) -> u32 {
+return packed(quantised(four_words(start, 4u * quad, 4u * quad + 4u), s), false).low;
+}
 fn op_append(c: Call, group: u32, groups: u32, lane: u32) {
 let heads = c.g.e0; let context = c.g.e1; let width = c.g.e2;
 let position = scalar(c.a);
-for (var i = group; i < c.rows_b * heads; i += groups) {
+let team = LANES / TOGETHER;
+for (var first = group * TOGETHER; first < c.rows_b * heads; first += groups * TOGETHER) {
+let i = min(first + lane / team, c.rows_b * heads - 1u);
 let row = i / heads; let head = i % heads;
 let place = clamp_position(position, row, context);
 let stays = row + 1u >= c.rows_b || clamp_position(position, row + 1u, context) != place;
 let start = row_at(c.b, row) + head * width;
-let s = seven_bits(bring_near(start, width, lane), c.b.frac);
-if (stays) {
+let s = seven_bits(range_of_team(start, width, lane), c.b.frac);
+if (stays && i == first + lane / team) {
 let target_row = row_at(c.g, head * context + place);
-for (var quad = lane; quad < width / 4u; quad += LANES) {
-var p = Packed(0u, 0u);
-for (var j = 0u; j < quad_size(); j++) { p = packed(p, j, quantised(near(start, 4u * quad + j), s), false); }
-put_quad(c.g, target_row, quad, p);
-}
-if (lane == 0u) { put_scale(c.g, target_row, s.scale); }
+for (var quad = lane % team; quad < width / 4u; quad += team) { st(target_row + quad, quad_of_seven(start, quad, s)); }
+if (lane % team == 0u) { put_scale(c.g, target_row, s.scale); }
 }
 }
 }
@@ -847,71 +982,98 @@ fn scaled(c: Call, row: u32, col: u32, total: i32, shift: u32) -> Fitted {
 let s = multiply_scales(row_scale(c.b, row), row_scale(c.a, col));
 return add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), bias(c.a, col));
 }
-fn apart(start: u32, q: u32, step: u32, end: u32) -> vec4<u32> {
-var v = vec4<u32>();
-if (q < end) { v.x = weight_four(start, q); }
-if (q + step < end) { v.y = weight_four(start, q + step); }
-if (q + 2u * step < end) { v.z = weight_four(start, q + 2u * step); }
-if (q + 3u * step < end) { v.w = weight_four(start, q + 3u * step); }
-return v;
+fn apart(start: u32, q: u32, step: u32, last: u32) -> vec4<u32> {
+return vec4<u32>(
+weight_four(start, min(q, last)), weight_four(start, min(q + step, last)),
+weight_four(start, min(q + 2u * step, last)), weight_four(start, min(q + 3u * step, last)),
+);
 }
 fn lanes_together(rows: u32) -> u32 {
-var together = LANES;
-while (together > 8u && LANES / together < rows) { together = together / 2u; }
-return together;
+return u32(max(bit_length(LANES) - 1 - bit_length(max(rows, 1u) - 1u), 3));
 }
-fn gather(low: i32, high: i32, together: u32, lane: u32) {
-gathered[lane] = low;
-gathered_too[lane] = u32(high);
-for (var step = together / 2u; step > 0u; step = step / 2u) {
-workgroupBarrier();
-if (lane % together < step) {
-gathered[lane] += gathered[lane + step];
-gathered_too[lane] += gathered_too[lane + step];
-}
-}
-}
-fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
-let n = c.a.rows; let words = quads(c.a);
-let two = planes(c.b) == 2u;
-let shift = excess(c.b.cols, planes(c.b) + 1u);
-let share = share_of(n, group, groups);
-let together = lanes_together(share.y);
-let each = LANES / together;
-for (var row = 0u; row < c.rows_g; row++) {
-let x = row_at(c.b, row);
-for (var block = 0u; block < share.y; block += each) {
-let inside = block + lane / together < share.y;
-let col = share.x + min(block + lane / together, share.y - 1u);
-let w = weight_at(c.a, col);
-let s = multiply_scales(row_scale(c.b, row), row_scale(c.a, col));
-var low = 0; var high = 0;
-for (var first = 0u; first < words; first += STAGED / 2u) {
-let part = min(words - first, STAGED / 2u);
-var q = lane % together;
-var four_of_w = apart(w + first, q, together, part);
-if (block == 0u || words > STAGED / 2u) {
+fn hold(d: Tensor, start: u32, first: u32, part: u32, lane: u32) {
+now_holds(0u, lane);
 workgroupBarrier();
 for (var i = lane; i < part; i += LANES) {
-staged[i] = four(c.b, x, 0u, first + i);
-if (two) { staged[STAGED / 2u + i] = four(c.b, x, 1u, first + i); }
+staged[i] = four(d, start, 0u, first + i);
+if (planes(d) == 2u) { staged[HALF_STAGED + i] = four(d, start, 1u, first + i); }
+}
+if (lane == 0u) {
+staged_scale = ld(start + d.row_words - 1u);
+staged[part] = 0u;
+staged[HALF_STAGED + part] = 0u;
 }
 workgroupBarrier();
 }
-while (q < part) {
-for (var i = 0u; i < 4u; i++) {
-let at = min(q + i * together, STAGED / 2u - 1u);
-low += dot4I8Packed(four_of_w[i], staged[at]);
-if (two) { high += dot4I8Packed(four_of_w[i], staged[STAGED / 2u + at]); }
+fn hold_row(c: Call, row: u32, lane: u32) {
+let x = row_at(c.b, row);
+if (c.rows_g > 1u || !is_held(x)) {
+hold(c.b, x, 0u, quads(c.b), lane);
+if (c.rows_g == 1u) { now_holds(x, lane); }
 }
-q += 4u * together;
-four_of_w = apart(w + first, q, together, part);
+}
+struct Sums { low: i32, high: i32 }
+fn dots_apart(w: vec4<u32>, q: u32, step: u32, end: u32, two: bool) -> Sums {
+let at = min(vec4<u32>(q, q + step, q + 2u * step, q + 3u * step), vec4<u32>(end));
+let low = dot4I8Packed(w.x, staged[at.x]) + dot4I8Packed(w.y, staged[at.y]) + dot4I8Packed(w.z, staged[at.z]) + dot4I8Packed(w.w, staged[at.w]);
+if (!two) { return Sums(low, 0); }
+let above = at + HALF_STAGED;
+let high = dot4I8Packed(w.x, staged[above.x]) + dot4I8Packed(w.y, staged[above.y]) + dot4I8Packed(w.z, staged[above.z]) + dot4I8Packed(w.w, staged[above.w]);
+return Sums(low, high);
+}
+struct Place { product: u32, col: u32 }
+fn place_of(c: Call, at: u32, group: u32, groups: u32) -> Place {
+var rest = at; var i = 0u;
+var share = share_of_rows(c, 0u, group, groups);
+while (rest >= share.y && i + 1u < c.products) {
+rest -= share.y;
+i += 1u;
+share = share_of_rows(c, i, group, groups);
+}
+return Place(i, share.x + rest);
+}
+fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
+let words = quads(c.b);
+let two = planes(c.b) == 2u;
+let shift = excess(c.b.cols, planes(c.b) + 1u);
+let near_enough = can_hold(c.b);
+var rows = share_of_rows(c, 0u, group, groups).y;
+for (var i = 1u; i < c.products; i++) { rows += share_of_rows(c, i, group, groups).y; }
+if (rows > LANES / 8u && near_enough && rows_by_subgroups(c, rows, shift, group, groups, lane)) { return; }
+let bits = lanes_together(rows);
+let together = 1u << bits; let each = LANES >> bits;
+for (var row = 0u; row < c.rows_g; row++) {
+let x = row_at(c.b, row);
+if (near_enough) { hold_row(c, row, lane); }
+for (var block = 0u; block < rows; block += each) {
+let mine = place_of(c, min(block + (lane >> bits), rows - 1u), group, groups);
+let w = weight_at(weights_of(c, mine.product), mine.col);
+let turn = (lane - block) % LANES;
+let finishes = turn < each && block + turn < rows;
+let its = place_of(c, min(block + turn, rows - 1u), group, groups);
+let d = weights_of(c, its.product);
+let g = result_of(c, its.product);
+let weight_scale = row_scale(d, its.col);
+let its_bias = bias(d, its.col);
+var low = 0; var high = 0;
+for (var first = 0u; first < words; first += MOST_AT_HAND) {
+let part = min(words - first, MOST_AT_HAND);
+if (!near_enough) { hold(c.b, x, first, part, lane); }
+for (var q = lane & (together - 1u); q < part; q += 8u << bits) {
+let v0 = apart(w + first, q, together, part - 1u);
+let v1 = apart(w + first, q + (4u << bits), together, part - 1u);
+let s0 = dots_apart(v0, q, together, part, two);
+let s1 = dots_apart(v1, q + (4u << bits), together, part, two);
+low += s0.low + s1.low;
+high += s0.high + s1.high;
 }
 }
 gather(low, high, together, lane);
-if (lane % together == 0u && inside) {
-let total = joined(gathered[lane], i32(gathered_too[lane]), shift, two);
-put(row_at(c.g, row) + col, add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), bias(c.a, col)));
+if (finishes) {
+let team = gathered_of(turn, together);
+let s = multiply_scales(scale_of(staged_scale), weight_scale);
+let total = joined(team.x, team.y, shift, two);
+put(row_at(g, row) + its.col, add(rescale(total, s.m, s.e + i32(shift) + g.frac), its_bias));
 }
 workgroupBarrier();
 }
@@ -920,86 +1082,85 @@ workgroupBarrier();
 fn joined(low: i32, high: i32, shift: u32, two: bool) -> i32 {
 return select(low, (high << (8u - shift)) + shift_down(low, shift), two);
 }
-const TALL: u32 = LANES / 4u;
-const DEEP: u32 = 4u;
-const TILES: u32 = DEEP * (WIDE + 2u * TALL);
-var<workgroup> pool: array<vec4<u32>, TILES>;
-fn weight_vector(start: u32, first: u32, words: u32) -> vec4<u32> {
-var v = vec4<u32>();
-if (first < words) { v.x = weight_four(start, first); }
-if (first + 1u < words) { v.y = weight_four(start, first + 1u); }
-if (first + 2u < words) { v.z = weight_four(start, first + 2u); }
-if (first + 3u < words) { v.w = weight_four(start, first + 3u); }
-return v;
-}
-fn vector(start: u32, first: u32, words: u32) -> vec4<u32> {
-var v = vec4<u32>();
-if (first < words) { v.x = ld(start + first) ^ 0x80808080u; }
-if (first + 1u < words) { v.y = ld(start + first + 1u) ^ 0x80808080u; }
-if (first + 2u < words) { v.z = ld(start + first + 2u) ^ 0x80808080u; }
-if (first + 3u < words) { v.w = ld(start + first + 3u) ^ 0x80808080u; }
-return v;
+const PARTIES: u32 = LANES / 64u;
+const WORDS: u32 = 4u * PARTIES;
+const APART: u32 = WIDE / 4u + 1u;
+var<workgroup> pool: array<vec4<u32>, max(SIDE * SIDES, HALVES * (WIDE + 2u * TALL))>;
+fn outer(a: u32, w: vec4<u32>) -> vec4<i32> {
+return vec4<i32>(dot4I8Packed(a, w.x), dot4I8Packed(a, w.y), dot4I8Packed(a, w.z), dot4I8Packed(a, w.w));
 }
 fn dot16(a: vec4<u32>, b: vec4<u32>) -> i32 {
 return dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w);
 }
-fn dots(a: vec4<u32>, w0: vec4<u32>, w1: vec4<u32>, w2: vec4<u32>, w3: vec4<u32>) -> vec4<i32> {
-return vec4<i32>(dot16(a, w0), dot16(a, w1), dot16(a, w2), dot16(a, w3));
+fn of_weights(at: vec4<u32>, word: u32, words: u32) -> vec4<u32> {
+if (word >= words) { return vec4<u32>(); }
+return vec4<u32>(weight_four(at.x, word), weight_four(at.y, word), weight_four(at.z, word), weight_four(at.w, word));
+}
+fn of_rows(at: vec4<u32>, word: u32, words: u32) -> vec4<u32> {
+if (word >= words) { return vec4<u32>(); }
+return vec4<u32>(ld(at.x + word), ld(at.y + word), ld(at.z + word), ld(at.w + word)) ^ vec4<u32>(0x80808080u);
 }
 fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
 let n = c.a.rows; let words = quads(c.a);
 let plane_count = planes(c.b); let two = plane_count == 2u;
 let shift = excess(c.b.cols, plane_count + 1u);
-let across = (n + WIDE - 1u) / WIDE;
-let tiles = across * ((c.rows_g + TALL - 1u) / TALL);
-let x = lane % 16u; let y = lane / 16u;
+let tall = WIDE / plane_count;
+let across = (n + SPAN - 1u) / SPAN;
+let tiles = across * ((c.rows_g + tall - 1u) / tall);
+let x = lane % 8u; let y = lane / 8u % 8u; let party = lane / 64u;
+let word = lane % WORDS; let quad = lane / WORDS;
+let into = word * APART + quad;
 for (var tile = group; tile < tiles; tile += groups) {
-let col0 = tile % across * WIDE; let row0 = tile / across * TALL;
-var low0 = vec4<i32>(); var low1 = vec4<i32>(); var low2 = vec4<i32>(); var low3 = vec4<i32>();
-var high0 = vec4<i32>(); var high1 = vec4<i32>(); var high2 = vec4<i32>(); var high3 = vec4<i32>();
-for (var first = 0u; first < words; first += 4u * DEEP) {
+let col0 = tile % across * SPAN; let row0 = tile / across * tall;
+let col = vec4<u32>(col0 + 4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
+let row = vec4<u32>(row0 + 4u * quad % tall) + vec4<u32>(0u, 1u, 2u, 3u);
+let w_at = vec4<u32>(
+weight_at(c.a, min(col.x, n - 1u)), weight_at(c.a, min(col.y, n - 1u)),
+weight_at(c.a, min(col.z, n - 1u)), weight_at(c.a, min(col.w, n - 1u)),
+);
+let a_at = vec4<u32>(c.b.start + 4u * quad / tall * words)
++ min(row, vec4<u32>(c.rows_g - 1u)) * vec4<u32>(c.b.row_words);
+var s0 = vec4<i32>(); var s1 = vec4<i32>(); var s2 = vec4<i32>(); var s3 = vec4<i32>();
+var s4 = vec4<i32>(); var s5 = vec4<i32>(); var s6 = vec4<i32>(); var s7 = vec4<i32>();
+let its_words = select(0u, words, quad < SPAN / 4u);
+var next_a = of_rows(a_at, word, words);
+var next_w = of_weights(w_at, word, its_words);
+for (var first = 0u; first < words; first += WORDS) {
 workgroupBarrier();
-for (var i = lane; i < DEEP * WIDE; i += LANES) {
-let col = col0 + i / DEEP;
-var v = vec4<u32>();
-if (col < n) { v = weight_vector(weight_at(c.a, col), first + i % DEEP * 4u, words); }
-pool[i % DEEP * WIDE + i / DEEP] = v;
-}
-for (var i = lane; i < plane_count * DEEP * TALL; i += LANES) {
-let row = row0 + i / DEEP % TALL; let plane = i / (DEEP * TALL);
-var v = vec4<u32>();
-if (row < c.rows_g) { v = vector(row_at(c.b, row) + plane * words, first + i % DEEP * 4u, words); }
-pool[DEEP * (WIDE + plane * TALL) + i % DEEP * TALL + i / DEEP % TALL] = v;
-}
+pool[into] = next_a;
+pool[WORDS * APART + into] = next_w;
 workgroupBarrier();
-for (var deep = 0u; deep < DEEP; deep++) {
-let w = deep * WIDE + x;
-let w0 = pool[w]; let w1 = pool[w + 16u]; let w2 = pool[w + 32u]; let w3 = pool[w + 48u];
-let at = DEEP * WIDE + deep * TALL + y;
-low0 += dots(pool[at], w0, w1, w2, w3);
-low1 += dots(pool[at + TALL / 4u], w0, w1, w2, w3);
-low2 += dots(pool[at + TALL / 2u], w0, w1, w2, w3);
-low3 += dots(pool[at + TALL / 4u * 3u], w0, w1, w2, w3);
-if (two) {
-let above = at + DEEP * TALL;
-high0 += dots(pool[above], w0, w1, w2, w3);
-high1 += dots(pool[above + TALL / 4u], w0, w1, w2, w3);
-high2 += dots(pool[above + TALL / 2u], w0, w1, w2, w3);
-high3 += dots(pool[above + TALL / 4u * 3u], w0, w1, w2, w3);
+next_a = of_rows(a_at, first + WORDS + word, words);
+next_w = of_weights(w_at, first + WORDS + word, its_words);
+let begin = 4u * party;
+for (var i = begin; i < min(begin + 4u, words - first); i++) {
+let a0 = pool[i * APART + y]; let a1 = pool[i * APART + y + 8u];
+let w = pool[(WORDS + i) * APART + x];
+s0 += outer(a0.x, w); s1 += outer(a0.y, w); s2 += outer(a0.z, w); s3 += outer(a0.w, w);
+s4 += outer(a1.x, w); s5 += outer(a1.y, w); s6 += outer(a1.z, w); s7 += outer(a1.w, w);
 }
 }
-}
-var low = array<vec4<i32>, 4>(low0, low1, low2, low3);
-var high = array<vec4<i32>, 4>(high0, high1, high2, high3);
+var sums = array<vec4<i32>, 8>(s0, s1, s2, s3, s4, s5, s6, s7);
 for (var j = 0u; j < 4u; j++) {
-let row = row0 + y + j * (TALL / 4u);
-for (var i = 0u; i < 4u; i++) {
-let col = col0 + x + 16u * i;
+workgroupBarrier();
+pool[party * 128u + lane % 64u] = bitcast<vec4<u32>>(sums[j]);
+pool[party * 128u + 64u + lane % 64u] = bitcast<vec4<u32>>(sums[4u + j]);
+workgroupBarrier();
+for (var i = lane; i < 512u / plane_count; i += LANES) {
+let cell = i / 4u;
+var low = 0; var high = 0;
+for (var from_party = 0u; from_party < PARTIES; from_party++) {
+low += i32(pool[from_party * 128u + cell][i % 4u]);
+if (two) { high += i32(pool[from_party * 128u + 64u + cell][i % 4u]); }
+}
+let row = row0 + cell / 64u * 32u + cell % 64u / 8u * 4u + j;
+let col = col0 + cell % 8u * 4u + i % 4u;
 if (row < c.rows_g && col < n) {
-put(row_at(c.g, row) + col, scaled(c, row, col, joined(low[j][i], high[j][i], shift, two), shift));
+put(row_at(c.g, row) + col, scaled(c, row, col, joined(low, high, shift, two), shift));
 }
 }
 }
+workgroupBarrier();
 }
 }
 fn op_linear(c: Call, group: u32, groups: u32, lane: u32) {
@@ -1119,17 +1280,17 @@ let codes = dot16(g.codes & vec4<u32>(HALF), pool[at]) + dot16((g.codes >> vec4<
 return g.ends.scale * codes + g.ends.minimum * i32(staged[at] + staged[at + HELD]);
 }
 fn groups_of_few(c: Call, group: u32, groups: u32, lane: u32) {
+now_holds(0u, lane);
 let count = c.a.cols / GROUP;
 let two = planes(c.b) == 2u;
 let shift = excess_of_groups(c);
 let share = share_of(c.a.rows, group, groups);
-let together = lanes_together(share.y);
-let each = LANES / together;
+let bits = lanes_together(share.y);
+let together = 1u << bits; let each = LANES >> bits;
 for (var row = 0u; row < c.rows_g; row++) {
 let x = row_at(c.b, row);
 for (var block = 0u; block < share.y; block += each) {
-let inside = block + lane / together < share.y;
-let col = share.x + min(block + lane / together, share.y - 1u);
+let col = share.x + min(block + (lane >> bits), share.y - 1u);
 let w = weight_at(c.a, col);
 var low = 0u; var high = 0;
 for (var first = 0u; first < count; first += HELD) {
@@ -1157,13 +1318,19 @@ now = group_at(c.a, w, first + min(g, part - 1u));
 }
 }
 gather(i32(low), high, together, lane);
-if (lane % together == 0u && inside) {
-let total = joined_groups(i32(gathered_too[lane]), u32(gathered[lane]), shift);
-put(row_at(c.g, row) + col, scaled(c, row, col, total, shift));
+if (lane < each && block + lane < share.y) {
+let team = gathered_of(lane, together);
+let total = joined_groups(team.y, u32(team.x), shift);
+put(row_at(c.g, row) + share.x + block + lane, scaled(c, row, share.x + block + lane, total, shift));
 }
 workgroupBarrier();
 }
 }
+}
+const TALL: u32 = LANES / 4u;
+const HALVES: u32 = 4u;
+fn dots(a: vec4<u32>, w0: vec4<u32>, w1: vec4<u32>, w2: vec4<u32>, w3: vec4<u32>) -> vec4<i32> {
+return vec4<i32>(dot16(a, w0), dot16(a, w1), dot16(a, w2), dot16(a, w3));
 }
 struct Codes {
 a0: vec4<u32>, a1: vec4<u32>, a2: vec4<u32>, a3: vec4<u32>,
@@ -1181,20 +1348,21 @@ ends & vec4<i32>(255), ends >> vec4<u32>(16u),
 }
 fn sums_of_group(c: Codes, at: u32) -> vec4<i32> {
 let codes = dots(pool[at], c.a0, c.a1, c.a2, c.a3) + dots(pool[at + TALL], c.b0, c.b1, c.b2, c.b3);
-let sum = i32(staged[at - DEEP * WIDE] + staged[at - DEEP * WIDE + TALL]);
+let sum = i32(staged[at - HALVES * WIDE] + staged[at - HALVES * WIDE + TALL]);
 return c.scale * codes + c.minimum * vec4<i32>(sum);
 }
-struct Sums { high: vec4<i32>, low: vec4<u32> }
-fn with_group(s: Sums, c: Codes, at: u32, two: bool) -> Sums {
+struct GroupSums { high: vec4<i32>, low: vec4<u32> }
+fn with_group(s: GroupSums, c: Codes, at: u32, two: bool) -> GroupSums {
 let a = sums_of_group(c, at);
 var b = vec4<i32>();
-if (two) { b = sums_of_group(c, at + DEEP * TALL); }
-return Sums(
+if (two) { b = sums_of_group(c, at + HALVES * TALL); }
+return GroupSums(
 s.high + (a >> vec4<u32>(16u)) + (b >> vec4<u32>(8u)),
 s.low + bitcast<vec4<u32>>(a) + (bitcast<vec4<u32>>(b) << vec4<u32>(8u)),
 );
 }
 fn groups_of_many(c: Call, group: u32, groups: u32, lane: u32) {
+now_holds(0u, lane);
 let n = c.a.rows; let count = c.a.cols / GROUP;
 let plane_count = planes(c.b); let two = plane_count == 2u;
 let shift = excess_of_groups(c);
@@ -1203,7 +1371,7 @@ let tiles = across * ((c.rows_g + TALL - 1u) / TALL);
 let x = lane % 16u; let y = lane / 16u;
 for (var tile = group; tile < tiles; tile += groups) {
 let col0 = tile % across * WIDE; let row0 = tile / across * TALL;
-var s0 = Sums(); var s1 = Sums(); var s2 = Sums(); var s3 = Sums();
+var s0 = GroupSums(); var s1 = GroupSums(); var s2 = GroupSums(); var s3 = GroupSums();
 for (var first = 0u; first < count; first += 2u) {
 workgroupBarrier();
 for (var i = lane; i < 2u * WIDE; i += LANES) {
@@ -1215,26 +1383,26 @@ pool[at] = v.codes & vec4<u32>(HALF);
 pool[at + WIDE] = (v.codes >> vec4<u32>(4u)) & vec4<u32>(HALF);
 gathered[g * WIDE + i / 2u] = (v.ends.minimum << 16u) | v.ends.scale;
 }
-for (var i = lane; i < plane_count * DEEP * TALL; i += LANES) {
-let row = row0 + i / DEEP % TALL; let plane = i / (DEEP * TALL);
-let half = i % DEEP; let g = first + half / 2u;
+for (var i = lane; i < plane_count * HALVES * TALL; i += LANES) {
+let row = row0 + i / HALVES % TALL; let plane = i / (HALVES * TALL);
+let half = i % HALVES; let g = first + half / 2u;
 var v = vec4<u32>();
 if (row < c.rows_g && g < count) { v = half_of_group(c.b, row_at(c.b, row), plane, g, half % 2u); }
-let at = (DEEP * plane + half) * TALL + i / DEEP % TALL;
-pool[DEEP * WIDE + at] = v;
+let at = (HALVES * plane + half) * TALL + i / HALVES % TALL;
+pool[HALVES * WIDE + at] = v;
 staged[at] = u32(dot16(ONES, v));
 }
 workgroupBarrier();
 for (var g = 0u; g < 2u; g++) {
 let codes = codes_at(g, x);
-let at = DEEP * WIDE + 2u * g * TALL + y;
+let at = HALVES * WIDE + 2u * g * TALL + y;
 s0 = with_group(s0, codes, at, two);
 s1 = with_group(s1, codes, at + TALL / 4u, two);
 s2 = with_group(s2, codes, at + TALL / 2u, two);
 s3 = with_group(s3, codes, at + TALL / 4u * 3u, two);
 }
 }
-var sums = array<Sums, 4>(s0, s1, s2, s3);
+var sums = array<GroupSums, 4>(s0, s1, s2, s3);
 for (var j = 0u; j < 4u; j++) {
 let row = row0 + y + j * (TALL / 4u);
 for (var i = 0u; i < 4u; i++) {
@@ -1251,7 +1419,7 @@ const SIDES: u32 = LANES / BLOCK;
 struct Block { reference: i32, lift: i32, light: i32 }
 var<workgroup> blocks: array<Block, SIDES>;
 var<workgroup> weights: array<i32, LANES>;
-const NEAR: u32 = 256u;
+const NEAR: u32 = 128u;
 var<workgroup> query: array<u32, NEAR / 4u>;
 var<workgroup> totals: array<i32, NEAR>;
 fn query_word(mine: u32, quad: u32) -> u32 {
@@ -1265,38 +1433,35 @@ return i32(scratch[mine + i]);
 fn set_total(mine: u32, i: u32, v: i32) {
 if (i < NEAR) { totals[i] = v; } else { scratch[mine + i] = u32(v); }
 }
+fn words_of_key(start: u32, first: u32, count: u32) -> vec4<u32> {
+let at = start + min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(count - 1u));
+return vec4<u32>(ld(at.x), ld(at.y), ld(at.z), ld(at.w)) ^ vec4<u32>(0x80808080u);
+}
+fn words_of_query(mine: u32, first: u32, count: u32) -> vec4<u32> {
+let at = vec4<u32>(first, first + 1u, first + 2u, first + 3u);
+let inside = min(at, vec4<u32>(count - 1u));
+let words = vec4<u32>(
+query_word(mine, inside.x), query_word(mine, inside.y), query_word(mine, inside.z), query_word(mine, inside.w),
+);
+return select(vec4<u32>(), words, at < vec4<u32>(count));
+}
+fn values_at(start: u32, j: u32, apart: u32, step: u32, count: u32) -> vec4<u32> {
+let at = start + min(vec4<u32>(j, j + apart, j + 2u * apart, j + 3u * apart), vec4<u32>(count - 1u)) * step;
+return vec4<u32>(ld(at.x), ld(at.y), ld(at.z), ld(at.w)) ^ vec4<u32>(0x80808080u);
+}
+fn weigh(values: vec4<u32>, block: u32, j: u32, apart: u32, count: u32) -> vec4<i32> {
+let at = vec4<u32>(j, j + apart, j + 2u * apart, j + 3u * apart);
+let there = block + min(at, vec4<u32>(BLOCK - 1u));
+let all = vec4<i32>(weights[there.x], weights[there.y], weights[there.z], weights[there.w]);
+let w = select(vec4<i32>(), all, at < vec4<u32>(count));
+return w.x * bytes_of(values.x) + w.y * bytes_of(values.y) + w.z * bytes_of(values.z) + w.w * bytes_of(values.w);
+}
 fn bytes_of(x: u32) -> vec4<i32> { return vec4<i32>(byte_of(x, 0u), byte_of(x, 1u), byte_of(x, 2u), byte_of(x, 3u)); }
 fn round_down(v: u32, s: u32) -> i32 {
 if (s > 32u) { return 0; }
 return i32(((v >> (s - 1u)) >> 1u) + ((v >> (s - 1u)) & 1u));
 }
 fn shift_of(n: u32, bits: i32) -> u32 { return u32(max(bit_length(n) - bits, 0)); }
-fn largest_of_blocks(score: i32, e: i32, lane: u32) {
-gathered[lane] = score;
-gathered_too[lane] = u32(e);
-for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
-workgroupBarrier();
-if (lane % BLOCK < step) {
-gathered[lane] = max(gathered[lane], gathered[lane + step]);
-gathered_too[lane] = u32(max(i32(gathered_too[lane]), i32(gathered_too[lane + step])));
-}
-}
-workgroupBarrier();
-if (lane % BLOCK == 0u) {
-blocks[lane / BLOCK].reference = (gathered[lane] + 65535) >> 16u;
-blocks[lane / BLOCK].lift = i32(gathered_too[lane]);
-}
-workgroupBarrier();
-}
-fn sum_of_blocks(w: i32, shift: u32, lane: u32) {
-gathered[lane] = w;
-for (var step = BLOCK / 2u; step > 0u; step = step / 2u) {
-workgroupBarrier();
-if (lane % BLOCK < step) { gathered[lane] += gathered[lane + step]; }
-}
-if (lane % BLOCK == 0u) { blocks[lane / BLOCK].light = shift_down(gathered[lane], shift); }
-workgroupBarrier();
-}
 fn attend(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, head: u32, start: u32, stop: u32, group: u32, lane: u32) {
 let heads = k.e0; let context = k.e1; let width = k.e2;
 let quad_count = width / 4u;
@@ -1304,17 +1469,15 @@ let mine = group * (quad_count + width);
 let sums_at = mine + quad_count;
 let first_row = head / (c.b.cols / width / heads) * context;
 let q = row_at(c.b, row) + head * width;
-let s = seven_bits(bring_near(q, width, lane), c.b.frac);
+let x = bring_near(q, width, lane);
+let s = seven_bits(x.range, c.b.frac);
 let query_scale = multiply_scales(s.scale, scale);
 for (var quad = lane; quad < quad_count; quad += LANES) {
-var p = Packed(0u, 0u);
-for (var i = 0u; i < quad_size(); i++) { p = packed(p, i, quantised(near(q, 4u * quad + i), s), false); }
-let bytes = p.low ^ 0x80808080u;
+let bytes = packed(quantised(near_four(x, q, quad, width), s), false).low ^ 0x80808080u;
 if (quad < NEAR / 4u) { query[quad] = bytes; } else { scratch[mine + quad] = bytes; }
 }
 for (var i = lane; i < width; i += LANES) { set_total(sums_at, i, 0); }
-storageBarrier();
-workgroupBarrier();
+settle(width);
 let n = stop - start;
 let fewer = shift_of(n, 10); let lighter = shift_of(n, 16);
 let across = min(quad_count, BLOCK);
@@ -1330,42 +1493,36 @@ let at = row_at(k, first_row + token);
 var sum = 0;
 let key_scale = row_scale(k, first_row + token);
 value_scale = row_scale(v, first_row + token);
-for (var quad = 0u; quad < quad_count; quad += 4u) {
-let words = vector(at, quad, quad_count);
-sum += dot4I8Packed(query_word(mine, quad), words.x);
-if (quad + 1u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 1u), words.y); }
-if (quad + 2u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 2u), words.z); }
-if (quad + 3u < quad_count) { sum += dot4I8Packed(query_word(mine, quad + 3u), words.w); }
+for (var quad = 0u; quad < quad_count; quad += 8u) {
+let words = words_of_key(at, quad, quad_count); let more = words_of_key(at, quad + 4u, quad_count);
+sum += dot16(words_of_query(mine, quad, quad_count), words);
+sum += dot16(words_of_query(mine, quad + 4u, quad_count), more);
 }
 let m = multiply_scales(query_scale, key_scale);
 score = clamp(rescale(sum, m.m, m.e + 16).v, -1073741824, 1073741824);
 }
-largest_of_blocks(score, value_scale.e, lane);
-let block = blocks[side];
+let tops = largest_of_blocks(score, value_scale.e, lane);
+let reference = (tops.x + 65535) >> 16u;
 var w = 0; var share = 0;
 if (inside) {
-w = exp2_negative((u32(block.reference) << 16u) - u32(score));
-share = round_down(u32(w) * value_scale.m, u32(min(block.lift - value_scale.e + 18, 33)));
+w = exp2_negative((u32(reference) << 16u) - u32(score));
+share = round_down(u32(w) * value_scale.m, u32(min(tops.y - value_scale.e + 18, 33)));
 }
 weights[lane] = share;
-sum_of_blocks(w, lighter, lane);
+let light = shift_down(sum_of_blocks(w, lane), lighter);
+if (lane % BLOCK == 0u) { blocks[side] = Block(reference, tops.y, light); }
 let begin = first + side * BLOCK;
 let mine_of_block = min(stop - min(begin, stop), BLOCK);
 for (var quad0 = 0u; quad0 < quad_count; quad0 += across) {
 var sums = vec4<i32>(0, 0, 0, 0);
 let quad = quad0 + column;
 if (slice < slices && quad < quad_count) {
-let step = v.row_words;
 let at = row_at(v, first_row + begin) + quad;
-for (var j = slice; j < mine_of_block; j += 4u * slices) {
-let last = mine_of_block - 1u;
-let j1 = min(j + slices, last); let j2 = min(j + 2u * slices, last); let j3 = min(j + 3u * slices, last);
-let x0 = ld(at + j * step); let x1 = ld(at + j1 * step); let x2 = ld(at + j2 * step); let x3 = ld(at + j3 * step);
-let w0 = side * BLOCK + j;
-sums += weights[w0] * bytes_of(x0 ^ 0x80808080u);
-if (j + slices < mine_of_block) { sums += weights[w0 + slices] * bytes_of(x1 ^ 0x80808080u); }
-if (j + 2u * slices < mine_of_block) { sums += weights[w0 + 2u * slices] * bytes_of(x2 ^ 0x80808080u); }
-if (j + 3u * slices < mine_of_block) { sums += weights[w0 + 3u * slices] * bytes_of(x3 ^ 0x80808080u); }
+for (var j = slice; j < mine_of_block; j += 8u * slices) {
+let values = values_at(at, j, slices, v.row_words, mine_of_block);
+let more = values_at(at, j + 4u * slices, slices, v.row_words, mine_of_block);
+sums += weigh(values, side * BLOCK, j, slices, mine_of_block);
+sums += weigh(more, side * BLOCK, j + 4u * slices, slices, mine_of_block);
 }
 }
 pool[lane] = bitcast<vec4<u32>>(sums);
@@ -1397,45 +1554,283 @@ workgroupBarrier();
 let inverse = reciprocal(vec2<u32>(u32(weight), 0u));
 let e = inverse.e + total_e + i32(fewer) + 18 - weight_e - i32(lighter) + c.g.frac;
 let target_row = row_at(c.g, row) + head * width;
-storageBarrier();
-workgroupBarrier();
+settle(width);
 for (var i = lane; i < width; i += LANES) {
 put(target_row + i, rescale(total(sums_at, i), inverse.m, e));
 }
-storageBarrier();
+settle(width);
+}
+fn settle(width: u32) {
+if (width > NEAR) { storageBarrier(); }
+workgroupBarrier();
 }
 fn op_attentioncausal(c: Call, group: u32, groups: u32, lane: u32) {
 let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
-let heads = c.b.cols / k.e2;
-let position = scalar(parameter_tensor(c, 2u));
-for (var i = group; i < c.rows_g * heads; i += groups) {
-let last = clamp_position(position, i / heads, k.e1);
-let tokens = agree(vec2<u32>(0u, last + 1u), lane);
-attend(c, k, v, scale_of(parameter(c, 3u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
-}
+attend_from(c, k, v, scalar(parameter_tensor(c, 2u)), parameter(c, 3u), k.e1, group, groups, lane);
 }
 fn op_attentionwindow(c: Call, group: u32, groups: u32, lane: u32) {
 let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u);
+attend_from(c, k, v, scalar(parameter_tensor(c, 2u)), parameter(c, 3u), parameter(c, 4u), group, groups, lane);
+}
+fn attend_from(c: Call, k: Tensor, v: Tensor, position: i32, scale: u32, window: u32, group: u32, groups: u32, lane: u32) {
 let heads = c.b.cols / k.e2;
-let position = scalar(parameter_tensor(c, 2u));
+let farthest = agree(vec2<u32>(clamp_position(position, c.rows_g - 1u, k.e1), 0u), lane).x;
+if (c.rows_g > FEW && k.e2 <= WIDEST && farthest < window) {
+let tiles = (c.rows_g + TOGETHER - 1u) / TOGETHER;
+for (var i = group; i < tiles * heads; i += groups) {
+let row = (tiles - 1u - i / heads) * TOGETHER;
+let count = min(c.rows_g - row, TOGETHER);
+if (lane < count) { asked[lane].stop = clamp_position(position, row + lane, k.e1) + 1u; }
+attend_together(c, k, v, scale_of(scale), row, count, i % heads, 0u, lane);
+}
+return;
+}
 for (var i = group; i < c.rows_g * heads; i += groups) {
 let stop = clamp_position(position, i / heads, k.e1) + 1u;
-let tokens = agree(vec2<u32>(stop - min(stop, parameter(c, 4u)), stop), lane);
-attend(c, k, v, scale_of(parameter(c, 3u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+let tokens = agree(vec2<u32>(stop - min(stop, window), stop), lane);
+attend(c, k, v, scale_of(scale), i / heads, i % heads, tokens.x, tokens.y, group, lane);
 }
 }
 fn op_attentionfull(c: Call, group: u32, groups: u32, lane: u32) {
 let k = parameter_tensor(c, 0u); let v = parameter_tensor(c, 1u); let lengths = parameter_tensor(c, 3u);
 let heads = c.b.cols / k.e2; let context = k.e1;
-let step = u32(clamp(scalar(parameter_tensor(c, 2u)), 1, i32(context)));
+let step = agree(vec2<u32>(u32(clamp(scalar(parameter_tensor(c, 2u)), 1, i32(context))), 0u), lane).x;
 let known = lengths.rows * lengths.cols;
-for (var i = group; i < c.rows_g * heads; i += groups) {
-let part = i / heads / step;
+let rows = min(step, c.rows_g);
+let together = select(1u, TOGETHER, rows > FEW && k.e2 <= WIDEST);
+let tiles = (rows + together - 1u) / together;
+let parts = (c.rows_g + step - 1u) / step;
+for (var i = group; i < parts * tiles * heads; i += groups) {
+let part = i / heads / tiles;
+let row = part * step + i / heads % tiles * together;
+if (row >= c.rows_g) { continue; }
 let start = min(part * step, context - 1u);
 let wanted = min(u32(max(number_flat(lengths, min(part, known - 1u)), 1)), step);
 let tokens = agree(vec2<u32>(start, min(start + wanted, context)), lane);
-attend(c, k, v, scale_of(parameter(c, 4u)), i / heads, i % heads, tokens.x, tokens.y, group, lane);
+if (together == 1u) {
+attend(c, k, v, scale_of(parameter(c, 4u)), row, i % heads, tokens.x, tokens.y, group, lane);
+continue;
 }
+let count = min(min(c.rows_g, (part + 1u) * step) - row, TOGETHER);
+if (lane < count) { asked[lane].stop = tokens.y; }
+attend_together(c, k, v, scale_of(parameter(c, 4u)), row, count, i % heads, tokens.x, lane);
+}
+}
+const WIDEST: u32 = 4u * STAGED / TOGETHER;
+const FOURS: u32 = BLOCK / 4u;
+const KEYS: u32 = 8u;
+const BEHIND: u32 = 2u * BLOCK;
+const SIDE: u32 = BEHIND + 16u * 9u;
+const OWN_SUMS: u32 = max(256u / LANES, 1u);
+struct Asked { scale: Scale, stop: u32, total_e: i32, weight: i32, weight_e: i32 }
+var<workgroup> asked: array<Asked, TOGETHER>;
+var<workgroup> met: array<Block, TOGETHER * SIDES>;
+fn word_of_four(d: Tensor, row: u32, last: u32, quad: u32) -> vec4<u32> {
+return vec4<u32>(
+ld(row_at(d, min(row, last)) + quad), ld(row_at(d, min(row + 1u, last)) + quad),
+ld(row_at(d, min(row + 2u, last)) + quad), ld(row_at(d, min(row + 3u, last)) + quad),
+) ^ vec4<u32>(0x80808080u);
+}
+fn low_half(w: u32) -> i32 { return i32(w & 65535u); }
+fn high_half(w: u32) -> i32 { return i32(w >> 16u); }
+fn reduce_side(at: u32, place: u32) {
+workgroupBarrier();
+if (place % 8u == 0u) {
+for (var i = 1u; i < 2u * quad_size(); i++) { pool[at] += pool[at + i]; }
+}
+workgroupBarrier();
+if (place == 0u) { pool[at] += pool[at + 8u] + pool[at + 16u] + pool[at + 24u]; }
+}
+fn larger(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
+return bitcast<vec4<u32>>(max(bitcast<vec4<i32>>(a), bitcast<vec4<i32>>(b)));
+}
+fn reduce_side_to_largest(at: u32, place: u32) {
+workgroupBarrier();
+if (place % 8u == 0u) {
+for (var i = 1u; i < 2u * quad_size(); i++) {
+pool[at] = larger(pool[at], pool[at + i]);
+pool[at + BLOCK] = larger(pool[at + BLOCK], pool[at + BLOCK + i]);
+}
+}
+workgroupBarrier();
+if (place == 0u) {
+for (var i = 8u; i < 32u; i += 8u) {
+pool[at] = larger(pool[at], pool[at + i]);
+pool[at + BLOCK] = larger(pool[at + BLOCK], pool[at + BLOCK + i]);
+}
+}
+}
+fn attend_together(c: Call, k: Tensor, v: Tensor, scale: Scale, row: u32, count: u32, head: u32, start: u32, lane: u32) {
+now_holds(0u, lane);
+let context = k.e1; let width = k.e2; let quad_count = width / 4u;
+let first_row = head / (c.b.cols / width / k.e0) * context;
+let team = LANES / TOGETHER;
+let query = lane / team;
+let from_query = row_at(c.b, row + min(query, count - 1u)) + head * width;
+let s = seven_bits(range_of_team(from_query, width, lane), c.b.frac);
+for (var quad = lane % team; quad < quad_count; quad += team) {
+staged[quad * TOGETHER + query] = quad_of_seven(from_query, quad, s) ^ 0x80808080u;
+}
+if (lane % team == 0u) {
+asked[query].scale = multiply_scales(s.scale, scale);
+asked[query].total_e = FAR;
+asked[query].weight = 0;
+asked[query].weight_e = FAR;
+if (query >= count) { asked[query].stop = 0u; }
+}
+workgroupBarrier();
+let stop = agree(vec2<u32>(asked[count - 1u].stop, 0u), lane).x;
+let last = first_row + stop - 1u;
+let side = lane / BLOCK; let at = lane % BLOCK; let base = side * SIDE;
+let tokens = at % FOURS; let queries = at / FOURS * 4u;
+let column = at % 16u; let takers = at / 16u % 4u; let half = at / 64u;
+var sums: array<i32, 16u * OWN_SUMS>;
+for (var i = 0u; i < 16u * OWN_SUMS; i++) { sums[i] = 0; }
+for (var first = start; first < stop; first += LANES) {
+let begin = first + side * BLOCK;
+let busy = begin < stop;
+var s0 = vec4<i32>(); var s1 = vec4<i32>(); var s2 = vec4<i32>(); var s3 = vec4<i32>();
+for (var quad0 = 0u; quad0 < quad_count; quad0 += KEYS) {
+let words = min(quad_count - quad0, KEYS);
+let quad = at % KEYS; let four_at = at / KEYS;
+var near0 = vec4<u32>(); var near1 = vec4<u32>();
+if (busy && quad < words) {
+near0 = word_of_four(k, first_row + begin + 4u * four_at, last, quad0 + quad);
+near1 = word_of_four(k, first_row + begin + 4u * (four_at + FOURS / 2u), last, quad0 + quad);
+}
+workgroupBarrier();
+pool[base + quad * (FOURS + 1u) + four_at] = near0;
+pool[base + quad * (FOURS + 1u) + four_at + FOURS / 2u] = near1;
+workgroupBarrier();
+for (var i = 0u; busy && i < words; i++) {
+let keys = pool[base + i * (FOURS + 1u) + tokens];
+let word = (quad0 + i) * TOGETHER + queries;
+s0 += outer(staged[word], keys);
+s1 += outer(staged[word + 1u], keys);
+s2 += outer(staged[word + 2u], keys);
+s3 += outer(staged[word + 3u], keys);
+}
+}
+var scores = array<vec4<i32>, 4>(s0, s1, s2, s3);
+var values: array<Scale, 4>;
+var tops = vec4<i32>(LOWEST); var lifts = vec4<i32>(FAR);
+for (var i = 0u; busy && i < quad_size(); i++) {
+let token = begin + 4u * tokens + i;
+let key = row_scale(k, min(first_row + token, last));
+values[i] = row_scale(v, min(first_row + token, last));
+for (var j = 0u; j < quad_size(); j++) {
+let query = asked[queries + j];
+let m = multiply_scales(query.scale, key);
+let score = clamp(rescale(scores[j][i], m.m, m.e + 16).v, -1073741824, 1073741824);
+scores[j][i] = select(LOWEST, score, token < query.stop);
+tops[j] = max(tops[j], scores[j][i]);
+lifts[j] = max(lifts[j], select(FAR, values[i].e, token < query.stop));
+}
+}
+workgroupBarrier();
+pool[base + at] = bitcast<vec4<u32>>(tops);
+pool[base + BLOCK + at] = bitcast<vec4<u32>>(lifts);
+reduce_side_to_largest(base + at, tokens);
+workgroupBarrier();
+if (at < TOGETHER) {
+let found = base + at / 4u * FOURS;
+met[side * TOGETHER + at].reference = (i32(pool[found][at % 4u]) + 65535) >> 16u;
+met[side * TOGETHER + at].lift = i32(pool[found + BLOCK][at % 4u]);
+}
+workgroupBarrier();
+var light = vec4<u32>(); var early = vec4<u32>(); var late = vec4<u32>();
+for (var i = 0u; busy && i < quad_size(); i++) {
+for (var j = 0u; j < quad_size(); j++) {
+if (scores[j][i] == LOWEST) { continue; }
+let block = met[side * TOGETHER + queries + j];
+let w = u32(exp2_negative((u32(block.reference) << 16u) - u32(scores[j][i])));
+let share = u32(round_down(w * values[i].m, u32(min(block.lift - values[i].e + 18, 33)))) << (16u * (i & 1u));
+light[j] += w;
+if (i < 2u) { early[j] |= share; } else { late[j] |= share; }
+}
+}
+pool[base + 2u * at] = early;
+pool[base + 2u * at + 1u] = late;
+pool[base + BEHIND + at] = light;
+reduce_side(base + BEHIND + at, tokens);
+workgroupBarrier();
+if (at < TOGETHER) { met[side * TOGETHER + at].light = i32(pool[base + BEHIND + at / 4u * FOURS][at % 4u]); }
+for (var quad0 = 0u; quad0 < quad_count; quad0 += 16u) {
+var t0 = vec4<i32>(); var t1 = vec4<i32>(); var t2 = vec4<i32>(); var t3 = vec4<i32>();
+for (var part = 0u; part < BLOCK; part += 32u) {
+var near = vec4<u32>();
+if (busy && quad0 + column < quad_count) {
+near = word_of_four(v, first_row + begin + part + at / 16u * 4u, last, quad0 + column);
+}
+workgroupBarrier();
+pool[base + BEHIND + column * 9u + at / 16u] = near;
+workgroupBarrier();
+for (var i = 4u * half; busy && i < 4u * half + quad_size(); i++) {
+let words = pool[base + BEHIND + column * 9u + i];
+let v0 = bytes_of(words.x); let v1 = bytes_of(words.y); let v2 = bytes_of(words.z); let v3 = bytes_of(words.w);
+let w = base + takers * (BLOCK / 2u) + part / 2u + 2u * i;
+let a = pool[w]; let b = pool[w + 1u];
+t0 += low_half(a.x) * v0 + high_half(a.x) * v1 + low_half(b.x) * v2 + high_half(b.x) * v3;
+t1 += low_half(a.y) * v0 + high_half(a.y) * v1 + low_half(b.y) * v2 + high_half(b.y) * v3;
+t2 += low_half(a.z) * v0 + high_half(a.z) * v1 + low_half(b.z) * v2 + high_half(b.z) * v3;
+t3 += low_half(a.w) * v0 + high_half(a.w) * v1 + low_half(b.w) * v2 + high_half(b.w) * v3;
+}
+}
+var found = array<vec4<i32>, 4>(t0, t1, t2, t3);
+for (var j = 0u; j < quad_size(); j++) {
+workgroupBarrier();
+pool[base + BEHIND + at] = bitcast<vec4<u32>>(found[j]);
+workgroupBarrier();
+for (var i = lane; i < 256u; i += LANES) {
+let own = (quad0 / 4u + j) * OWN_SUMS + i / LANES;
+let query = asked[i / 64u * 4u + j];
+let fewer = shift_of(query.stop - min(start, query.stop), 10);
+let place = BEHIND + i / 64u * 16u + i % 64u / 4u;
+var sum = sums[own]; var sum_e = query.total_e;
+for (var part = 0u; part < SIDES && first + part * BLOCK < query.stop; part++) {
+let more = i32(pool[part * SIDE + place][i % 4u] + pool[part * SIDE + place + 64u][i % 4u]);
+let block = met[part * TOGETHER + i / 64u * 4u + j];
+let e = block.reference + block.lift;
+let joined = max(sum_e, e);
+sum = shift_down(sum, u32(min(joined - sum_e, 32))) + shift_down(shift_down(more, fewer), u32(min(joined - e, 32)));
+sum_e = joined;
+}
+sums[own] = sum;
+}
+}
+}
+workgroupBarrier();
+if (lane < TOGETHER) {
+var query = asked[lane];
+let lighter = shift_of(query.stop - min(start, query.stop), 16);
+for (var part = 0u; part < SIDES && first + part * BLOCK < query.stop; part++) {
+let block = met[part * TOGETHER + lane];
+query.total_e = max(query.total_e, block.reference + block.lift);
+let heavier = max(query.weight_e, block.reference);
+query.weight = shift_down(query.weight, u32(min(heavier - query.weight_e, 32)))
++ shift_down(shift_down(block.light, lighter), u32(min(heavier - block.reference, 32)));
+query.weight_e = heavier;
+}
+asked[lane] = query;
+}
+workgroupBarrier();
+}
+if (lane < count) {
+let query = asked[lane]; let n = query.stop - start;
+let inverse = reciprocal(vec2<u32>(u32(query.weight), 0u));
+let e = inverse.e + query.total_e + i32(shift_of(n, 10)) + 18 - query.weight_e - i32(shift_of(n, 16)) + c.g.frac;
+asked[lane].scale = Scale(inverse.m, e);
+}
+workgroupBarrier();
+for (var own = 0u; own < width / 64u * 4u * OWN_SUMS + 4u * OWN_SUMS; own++) {
+let i = own % OWN_SUMS * LANES + lane;
+let query = i / 64u * 4u + own / OWN_SUMS % 4u;
+let col = own / OWN_SUMS / 4u * 64u + i % 64u;
+if (i < 256u && query < count && col < width) {
+put(row_at(c.g, row + query) + head * width + col, rescale(sums[own], asked[query].scale.m, asked[query].scale.e));
+}
+}
+workgroupBarrier();
 }
 var<workgroup> bins: array<atomic<u32>, 256>;
 var<workgroup> found: atomic<u32>;
