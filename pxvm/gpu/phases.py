@@ -50,6 +50,8 @@ class Way(IntEnum):
 SHORT = ("RMSNorm", "LayerNorm", "L2Norm", "Softmax", "Quantise", "Tail")
 BY_LANES = ("Add", "Mul", "Less", "Equal", "Select", "ReLU", "Table", "Gate")  # one a column
 BY_COLUMNS = (*BY_LANES, "Embed", "RoPEPairs")
+# What workgroups leave in memory of their own, one place for all instructions: as if a tensor.
+WITH_SCRATCH, SCRATCH = ("Sample", "AttentionCausal", "AttentionWindow", "AttentionFull"), -1
 MOST_PRODUCTS = 4  # done as one
 MOST_HELD = STAGED * 2 - 4  # columns of activations that a workgroup keeps at hand
 
@@ -82,8 +84,10 @@ class _Use:
 
 def _uses(program: TensorProgram, instruction: Instruction, base: int) -> list[_Use]:
     tensors, _ = program.operands(instruction, base)
-    everything = touched(program, instruction, base)
     at, name = instruction.index, instruction.op.name
+    everything = list(touched(program, instruction, base))
+    if name in WITH_SCRATCH:
+        everything.append((SCRATCH, True))
     if not tensors:
         spread = Way.SPREAD, False, False, False, (0, None)
         return [_Use(at, t, writes, *spread) for t, writes in everything]
@@ -92,7 +96,7 @@ def _uses(program: TensorProgram, instruction: Instruction, base: int) -> list[_
     if way is Way.OWN:
         each = tensors[1:2] if name in ("Table", "Gate") else tensors[1:]
         own |= {d.index for d in each if d.dtype == DType.I32 and d.cols == out.cols}
-    lengths = {program.descriptors[index].length for index, _ in everything}
+    lengths = {program.descriptors[t].length for t, _ in everything if t != SCRATCH}
     own -= lengths
     product = name == "Linear" and tensors[2].dtype == DType.I8
     by_lanes = own if product or name in BY_LANES else set()

@@ -254,6 +254,25 @@ def test_a_layer_of_few_rows_needs_six_barriers():
     assert np.array_equal(every, needs != phases.Need.NO)
 
 
+def test_what_uses_the_one_scratch_is_parted_by_a_barrier():
+    """Two draws side by side, each by a workgroup of its own, wrote over each other's logits."""
+    b = NetworkBuilder(64)
+    for name in ("one", "two"):
+        b.tensor(f"logits_{name}", DType.I32, (1, 8), Role.STATE, frac=16)
+        b.scalar(f"token_{name}", 0)
+        b.tensor(f"random_{name}", DType.I32, (1, 2), Role.STATE)
+    b.tensor("history", DType.I32, (1, 1), Role.STATE)
+    for name in ("temperature", "top_k", "top_p", "penalty"):
+        b.scalar(name, 1)
+    for name in ("one", "two"):
+        settings = {n: n for n in ("temperature", "top_k", "top_p", "penalty", "history")}
+        b.parameters(f"sampler_{name}", "Sample", **settings, random=f"random_{name}")
+        b.emit("Sample", f"token_{name}", f"logits_{name}", f"sampler_{name}")
+    b.emit("Halt")
+    needs = phases.phases_of(verify(b.build())).needs
+    assert needs.tolist() == [phases.Need.FULL] * 3
+
+
 @needs_gpu
 @pytest.mark.parametrize("way", [gpu.PLANNED, gpu.RESIDENT])
 def test_a_length_that_changes_right_before_it_counts(way):
