@@ -24,9 +24,8 @@ from pxvm.tuning.weights import DEFAULT, Weight
 TARGETS = ("bytes", "quality")
 #: What counts as equally good: nats a token (a tenth of a percent of perplexity), or cosine.
 SLACK_TEXT, SLACK_VECTORS = 0.001, 0.001
-SEARCH = 4  # trials that find how long the row of moves may be, where damages are about known
 OWN = 8  # measurements of a model that tell more of it than those of all others
-VAIN = 3  # further moves in vain, one after the other, behind which none is expected to fit
+VAIN = 3  # further moves in vain, one after the other, behind which measuring is worth more
 Told = Callable[[int, int], None]
 Step = tuple[Weight, str]
 
@@ -127,9 +126,10 @@ class _Tuning:
             return self._best()
         options = []
         if Predictor(self.known).image is not None:  # what is known is enough to begin with
-            options.append(self._longest(self._ordered()))
-        if self._measure(self.budget - SEARCH - self.spent) or not options:
-            options.append(self._longest(self._ordered()))
+            options.append(self._longest(self._ordered(), VAIN))
+        count = self.budget - halvings(len(self.steps)) - self.spent
+        if self._measure(count) or not options:
+            options.append(self._longest(self._ordered(), len(self.steps)))
         found, loss = max(options, key=lambda option: sum(m.saved for m in option[0]))
         if not found:
             self.trials.fine = False
@@ -202,11 +202,12 @@ class _Tuning:
     def _good(self, loss: float) -> bool:
         return loss <= self.default_loss + self.slack
 
-    def _longest(self, moves: Sequence[Move]) -> tuple[list[Move], float]:
+    def _longest(self, moves: Sequence[Move], most: int) -> tuple[list[Move], float]:
         """The most moves with which the model is good, and its loss: the first ones, then any.
 
         Damages add up, so what trials lost, beside what was expected, says where the next one
-        should be; where that twice did not halve what is open, the middle is next.
+        should be; where that twice did not halve what is open, the middle is next. At most ``most``
+        further moves are tried in vain, one after the other.
         """
         expected = np.cumsum([0.0, *(m.worth * m.saved for m in moves)])
         losses, low, high, idle = {0: self.default_loss}, 0, len(moves) + 1, 0
@@ -223,7 +224,7 @@ class _Tuning:
             idle = 0 if 2 * (high - low) <= open_ + 1 else idle + 1
         found, kept, vain = list(moves[:low]), losses[low] if low else self.default_loss, 0
         for move in moves[low + 1 :]:
-            if self.spent >= self.budget or vain == VAIN:
+            if self.spent >= self.budget or vain == most:
                 break
             loss = self._loss([*found, move])
             found, kept, vain = (

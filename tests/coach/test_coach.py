@@ -42,6 +42,14 @@ def searched(program, learned=None, budget=20_000, inputs=VECTOR):
     return Search(given, wanted, learned or Learned(), budget).run(spent), spent.used
 
 
+def test_the_result_may_be_an_input_as_it_is():
+    both = {"x": (1, 1), "y": (2, 3)}
+    for wanted in (X, Y):
+        attempt = Coach().solve(task(wanted, both), 50)
+        assert attempt.outcome == "solved" and attempt.expression == wanted
+        assert attempt.candidates == 1
+
+
 def test_a_task_is_solved_remembered_and_recalled(network):
     coach = Coach(network)
     wanted = task(("Sum", ("ReLU", X)), words="sum what is above zero")
