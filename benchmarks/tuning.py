@@ -187,7 +187,8 @@ def _transfer(trials: Kept, seen: Sequence[Damage]) -> None:
             enough = saved[-1] >= goal
             first[name] = (first[name] or budget) if enough else 0
         row(f"  {budget} trials", *(f"{s:,}" for s in saved))
-    row(f"trials from which on {goal:,.0f} are saved", *(n or f"> {BUDGETS[-1]}" for n in first.values()),
+    reached = [n or f"> {BUDGETS[-1]}" for n in first.values()]
+    row(f"trials from which on {goal:,.0f} are saved", *reached,
         f"{first['having seen'] / max(1, first['from nothing']):.2f}")  # fmt: skip
 
 

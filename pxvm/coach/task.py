@@ -29,7 +29,11 @@ from pxvm.core.reading import read_bytes
 Shape = tuple[int, int]
 RESULT = "out"
 MOST_INPUTS, MOST_EXAMPLES, MOST_ELEMENTS, MOST_BYTES = 4, 256, 1024, 1 << 20
-JSON = {str: "a text", dict: "an object {...}", list: "a list [...]"}  # what JSON's kinds are
+JSON: Mapping[type, str] = {
+    str: "a text",
+    dict: "an object {...}",
+    list: "a list [...]",
+}  # what JSON's kinds are
 EXAMPLE = {"in", "out", "hidden"}
 MOST_TEXT = {"name": 200, "words": 4000}  # characters
 LOWEST, HIGHEST = -(2**31), 2**31 - 1

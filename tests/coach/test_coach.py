@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pxvm.coach import Coach
+from pxvm.coach import Coach, pictures
 from pxvm.coach.errors import TaskError
 from pxvm.coach.expression import evaluate, text
 from pxvm.coach.memory import experience_of
@@ -233,6 +233,22 @@ def test_a_strangers_program_that_loops_or_is_none_is_stopped(code, said, networ
     (known,) = Coach(network).log()
     assert said in known.doubt
     assert Coach(network).solve(wanted, 500).outcome == "solved"
+
+
+def test_a_strangers_program_that_is_dear_in_few_steps_is_stopped(network, monkeypatch):
+    b = NetworkBuilder(32)
+    b.tensor("x", DType.I32, (1, 1, 6), Role.STATE)
+    b.tensor("out", DType.I32, (1, 1, 1), Role.STATE)
+    b.tensor("a", DType.I32, (40, 40))
+    for name in "bc":
+        b.tensor(name, DType.ACT1, (40, 40))
+    for line in (("MatMul", "a", "b", "c"), ("Sum", "out", "x"), ("Halt",)):
+        b.emit(*line)
+    code, wanted = disassemble(b.build()).rstrip(), task(("Sum", X))
+    network.append("q", stranger(code, wanted), kind="program")
+    assert not Coach(network).log()[0].doubt
+    monkeypatch.setattr(pictures, "MOST_WORK", 40**3 * len(wanted.wanted))
+    assert "its program is unsolved" in Coach(network).log()[0].doubt
 
 
 def test_a_program_with_a_loop_is_recalled_as_it_is(network):
