@@ -164,7 +164,7 @@ def weights() -> None:
             with small(each, config, Path(name)) as trials:
                 found = quantise.tune(trials, budget=quantise.every(trials.weights))
                 seen += found.measured
-        row("small networks", f"{len(SMALL)}", f"{len(seen)} measured in all")
+        row(f"{len(SMALL)} small networks; measured in all", len(seen))
         with opened("minilm", Path(name)) as trials:
             _transfer(trials, seen)
 

@@ -162,7 +162,7 @@ def log_command(path: Path, as_json: bool) -> None:
     echo_table(
         {"record": "right", "outcome": "left", "by": "left", "candidates": "right", "task": "left"},
         [
-            (str(e.sequence), "not true" if e.doubt else e.outcome, e.by, f"{e.candidates:,}",
+            (str(e.sequence), "not used" if e.doubt else e.outcome, e.by, f"{e.candidates:,}",
              e.task.name)
             for e in attempts
         ],

@@ -126,6 +126,23 @@ def test_forgetting_a_program_takes_its_piece_out_of_later_search(network):
     assert coach.memory.library.learned.pieces == {}
 
 
+def test_forgetting_a_program_takes_what_was_recalled_from_it_along(network):
+    wanted = task(("Sum", ("ReLU", X)), words="the sum of what is above zero")
+    coach = Coach(network)
+    first = coach.solve(wanted, 500)
+    again = [coach.solve(wanted, 500) for _ in range(2)]
+    assert [a.by for a in again] == ["recall", "recall"]
+    network.forget(first.record)
+    found = coach.solve(wanted, 500)
+    assert found.by == first.by != "recall"
+    for fresh in (coach, Coach(network)):
+        log = fresh.log()
+        assert [e.doubt for e in log] == ["what it was recalled from is forgotten"] * 2 + [""]
+    network.forget(found.record)
+    coach.log()
+    assert not coach.memory.library.learned.pieces and not coach.memory.phrases.learned
+
+
 def test_what_is_learned_is_a_function_of_the_programs_alone():
     programs = {"1": above(X), "2": ("Sum", above(X)), "3": ("Max", neg(X))}
     one, other = Library(), Library()
