@@ -240,7 +240,9 @@ def _ways(name: str, path: Path, busy: int) -> list[float]:
             default, tuned = (subject.work(s, stack) for s in ({}, found.settings))
             medians = []
             for kind in default:
-                low, median, high = in_turns(default[kind], tuned[kind])
+                low = median = high = 1.0  # where the defaults were chosen, it is the same run
+                if found.settings:
+                    low, median, high = in_turns(default[kind], tuned[kind])
                 row(f"{name}: {kind}{beside}", f"{median:.3f}", f"{low:.2f} to {high:.2f}",
                     f"  {chosen}")  # fmt: skip
                 medians.append(median)
