@@ -238,10 +238,10 @@ def _ways(name: str, path: Path, busy: int) -> list[float]:
         chosen = ", ".join(f"{k} {v}" for k, v in found.settings.items()) or "the defaults"
         with ExitStack() as stack:
             default, tuned = (subject.work(s, stack) for s in ({}, found.settings))
-            medians = []
+            medians, table = [], choices.settings()
             for kind in default:
-                low = median = high = 1.0  # where the defaults were chosen, it is the same run
-                if found.settings:
+                low = median = high = 1.0  # what no chosen setting changes is the same run
+                if any(kind in table[name].work for name in found.settings):
                     low, median, high = in_turns(default[kind], tuned[kind])
                 row(f"{name}: {kind}{beside}", f"{median:.3f}", f"{low:.2f} to {high:.2f}",
                     f"  {chosen}")  # fmt: skip
