@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pxvm.coach.coach import Attempt
     from pxvm.coach.memory import Experience, Memory
 
+MAKER = "pxvm coach solve"
+
 
 @click.group(short_help="Write pixel programs for tasks, and remember them.")
 def coach() -> None:
@@ -160,7 +162,7 @@ def log_command(path: Path, as_json: bool) -> None:
     echo_table(
         {"record": "right", "outcome": "left", "by": "left", "candidates": "right", "task": "left"},
         [
-            (str(e.sequence), "not true" if e.doubt else e.outcome, e.by, f"{e.candidates:,}",
+            (str(e.sequence), "not used" if e.doubt else e.outcome, e.by, f"{e.candidates:,}",
              e.task.name)
             for e in attempts
         ],
@@ -180,7 +182,7 @@ def _read(path: Path) -> tuple[list[Experience], Memory]:
     from pxvm.coach.coach import Coach
     from pxvm.learning.commands.shared import reading
 
-    with reading(path) as network:
+    with reading(path, MAKER) as network:
         known = Coach(network)
         return known.log(), known.memory
 
@@ -215,7 +217,7 @@ def ask(question: tuple[str, ...], path: Path, output: Path | None, as_json: boo
     from pxvm.learning.commands.shared import output_target, reading
 
     target = output_target(output or Path("answer.pxi"), path)
-    with reading(path) as network:
+    with reading(path, MAKER) as network:
         found = answer(Coach(network), " ".join(question))
     if found is None:
         echo("nothing that was solved is like this", err=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -30,6 +30,7 @@ from pxvm.learning.store.record import KINDS, Record
 
 TAG = "coach"
 SOLVED, WRONG, UNSOLVED = "solved", "wrong", "unsolved"
+RECALLED = "recalled"  # the link from an attempt to the record whose program it used
 OUTCOMES = (SOLVED, WRONG, UNSOLVED)
 MOST_CODE = 1 << 16  # characters of a program in a record
 MOST_SPENT = 10**9  # candidates of a proposer
@@ -49,6 +50,7 @@ class Experience:
         admitted: the program, verified.
         expression: what it computes, None where it is more than an expression.
         doubt: why the record is not used, "" where it is.
+        origin: id of the record that the program was recalled from, "" where it was found anew.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Experience:
     admitted: Admitted | None = None
     expression: Expression | None = None
     doubt: str = ""
+    origin: str = ""
 
     @property
     def candidates(self) -> int:
@@ -96,12 +99,13 @@ def experience_of(record: Record) -> Experience | None:
             return None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    base = Experience(record.id, record.sequence, task, outcome, by, spent)
+    origin = next((link.id for link in record.links if link.relation == RECALLED), "")
+    base = Experience(record.id, record.sequence, task, outcome, by, spent, origin=origin)
     found = _PROGRAM.search(record.answer)
     if found is None:
         doubt = "" if outcome == UNSOLVED else "it holds no program"
-        return Experience(**{**base.__dict__, "doubt": doubt})
-    return Experience(**{**base.__dict__, **_judged(found[1], task, outcome)})
+        return replace(base, doubt=doubt)
+    return replace(base, **_judged(found[1], task, outcome))
 
 
 def _judged(code: str, task: Task, outcome: str) -> dict[str, Any]:
@@ -144,8 +148,7 @@ class Memory:
         there = dict.fromkeys(i.tobytes().hex() for i in entries["id"][wanted])
         now = [identity for identity in there if identity in live]
         for identity in set(self._known) - set(now):
-            self.library.forget(identity)
-            self.phrases.forget(identity)
+            self._untake(identity)
             del self._known[identity]
         for identity in now:
             if identity not in self._known:
@@ -153,6 +156,14 @@ class Memory:
                     self._take(identity, experience_of(self.network.record(identity)))
                 except FormatError:  # damaged: `pxvm network verify` tells
                     self._known[identity] = None
+        for identity, e in self._known.items():
+            if e is not None and e.origin and e.origin not in live and not e.doubt:
+                self._untake(identity)  # who forgets a program does not want its copies either
+                self._known[identity] = replace(e, doubt="what it was recalled from is forgotten")
+
+    def _untake(self, identity: str) -> None:
+        self.library.forget(identity)
+        self.phrases.forget(identity)
 
     def _take(self, identity: str, found: Experience | None) -> None:
         self._known[identity] = found
@@ -192,5 +203,5 @@ class Memory:
             kind="program" if image is not None else "measurement",
             source="pxvm:coach",
             event_time=datetime.now(timezone.utc),
-            links=[Link("recalled", recalled)] if recalled else [],
+            links=[Link(RECALLED, recalled)] if recalled else [],
         )

@@ -8,7 +8,7 @@ Call moves the base to the tensors of that call.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from pxvm.coach.expression import (
 )
 from pxvm.coach.task import RESULT, Task
 from pxvm.core import executors
+from pxvm.core.cost import cost
 from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import ProgramError
 from pxvm.core.integer import Ints
@@ -38,6 +39,8 @@ from pxvm.models.graph.fields import Fields
 WIDTH = 32
 #: What a program may take: steps of a run, pixels, elements of all its tensors.
 MOST_STEPS, MOST_PIXELS, MOST_ELEMENTS = 1024, 1 << 16, 1 << 14
+#: Integer operations of all its runs, and what a step counts for at least.
+MOST_WORK, STEP = 1 << 28, 1 << 11
 MOST_OPCODES = 256  # of an expression that is read, equal parts counted each time
 FRAME = 127  # descriptors that calls can reach
 
@@ -252,22 +255,35 @@ def _holds(d: Descriptor, shape: Shape) -> bool:
 def run(admitted: Admitted, given: Sequence[Ints], device: str = "reference") -> Ints | None:
     """What the machine computes: int64 [n, rows, columns], each example from a fresh picture.
 
-    None where a run does not come to its end within ``MOST_STEPS``.
+    None where a run does not come to its end within ``MOST_STEPS``, or all within ``MOST_WORK``.
     """
     image = np.array(admitted.image)
     fields = Fields(image, admitted.program)
     session = executors.executor(device, 1).session(image, admitted.program)
-    results = []
+    results, left = [], _steps(admitted)
     for number in range(len(given[0])):
         image[...] = admitted.image
         for name, values in zip(admitted.inputs, given, strict=True):
             fields[name] = values[number]
-        session.run(MOST_STEPS)
+        left -= session.run(min(MOST_STEPS, left))
         session.sync()
         if read_state(image, admitted.program.state_start)[State.STATUS] != HALTED:
             return None
         results.append(fields[RESULT].reshape(admitted.output))
     return np.stack(results)
+
+
+def _steps(admitted: Admitted) -> int:
+    """Steps of ``MOST_WORK``, were each the dearest that the program can come to."""
+    program = admitted.program  # its tensors with all their rows, whatever is in use by now
+    whole = replace(
+        program, descriptors=tuple(replace(d, length=None) for d in program.descriptors)
+    )
+    every = (
+        cost(admitted.image, whole, program.instructions[index], max(base, 0)).operations
+        for index, base in program.visits
+    )
+    return MOST_WORK // max(STEP, *every)
 
 
 def right(admitted: Admitted, task: Task, device: str = "reference") -> tuple[bool, bool]:

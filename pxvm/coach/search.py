@@ -160,6 +160,12 @@ class Search:
         return next(self._way, None)
 
     def _go(self) -> Iterator[Expression | None]:
+        for number, values in enumerate(self.given):
+            if ((values.shape[1], values.shape[2]), _bytes(values[None])) == self.goal:
+                self.spent.used += 1
+                self.left -= 1
+                if ("x", number) not in self.wrong:
+                    yield ("x", number)
         while self.waiting or self.open:
             price = min([*self.waiting, *self.open])
             self.volume.pop(price, None)

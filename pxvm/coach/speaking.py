@@ -132,7 +132,7 @@ class Speaking:
 
     def run(self, spent: Spent) -> Expression | None:
         """The program of the first answer that gives the shown results, None after ``ROUNDS``."""
-        messages = [{"role": "user", "content": self._question()}]
+        messages = self._question()
         for _ in range(min(ROUNDS, spent.left)):
             asked = self.backend.stream(
                 messages, max_tokens=TOKENS, temperature=0.0, **self.options
@@ -178,20 +178,27 @@ class Speaking:
             for name, values in zip(self.names, self.given, strict=True)
         )
 
-    def _question(self) -> str:
+    def _question(self) -> list[dict[str, str]]:
+        """What a program is, and examples; then tasks as they were asked and answered, the most
+        similar last, and this one: a small model does as was done before."""
         lines = ["Write a program, one instruction a line: glyph@result@operand@operand.", ""]
         lines += [f"{glyph} {op.name}: {op.opcode.semantics}" for glyph, op in BY_GLYPH.items()]
-        for e in self.remembered:
+        lines += ["", *(f"{n} is {type_text(s)}" for n, s in self.task.inputs.items())]
+        lines += [f"{RESULT} is {self._kind()}", ""]
+        messages = []
+        for e in reversed(self.remembered):
             if e.expression:
-                lines += ["", f"Task: {e.task.words}", spell(e.expression, self.names)]
-        lines += ["", f"Task: {self.task.words}"]
-        lines += [f"{n} is {type_text(s)}" for n, s in self.task.inputs.items()]
-        lines += [f"{RESULT} is {self._kind()}"]
+                asked = "\n".join([*lines, f"Task: {e.task.words}"])
+                answered = spell(e.expression, self.names)
+                messages += [{"role": "user", "content": asked},
+                             {"role": "assistant", "content": answered}]  # fmt: skip
+                lines = []
         lines += [
             f"{self._inputs(number)} gives {_plain(self.wanted[number])}"
             for number in range(min(SHOWN, len(self.wanted)))
         ]
-        return "\n".join(lines)
+        lines += [f"Task: {self.task.words}"]
+        return [*messages, {"role": "user", "content": "\n".join(lines)}]
 
 
 def _plain(values: np.ndarray) -> str:

@@ -29,6 +29,12 @@ from pxvm.core.reading import read_bytes
 Shape = tuple[int, int]
 RESULT = "out"
 MOST_INPUTS, MOST_EXAMPLES, MOST_ELEMENTS, MOST_BYTES = 4, 256, 1024, 1 << 20
+JSON: Mapping[type, str] = {
+    str: "a text",
+    dict: "an object {...}",
+    list: "a list [...]",
+}  # what JSON's kinds are
+EXAMPLE = {"in", "out", "hidden"}
 MOST_TEXT = {"name": 200, "words": 4000}  # characters
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,15}")
@@ -130,10 +136,12 @@ def _values(found: Any, shape: Shape, where: str) -> Ints:
 
 
 def _field(data: Any, name: str, kind: type, where: str) -> Any:
-    found = data.get(name) if isinstance(data, dict) else None
-    if not isinstance(found, kind):
-        raise TaskError(f"{where}: expected {name!r}, a {kind.__name__}; found {found!r:.80}")
-    return found
+    if not isinstance(data, dict):
+        raise TaskError(f"{where}: expected {JSON[dict]}; found {data!r:.80}")
+    if not isinstance(data.get(name), kind):
+        found = repr(data[name])[:80] if name in data else "none"
+        raise TaskError(f"{where}: expected {name!r}, {JSON[kind]}; found {found}")
+    return data[name]
 
 
 def _text(data: Any, name: str, most: int, where: str) -> str:
@@ -180,6 +188,10 @@ def task_of(data: Any, where: str = "task") -> Task:
     for number, example in enumerate(examples):
         place = f"{where}: example {number}"
         said = _field(example, "in", dict, place)
+        if not example.keys() <= EXAMPLE:
+            raise TaskError(
+                f"{place}: expected in, out and perhaps hidden; found {sorted(example)!r:.80}"
+            )
         if set(said) != set(inputs):
             raise TaskError(f"{place}: expected {sorted(inputs)}; found {sorted(said)!r:.80}")
         for column, (key, shape) in zip(given, inputs.items(), strict=True):
@@ -200,7 +212,20 @@ def read_task(path: str | Path) -> Task:
     """The task in a JSON file. Raises TaskError, FormatError, OSError."""
     data = read_bytes(path, MOST_BYTES)
     try:
-        said = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise TaskError(f"{path}: expected JSON: {error!s:.200}") from None
+        said = json.loads(data, object_pairs_hook=_once)
+    except RecursionError:
+        raise TaskError(f"{path}: expected JSON of a few levels; found far more") from None
+    except ValueError as error:
+        reason = str(error).partition(";")[0]
+        raise TaskError(f"{path}: expected JSON: {reason:.200}") from None
     return task_of(said, str(path))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names differ. Raises ValueError."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"{twice!r:.40} stands twice in one object")
+    return found

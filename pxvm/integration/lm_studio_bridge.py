@@ -10,6 +10,7 @@ As a program: ``python3 pxvm/integration/lm_studio_bridge.py --demo | --interact
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -54,12 +55,11 @@ class LMStudioPixelBridge:
         backend: str = AUTO,
     ) -> None:
         url = None if lm_studio_url == LM_STUDIO else lm_studio_url
-        self.memory = Memory(network_path)  # before the model, which may have to be fetched
-        try:
+        with ExitStack() as stack:
+            # Before the model, which may have to be fetched.
+            self.memory = stack.enter_context(Memory(network_path))
             self.backend = connect(backend, url, model, lambda line: echo(line, err=True))
-        except BaseException:
-            self.memory.close()
-            raise
+            stack.pop_all()
         self.conversation = Conversation(self.backend, self.memory, learns=False)
 
     def __enter__(self) -> Self:

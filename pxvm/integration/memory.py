@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pxvm.core.errors import PxvmError
@@ -31,6 +32,8 @@ from pxvm.learning.search.embedding import Embedder, EmbeddingError
 from pxvm.learning.search.words import asked, words
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from pxvm.learning.search.search import Hit
 
 CANDIDATES = 24
@@ -73,6 +76,14 @@ class Remembers(Protocol):
 
     def close(self) -> None:
         """Settle, and let go of the files."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        """As ``close``; on an error a network that was made and is still empty goes again."""
 
 
 class Memory:
@@ -174,8 +185,17 @@ class Memory:
 
     def close(self) -> None:
         """Settle, and let go of the files."""
+        self.__exit__(None, None, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
         self._writer.shutdown()
-        self.network.close()
+        self.network.__exit__(kind, error, trace)
 
 
 def own_words(answer: str) -> str:

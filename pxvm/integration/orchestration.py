@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -43,17 +44,15 @@ class NetworkOrchestrator:
         for found, path in named.items():
             if found != target and not path.exists():
                 raise PxvmError(f"{path}: no such file; `pxvm learn` makes a network")
-        self.members: list[Memory] = []
-        self._outside: Memory | None = None
-        try:
-            for found, path in named.items():
-                self.members.append(Memory(path, read_only=found != target))
+        with ExitStack() as stack:
+            self.members = [
+                stack.enter_context(Memory(path, read_only=found != target))
+                for found, path in named.items()
+            ]
             self._target = next((m for m in self.members if m.path.resolve() == target), None)
             if target is not None and self._target is None:
-                self._target = self._outside = Memory(Path(str(learn_to)))
-        except BaseException:
-            self.close()
-            raise
+                self._target = stack.enter_context(Memory(Path(str(learn_to))))
+            self._open = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +61,7 @@ class NetworkOrchestrator:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
-        self.close()
+        self._open.__exit__(kind, error, trace)
 
     def search(
         self,
@@ -134,8 +133,7 @@ class NetworkOrchestrator:
 
     def close(self) -> None:
         """Settle, and let go of all files."""
-        for member in [*self.members, *([self._outside] if self._outside else [])]:
-            member.close()
+        self._open.close()
 
 
 def on_one_scale(hit: Hit, question: str) -> float:

@@ -58,6 +58,7 @@ def quantise(
     from pxvm.core.saving import check_output
     from pxvm.learning.commands.shared import output_target, writing
     from pxvm.models.download import cached, fetch, here, is_name
+    from pxvm.models.families.checkpoint import open_checkpoint
     from pxvm.models.importing.importer import check_target
     from pxvm.tuning import quantise as tuning
     from pxvm.tuning.predictor import Predictor
@@ -69,6 +70,8 @@ def quantise(
     check_target(output_target(output, path), model)
     if predictor is not None:
         check_output(output_target(predictor, path), model, output)
+    if not is_name(model):
+        open_checkpoint(Path(model))  # what is none makes no memory
     with writing(path, make=True) as network, tempfile.TemporaryDirectory() as folder:
         known = list(read(network, Damage))
         source, default = Path(model), None
@@ -191,7 +194,7 @@ def auto(state: str, path: Path, as_json: bool) -> None:
     from pxvm.tuning.speed import best_of, known
 
     if state == "on":
-        with writing(path, make=True) as network:
+        with writing(path, maker="pxvm tune speed") as network:
             choices.switch(best_of(known(network)))
     elif state == "off":
         choices.switch(None)

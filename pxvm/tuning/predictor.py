@@ -39,7 +39,8 @@ class Predictor:
     """
 
     def __init__(self, measured: Sequence[Damage]) -> None:
-        x, y, weight = _examples(measured)
+        x, y, weight, levels = _examples(measured)
+        self.level = float(np.median(levels)) if levels else 0.0
         self.count = len(x)
         self.image: Image | None = _picture(*_trained(x, y, weight), x) if self.count else None
 
@@ -65,23 +66,26 @@ class Predictor:
         save_image(self.image, path)
 
 
-def _examples(measured: Sequence[Damage]) -> tuple[Floats, Floats, Floats]:
-    """Features [n, f], targets [n] and weights [n]: every model counts for as much as another."""
+def _examples(measured: Sequence[Damage]) -> tuple[Floats, Floats, Floats, list[float]]:
+    """Features [n, f], targets [n], weights [n]: every model counts for as much as another; and the
+    median of each model, which its targets are relative to."""
     models: dict[str, list[Damage]] = {}
     for m in measured:
         models.setdefault(m.model, []).append(m)
     x: list[tuple[float, ...]] = []
     y: list[float] = []
     weight: list[float] = []
+    levels: list[float] = []
     for group in models.values():
         group = [m for m in group if m.change >= CLEAR]
         if len(group) < FEW:
             continue
         target = np.log2([np.clip(m.damage, LEAST, MOST) / m.change**2 for m in group])
         x += [m.features for m in group]
-        y += list(np.clip(target - np.median(target), -20, 20))
+        levels.append(float(np.median(target)))
+        y += list(np.clip(target - levels[-1], -20, 20))
         weight += [1 / len(group)] * len(group)
-    return np.array(x).reshape(-1, len(FEATURES)), np.array(y), np.array(weight)
+    return np.array(x).reshape(-1, len(FEATURES)), np.array(y), np.array(weight), levels
 
 
 Layers = list[tuple[Floats, Floats]]

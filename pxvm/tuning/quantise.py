@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pxvm.models.graph.quantise import Floats
 from pxvm.tuning.errors import TuneError
-from pxvm.tuning.predictor import Predictor
+from pxvm.tuning.predictor import LEAST, Predictor
 from pxvm.tuning.records import Damage
 from pxvm.tuning.trials import Choices, Trials, sizes
 from pxvm.tuning.weights import DEFAULT, Weight
@@ -23,6 +24,8 @@ from pxvm.tuning.weights import DEFAULT, Weight
 TARGETS = ("bytes", "quality")
 #: What counts as equally good: nats a token (a tenth of a percent of perplexity), or cosine.
 SLACK_TEXT, SLACK_VECTORS = 0.001, 0.001
+OWN = 8  # measurements of a model that tell more of it than those of all others
+VAIN = 3  # further moves in vain, one after the other, behind which measuring is worth more
 Told = Callable[[int, int], None]
 Step = tuple[Weight, str]
 
@@ -108,7 +111,7 @@ class _Tuning:
             for choice in weight.choices
             if weight.bytes(choice) < weight.bytes(DEFAULT)
         ]
-        self.predicted = 0
+        self.predicted, self.scaled = 0, False
 
     @property
     def spent(self) -> int:
@@ -121,17 +124,21 @@ class _Tuning:
     def run(self, target: str) -> Result:
         if target == "quality":
             return self._best()
-        self._measure(self.budget - halvings(len(self.steps)) - self.spent)
-        moves = self._ordered()
-        found, loss = self._longest(moves)
+        options = []
+        if Predictor(self.known).image is not None:  # what is known is enough to begin with
+            options.append(self._longest(self._ordered(), VAIN))
+        count = self.budget - halvings(len(self.steps)) - self.spent
+        if self._measure(count) or not options:
+            options.append(self._longest(self._ordered(), len(self.steps)))
+        found, loss = max(options, key=lambda option: sum(m.saved for m in option[0]))
         if not found:
             self.trials.fine = False
         return self._done({m.weight.name: m.choice for m in found}, self.trials.fine, loss)
 
     # -- what a move does ------------------------------------------------------------------------
 
-    def _measure(self, count: int) -> None:
-        """Damage of single moves: of each role some, from all over the network."""
+    def _measure(self, count: int) -> int:
+        """Damage of single moves, of each role some, from all over the network; how many."""
         there = {(m.tensor, m.choice) for m in self._own()}
         roles: dict[str, list[Step]] = {}
         for step in self.steps:
@@ -139,9 +146,11 @@ class _Tuning:
         turns = [(turn, step) for of in roles.values() for turn, step in enumerate(_spread(of))]
         ordered = [step for _, step in sorted(turns, key=lambda t: (t[0], -t[1][0].bytes(DEFAULT)))]
         wanted = [s for s in ordered if (s[0].name, s[1]) not in there]
-        for weight, choice in wanted[: max(0, count)]:
+        chosen = wanted[: max(0, count)]
+        for weight, choice in chosen:
             self.measured.append(self._damage(weight, choice))
             self._tell()
+        return len(chosen)
 
     def _damage(self, weight: Weight, choice: str) -> Damage:
         damage, seconds = self.trials.damage({weight.name: choice})
@@ -155,19 +164,23 @@ class _Tuning:
 
     def _ordered(self) -> list[Move]:
         """The moves, the best first: measured where they were, else predicted."""
-        predictor = Predictor([*self.known, *self.measured])
+        own = self._own()
+        predictor = Predictor(own if len(own) >= OWN else [*self.known, *own])
         features = [weight.features(choice) for weight, choice in self.steps]
         says = predictor.sensitivities(features, self.trials.device)
         changes = np.array([weight.change(choice) for weight, choice in self.steps])
-        damages = np.exp2(says) * changes**2
-        own = {(m.tensor, m.choice): m.damage for m in self._own()}
+        damages = np.exp2(says + predictor.level) * changes**2
+        damage = {(m.tensor, m.choice): m.damage for m in own}
         keys = [(weight.name, choice) for weight, choice in self.steps]
-        there = [i for i, key in enumerate(keys) if key in own]
-        if there:  # what the model has of its own puts predictions in their place
-            shift = np.median([np.log(max(own[keys[i]], 1e-14) / damages[i]) for i in there])
-            damages *= np.exp(shift)
-            damages[there] = [own[keys[i]] for i in there]
+        there = [i for i, key in enumerate(keys) if key in damage]
+        if there:  # what the model has of its own puts predictions in their place, role by role
+            misses = {i: np.log(max(damage[keys[i]], LEAST) / damages[i]) for i in there}
+            for i, (weight, _) in enumerate(self.steps):
+                like = [m for n, m in misses.items() if self.steps[n][0].role == weight.role]
+                damages[i] *= np.exp(np.median(like or list(misses.values())))
+            damages[there] = [damage[keys[i]] for i in there]
         self.predicted = len(keys) - len(there)
+        self.scaled = bool(there) or predictor.image is not None
         moves = [
             Move(weight, choice, saved, float(damage) / saved)
             for (weight, choice), damage in zip(self.steps, damages, strict=True)
@@ -189,37 +202,51 @@ class _Tuning:
     def _good(self, loss: float) -> bool:
         return loss <= self.default_loss + self.slack
 
-    def _longest(self, moves: Sequence[Move]) -> tuple[list[Move], float]:
+    def _longest(self, moves: Sequence[Move], most: int) -> tuple[list[Move], float]:
         """The most moves with which the model is good, and its loss: the first ones, then any.
 
-        Damages add up: where all were measured, what one trial lost, beside what was expected,
-        says where the next one should be. Else, or where that does not halve what is open, the
-        middle is next.
+        Damages add up, so what trials lost, beside what was expected, says where the next one
+        should be; where that twice did not halve what is open, the middle is next. At most ``most``
+        further moves are tried in vain, one after the other.
         """
-        expected = np.cumsum([m.worth * m.saved for m in moves])
-        low, high, kept = 0, len(moves) + 1, self.default_loss
-        known, scale, halves = not self.predicted, 1.0, True
+        expected = np.cumsum([0.0, *(m.worth * m.saved for m in moves)])
+        losses, low, high, idle = {0: self.default_loss}, 0, len(moves) + 1, 0
+        if self.trials.embeds:  # its activations are finer with moves than by default
+            losses[0] = max(self.default_loss / 2, self.default_loss - self.slack)
         while high - low > 1 and self.spent < self.budget:
             count, open_ = (low + high) // 2, high - low
-            if known and halves:
-                likely = int(np.searchsorted(expected * scale, self.slack, side="right"))
-                count = min(max(likely, low + 1), high - 1)
-            loss = self._loss(moves[:count])
-            if self._good(loss):
-                low, kept = count, loss
+            if idle < 2 and (self.scaled or low or high <= len(moves)):
+                count = self._likely(expected, losses, low, high)
             else:
-                high = count
-            lost = loss - self.default_loss
-            scale = lost / expected[count - 1] if lost > 0 < expected[count - 1] else scale
-            halves = 2 * (high - low) <= open_ + 1
-        found = list(moves[:low])
+                idle = -1
+            losses[count] = self._loss(moves[:count])
+            low, high = (count, high) if self._good(losses[count]) else (low, count)
+            idle = 0 if 2 * (high - low) <= open_ + 1 else idle + 1
+        found, kept, vain = list(moves[:low]), losses[low] if low else self.default_loss, 0
         for move in moves[low + 1 :]:
-            if self.spent >= self.budget:
+            if self.spent >= self.budget or vain == most:
                 break
             loss = self._loss([*found, move])
-            if self._good(loss):
-                found, kept = [*found, move], loss
+            found, kept, vain = (
+                ([*found, move], loss, 0) if self._good(loss) else (found, kept, vain + 1)
+            )
         return found, kept
+
+    def _likely(self, expected: Floats, losses: dict[int, float], low: int, high: int) -> int:
+        """How many moves may be made, on the line through what is known of the losses.
+
+        What an encoder loses with no move is a guess: where all damages were measured, these tell
+        the slope, and not that.
+        """
+        one, other = (low, high) if high in losses else (0, low)
+        slope = 1.0
+        if one < other and (one or self.predicted or not self.trials.embeds):
+            slope = (losses[other] - losses[one]) / max(expected[other] - expected[one], LEAST)
+        near = low or other
+        room = self.default_loss + self.slack - losses[near]
+        end = expected[near] + room / max(slope, 1e-9)
+        likely = int(np.searchsorted(expected, end, side="right")) - 1
+        return min(max(likely, low + 1), high - 1)
 
     def _best(self) -> Result:
         """The choice with the least error for each weight, where the whole is better for it."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pxvm.coach import Coach
+from pxvm.coach import Coach, pictures
 from pxvm.coach.errors import TaskError
 from pxvm.coach.expression import evaluate, text
 from pxvm.coach.memory import experience_of
@@ -40,6 +40,14 @@ def searched(program, learned=None, budget=20_000, inputs=VECTOR):
     given, wanted = task(program, inputs).shown()
     spent = Spent(budget)
     return Search(given, wanted, learned or Learned(), budget).run(spent), spent.used
+
+
+def test_the_result_may_be_an_input_as_it_is():
+    both = {"x": (1, 1), "y": (2, 3)}
+    for wanted in (X, Y):
+        attempt = Coach().solve(task(wanted, both), 50)
+        assert attempt.outcome == "solved" and attempt.expression == wanted
+        assert attempt.candidates == 1
 
 
 def test_a_task_is_solved_remembered_and_recalled(network):
@@ -116,6 +124,23 @@ def test_forgetting_a_program_takes_its_piece_out_of_later_search(network):
     network.forget(known.record)
     assert coach.solve(task(deep), 2000).outcome == "unsolved"
     assert coach.memory.library.learned.pieces == {}
+
+
+def test_forgetting_a_program_takes_what_was_recalled_from_it_along(network):
+    wanted = task(("Sum", ("ReLU", X)), words="the sum of what is above zero")
+    coach = Coach(network)
+    first = coach.solve(wanted, 500)
+    again = [coach.solve(wanted, 500) for _ in range(2)]
+    assert [a.by for a in again] == ["recall", "recall"]
+    network.forget(first.record)
+    found = coach.solve(wanted, 500)
+    assert found.by == first.by != "recall"
+    for fresh in (coach, Coach(network)):
+        log = fresh.log()
+        assert [e.doubt for e in log] == ["what it was recalled from is forgotten"] * 2 + [""]
+    network.forget(found.record)
+    coach.log()
+    assert not coach.memory.library.learned.pieces and not coach.memory.phrases.learned
 
 
 def test_what_is_learned_is_a_function_of_the_programs_alone():
@@ -225,6 +250,22 @@ def test_a_strangers_program_that_loops_or_is_none_is_stopped(code, said, networ
     (known,) = Coach(network).log()
     assert said in known.doubt
     assert Coach(network).solve(wanted, 500).outcome == "solved"
+
+
+def test_a_strangers_program_that_is_dear_in_few_steps_is_stopped(network, monkeypatch):
+    b = NetworkBuilder(32)
+    b.tensor("x", DType.I32, (1, 1, 6), Role.STATE)
+    b.tensor("out", DType.I32, (1, 1, 1), Role.STATE)
+    b.tensor("a", DType.I32, (40, 40))
+    for name in "bc":
+        b.tensor(name, DType.ACT1, (40, 40))
+    for line in (("MatMul", "a", "b", "c"), ("Sum", "out", "x"), ("Halt",)):
+        b.emit(*line)
+    code, wanted = disassemble(b.build()).rstrip(), task(("Sum", X))
+    network.append("q", stranger(code, wanted), kind="program")
+    assert not Coach(network).log()[0].doubt
+    monkeypatch.setattr(pictures, "MOST_WORK", 40**3 * len(wanted.wanted))
+    assert "its program is unsolved" in Coach(network).log()[0].doubt
 
 
 def test_a_program_with_a_loop_is_recalled_as_it_is(network):

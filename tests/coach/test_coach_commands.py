@@ -79,6 +79,22 @@ def test_what_is_not_solved_is_status_1(here):
     assert status == 1 and "nothing that was solved" in said
 
 
+@pytest.mark.parametrize("line", ["log", "ask anything", "curve -o c.png"])
+def test_where_there_is_no_memory_it_is_told_what_makes_one(here, line):
+    status, said = pxvm(f"coach {line} -n typo.png")
+    assert status == 2 and "`pxvm coach solve` makes a network" in said, said
+    assert not list(here.glob("typo*"))
+
+
+def test_what_is_refused_leaves_no_empty_memory(here):
+    pxvm("coach solve easy.json -n k.png -o p.pxi")
+    (here / "other.json").write_text(json.dumps(task(("Max", X)).as_data()))
+    missing = "--backend embedded --model none.pxi"
+    for line in ("teach p.pxi --task other.json", f"solve easy.json {missing}"):
+        status, said = pxvm(f"coach {line} -n new.png")
+        assert status == 2 and not (here / "new.png").exists(), said
+
+
 def test_no_output_goes_over_what_is_read(here):
     for line in ("coach solve easy.json -n k.png -o easy.json",
                  "coach solve easy.json -n k.png -o k.png"):  # fmt: skip

@@ -99,8 +99,10 @@ def test_remembered_programs_stand_in_the_question(tmp_path):
         backend = Scripted(spell(PROGRAM, ["x"]))
         Coach(network, backend=backend).solve(task(PROGRAM, words="the mean"), 4000)
     if backend.asked:  # else a cheaper proposer found it
-        assert words in backend.asked[0][0]["content"]
-        assert spell(known, ["x"]) in backend.asked[0][0]["content"]
+        asked, answered, now = backend.asked[0]
+        assert asked["content"].endswith(f"Task: {words}") and asked["role"] == "user"
+        assert answered == {"role": "assistant", "content": spell(known, ["x"])}
+        assert now["content"].endswith("Task: the mean") and "gives" in now["content"]
 
 
 def test_the_grammar_admits_programs_and_nothing_else():

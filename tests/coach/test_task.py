@@ -46,8 +46,8 @@ def test_the_same_task_under_another_name_is_the_same():
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ([], "expected 'name', a str"),
-        (changed(name=3), "expected 'name', a str"),
+        ([], "expected an object"),
+        (changed(name=3), "expected 'name', a text; found 3"),
         (changed(name="n" * 201), "Unicode text of at most 200 characters; found 201"),
         (changed(words="\ud800"), "Unicode text"),
         (
@@ -70,6 +70,7 @@ def test_the_same_task_under_another_name_is_the_same():
         (example(out=[1, 2, [3]]), "integers of 32 bits"),
         (example(hidden=True), "expected an example that is not hidden"),
         (example(hidden=1), "expected hidden to be true or false"),
+        (example(hiden=True), "example 0: expected in, out and perhaps hidden; found"),
         (example(**{"in": {"m": 1}}), r"expected \['m', 'v'\]"),
     ],
 )
@@ -84,5 +85,11 @@ def test_a_file_that_is_no_json_is_refused(tmp_path):
         path.write_text(text)
         with pytest.raises(TaskError, match="expected JSON"):
             read_task(path)
-    path.write_text(json.dumps(TASK))
+    # Python would take the last of two, and nobody would know.
+    text = json.dumps(TASK)
+    for once, twice in (('"out":', '"out": 0, "out":'), ('"name":', '"name": "a", "name":')):
+        path.write_text(text.replace(once, twice, 1))
+        with pytest.raises(TaskError, match="stands twice in one object"):
+            read_task(path)
+    path.write_text(text)
     assert read_task(path).as_data() == TASK

@@ -296,6 +296,11 @@ def test_the_command_that_asks(server, tmp_path, monkeypatch):
     server.fault = "cut"
     status, shown = called([*words, "-n", "boats.png"], columns=200)
     assert status == 2 and b"pxvm: vllm at" in shown and b"cut in the middle" in shown
+    missing = ["--backend", "embedded", "--model", "none.pxi"]
+    for failing in (words, ["ask", QUESTION, *missing], ["talk", *missing]):
+        assert called([*failing, "-n", "new.png"])[0] == 2
+        assert called([*words, "-n", "boats.png", "--learn-to", "new.png"])[0] == 2
+        assert not Path("new.png").exists()  # no empty memory is left behind
     status, shown = called(["ask", QUESTION, "--no-learn", "--backend", "vllm", "--url",
                             "http://127.0.0.1:9/v1"], columns=200)  # fmt: skip
     assert status == 2 and b"no server answers there" in shown

@@ -53,6 +53,33 @@ def test_any_text_comes_back(made):
     assert network.verify().sound or len({v.probe for d in made for v in d.vectors}) > 1
 
 
+def test_what_failed_leaves_no_empty_network(tmp_path):
+    path = tmp_path / "k.png"
+
+    def fail(*stored, other=None):
+        with pytest.raises(KeyError), Network.open(path, draw=small) as network:
+            assert not list(network.records())
+            network.append_many(stored)
+            if other is not None:
+                with Network.open(path, draw=small) as second:
+                    second.append_many(other)
+            raise KeyError
+
+    fail()
+    assert [left.name for left in tmp_path.iterdir()] == ["k.png.lock"]
+    fail(Draft("stored", "before it failed"))
+    assert len(Network.open(path)) == 1
+    with pytest.raises(KeyError), Network.open(path):  # which was there before
+        raise KeyError
+    path.unlink()
+    fail(other=[Draft("by another", "process meanwhile")])
+    assert len(Network.open(path)) == 1
+    path.unlink()
+    with Network.open(path, draw=small):
+        pass
+    assert path.exists()
+
+
 def test_a_megabyte_comes_back(tmp_path):
     network = Network.open(tmp_path / "k.png", draw=small)
     text = "".join(chr(0x20 + (i * 7919) % 0xD7E0) for i in range(1 << 20))

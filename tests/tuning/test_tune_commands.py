@@ -56,10 +56,23 @@ def test_what_cannot_be_tuned_is_refused_in_one_line(here):
         ("tune quantise model -o k.png -n k.png", "k.png"),
         ("tune speed none -n k.png", "none"),
         ("tune auto on -n .", "a folder"),
+        ("tune auto on -n k.png", "k.png: no such file; `pxvm tune speed` makes a network"),
     ):
         status, said = pxvm(line)
         assert status == 2 and words in said and len(said.splitlines()) == 1, said
-    assert not (here / "s.pxi").exists()
+    assert not (here / "s.pxi").exists() and not list(here.glob("k.png*"))
+
+
+def test_what_fails_on_the_way_leaves_no_empty_memory(here, monkeypatch):
+    small.llama(here / "model")
+    (here / "short.txt").write_text("x")
+    status, said = pxvm("tune quantise model -o s.pxi --text short.txt -n k.png")
+    assert status == 2 and "expected a text of several lines" in said, said
+    assert not (here / "k.png").exists() and not (here / "k.png.index").exists()
+    pxvm("learn short.txt -n k.png")
+    before = (here / "k.png").read_bytes()
+    status, said = pxvm("tune quantise model -o s.pxi --text short.txt -n k.png")
+    assert status == 2 and (here / "k.png").read_bytes() == before
 
 
 def test_the_default_is_at_its_bound(here, monkeypatch):
@@ -90,6 +103,8 @@ def test_from_measuring_to_running(here, monkeypatch):
 def test_ordinary_runs_teach_while_it_is_on(here, monkeypatch):
     monkeypatch.setattr(notes.Busy, "count", lambda self: 0)
     save_image(product(), here / "p.pxi")
+    (here / "one.txt").write_text("a memory that knows of no measurement")
+    pxvm("learn one.txt -n k.png")
     status, said = pxvm("tune auto on -n k.png")
     assert status == 0 and said == "on: 0 programs known on this machine\n", said
     for _ in range(notes.FEW):

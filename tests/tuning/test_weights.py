@@ -110,29 +110,39 @@ class Added:
 
     embeds, model, fine, device = True, "added", False, "reference"
 
-    def __init__(self, damages):
+    def __init__(self, damages, like=None):
         self.damages, self.done = damages, 0
-        self.weights = [Plain(str(number)) for number in range(len(damages))]
+        self.weights = [
+            Plain(str(number), *((like[number].features, like[number].change) if like else ()))
+            for number in range(len(damages))
+        ]
+
+    def damage(self, choices):
+        self.done += 1
+        return sum(self.damages[int(name)] for name in choices), 0.1
 
     def loss(self, choices=None):
         self.done += 1
         return 0.01 + 1.05 * sum(self.damages[int(name)] for name in choices or {})
 
 
+NONE = (0.0,) * len(FEATURES)
+
+
 class Plain:
     choices, role = ("int8", "int4"), "q"
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, name, features=NONE, change=0.1):
+        self.name, self._features, self._change = name, features, change
 
     def bytes(self, choice):
         return 4096 if choice == "int8" else 2048
 
     def features(self, choice):
-        return (0.0,) * len(FEATURES)
+        return self._features
 
     def change(self, choice):
-        return 0.1
+        return self._change
 
 
 def test_where_all_was_measured_their_sum_says_how_many_may_be_made():
@@ -147,6 +157,22 @@ def test_where_all_was_measured_their_sum_says_how_many_may_be_made():
     assert found.path[0][0] <= 3 < quantise.halvings(60)
     first = next(spent for spent, saved in found.path if saved == found.bytes)
     assert first <= 4, found.path
+
+
+def test_what_other_models_taught_needs_few_trials_and_no_measurement():
+    like = np.random.default_rng(5).permutation(np.array(damages(60, seed=2), object)).tolist()
+    small_ones = {str(number) for number, m in enumerate(like) if not m.features[0]}
+    scale = 0.0009 / sum(like[int(name)].damage for name in small_ones)
+    taught = [replace(m, damage=2 * scale * m.damage) for m in damages(40, "another")]
+    trials = Added([scale * m.damage for m in like], like)
+    found = quantise.tune(trials, taught, budget=5)
+    assert not found.measured and set(found.choices) == small_ones
+    assert len(quantise.tune(trials, budget=5).choices) < len(small_ones) / 2
+    # What is false of this model costs trials; with more of them, its own measurements count.
+    lies = [replace(m, damage=scale * 64 / m.damage) for m in taught]
+    assert len(quantise.tune(trials, lies, budget=5).choices) < len(small_ones) / 2
+    found = quantise.tune(trials, lies, budget=40)
+    assert set(found.choices) == small_ones and len(found.measured) > 20
 
 
 def test_nothing_is_chosen_where_nothing_is_as_good(llama, monkeypatch):

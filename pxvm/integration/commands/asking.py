@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,23 +84,15 @@ def ask(
         raise click.UsageError("expected a question")
     chosen = paths or (Path("knowledge.png"),)
     learns = not no_learn and (len(chosen) == 1 or learn_to is not None)
-    memory = _memory(chosen, learn_to, learns)
-    try:
-        answering = _connected(backend, url, model, device)
-    except BaseException:
-        if memory is not None:
-            memory.close()
-        raise
-    conversation = Conversation(answering, memory, learns=learns, system=system)
-    try:
+    with (
+        _memory(chosen, learn_to, learns) or nullcontext() as memory,
+        closing(_connected(backend, url, model, device)) as answering,
+    ):
+        conversation = Conversation(answering, memory, learns=learns, system=system)
         _answer(conversation, said.strip(), not no_context, as_json,
                 max_tokens=max_tokens, temperature=temperature)  # fmt: skip
         if show_context and memory is not None:
             _show_evidence(conversation, chosen)
-    finally:
-        if memory is not None:
-            memory.close()
-        answering.close()
 
 
 def _memory(paths: tuple[Path, ...], learn_to: Path | None, learns: bool) -> Remembers | None:
@@ -193,14 +186,6 @@ def talk(
     from pxvm.integration.memory import Memory
     from pxvm.integration.talking import talk as converse
 
-    memory = Memory(path)  # before the model, which may have to be fetched
-    try:
-        answering = _connected(backend, url, model, device)
-    except BaseException:
-        memory.close()
-        raise
-    try:
+    # The memory before the model, which may have to be fetched.
+    with Memory(path) as memory, closing(_connected(backend, url, model, device)) as answering:
         converse(Conversation(answering, memory, system=system), memory, max_tokens)
-    finally:
-        memory.close()
-        answering.close()

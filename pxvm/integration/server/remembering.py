@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,13 @@ class Memories:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self.by_name: Mapping[str, Memory] = {path.stem: Memory(path) for path in paths}
-        if len(self.by_name) != len(paths):
-            raise RefusedError("two networks have one name; rename one of the files")
+        with ExitStack() as stack:
+            self.by_name: Mapping[str, Memory] = {
+                path.stem: stack.enter_context(Memory(path)) for path in paths
+            }
+            if len(self.by_name) != len(paths):
+                raise RefusedError("two networks have one name; rename one of the files")
+            stack.pop_all()
 
     def chosen(self, name: Any) -> Memory | None:
         """The network for a request; None for none. Raises RefusedError for one that is not here.

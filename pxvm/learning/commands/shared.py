@@ -61,26 +61,26 @@ until_option = click.option(
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Network]:
-    """The network at a path, opened so that nothing is written to it."""
-    with _opened(path, read_only=True) as network:
+def reading(path: Path, maker: str = "pxvm learn") -> Iterator[Network]:
+    """The network at a path, opened so that nothing is written to it; ``maker`` makes one."""
+    with _opened(path, read_only=True, maker=maker) as network:
         yield network
 
 
 @contextmanager
-def writing(path: Path, make: bool = False) -> Iterator[Network]:
+def writing(path: Path, make: bool = False, maker: str = "pxvm learn") -> Iterator[Network]:
     """The network at a path, opened for writing; with ``make`` it may be new."""
-    with _opened(path, make=make, read_only=False) as network:
+    with _opened(path, make=make, read_only=False, maker=maker) as network:
         yield network
 
 
 @contextmanager
-def _opened(path: Path, *, read_only: bool, make: bool = False) -> Iterator[Network]:
+def _opened(path: Path, *, read_only: bool, maker: str, make: bool = False) -> Iterator[Network]:
     from pxvm.learning.network import Network
 
     if not make and not path.exists():
         raise PxvmError(
-            f"{path}: no such file; `pxvm learn` makes a network, --network names another one"
+            f"{path}: no such file; `{maker}` makes a network, --network names another one"
         )
     if path.is_dir():
         raise PxvmError(f"{path}: a folder; name the file, such as {path / 'knowledge.png'}")

@@ -258,6 +258,14 @@ class Pages:
             )
         self.write_whole(self.path, whole_page([piece], layout.START, 1, 0))
 
+    def unmake(self) -> None:
+        """Deletes the network and what was made from it; its lock stays."""
+        made = [*self.beside(), self.path]
+        self.close()
+        self.epoch += 1
+        for path in made:
+            self.remove(path)
+
     def write_whole(self, path: Path, data: bytes) -> None:
         """A whole new file at ``path``, or none."""
         temporary = path.with_name(path.name + ".new")

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,6 +70,7 @@ class Store:
         self.read_only = pages.read_only
         self.page_rows = page_rows
         self.draw = draw
+        self._made = False  # by this object
         self._pages = pages
         self._turn = pages.turn
         self._catalogue = Catalogue(pages)
@@ -102,6 +104,7 @@ class Store:
             with pages.writing():
                 if not pages.files.exists(path):
                     pages.create(make_piece(format_note(), 0, datetime.now(timezone.utc), draw))
+                    network._made = True
         network.refresh()
         if not read_only:
             network._tidy()
@@ -132,8 +135,22 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        if kind is not None and self._made:
+            self._unmake()
         self.close()
+
+    def _unmake(self) -> None:
+        """Deletes the network that this object made, where nothing was stored in it: what failed
+        leaves no empty one behind. Whoever writes it now keeps it."""
+        pages = self._pages
+        with suppress(NetworkError), pages.writing(timeout=0):
+            pages.refresh()
+            if pages.last == 1 and pages.page(1).cursor.records == 1:
+                pages.unmake()
 
     def refresh(self) -> None:
         """Looks whether other processes have appended; every method does so by itself."""
