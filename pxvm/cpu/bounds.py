@@ -31,6 +31,7 @@ def up(n: int, multiple: int) -> int:
 # Blocks
 LANES = 16  # columns of a tile: the words of one vector
 TILE = 8  # activation rows that one tile of the matrix product holds in registers
+TILED = 16  # and with AMX
 PACK = 64  # weight rows packed at a time
 RUN = 32  # weight rows summed before their sums are finished
 QUAD = 4  # widened weight rows that meet two tokens
@@ -75,6 +76,8 @@ SUMS: dict[str, Sum] = {
     "vnni._vnni_rows2": _PRODUCT,
     "vnni._vnni_rows1": _PRODUCT,
     "vnni._vnni_tile": _PRODUCT,
+    "amx._one": _PRODUCT,
+    "amx._many": _PRODUCT,
     # Both planes at once: two products in each lane of a vector of 16.
     "avx2._dots": Sum(np.int32, 2 * BYTE * QUANTISED, LONG // 16),
     "avx2._weigh": Sum(np.int32, BYTE * WEIGHED, BLOCK),
@@ -82,7 +85,6 @@ SUMS: dict[str, Sum] = {
     "avx2._meet": Sum(np.int32, PLANE * QUANTISED, STRETCH),
     "products._meet.sums": Sum(np.int64, PLANE * QUANTISED, MAX_INNER),
     "products.halves_dots.totals": Sum(np.int64, BYTE * QUANTISED, MAX_INNER),
-    "products.load_halves.total": Sum(np.int64, PLANE * MAX_INNER, 257),
     "products.stream.total": Sum(np.int64, BYTE * PLANE * MAX_INNER, 257),
     "products._wrapped_dot.total": Sum(np.int64, BYTE * ACTIVATION, MAX_INNER),
     "products.load_planes.total": Sum(np.int64, PLANE * MAX_INNER, 257),

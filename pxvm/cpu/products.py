@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pxvm.cpu.amx import amx_begin, amx_end, amx_tiles
 from pxvm.cpu.avx2 import avx2_dots, avx2_meet, avx2_tile8
 from pxvm.cpu.bounds import (
     BATCH,
@@ -26,12 +27,14 @@ from pxvm.cpu.bounds import (
     SHARED,
     STRETCH,
     TILE,
+    TILED,
 )
 from pxvm.cpu.compiler import jit
 from pxvm.cpu.intrinsics import atomic_add, barrier, divided, float_of, prefetch
 from pxvm.cpu.memory import (
     ACT1,
     ACT2,
+    AMX,
     AVX2,
     BIAS,
     COLS,
@@ -469,12 +472,20 @@ def _planes_tile(
     c: Any, tid: int, packed: Any, groups: int, t: int, k: int, padded: int, planes: int
 ) -> None:
     """``row0``[r]: sums of packed weights with token t + r, of as many tokens as a tile has."""
-    tile, wide, size = c.tile[tid], groups * LANES, LANES * k
-    x, out = c.planes.ctypes.data + t * planes * padded, tile.ctypes.data
-    for group in range(groups):
-        at = packed.ctypes.data + group * size
-        vnni_tile(at, x, padded, k // 4, out + 4 * group * LANES, 4 * wide)
-    for r in range(TILE // planes):
+    tile, wide, size, many = c.tile[tid], groups * LANES, LANES * k, np.int64(TILE)
+    x, out, weights = (
+        c.planes.ctypes.data + t * planes * padded,
+        tile.ctypes.data,
+        packed.ctypes.data,
+    )
+    if c.config[AMX]:
+        many = np.int64(TILED)
+        amx_tiles(weights, size, groups, x, padded, k, out, 4 * wide)
+    else:
+        for group in range(groups):
+            at = out + 4 * group * LANES
+            vnni_tile(weights + group * size, x, padded, k // 4, at, 4 * wide)
+    for r in range(many // planes):
         low, totals = tile[r * planes * wide :], c.row0[tid, r * wide : (r + 1) * wide]
         if planes == 2:
             high = tile[(2 * r + 1) * wide :]
@@ -498,12 +509,17 @@ def _block(
         mine = packed[group * size : (group + 1) * size]
         _pack(c, w, first + begin, min(np.int64(LANES), lanes - begin), k, mine)
     down, wide, some = excess(k, planes + 1), groups * LANES, c.tile[tid, :lanes]
-    for t in range(start, stop, TILE // planes):
+    step = np.int64(TILED if c.config[AMX] else TILE) // planes
+    if c.config[AMX]:
+        amx_begin()
+    for t in range(start, stop, step):
         _planes_tile(c, tid, packed, groups, t, k, padded, planes)
-        for r in range(min(np.int64(TILE // planes), stop - t)):
+        for r in range(min(step, stop - t)):
             narrow(c.row0[tid, r * wide : r * wide + lanes], 128 * sums[3 * (t + r)], down, some)
             m, e = split(sums[3 * (t + r) + 1])
             finish_columns(c, tid, out, t + r, w, first, lanes, some, down, m, e)
+    if c.config[AMX]:
+        amx_end()
 
 
 @jit
@@ -530,7 +546,7 @@ def _meeting(
                 narrow(c.row0[tid, at : at + lanes], np.int64(0), down, some)
             elif down > 0:
                 for i in range(lanes):
-                    some[i] = np.int32(some[i] + np.int32(1 << (down - 1))) >> np.int32(down)
+                    some[i] = np.int32(shift_down(np.int64(some[i]), down))
             m, e = split(c.sums[3 * t + 1])
             finish_columns(c, tid, out, t, w, first, lanes, some, down, m, e)
 
@@ -560,9 +576,9 @@ def _meet(
     apart = up(2 * n * deep // (stop - start), 64)
     soon, end = c.bytes.ctypes.data + soon, c.bytes.ctypes.data + min(soon + n * deep, len(c.bytes))
     for first in range(start, stop, 2):
-        for line in range(soon, min(soon + apart, end), 64):
+        near = soon + (first - start) // 2 * apart
+        for line in range(near, min(near + apart, end), 64):
             prefetch(line)
-        soon += apart
         t = min(np.int64(first), stop - 2)
         at = (t - start) * PACK + begin
         for done in range(0, deep, stretch):
@@ -571,5 +587,7 @@ def _meet(
                       size, out, 4 * PACK)  # fmt: skip
             for r in range(at, at + 2 * PACK if stretch < deep else at, PACK):
                 sums, some = c.row0[tid, r : r + n], tile[r : r + n]
+                if done == 0:
+                    sums[:] = 0
                 for i in range(n):
-                    sums[i] = some[i] + (sums[i] if done else np.int64(0))
+                    sums[i] += some[i]

@@ -23,6 +23,7 @@ from pxvm.cpu.bounds import (
     RUN,
     SHARED,
     TILE,
+    TILED,
     arranged,
     up,
 )
@@ -94,10 +95,10 @@ def _linear(out: Descriptor, x: Descriptor, weight: Descriptor) -> Sizes:
         packed = min(PACK, up(weight.rows, LANES)) * weight.cols
         held = min(SHARED, x.rows) * PACK
         sizes |= {
-            "row0": max(TILE * PACK, held),
-            "bits": max(2 * QUAD * padded, packed, 2 * NEAR),
-            "tile": max(TILE * PACK, held),
-            "planes": (2 * x.rows + TILE) * padded,
+            "row0": max(TILED * PACK, held),
+            "bits": max(2 * QUAD * padded, packed + 64 * LANES, 2 * NEAR),
+            "tile": max(TILED * PACK, held),
+            "planes": (2 * x.rows + TILED) * padded,
             "sums": 3 * x.rows,
         }
     return sizes
