@@ -78,7 +78,7 @@ class Peer:
             what = f"signal {-status}" if status < 0 else f"status {status}"
             raise PeerError(f"{self.name} ended with {what}") from None
         if isinstance(found, PeerError):
-            raise found
+            raise PeerError(f"{self.name}: {found}")
         return found
 
 
@@ -128,7 +128,7 @@ class Library:
         defaults = self.api.llama_model_default_params()
         if model := self.api.llama_model_load_from_file(self.path.encode(), defaults):
             return model, self.api.llama_init_from_model(model, wanted)
-        raise PeerError(f"llama.cpp cannot load {self.path}")
+        raise PeerError(f"cannot load {self.path}")
 
     def info(self) -> str:
         """What the library says of the system."""
@@ -152,7 +152,7 @@ class Library:
         """Take tokens in; the logits behind the last one, float32 (vocabulary,)."""
         array = (self.api.llama_token * len(ids))(*ids)
         if self.api.llama_decode(self.context, self.api.llama_batch_get_one(array, len(ids))):
-            raise PeerError("llama.cpp: llama_decode failed")
+            raise PeerError("llama_decode failed")
         return self._logits(-1).copy()
 
     def take(self, position: int, ids: Sequence[int]) -> None:
@@ -166,7 +166,7 @@ class Library:
         for _ in range(steps):
             array = (self.api.llama_token * 1)(token)
             if self.api.llama_decode(self.context, self.api.llama_batch_get_one(array, 1)):
-                raise PeerError("llama.cpp: llama_decode failed")
+                raise PeerError("llama_decode failed")
             token = int(self._logits(-1).argmax())
 
     def loss(self, ids: Sequence[int]) -> float:
@@ -178,7 +178,7 @@ class Library:
             batch.token[i], batch.pos[i], batch.logits[i] = token, i, 1
             batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
         if self.api.llama_decode(self.context, batch):
-            raise PeerError("llama.cpp: llama_decode failed")
+            raise PeerError("llama_decode failed")
         total = 0.0
         for i, target in enumerate(ids[1:]):
             real = self._logits(i).astype(np.float64)
