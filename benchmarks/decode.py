@@ -26,12 +26,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks._llama import Peer, PeerError, missing, peers
-from benchmarks._parts import parser
+from benchmarks._parts import parser, processor
 from pxvm.core import executors
 from pxvm.core.container import save_image
 from pxvm.core.program import Image
 from pxvm.core.verifier import verify
-from pxvm.cpu import native
 from pxvm.models.families.llama import (
     LlamaConfig,
     build_llama,
@@ -315,7 +314,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path, gguf = folder / "model.pxi", folder / "model.gguf"
-        say(f"this processor: {native.features()}")
+        say(f"this processor is {processor()}")
         say(f"building {weights.matrices / 1e6:.0f} MB of weights")
         save_image(build_llama(CONFIG, weights), path, layout="mappable")
         if lacking := missing():

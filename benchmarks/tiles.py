@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks._parts import parser
+from benchmarks._parts import parser, processor
 from benchmarks.decode import CONFIG, RandomWeights, timed, tokens
 from pxvm.core import reference
 from pxvm.core.layout import NetworkBuilder
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     reads = parser(__doc__)
     reads.add_argument("--threads", nargs="+", type=int, default=[1, 2, processors()])
     given = reads.parse_args(arguments)
-    print(f"this processor: {native.features()}")
+    print(f"this processor is {processor()}")
     print(f"AMX: {'used' if native.have_amx() else 'not here, so that both columns are the same'}")
     if wrong := [line for threads in (1, 2) for line in differing(threads)]:
         print("bytes differ:", *wrong, sep="\n  ")
