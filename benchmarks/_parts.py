@@ -5,6 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection, Sequence
 
+from pxvm.cpu import native
+
+
+def processor() -> str:
+    """The processor's name, and which of the vectors and tiles that matter here it has."""
+    name, features = native.features().split(" ")
+    found = [f[1:] for f in features.split(",") if f.startswith(("+avx", "+amx", "+fma", "+f16c"))]
+    return f"{name}: {', '.join(found)}"
+
 
 def parser(about: str | None) -> argparse.ArgumentParser:
     """A parser that says the first line of a module's docstring."""

@@ -1,8 +1,9 @@
 """A SmolLM2-shaped network, random weights: decoding and prompts beside llama.cpp, and its size.
 
-Run: ``python -m benchmarks.decode [--quick]``. The peer is ``llama-cpp-python`` with ``gguf``, the
-extra ``bench``; without it there are only our own figures. Both take turns, A B A B, and a ratio is
-the median of the ratios of neighbours. On a busy machine the clock says little: processor time,
+Run: ``python -m benchmarks.decode [--quick] [--llama FOLDER]``. The peer is ``llama-cpp-python``
+with ``gguf``, the extra ``bench``, in as many builds as are named (see ``_llama``); without it
+there are only our own figures. All take turns, A B A B, and a ratio is the median of the ratios of
+neighbours, ours and the faster build's. On a busy machine the clock says little: processor time,
 which one thread alone can be judged by, stands beside it.
 """
 
@@ -14,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks._llama import Peer, PeerError, missing, peers
+from benchmarks._parts import parser, processor
 from pxvm.core import executors
 from pxvm.core.container import save_image
 from pxvm.core.program import Image
@@ -40,6 +44,7 @@ from pxvm.models.graph.fields import Fields
 CONFIG = LlamaConfig(layers=30, width=576, heads=9, kv_heads=3, ff=1536, vocab=49152)
 CONTEXT, PROMPT, FAR, STEPS = 1536, 512, 1000, 16
 THREADS = (1, 2)
+REST = 0.2  # seconds before each timing, until the other engine's idle threads stop spinning
 GOALS = {"decode": 1.5, "prompt": 300.0, "compile": 60.0, "start": 1.0, "overhead": 0.02}
 START = """
 import time, sys
@@ -112,74 +117,9 @@ class Ours:
         self.fields["position"] = position
 
 
-class Peer:
-    """llama.cpp through its C interface: two contexts, one of them filled."""
-
-    def __init__(self, path: Path) -> None:
-        import llama_cpp
-
-        self.api = llama_cpp
-        self.model = load_peer(path)
-        self.contexts = {at: self._context() for at in (0, FAR)}
-
-    def _context(self) -> Any:
-        wanted = self.api.llama_context_default_params()
-        wanted.n_ctx, wanted.n_batch, wanted.n_ubatch = CONTEXT, PROMPT, PROMPT
-        return self.api.llama_init_from_model(self.model, wanted)
-
-    def feed(self, at: int, ids: list[int]) -> int:
-        """Take tokens in; the most likely next one."""
-        context = self.contexts[at]
-        array = (self.api.llama_token * len(ids))(*ids)
-        batch = self.api.llama_batch_get_one(array, len(ids))
-        if self.api.llama_decode(context, batch):
-            raise RuntimeError("llama_decode failed")
-        logits = self.api.llama_get_logits_ith(context, -1)
-        return int(np.ctypeslib.as_array(logits, (CONFIG.vocab,)).argmax())
-
-    def fill(self, position: int) -> None:
-        for first in range(0, position, PROMPT):
-            self.feed(FAR, tokens(min(PROMPT, position - first)))
-
-    def decode(self, position: int, threads: int) -> None:
-        self._place(position, threads)
-        token = tokens(1)[0]
-        for _ in range(STEPS):
-            token = self.feed(position, [token])
-
-    def prompt(self, threads: int) -> None:
-        self._place(0, threads)
-        self.feed(0, tokens(PROMPT))
-
-    def _place(self, position: int, threads: int) -> None:
-        context = self.contexts[position]
-        self.api.llama_set_n_threads(context, threads, threads)
-        self.api.llama_memory_seq_rm(self.api.llama_get_memory(context), 0, position, -1)
-
-
 def tokens(count: int) -> list[int]:
     """Random tokens, the same every time."""
     return [int(t) for t in np.random.default_rng(count).integers(0, CONFIG.vocab, count)]
-
-
-def load_peer(path: Path) -> Any:
-    """llama.cpp's model of a file, quietly."""
-    import llama_cpp
-
-    @llama_cpp.llama_log_callback
-    def quiet(level: int, text: bytes, data: Any) -> None:
-        if level == 4:  # errors; 5 continues a line
-            sys.stderr.write(text.decode(errors="replace"))
-
-    load_peer.kept = quiet  # type: ignore[attr-defined]
-    llama_cpp.llama_log_set(quiet, None)
-    llama_cpp.llama_backend_init()
-    model = llama_cpp.llama_model_load_from_file(
-        str(path).encode(), llama_cpp.llama_model_default_params()
-    )
-    if not model:
-        raise RuntimeError(f"llama.cpp cannot load {path}")
-    return model
 
 
 def write_gguf(path: Path, weights: RandomWeights) -> None:
@@ -226,42 +166,77 @@ def timed(action: Callable[[], object], rest: float = 0.0) -> tuple[float, float
     return time.perf_counter() - start, time.process_time() - before
 
 
-def speed(ours: Ours, peer: Peer | None, rounds: int) -> Table:
-    """Tokens a second, ours and the peer's in turns."""
+def speed(ours: Ours, others: list[Peer], rounds: int, say: Callable[[str], object]) -> Table:
+    """Tokens a second, ours and each peer's in turns; a peer that dies is said, and left out."""
     load = os.getloadavg()[0]
     table = Table(title=f"Tokens a second (machine's load before: {load:.1f})")
-    for column in ("what", "threads", "time by", "pxvm", "llama.cpp", "ratio", "goal"):
+    for column in (
+        "what",
+        "threads",
+        "time by",
+        "pxvm",
+        *(p.name for p in others),
+        "ratio",
+        "goal",
+    ):
         table.add_column(column, justify="left" if column in ("what", "time by") else "right")
-    kinds = [("decode", 0), ("decode", FAR), ("prompt", 0)]
-    taken: dict[Any, list[tuple[float, float]]] = {}
-    for round_ in range(rounds + 1):
+    everyone = list(others)
+    for what, at in (("decode", 0), ("decode", FAR), ("prompt", 0)):
+        prepared(others, at, say)
+        count = STEPS if what == "decode" else PROMPT
+        shown = f"decode after {at}" if what == "decode" else f"prompt of {PROMPT}"
+        goal = f"{GOALS['decode']}x" if what == "decode" else f"{GOALS['prompt']:.0f}"
         for threads in THREADS:
-            for what, at in kinds:
-                for name, side in (("ours", ours), ("peer", peer)):
-                    if side is None:
-                        continue
-                    action = (
-                        (lambda s=side, a=at, n=threads: s.decode(a, n))
-                        if what == "decode"
-                        else (lambda s=side, n=threads: s.prompt(n))
-                    )
-                    seconds = timed(action)
-                    if round_:  # the first only warms
-                        taken.setdefault((what, at, threads, name), []).append(seconds)
-    for what, at in kinds:
-        for threads in THREADS:
-            count = STEPS if what == "decode" else PROMPT
-            goal = f"{GOALS['decode']}x" if what == "decode" else f"{GOALS['prompt']:.0f}"
-            shown = f"decode after {at}" if what == "decode" else f"prompt of {PROMPT}"
+            taken = in_turns(ours, others, what, at, threads, rounds, say)
             for clock, by in enumerate(("clock", "processor")[: 1 + (threads == 1)]):
-                a = [t[clock] for t in taken[what, at, threads, "ours"]]
-                b = [t[clock] for t in taken.get((what, at, threads, "peer"), [])]
-                cells = [f"{count / statistics.median(a):.0f}", "", ""]
-                if b:
-                    ratio = statistics.median(y / x for x, y in zip(a, b, strict=True))
-                    cells[1:] = [f"{count / statistics.median(b):.0f}", f"{ratio:.2f}"]
-                table.add_row(shown, str(threads), by, *cells, goal if threads == 2 else "")
+                each = {name: [t[clock] for t in times] for name, times in taken.items()}
+                cells = [f"{count / statistics.median(times):.0f}" for times in each.values()]
+                names, ratio = list(each), ""
+                if len(names) > 1:
+                    best = min(names[1:], key=lambda name: statistics.median(each[name]))
+                    pairs = zip(each["pxvm"], each[best], strict=True)
+                    ratio = f"{statistics.median(y / x for x, y in pairs):.2f}"
+                found = dict(zip(names, cells, strict=True))
+                row = [found.get(name, "") for name in ("pxvm", *(p.name for p in everyone))]
+                table.add_row(shown, str(threads), by, *row, ratio, goal if threads == 2 else "")
     return table
+
+
+def prepared(others: list[Peer], at: int, say: Callable[[str], object]) -> None:
+    """Fill the peers' caches up to a position."""
+    for peer in tuple(others):
+        try:
+            peer.call("place", 0)
+            for first in range(0, at, PROMPT):
+                peer.call("feed", tokens(min(PROMPT, at - first)))
+        except PeerError as error:
+            say(f"left out: {error}")
+            others.remove(peer)
+
+
+def in_turns(
+    ours: Ours, others: list[Peer], what: str, at: int, threads: int, rounds: int,
+    say: Callable[[str], object],
+) -> dict[str, list[tuple[float, float]]]:  # fmt: skip
+    """(elapsed, processor) seconds of each round, by name, ours first; the first only warms."""
+    taken: dict[str, list[tuple[float, float]]] = {"pxvm": []}
+    for _ in range(rounds + 1):
+        action = (lambda: ours.decode(at, threads)) if what == "decode" else (
+            lambda: ours.prompt(threads)
+        )  # fmt: skip
+        taken["pxvm"].append(timed(action, REST))
+        for peer in tuple(others):
+            time.sleep(REST)
+            try:
+                peer.call("threads", threads)
+                arguments = (at, tokens(1)[0], STEPS) if what == "decode" else (0, tokens(PROMPT))
+                seconds = peer.timed("decode" if what == "decode" else "take", *arguments)
+                taken.setdefault(peer.name, []).append(seconds)
+            except PeerError as error:
+                say(f"left out: {error}")
+                others.remove(peer)
+                taken.pop(peer.name, None)
+    return {name: times[1:] for name, times in taken.items()}
 
 
 def bandwidth(threads: int) -> float:
@@ -283,49 +258,29 @@ def start(path: Path, cache: str | None = None) -> float:
     ]
 
 
-def opening(path: Path, gguf: Path | None) -> tuple[float, float | None]:
-    """Seconds from a file to its first token, ours and the peer's, medians."""
+def opening(path: Path, others: list[Peer]) -> tuple[float, float | None]:
+    """Seconds from a file to its first token, ours and the fastest peer's, medians."""
 
     def first() -> None:
         image = resize_context(path, CONTEXT, prompt=PROMPT)
         set_tokens(image, [1])
         executors.executor("cpu").session(image, verify(image), max(THREADS)).run(None)
 
-    def peer_first() -> None:
-        assert gguf is not None
-        peer = Peer.__new__(Peer)
-        import llama_cpp
-
-        peer.api, peer.model = llama_cpp, load_peer(gguf)
-        peer.contexts = {0: peer._context()}
-        llama_cpp.llama_set_n_threads(peer.contexts[0], max(THREADS), max(THREADS))
-        peer.feed(0, [1])
-        llama_cpp.llama_free(peer.contexts[0])
-        llama_cpp.llama_model_free(peer.model)
-
-    pairs = [(timed(first)[0], timed(peer_first)[0] if gguf else 0.0) for _ in range(4)][1:]
-    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return ours, theirs if gguf else None
+    rounds = [
+        (timed(first)[0], *(p.timed("first", 1, max(THREADS))[0] for p in others)) for _ in range(4)
+    ]
+    ours, *theirs = (statistics.median(column) for column in zip(*rounds[1:], strict=True))
+    return ours, min(theirs, default=None)
 
 
-def peer_missing() -> str:
-    """Empty, or why there is no peer."""
-    try:
-        import gguf  # noqa: F401
-        import llama_cpp  # noqa: F401
-    except ImportError as error:
-        return f"no peer: {error.name} is not installed (pip install 'pxvm[bench]')"
-    return ""
-
-
-def facts(folder: Path, path: Path, gguf: Path | None, raw: int, quick: bool) -> Table:
+def facts(folder: Path, path: Path, gguf: Path, others: list[Peer], raw: int, quick: bool) -> Table:
     """Everything that is one number."""
     table = Table(title="Size, start, and the limit that memory sets")
     for column in ("what", "value", "goal"):
         table.add_column(column, justify="left" if column == "what" else "right")
     size = path.stat().st_size
     table.add_row(".pxi over raw int8 weights", f"{size / raw - 1:.2%}", "2%")
-    if gguf:
+    if gguf.exists():
         table.add_row("GGUF beside .pxi", f"{gguf.stat().st_size / size:.2f}", "")
     for threads in THREADS:
         rate = bandwidth(threads)
@@ -334,7 +289,7 @@ def facts(folder: Path, path: Path, gguf: Path | None, raw: int, quick: bool) ->
             f"{rate / 1e9:.1f}; {1e3 * raw / rate:.2f}, {rate / raw:.0f}",
             "",
         )
-    ours, theirs = opening(path, gguf)
+    ours, theirs = opening(path, others)
     ratio = f"{ours:.3f} s" + (f", llama.cpp {theirs:.3f} s" if theirs else "")
     table.add_row("open to first token", ratio, "1x")
     warm = statistics.median(start(path) for _ in range(3))
@@ -347,28 +302,35 @@ def facts(folder: Path, path: Path, gguf: Path | None, raw: int, quick: bool) ->
     return table
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Print both tables."""
-    quick = "--quick" in (sys.argv[1:] if arguments is None else arguments)
-    console = Console()
-    weights = RandomWeights(CONFIG)
+    reads = parser(__doc__)
+    reads.add_argument("--quick", action="store_true")
+    reads.add_argument("--llama", action="append", default=[], type=Path, metavar="FOLDER")
+    given = reads.parse_args(arguments)
+    console = Console(width=120)
+    say = partial(console.print, markup=False, highlight=False)
+    weights, others = RandomWeights(CONFIG), []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path, gguf = folder / "model.pxi", folder / "model.gguf"
-        console.print(f"building {weights.matrices / 1e6:.0f} MB of weights")
+        say(f"this processor is {processor()}")
+        say(f"building {weights.matrices / 1e6:.0f} MB of weights")
         save_image(build_llama(CONFIG, weights), path, layout="mappable")
-        peer = None
-        if missing := peer_missing():
-            console.print(missing, markup=False)
+        if lacking := missing():
+            say(lacking)
         else:
             write_gguf(gguf, weights)
-            peer = Peer(gguf)
-            peer.fill(FAR)
+            others = peers(gguf, CONTEXT, given.llama, say)
         ours = Ours(resize_context(path, CONTEXT, prompt=PROMPT))
         ours.fill(FAR)
-        console.print(speed(ours, peer, 3 if quick else 7))
-        console.print(facts(folder, path, gguf if peer else None, weights.matrices, quick))
+        try:
+            say(speed(ours, others, 3 if given.quick else 7, say))
+            say(facts(folder, path, gguf, others, weights.matrices, given.quick))
+        finally:
+            for peer in others:
+                peer.close()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,13 +1,15 @@
 """SmolLM2 and MiniLM from their pictures, beside llama.cpp and ONNX Runtime on the same weights.
 
-Run: ``python -m benchmarks.models [--quick]``. Both models are fetched as their authors published
-them and imported. The peers are the extra ``bench``. Everything that is timed is taken in turns,
-ours and theirs, and a ratio is the median of the ratios of neighbours. A text that was used for
-nothing else measures perplexity (``texts/varied.txt``).
+Run: ``python -m benchmarks.models [--quick] [--llama FOLDER]``. Both models are fetched as their
+authors published them and imported. The peers are the extra ``bench``; of several builds of
+llama.cpp (see ``_llama``) the faster one counts. Everything that is timed is taken in turns, ours
+and theirs, and a ratio is the median of the ratios of neighbours. A text that was used for nothing
+else measures perplexity (``texts/varied.txt``).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import statistics
 import subprocess
@@ -21,8 +23,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks._llama import Peer, PeerError, missing, peers
 from benchmarks._minilm import Runtime, quantise_onnx, write_onnx
-from benchmarks.decode import load_peer, timed
+from benchmarks._parts import parser
+from benchmarks.decode import REST, timed
 from pxvm.core.errors import PxvmError
 from pxvm.models.download import fetch
 from pxvm.models.families.checkpoint import open_checkpoint
@@ -33,7 +37,6 @@ from pxvm.models.model import Model
 
 TEXT = Path(__file__).resolve().parent / "texts/varied.txt"
 THREADS = 2
-REST = 0.2  # seconds before each timing, until the other engine's idle threads stop spinning
 CONTEXT, PROMPT, FAR, STEPS, ANSWER = 4096, 512, 1000, 16, 48
 QUESTIONS = (
     "What is the capital of France?", "Name three colours.", "Write a haiku about the sea.",
@@ -61,71 +64,6 @@ from pxvm import Model
 next(iter(Model.open({path!r}, threads=2).generate("The", stream=True, max_tokens=1)))
 print(time.perf_counter() - start)
 """
-
-
-class Peer:
-    """llama.cpp through its C interface, one context."""
-
-    def __init__(self, path: Path) -> None:
-        import llama_cpp
-
-        self.api, self.model = llama_cpp, load_peer(path)
-        wanted = llama_cpp.llama_context_default_params()
-        wanted.n_ctx, wanted.n_batch, wanted.n_ubatch = CONTEXT, CONTEXT, PROMPT
-        self.context = llama_cpp.llama_init_from_model(self.model, wanted)
-        self.vocabulary = llama_cpp.llama_model_get_vocab(self.model)
-        self.vocab = llama_cpp.llama_vocab_n_tokens(self.vocabulary)
-        llama_cpp.llama_set_n_threads(self.context, THREADS, THREADS)
-
-    def place(self, position: int) -> None:
-        """Forget what stands from a position on."""
-        memory = self.api.llama_get_memory(self.context)
-        self.api.llama_memory_seq_rm(memory, 0, position, -1)
-
-    def feed(self, ids: Sequence[int]) -> Any:
-        """Take tokens in; the logits behind the last one."""
-        array = (self.api.llama_token * len(ids))(*ids)
-        if self.api.llama_decode(self.context, self.api.llama_batch_get_one(array, len(ids))):
-            raise RuntimeError("llama_decode failed")
-        row = self.api.llama_get_logits_ith(self.context, -1)
-        return np.ctypeslib.as_array(row, (self.vocab,))
-
-    def loss(self, ids: Sequence[int]) -> float:
-        """Negative log-likelihood in nats of all tokens but the first."""
-        self.place(0)
-        batch = self.api.llama_batch_init(len(ids), 0, 1)
-        batch.n_tokens = len(ids)
-        for i, token in enumerate(ids):
-            batch.token[i], batch.pos[i], batch.logits[i] = token, i, 1
-            batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
-        if self.api.llama_decode(self.context, batch):
-            raise RuntimeError("llama_decode failed")
-        total = 0.0
-        for i, target in enumerate(ids[1:]):
-            row = self.api.llama_get_logits_ith(self.context, i)
-            total += loss(np.ctypeslib.as_array(row, (self.vocab,)), target)
-        self.api.llama_batch_free(batch)
-        return total
-
-    def decode(self, position: int) -> None:
-        self.place(position)
-        token = 1
-        for _ in range(STEPS):
-            token = int(self.feed([token]).argmax())
-
-    def prompt(self) -> None:
-        self.place(0)
-        self.feed(random_tokens(PROMPT))
-
-    def close(self) -> None:
-        self.api.llama_free(self.context)
-        self.api.llama_model_free(self.model)
-
-
-def loss(logits: Any, target: int) -> float:
-    """Negative log-likelihood of a token."""
-    real = np.asarray(logits, np.float64)
-    return float(np.log(np.exp(real - real.max()).sum()) + real.max() - real[target])
 
 
 def random_tokens(count: int) -> list[int]:
@@ -174,8 +112,8 @@ def answers(model: Model, peer: Peer) -> tuple[list[int], int, list[str]]:
     for number, question in enumerate(QUESTIONS):
         talk = [{"role": "user", "content": question}]
         ids = model.tokenizer.encode(model.tokenizer.render(talk), special=False)
-        peer.place(0)
-        theirs = peer.feed(ids)
+        peer.call("place", 0)
+        theirs = peer.call("feed", ids)
         common = 0
         for token in model.generator.answer(ids, Sampling()):
             other = int(theirs.argmax())
@@ -192,7 +130,7 @@ def answers(model: Model, peer: Peer) -> tuple[list[int], int, list[str]]:
             if token in model.tokenizer.settings.stops or common == ANSWER:
                 agreed += 1
                 break
-            theirs = peer.feed([token])
+            theirs = peer.call("feed", [token])
         lengths.append(common)
     return lengths, agreed, parted
 
@@ -205,22 +143,49 @@ def script(source: str, path: Path) -> float:
     return float(done.stdout.split()[-1])
 
 
-def chat_model(console: Console, folder: Path, rounds: int) -> None:
-    """The tables of SmolLM2."""
+def chat_model(console: Console, folder: Path, rounds: int, libraries: Sequence[Path]) -> None:
+    """The tables of SmolLM2. Raises PeerError where no build of llama.cpp runs."""
     gguf = fetch("smollm2", folder, lambda *_: None)
     path = folder / "smollm2.pxi"
     seconds, _ = timed(lambda: import_model(gguf, path))
     console.print(f"imported in {seconds:.1f} s")
-    console.print(sizes(gguf, path, rounds))
-    peer, model = Peer(gguf), Model.open(path, threads=THREADS, context=CONTEXT)
-    console.print(speed(model, peer, rounds))
-    console.print(quality(model, peer))
-    lengths, whole, parted = answers(model, peer)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False)
+
+    others = peers(gguf, CONTEXT, libraries, say)
+    for peer in others:
+        peer.call("threads", THREADS)
+    try:
+        peer = faster(others, say)
+        console.print(sizes(gguf, path, peer, rounds))
+        model = Model.open(path, threads=THREADS, context=CONTEXT)
+        console.print(speed(model, peer, rounds))
+        console.print(quality(model, peer))
+        lengths, whole, parted = answers(model, peer)
+    finally:
+        for peer in others:
+            peer.close()
     console.print(f"greedy answers of up to {ANSWER} tokens: {whole} of {len(lengths)} the same")
     console.print(f"tokens in common: {lengths}; where answers part, the two candidates' logits:")
     for line in parted:
-        console.print(line, markup=False, highlight=False)
-    peer.close()
+        say(line)
+
+
+def faster(others: Sequence[Peer], say: Callable[[str], object]) -> Peer:
+    """The build that decodes and takes a prompt fastest; one that dies on the way is said."""
+    found = {}
+    for peer in others:
+        try:
+            work = [("take", 0, random_tokens(PROMPT)), ("decode", 0, 1, STEPS)]
+            runs = [sum(peer.timed(*task)[0] for task in work) for _ in range(3)]
+            found[peer.name] = (min(runs[1:]), peer)
+            say(f"{peer.name}: {min(runs[1:]):.3f} s for a prompt of {PROMPT} and {STEPS} tokens")
+        except PeerError as error:
+            say(f"left out: {error}")
+    if not found:
+        raise PeerError("no build of llama.cpp runs here")
+    return min(found.values(), key=lambda item: item[0])[1]
 
 
 def table_of(title: str) -> Table:
@@ -230,7 +195,7 @@ def table_of(title: str) -> Table:
     return table
 
 
-def sizes(gguf: Path, path: Path, rounds: int) -> Table:
+def sizes(gguf: Path, path: Path, peer: Peer, rounds: int) -> Table:
     """Bytes, start, memory."""
     table, size = table_of("SmolLM2-135M: size and start"), path.stat().st_size
     parameters = open_checkpoint(gguf).parameters
@@ -238,7 +203,7 @@ def sizes(gguf: Path, path: Path, rounds: int) -> Table:
     table.add_row("bytes a parameter", *each, "", "0.65")
     (ours, _), (theirs, ratio) = in_turns(
         lambda: next(iter(Model.open(path, threads=THREADS).generate("The", stream=True))),
-        lambda: _first(gguf), rounds=rounds,
+        lambda: peer.call("first", 504, THREADS), rounds=rounds,
     )  # fmt: skip
     table.add_row("open to first token, s", f"{ours:.3f}", f"{theirs:.3f}", f"{ratio:.2f}", "1x")
     table.add_row("the same, new process, s", f"{script(START, path):.2f}", "", "", "")
@@ -251,17 +216,17 @@ def speed(model: Model, peer: Peer, rounds: int) -> Table:
     """Tokens a second."""
     table = table_of("SmolLM2-135M: tokens a second")
     kinds = (
-        ("decode", lambda: decode(model, 0), lambda: peer.decode(0), STEPS, "2x"),
-        (f"decode after {FAR}", lambda: decode(model, FAR), lambda: peer.decode(FAR), STEPS,
-         "1.5x"),
-        (f"prompt of {PROMPT}", lambda: prompt(model), peer.prompt, PROMPT, "2x"),
+        ("decode", lambda: decode(model, 0), lambda: peer.call("decode", 0, 1, STEPS), STEPS, "2x"),
+        (f"decode after {FAR}", lambda: decode(model, FAR),
+         lambda: peer.call("decode", FAR, 1, STEPS), STEPS, "1.5x"),
+        (f"prompt of {PROMPT}", lambda: prompt(model),
+         lambda: peer.call("take", 0, random_tokens(PROMPT)), PROMPT, "2x"),
     )  # fmt: skip
     for name, ours, theirs, count, aim in kinds:
         if "after" in name:
             place(model, 0)
             model.generator.feed(random_tokens(FAR), answer=False)
-            peer.place(0)
-            peer.feed(random_tokens(FAR))
+            peer.call("take", 0, random_tokens(FAR))
         (a, _), (b, ratio) = in_turns(ours, theirs, rounds=rounds)
         table.add_row(name, f"{count / a:.0f}", f"{count / b:.0f}", f"{ratio:.2f}", aim)
     return table
@@ -271,16 +236,11 @@ def quality(model: Model, peer: Peer) -> Table:
     """Perplexity of the varied text, each token given all before it."""
     table, text = table_of("SmolLM2-135M: quality"), TEXT.read_text(encoding="utf-8")
     total, count = model.score(text)
-    a, b = (np.exp(x / count) for x in (total, peer.loss(model.tokenizer.encode(text))))
+    theirs = peer.call("loss", model.tokenizer.encode(text))
+    a, b = (np.exp(x / count) for x in (total, theirs))
     name = f"perplexity over {count} tokens"
     table.add_row(name, f"{a:.3f}", f"{b:.3f}", f"{a / b:.4f}", "1.005")
     return table
-
-
-def _first(path: Path) -> None:
-    peer = Peer(path)
-    peer.feed([504])
-    peer.close()
 
 
 def sentences(count: int) -> list[str]:
@@ -341,24 +301,35 @@ def embedder(console: Console, folder: Path, rounds: int) -> None:
     console.print(table)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Print both tables."""
-    quick = "--quick" in (sys.argv[1:] if arguments is None else arguments)
-    console, rounds = Console(width=120), 3 if quick else 7
-    try:
-        import llama_cpp  # noqa: F401
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
-        print(f"no peer: {error.name} is not installed (pip install 'pxvm[bench]')")
-        return
-    for part in (chat_model, embedder):
+    reads = parser(__doc__)
+    reads.add_argument("--quick", action="store_true")
+    reads.add_argument("--llama", action="append", default=[], type=Path, metavar="FOLDER")
+    given = reads.parse_args(arguments)
+    console, rounds = Console(width=120), 3 if given.quick else 7
+    parts = {
+        missing: lambda folder: chat_model(console, folder, rounds, given.llama),
+        without_onnx: lambda folder: embedder(console, folder, rounds),
+    }
+    for lacks, part in parts.items():
+        if lacking := lacks():
+            print(lacking)
+            continue
         with tempfile.TemporaryDirectory() as name:
             try:
-                part(console, Path(name), rounds)
-            except PxvmError as error:
+                part(Path(name))
+            except (PxvmError, PeerError) as error:
                 print(f"left out: {error}")
 
 
+def without_onnx() -> str:
+    """Empty, or why the embedder has no peer."""
+    for name in ("onnx", "onnxruntime"):
+        if importlib.util.find_spec(name) is None:
+            return f"no peer: {name} is not installed (pip install 'pxvm[bench]')"
+    return ""
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -49,7 +49,14 @@ from pxvm.cpu.memory import (
     used_rows,
     wrapped,
 )
-from pxvm.cpu.products import COUNTER, finish_run, halves_dots, multiply_tile, stream
+from pxvm.cpu.products import (
+    COUNTER,
+    finish_run,
+    halves_dots,
+    multiply_tile,
+    narrow,
+    stream,
+)
 from pxvm.cpu.vnni import vnni_weigh
 
 # What is known of a query, by the words of its row in a buffer: the sum of its elements and its
@@ -132,12 +139,12 @@ def _query(
 
 
 @jit
-def _scores(totals: Any, minus: int, m: int, e: int, scales: Any, out: Any) -> int:
+def _scores(sums: Any, m: int, e: int, scales: Any, out: Any) -> int:
     """Base-2 scores, 16 fraction bits, of products with keys; the largest rounded up, whole."""
-    if finish_run(totals, minus, 0, m, e + 16, scales, scales, False, out) < 0:
+    if finish_run(sums, m, e + 16, scales, scales, False, out) < 0:
         for i in range(len(out)):
             sm, se = multiply_scales(m, e, np.int64(scales[i]) & 0xFFFF, np.int64(scales[i]) >> 16)
-            s = rescale(np.int64(totals[i]) - minus, sm, se + 16)
+            s = rescale(np.int64(sums[i]), sm, se + 16)
             out[i] = np.int32(min(max(s, np.int64(-(1 << 30))), np.int64(1 << 30)))
     top = np.int32(-(1 << 30))
     for i in range(len(out)):
@@ -186,14 +193,14 @@ def _weights(scores: Any, top: int, scales: Any, low: Any, high: Any) -> Any:
 
 @jit
 def _weigh_block(
-    totals: Any, facts: Any, key_scales: Any, value_scales: Any, scores: Any, low: Any, high: Any
+    sums: Any, facts: Any, key_scales: Any, value_scales: Any, scores: Any, low: Any, high: Any
 ) -> int:
-    """Weights of a block from a query's products with its keys, joined to the sum of weights.
+    """Weights of a block from a query's int32 products with its keys, joined to the weights' sum.
 
     Returns the exponent of the block's weighted values.
     """
     m, e, n = facts[MANTISSA], facts[EXPONENT], facts[COUNT]
-    top = _scores(totals, 128 * facts[MINUS], m, e, key_scales, scores)
+    top = _scores(sums, m, e, key_scales, scores)
     weight, facts[PLANES], common = _weights(scores, top, value_scales, low, high)
     weight = shift_down(weight, max(bit_length(n) - 16, np.int64(0)))
     above = max(facts[TOP], top)
@@ -234,7 +241,7 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, kind: int, rows: int) -> No
     kv_heads, context, width = c.tensors[k, E0], c.tensors[k, E1], c.tensors[k, COLS]
     heads = c.tensors[q, COLS] // width
     x, block, mine = c.row1[tid, :width], c.row2[tid, :width], c.bits[tid]
-    weights, facts, products = c.weights[tid], c.facts[tid], c.row0[tid]
+    weights, facts, products, sums = c.weights[tid], c.facts[tid], c.row0[tid], c.totals[tid]
     halves = mine[up(width, 64) :].view(np.int16)[:width]  # the query, for AVX2
     scores, key_scales, value_scales = c.scores[tid], c.key_scales[tid], c.value_scales[tid]
     mine[: up(width, 64)] = 0
@@ -252,8 +259,8 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, kind: int, rows: int) -> No
             _scale_words(c, k, at, n, key_scales)
             _scale_words(c, v, at, n, value_scales)
             _stream_keys(c, k, at, n, mine, halves, products)
-            place = _weigh_block(products[:n], facts, key_scales, value_scales, scores[:n], low,
-                                 high)  # fmt: skip
+            narrow(products, 128 * facts[MINUS], np.int64(0), sums[:n])
+            place = _weigh_block(sums[:n], facts, key_scales, value_scales, scores[:n], low, high)
             _stream_values(c, tid, v, at, n, low, high, block)
             minus = 128 * facts[PLANES]
             for i in range(width):
@@ -472,9 +479,12 @@ def _tile_block(c: Any, tid: int, v: int, width: int, queries: int, done: int, s
             at, n = 2 * (r - half) * BLOCK, max(min(known[COUNT] - done, size), np.int64(0))
             low, high = planes[at : at + n], planes[at + BLOCK : at + BLOCK + n]
             if n > 0:
+                sums, minus = products[r * BLOCK : r * BLOCK + n], np.int32(128 * known[MINUS])
+                for j in range(n):
+                    sums[j] = np.int32(sums[j] - minus)
                 places[r] = _weigh_block(
-                    products[r * BLOCK : r * BLOCK + n], known, key_scales[done : done + n],
-                    value_scales[done : done + n], scores[:n], low, high,
+                    sums, known, key_scales[done : done + n], value_scales[done : done + n],
+                    scores[:n], low, high,
                 )  # fmt: skip
             planes[at + n : at + up(size, 4)] = 0
             planes[at + BLOCK + n : at + BLOCK + up(size, 4)] = 0

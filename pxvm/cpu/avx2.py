@@ -15,9 +15,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from pxvm.cpu.bounds import LANES, TILE, TOGETHER
+from pxvm.cpu.bounds import FEW, QUAD, TILE
 from pxvm.cpu.compiler import jit
-from pxvm.cpu.intrinsics import I8, I16, I32, I64, exchanged, load_from
+from pxvm.cpu.intrinsics import I8, I16, I32, I64, load_from
 from pxvm.cpu.native import have_avx2
 
 BYTES, HALVES = ir.VectorType(I8, 16), ir.VectorType(I16, 16)
@@ -74,33 +74,33 @@ def _dots(
     return types.none(*[types.int64] * 6), generate
 
 
-def _spread(builder: Any, address: Any, narrow: bool) -> Any:
-    """Four integers in turns, four times; of 8 bits where ``narrow``, else of 16."""
-    word = I32 if narrow else I64
-    lanes = ir.VectorType(word, 4)
+def _spread(builder: Any, address: Any) -> Any:
+    """Four signed bytes in turns, four times, as 16-bit integers."""
+    lanes = ir.VectorType(I32, 4)
     first = builder.insert_element(
-        ir.Constant(lanes, [0] * 4), load_from(builder, address, word), ir.Constant(I32, 0)
+        ir.Constant(lanes, [0] * 4), load_from(builder, address, I32), ir.Constant(I32, 0)
     )
-    each = builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(I32, 4), [0] * 4))
-    return builder.sext(builder.bitcast(each, BYTES), HALVES) if narrow else builder.bitcast(
-        each, HALVES
-    )  # fmt: skip
+    each = builder.shuffle_vector(first, first, ir.Constant(lanes, [0] * 4))
+    return builder.sext(builder.bitcast(each, BYTES), HALVES)
 
 
-def _generate_tile(count: int, narrow: bool) -> Any:
-    """The code of ``_tile8`` and ``_tile16``: TOGETHER rows and half of the lanes at a time.
+@intrinsic
+def _tile8(
+    typingctx: Any, weight: Any, rows: Any, stride: Any, quads: Any, out: Any, step: Any
+) -> Any:
+    """out[r, lane] = sum over k of weight[k, lane] * rows[r, k], int32, as ``vnni._vnni_tile``.
 
-    A vector of 16 weights are four of four lanes, so that a lane's sum comes in two parts.
+    FEW rows and half of the lanes at a time. A vector of 16 weights are four of four lanes, so
+    that a lane's sum comes in two parts.
     """
-    sums = PAIRS if narrow else SUMS
     evens, odds = (ir.Constant(PAIRS, list(range(first, 16, 2))) for first in (0, 1))
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         weight, rows, stride, quads, out, step = args
-        held = [[cgutils.alloca_once(builder, PAIRS) for _ in range(2)] for _ in range(TOGETHER)]
+        held = [[cgutils.alloca_once(builder, PAIRS) for _ in range(2)] for _ in range(FEW)]
 
         def products(first: int, half: int) -> None:
-            numbers = [_const(first + t) for t in range(TOGETHER)]
+            numbers = [_const(first + t) for t in range(FEW)]
             starts = [builder.add(rows, builder.mul(stride, number)) for number in numbers]
             for part in (part for parts in held for part in parts):
                 builder.store(ir.Constant(PAIRS, [0] * 8), part)
@@ -110,51 +110,74 @@ def _generate_tile(count: int, narrow: bool) -> Any:
                     _wide(builder, builder.add(at, _const(32 * half + 16 * part)))
                     for part in range(2)
                 ]
-                offset = builder.shl(loop.index, _const(2 if narrow else 3))
+                offset = builder.shl(loop.index, _const(2))
                 for start, parts in zip(starts, held, strict=True):
-                    x = _spread(builder, builder.add(start, offset), narrow)
+                    x = _spread(builder, builder.add(start, offset))
                     for weights, part in zip(wide, parts, strict=True):
                         product = _multiply(builder, weights, x)
                         builder.store(builder.add(builder.load(part), product), part)
             for number, parts in zip(numbers, held, strict=True):
                 a, b = (builder.load(part) for part in parts)
                 both = [builder.shuffle_vector(a, b, order) for order in (evens, odds)]
-                both = both if narrow else [builder.sext(part, sums) for part in both]
                 place = builder.add(out, builder.mul(step, number))
-                place = builder.add(place, _const(half * sums.count * (4 if narrow else 8)))
-                place = builder.inttoptr(place, sums.as_pointer())
-                total = builder.add(*both)
-                if not narrow:
-                    before = builder.load(place)
-                    before.align = 8
-                    total = builder.add(total, before)
-                builder.store(total, place).align = 4 if narrow else 8
+                place = builder.add(place, _const(32 * half))
+                place = builder.inttoptr(place, PAIRS.as_pointer())
+                builder.store(builder.add(*both), place).align = 4
 
-        for first in range(0, count, TOGETHER):
+        for first in range(0, TILE, FEW):
             for half in range(2):
                 products(first, half)
         return context.get_dummy_value()
 
-    return generate
+    return types.none(*[types.int64] * 6), generate
 
 
 @intrinsic
-def _tile8(
-    typingctx: Any, weight: Any, rows: Any, stride: Any, quads: Any, out: Any, step: Any
+def _meet(
+    typingctx: Any, weights: Any, apart: Any, rows: Any, stride: Any, size: Any, out: Any, step: Any
 ) -> Any:
-    """out[r, lane] = sum over k of weight[k, lane] * rows[r, k], int32, as ``vnni._vnni_tile``."""
-    return types.none(*[types.int64] * 6), _generate_tile(TILE, True)
+    """out[t, r] = sum over ``size`` columns of weights[r] * rows[t], int32, 16-bit integers.
 
-
-@intrinsic
-def _tile16(
-    typingctx: Any, weight: Any, rows: Any, stride: Any, quads: Any, out: Any, step: Any
-) -> Any:
-    """out[r, lane] += the same, int64, for TOGETHER rows of 16-bit integers.
-
-    There are at most ``bounds.STRETCH`` of them in a row.
+    There are QUAD rows of weights, ``apart`` bytes from each other, and two of activations;
+    ``size`` is a multiple of 16. Rows of ``out`` stand ``step`` bytes apart. Nothing is packed: a
+    vector of partial sums for each pair is added up once for all columns. With more pairs the
+    sums leave the registers, and it takes half as long again.
     """
-    return types.none(*[types.int64] * 6), _generate_tile(TOGETHER, False)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        weights, apart, rows, stride, size, out, step = args
+        held = [[cgutils.alloca_once(builder, PAIRS) for _ in range(QUAD)] for _ in range(2)]
+        starts, sources = (
+            [builder.add(first, builder.mul(each, _const(n))) for n in range(many)]
+            for first, each, many in ((weights, apart, QUAD), (rows, stride, 2))
+        )
+        for total in (total for totals in held for total in totals):
+            builder.store(ir.Constant(PAIRS, [0] * 8), total)
+        with cgutils.for_range_slice(builder, _const(0), size, _const(16), intp=I64) as (at, _):
+            offset = builder.shl(at, _const(1))
+            xs = [load_from(builder, builder.add(source, offset), HALVES) for source in sources]
+            for n, start in enumerate(starts):
+                weight = load_from(builder, builder.add(start, offset), HALVES)
+                for x, totals in zip(xs, held, strict=True):
+                    product = _multiply(builder, weight, x)
+                    builder.store(builder.add(builder.load(totals[n]), product), totals[n])
+        lanes, kind = ir.VectorType(I32, 4), ir.FunctionType(PAIRS, [PAIRS, PAIRS])
+        joined = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.phadd.d")
+        for number, totals in enumerate(held):
+            sums = [builder.load(total) for total in totals]
+            while len(sums) > 1:
+                pairs = zip(sums[::2], sums[1::2], strict=True)
+                sums = [builder.call(joined, pair) for pair in pairs]
+            halves = [
+                builder.shuffle_vector(sums[0], sums[0], ir.Constant(lanes, order))
+                for order in ([0, 1, 2, 3], [4, 5, 6, 7])
+            ]
+            place = builder.add(out, builder.mul(step, _const(number)))
+            place = builder.inttoptr(place, lanes.as_pointer())
+            builder.store(builder.add(*halves), place).align = 4
+        return context.get_dummy_value()
+
+    return types.none(*[types.int64] * 7), generate
 
 
 @intrinsic
@@ -207,27 +230,6 @@ def _weigh(
     return types.none(*[types.int64] * 6), generate
 
 
-@intrinsic
-def _transpose(typingctx: Any, source: Any, step: Any, blocks: Any, out: Any) -> Any:
-    """As ``vnni._transpose``, of 16 rows of 8 * ``blocks`` words."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        source, step, blocks, out = args
-        starts = [builder.add(source, builder.mul(step, _const(r))) for r in range(LANES)]
-        with cgutils.for_range(builder, blocks, intp=I64) as loop:
-            offset = builder.shl(loop.index, _const(5))
-            place = builder.add(out, builder.shl(loop.index, _const(9)))
-            for half in range(2):
-                some = starts[8 * half : 8 * half + 8]
-                rows = [load_from(builder, builder.add(start, offset), PAIRS) for start in some]
-                for r, row in enumerate(exchanged(builder, rows)):
-                    at = builder.add(place, _const(64 * r + 32 * half))
-                    builder.store(row, builder.inttoptr(at, PAIRS.as_pointer())).align = 1
-        return context.get_dummy_value()
-
-    return types.none(*[types.int64] * 4), generate
-
-
 if HAVE_AVX2:
 
     @jit
@@ -241,19 +243,17 @@ if HAVE_AVX2:
         _tile8(weight, rows, stride, quads, out, step)
 
     @jit
-    def avx2_tile16(weight: int, rows: int, stride: int, quads: int, out: int, step: int) -> None:
-        """See ``_tile16``; addresses of bytes."""
-        _tile16(weight, rows, stride, quads, out, step)
+    def avx2_meet(
+        weights: int, apart: int, many: int, rows: int, stride: int, size: int, out: int, step: int
+    ) -> None:
+        """See ``_meet``; of ``many`` rows of weights, QUAD by QUAD."""
+        for first in range(0, many, QUAD):
+            _meet(weights + first * apart, apart, rows, stride, size, out + 4 * first, step)
 
     @jit
     def avx2_weigh(values: int, step: int, pairs: int, weights: int, blocks: int, out: int) -> None:
         """See ``_weigh``; addresses of bytes."""
         _weigh(values, step, pairs, weights, blocks, out)
-
-    @jit
-    def avx2_transpose(source: int, step: int, blocks: int, out: int) -> None:
-        """See ``_transpose``."""
-        _transpose(source, step, blocks, out)
 
 else:
 
@@ -266,13 +266,11 @@ else:
         """Never called: the switch is off where the processor has no AVX2."""
 
     @jit
-    def avx2_tile16(weight: int, rows: int, stride: int, quads: int, out: int, step: int) -> None:
+    def avx2_meet(
+        weights: int, apart: int, many: int, rows: int, stride: int, size: int, out: int, step: int
+    ) -> None:
         """Never called: the switch is off where the processor has no AVX2."""
 
     @jit
     def avx2_weigh(values: int, step: int, pairs: int, weights: int, blocks: int, out: int) -> None:
-        """Never called: the switch is off where the processor has no AVX2."""
-
-    @jit
-    def avx2_transpose(source: int, step: int, blocks: int, out: int) -> None:
         """Never called: the switch is off where the processor has no AVX2."""

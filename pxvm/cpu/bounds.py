@@ -31,11 +31,14 @@ def up(n: int, multiple: int) -> int:
 # Blocks
 LANES = 16  # columns of a tile: the words of one vector
 TILE = 8  # activation rows that one tile of the matrix product holds in registers
+TILED = 16  # and with AMX
 PACK = 64  # weight rows packed at a time
 RUN = 32  # weight rows summed before their sums are finished
-TOGETHER = 4  # tokens that a widened weight meets
-STRETCH = 1024  # columns of a tile whose products with 16-bit integers are summed in 32 bits
-LONG = 4096  # the same of a row
+QUAD = 4  # widened weight rows that meet two tokens
+NEAR = 8192  # widened weights that stay in the first cache
+SHARED = 96  # tokens at most that meet them before the next are widened
+STRETCH = 1008  # columns whose products of signed bytes and 16-bit integers fit 32 bits together
+LONG = 4096  # the same of a row of unsigned bytes, in eight lanes
 BATCH = 4  # from so many tokens on, weights are packed into tiles
 SPAN = 4  # blocks of 128 four-bit weights whose sums of products are kept in 32 bits
 EIGHT = 8  # minima at a time
@@ -73,13 +76,15 @@ SUMS: dict[str, Sum] = {
     "vnni._vnni_rows2": _PRODUCT,
     "vnni._vnni_rows1": _PRODUCT,
     "vnni._vnni_tile": _PRODUCT,
+    "amx._one": _PRODUCT,
+    "amx._many": _PRODUCT,
     # Both planes at once: two products in each lane of a vector of 16.
     "avx2._dots": Sum(np.int32, 2 * BYTE * QUANTISED, LONG // 16),
     "avx2._weigh": Sum(np.int32, BYTE * WEIGHED, BLOCK),
     "avx2._tile8": _PRODUCT,
-    "avx2._tile16": Sum(np.int32, 2 * BYTE * QUANTISED, STRETCH // 4),
+    "avx2._meet": Sum(np.int32, PLANE * QUANTISED, STRETCH),
+    "products._meet.sums": Sum(np.int64, PLANE * QUANTISED, MAX_INNER),
     "products.halves_dots.totals": Sum(np.int64, BYTE * QUANTISED, MAX_INNER),
-    "products.load_halves.total": Sum(np.int64, PLANE * MAX_INNER, 257),
     "products.stream.total": Sum(np.int64, BYTE * PLANE * MAX_INNER, 257),
     "products._wrapped_dot.total": Sum(np.int64, BYTE * ACTIVATION, MAX_INNER),
     "products.load_planes.total": Sum(np.int64, PLANE * MAX_INNER, 257),

@@ -14,8 +14,8 @@ import numpy as np
 from pxvm.core.errors import DeviceError
 from pxvm.core.resources import size_text
 
-# Entries of ``config``; of the last two at most one is set.
-WIDTH, STRIDE, THREADS, VNNI, AVX2 = range(5)
+# Entries of ``config``; of VNNI and AVX2 at most one is set, AMX only with VNNI.
+WIDTH, STRIDE, THREADS, VNNI, AVX2, AMX = range(6)
 Fields = dict[str, tuple[Any, int]]  # name: (dtype, dimensions)
 
 # Scratch memory of as many elements as ``scratch`` says: a row for each thread, or shared.

@@ -99,7 +99,8 @@ def run(
 
     Args:
         threads: worker threads, no more than processors; None takes every one.
-        vnni: None uses VNNI, or else AVX2, where the processor has it; False neither (same bytes).
+        vnni: None uses VNNI with AMX, or else AVX2, where the processor has it; False none of
+            them (same bytes).
     """
     if not isinstance(program, TensorProgram):
         return reference.run(image, program, max_steps, threads)
@@ -145,6 +146,8 @@ class _Portable:
 class Session:
     """A verified program bound to its image, ready to run again and again.
 
+    ``vnni`` and ``amx`` are as in ``run``; False for the second does without tiles alone.
+
     Raises DeviceError where the machine lacks the memory that the kernels work in, ProgramError for
     a program that was not verified and for less than one thread.
     """
@@ -156,13 +159,14 @@ class Session:
         threads: int | None = None,
         *,
         vnni: bool | None = None,
+        amx: bool | None = None,
     ) -> None:
         if not program.visits:
             raise ProgramError("expected a program that the verifier has admitted; found another")
         self.image, self.program = image, program
         self.crew = Crew(min(threads_for(threads), MAX_THREADS))
         self.loop = native.function(_address("loop"), 3)
-        self.context = _context(image, program, self.crew.most, vnni)
+        self.context = _context(image, program, self.crew.most, vnni, amx)
 
     @watched
     def run(self, max_steps: int | None = None) -> int:
@@ -238,7 +242,9 @@ def _row(d: Descriptor, width: int) -> list[int]:
     ]  # fmt: skip
 
 
-def _context(image: Image, program: TensorProgram, threads: int, vnni: bool | None) -> Context:
+def _context(
+    image: Image, program: TensorProgram, threads: int, vnni: bool | None, amx: bool | None
+) -> Context:
     sizes = needed(program)
     require_memory(size_of(sizes, threads), f"the program, on {threads} threads,")
     height, width = image.shape[:2]
@@ -272,6 +278,7 @@ def _context(image: Image, program: TensorProgram, threads: int, vnni: bool | No
                 threads,
                 native.have_vnni() and vnni is not False,
                 native.have_avx2() and not native.have_vnni() and vnni is not False,
+                native.have_amx() and vnni is not False and amx is not False,
             ],
             np.int64,
         ),

@@ -32,7 +32,7 @@ from pxvm.cpu.memory import (
     used_rows,
     wrapped,
 )
-from pxvm.cpu.products import COUNTER, chunk_of, finish_columns, planes_of
+from pxvm.cpu.products import COUNTER, chunk_of, finish_columns, narrow, planes_of
 
 WEIGHT, ONE, TWO = LARGEST_OF[DType.I4], 128, LARGEST_OF[DType.ACT2]
 size_of = jit(arranged)
@@ -174,8 +174,8 @@ def _chunk(
                 totals[i * RUN] = _plain(c, w, row, k, c.row1[tid], c.row2[tid])
         for i in range(many):
             m, e = split(last_word(c, x, t + i))
-            sums = totals[i * RUN : i * RUN + step]
-            finish_columns(c, tid, out, t + i, w, row, step, sums, 0, down, m, e)
+            narrow(totals[i * RUN : i * RUN + step], np.int64(0), down, c.tile[tid, :step])
+            finish_columns(c, tid, out, t + i, w, row, step, c.tile[tid], down, m, e)
         done += step
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from pxvm.core.integer import EXP2, HIGHEST, LOWEST
 from pxvm.cpu import bounds
 from pxvm.cpu.compiler import jit
+from pxvm.cpu.context import AMX as AMX
 from pxvm.cpu.context import AVX2 as AVX2
 from pxvm.cpu.context import STRIDE as STRIDE
 from pxvm.cpu.context import THREADS as THREADS

@@ -7,11 +7,14 @@ exception come first; none of ours raises.
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 SYMBOL = "pxvm_kernel"
+# The call that asks Linux for the state that tiles take: a number of x86-64, and two of the call.
+ARCH_PRCTL, REQUEST, TILE_DATA = 158, 0x1023, 18
 ENGINES: list[Any] = []  # whose memory the loaded code is in
 
 
@@ -47,6 +50,16 @@ def compiler() -> str:
 def have_vnni() -> bool:
     """True where the processor has ``vpdpbusd`` on 512 bits."""
     return "+avx512vnni" in features().split(" ")[1].split(",")
+
+
+@cache
+def have_amx() -> bool:
+    """True where the processor multiplies tiles of bytes and the system lets this process do so."""
+    wanted, found = {"+amx-tile", "+amx-int8"}, set(features().split(" ")[1].split(","))
+    if not (wanted <= found and have_vnni() and sys.platform == "linux"):
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.syscall(ARCH_PRCTL, REQUEST, TILE_DATA) == 0)
 
 
 def have_avx2() -> bool:

@@ -3,7 +3,8 @@
 Weights are stored excess-128, which is what VNNI wants: sum((w + 128) x) = sum(w x) + 128 sum(x),
 and the sum of the activations is known. One token streams the weights row by row; several tokens
 take blocks of 16 weight rows, packed once and held against some activation rows at a time. Without
-VNNI, but with AVX2, both planes of an activation are one integer of 16 bits (see ``avx2``).
+VNNI, but with AVX2, both planes of an activation are one integer of 16 bits (see ``avx2``), and so
+is a weight that several tokens meet, widened once and signed.
 """
 
 from __future__ import annotations
@@ -12,13 +13,28 @@ from typing import Any
 
 import numpy as np
 
-from pxvm.cpu.avx2 import avx2_dots, avx2_tile8, avx2_tile16, avx2_transpose
-from pxvm.cpu.bounds import BATCH, LANES, LONG, PACK, QUANTISED, RUN, STRETCH, TILE, TOGETHER
+from pxvm.cpu.amx import amx_begin, amx_end, amx_tiles
+from pxvm.cpu.avx2 import avx2_dots, avx2_meet, avx2_tile8
+from pxvm.cpu.bounds import (
+    BATCH,
+    LANES,
+    LONG,
+    NEAR,
+    PACK,
+    QUAD,
+    QUANTISED,
+    RUN,
+    SHARED,
+    STRETCH,
+    TILE,
+    TILED,
+)
 from pxvm.cpu.compiler import jit
-from pxvm.cpu.intrinsics import atomic_add, barrier, divided, float_of
+from pxvm.cpu.intrinsics import atomic_add, barrier, divided, float_of, prefetch
 from pxvm.cpu.memory import (
     ACT1,
     ACT2,
+    AMX,
     AVX2,
     BIAS,
     COLS,
@@ -166,7 +182,10 @@ def linear(c: Any, tid: int, out: int, x: int, w: int, turn: int) -> None:
         return
     block = atomic_add(counter, 1)
     while block < blocks:
-        _block(c, tid, out, x, w, 0, rows, padded, block * PACK)
+        if c.config[AVX2]:
+            _meeting(c, tid, out, x, w, rows, padded, block * PACK)
+        else:
+            _block(c, tid, out, x, w, 0, rows, padded, block * PACK)
         block = atomic_add(counter, 1)
 
 
@@ -240,18 +259,17 @@ def halves_dots(
 
 @jit
 def load_halves(c: Any, tid: int, x: int, first: int, last: int, padded: int) -> None:
-    """Rows [first, last) into ``c.planes`` as 16-bit integers; into ``c.sums`` three each.
+    """Rows [first, last) into ``c.planes`` as 16-bit integers.
 
-    They are the sum, the scale word, and 1 where all integers fit.
+    Into ``c.sums`` go the scale word, and 1 where all integers fit, behind a word for each row.
     """
     mine, out = c.bits[tid], c.planes.view(np.int16)
     mine[: 2 * padded] = 0
     for t in range(first, last):
-        total = np.int64(0)
         for p in range(planes_of(c, x)):
-            total += load_signed(c, x, t, p, mine, p * padded) << (8 * p)
-        fits = join(mine, out[t * padded :], padded)
-        c.sums[3 * t], c.sums[3 * t + 1], c.sums[3 * t + 2] = total, last_word(c, x, t), fits
+            load_signed(c, x, t, p, mine, p * padded)
+        c.sums[3 * t + 1] = last_word(c, x, t)
+        c.sums[3 * t + 2] = join(mine, out[t * padded :], padded)
 
 
 @jit
@@ -280,19 +298,26 @@ def place_of(c: Any, d: int, start: int, index: int) -> tuple[int, int]:
 
 
 @jit
+def narrow(totals: Any, minus: int, down: int, out: Any) -> None:
+    """out[i] = (totals[i] - minus) / 2^down, rounded half up, which 32 bits hold."""
+    minus -= (np.int64(1) << down) >> 1
+    for i in range(len(out)):
+        out[i] = np.int32((totals[i] - minus) >> down)
+
+
+@jit
 def finish_run(
-    totals: Any, minus: int, lost: int, m: int, e: int, scales: Any, bias: Any, biased: bool,
-    out: Any,
+    sums: Any, m: int, e: int, scales: Any, bias: Any, biased: bool, out: Any
 ) -> int:  # fmt: skip
-    """out[i] = (totals[i] - minus) / 2^lost times (m, e + lost) times the scale word i, saturated,
-    plus bias[i], saturated.
+    """out[i] = sums[i], int32, times (m, e) times the scale word i, saturated, plus bias[i],
+    saturated.
 
     Returns how many were saturated, or -1 where a scale is not normalised or a shift leaves
     1..61, which no real program has: then nothing that was written counts.
 
     What each sum is multiplied by stands in ``out`` first, a float32: all of it is vector code.
     """
-    odd, factor, exponent = m < 32768, np.uint32(m), np.int32(e + lost)
+    odd, factor, exponent = m < 32768, np.uint32(m), np.int32(e)
     for i in range(len(out)):
         scale = scales[i]
         mantissa = np.uint32(scale) & np.uint32(0xFFFF)
@@ -303,12 +328,10 @@ def finish_run(
         shift = np.int32(-(exponent + np.int32(scale >> np.int32(16)) + np.int32(down)))
         odd |= (mantissa < np.uint32(32768)) | (shift < 1) | (shift > 61)
         out[i] = divided(np.int32(both), np.int32(shift & np.int32(63)))
-    minus -= (np.int64(1) << lost) >> 1
     over, least, most = np.int64(0), np.float64(-2147483648), np.float64(2147483647)
     for i in range(len(out)):
-        total = np.int32((totals[i] - minus) >> lost)
         # Exact: a product has 49 bits, and where its half is beyond the 53rd, 0 comes out anyway.
-        y = np.floor(np.float64(total) * float_of(out[i]) + 0.5)
+        y = np.floor(np.float64(sums[i]) * float_of(out[i]) + 0.5)
         kept = min(max(y, least), most)
         over += kept != y
         if biased:
@@ -321,12 +344,12 @@ def finish_run(
 
 @jit
 def finish_columns(
-    c: Any, tid: int, out: int, t: int, w: int, first: int, n: int, totals: Any, minus: int,
-    down: int, m: int, e: int,
+    c: Any, tid: int, out: int, t: int, w: int, first: int, n: int, sums: Any, down: int, m: int,
+    e: int,
 ) -> None:  # fmt: skip
-    """Result columns [first, first + n) of row t from their sums, whose scale is (m, e)."""
+    """Result columns [first, first + n) of row t from int32 sums divided by 2^down, of (m, e)."""
     scale, bias, words = c.tensors[w, SCALE], c.tensors[w, BIAS], c.words
-    start, exponent = row_at(c, out, t), e + c.tensors[out, FRAC]
+    start, exponent = row_at(c, out, t), e + down + c.tensors[out, FRAC]
     scale_start = row_at(c, scale, 0) if scale >= 0 else np.int64(0)
     bias_start = row_at(c, bias, 0) if bias >= 0 else np.int64(0)
     done, over = np.int64(0), np.int64(0)
@@ -340,16 +363,16 @@ def finish_columns(
         if bias >= 0:
             bias_at, more = place_of(c, bias, bias_start, column)
             step = min(step, more)
-        found, sums = np.int64(-1), totals[done : done + step]
+        found, some = np.int64(-1), sums[done : done + step]
         if scale >= 0:
             scales, biases = words[scale_at : scale_at + step], words[bias_at : bias_at + step]
             result = words[at : at + step]
-            found = finish_run(sums, minus, down, m, exponent, scales, biases, bias >= 0, result)
+            found = finish_run(some, m, exponent, scales, biases, bias >= 0, result)
         if found >= 0:
             over += found
         else:
             for i in range(step):
-                y = finish(c, tid, out, w, column + i, sums[i] - minus, down, m, e)
+                y = finish(c, tid, out, w, column + i, np.int64(some[i]) << down, down, m, e)
                 put(c, at + i, y, tid)
         done += step
     c.counters[tid, SATURATIONS] += over
@@ -382,7 +405,8 @@ def _chunk(
                 stream(vnni, c.bytes, 4 * begin, 4 * size, step, mine, 0, high, k, totals, 0)
         else:
             totals[0] = _wrapped_dot(c, w, begin, k, mine, high)
-        finish_columns(c, tid, out, t, w, row, step, totals, minus, down, m, e)
+        narrow(totals, minus, down, c.tile[tid, :step])
+        finish_columns(c, tid, out, t, w, row, step, c.tile[tid], down, m, e)
         done += step
 
 
@@ -399,25 +423,15 @@ def _wrapped_dot(c: Any, w: int, start: int, k: int, x: Any, high: int) -> int:
 
 
 @jit
-def _pack(c: Any, w: int, first: int, lanes: int, k: int, packed: Any, fetched: Any) -> None:
-    """16 weight rows as [k / 4][16][4] bytes; missing rows are zero.
-
-    With AVX2 they are ``fetched`` first: so memory is read in one stream, and not in eight.
-    """
+def _pack(c: Any, w: int, first: int, lanes: int, k: int, packed: Any) -> None:
+    """16 weight rows as [k / 4][16][4] bytes; missing rows are zero."""
     words, source, n, done = packed.view(np.int32), c.words, k // 4, np.int64(0)
     if lanes < LANES:
         words[: n * LANES] = 0
     elif first % c.tensors[w, PER] + LANES <= c.tensors[w, PER]:
         at, step = c.bytes.ctypes.data + 4 * row_at(c, w, first), 4 * c.tensors[w, ROW_WORDS]
-        if c.config[VNNI]:
-            done = n // LANES * LANES
-            transpose(at, step, n // LANES, packed.ctypes.data)
-        elif c.config[AVX2]:
-            done, begin = n // 8 * 8, row_at(c, w, first)
-            near, far = fetched.view(np.int32)[: n * LANES], source[begin : begin + n * LANES]
-            for i in range(len(near)):
-                near[i] = far[i]
-            avx2_transpose(near.ctypes.data, step, n // 8, packed.ctypes.data)
+        done = n // LANES * LANES
+        transpose(at, step, n // LANES, packed.ctypes.data)
     for lane in range(lanes):
         start = row_at(c, w, first + lane)
         for q in range(done, n):
@@ -458,12 +472,20 @@ def _planes_tile(
     c: Any, tid: int, packed: Any, groups: int, t: int, k: int, padded: int, planes: int
 ) -> None:
     """``row0``[r]: sums of packed weights with token t + r, of as many tokens as a tile has."""
-    tile, wide, size = c.tile[tid], groups * LANES, LANES * k
-    x, out = c.planes.ctypes.data + t * planes * padded, tile.ctypes.data
-    for group in range(groups):
-        at = packed.ctypes.data + group * size
-        vnni_tile(at, x, padded, k // 4, out + 4 * group * LANES, 4 * wide)
-    for r in range(TILE // planes):
+    tile, wide, size, many = c.tile[tid], groups * LANES, LANES * k, np.int64(TILE)
+    x, out, weights = (
+        c.planes.ctypes.data + t * planes * padded,
+        tile.ctypes.data,
+        packed.ctypes.data,
+    )
+    if c.config[AMX]:
+        many = np.int64(TILED)
+        amx_tiles(weights, size, groups, x, padded, k, out, 4 * wide)
+    else:
+        for group in range(groups):
+            at = out + 4 * group * LANES
+            vnni_tile(weights + group * size, x, padded, k // 4, at, 4 * wide)
+    for r in range(many // planes):
         low, totals = tile[r * planes * wide :], c.row0[tid, r * wide : (r + 1) * wide]
         if planes == 2:
             high = tile[(2 * r + 1) * wide :]
@@ -475,72 +497,97 @@ def _planes_tile(
 
 
 @jit
-def _halves_tile(
-    c: Any, tid: int, packed: Any, groups: int, t: int, k: int, padded: int, stretch: int
-) -> None:
-    """The same of TOGETHER tokens of 16-bit integers, so many columns at a time."""
-    totals, wide, size = c.row0[tid], groups * LANES, LANES * k
-    totals[: TOGETHER * wide] = 0
-    x, out, weights = c.planes.ctypes.data + 2 * t * padded, totals.ctypes.data, packed.ctypes.data
-    for done in range(0, k, stretch):
-        quads = min(stretch, k - done) // 4
-        for group in range(groups):
-            at = weights + group * size + done * LANES
-            avx2_tile16(at, x + 2 * done, 2 * padded, quads, out + 8 * group * LANES, 8 * wide)
-
-
-@jit
 def _block(
     c: Any, tid: int, out: int, x: int, w: int, start: int, stop: int, padded: int, first: int
 ) -> None:
-    """PACK result columns of tokens [start, stop)."""
+    """PACK result columns of tokens [start, stop) with VNNI."""
     k, planes = c.tensors[w, COLS], planes_of(c, x)
     lanes = min(np.int64(PACK), c.tensors[w, ROWS] - first)
-    packed, halves = c.bits[tid], c.config[AVX2] != 0
-    groups, size = (lanes + LANES - 1) // LANES, LANES * k
+    packed, sums, groups, size = c.bits[tid], c.sums, (lanes + LANES - 1) // LANES, LANES * k
     for group in range(groups):
         begin = group * LANES
-        wide = min(np.int64(LANES), lanes - begin)
         mine = packed[group * size : (group + 1) * size]
-        _pack(c, w, first + begin, wide, k, mine, packed[groups * size :])
-    sums, words, step = c.sums, c.words, np.int64(TOGETHER) if halves else TILE // planes
-    scale, bias, wide = c.tensors[w, SCALE], c.tensors[w, BIAS], groups * LANES
-    scale_at, together = _run(c, scale, first, lanes)
-    bias_at, more = _run(c, bias, first, lanes)
-    together = together and scale >= 0 and more and c.tensors[out, PER] > 0
-    scales, biases = words[scale_at : scale_at + lanes], words[bias_at : bias_at + lanes]
-    frac, over, down = c.tensors[out, FRAC], np.int64(0), excess(k, planes + 1)
+        _pack(c, w, first + begin, min(np.int64(LANES), lanes - begin), k, mine)
+    down, wide, some = excess(k, planes + 1), groups * LANES, c.tile[tid, :lanes]
+    step = np.int64(TILED if c.config[AMX] else TILE) // planes
+    if c.config[AMX]:
+        amx_begin()
     for t in range(start, stop, step):
-        if halves:
-            _halves_tile(
-                c, tid, packed, groups, t, k, padded, np.int64(STRETCH) if planes == 2 else k
-            )
-        else:
-            _planes_tile(c, tid, packed, groups, t, k, padded, planes)
+        _planes_tile(c, tid, packed, groups, t, k, padded, planes)
         for r in range(min(step, stop - t)):
-            totals = c.row0[tid, r * wide : r * wide + lanes]
+            narrow(c.row0[tid, r * wide : r * wide + lanes], 128 * sums[3 * (t + r)], down, some)
             m, e = split(sums[3 * (t + r) + 1])
-            minus, found = 128 * sums[3 * (t + r)], np.int64(-1)
-            if together:
-                at = row_at(c, out, t + r) + first
-                result = words[at : at + lanes]
-                found = finish_run(
-                    totals, minus, down, m, e + frac, scales, biases, bias >= 0, result
-                )
-            if found >= 0:
-                over += found
-            else:
-                finish_columns(c, tid, out, t + r, w, first, lanes, totals, minus, down, m, e)
-    c.counters[tid, SATURATIONS] += over
+            finish_columns(c, tid, out, t + r, w, first, lanes, some, down, m, e)
+    if c.config[AMX]:
+        amx_end()
 
 
 @jit
-def _run(c: Any, d: int, first: int, n: int) -> tuple[int, bool]:
-    """Where words [first, first + n) of a one-dimensional tensor are; True if without a gap.
+def _meeting(
+    c: Any, tid: int, out: int, x: int, w: int, rows: int, padded: int, first: int
+) -> None:
+    """PACK result columns of all tokens with AVX2."""
+    k, planes = c.tensors[w, COLS], planes_of(c, x)
+    lanes, down = min(np.int64(PACK), c.tensors[w, ROWS] - first), excess(k, planes + 1)
+    deep, pieces, tile = up(k, LANES), (rows + SHARED - 1) // SHARED, c.tile[tid]
+    stretch = deep if planes == 1 else min(deep, np.int64(STRETCH))
+    many = max(np.int64(QUAD), min(np.int64(PACK), NEAR // deep // QUAD * QUAD))
+    for piece in range(pieces):
+        start, stop = part(rows, piece, pieces)
+        for begin in range(0, lanes, many):
+            n = min(many, lanes - begin)
+            _widen(c, w, first + begin, n, k, deep, c.bits[tid].view(np.int16))
+            soon = min(first + begin + n, c.tensors[w, ROWS] - 1)
+            _meet(c, tid, start, stop, begin, n, deep, stretch, padded, 4 * row_at(c, w, soon))
+        for t in range(start, stop):
+            at = (t - start) * PACK
+            some = tile[at : at + lanes]
+            if stretch < deep:
+                narrow(c.row0[tid, at : at + lanes], np.int64(0), down, some)
+            elif down > 0:
+                for i in range(lanes):
+                    some[i] = np.int32(shift_down(np.int64(some[i]), down))
+            m, e = split(c.sums[3 * t + 1])
+            finish_columns(c, tid, out, t, w, first, lanes, some, down, m, e)
 
-    No tensor (below 0) has all of its none together, at 0.
+
+@jit
+def _widen(c: Any, w: int, first: int, n: int, k: int, deep: int, out: Any) -> None:
+    """n weight rows, signed, as rows of ``deep`` 16-bit integers, whose last count for nothing."""
+    for r in range(n):
+        at = 4 * row_at(c, w, first + r)
+        source, target = c.bytes[at : at + k], out[r * deep : r * deep + k]
+        for i in range(k):
+            target[i] = np.int16(source[i]) - np.int16(128)
+
+
+@jit
+def _meet(
+    c: Any, tid: int, start: int, stop: int, begin: int, n: int, deep: int, stretch: int,
+    padded: int, soon: int,
+) -> None:  # fmt: skip
+    """Sums of n widened weight rows with tokens [start, stop), two at a time, at least two.
+
+    Where one is left, it comes with the one before once more. Sums go to columns from ``begin`` on
+    of rows of PACK: of the tile, and where a row is longer than a stretch also of ``row0``.
+    Meanwhile as many weights are fetched from byte ``soon`` on.
     """
-    if d < 0:
-        return np.int64(0), True
-    at, count = place_of(c, d, row_at(c, d, 0), first)
-    return at, count >= n
+    tile, wide, weights, x = c.tile[tid], up(n, QUAD), c.bits[tid].ctypes.data, c.planes.ctypes.data
+    apart = up(2 * n * deep // (stop - start), 64)
+    soon, end = c.bytes.ctypes.data + soon, c.bytes.ctypes.data + min(soon + n * deep, len(c.bytes))
+    for first in range(start, stop, 2):
+        near = soon + (first - start) // 2 * apart
+        for line in range(near, min(near + apart, end), 64):
+            prefetch(line)
+        t = min(np.int64(first), stop - 2)
+        at = (t - start) * PACK + begin
+        for done in range(0, deep, stretch):
+            size, out = min(stretch, deep - done), tile.ctypes.data + 4 * at
+            avx2_meet(weights + 2 * done, 2 * deep, wide, x + 2 * (t * padded + done), 2 * padded,
+                      size, out, 4 * PACK)  # fmt: skip
+            for r in range(at, at + 2 * PACK if stretch < deep else at, PACK):
+                sums, some = c.row0[tid, r : r + n], tile[r : r + n]
+                if done == 0:
+                    sums[:] = 0
+                for i in range(n):
+                    sums[i] += some[i]

@@ -12,7 +12,21 @@ from typing import Any
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.ops import BLOCK
 from pxvm.core.tensor import Descriptor, DType
-from pxvm.cpu.bounds import BATCH, FACTS, FEW, LANES, PACK, RUN, TILE, arranged, up
+from pxvm.cpu.bounds import (
+    BATCH,
+    FACTS,
+    FEW,
+    LANES,
+    NEAR,
+    PACK,
+    QUAD,
+    RUN,
+    SHARED,
+    TILE,
+    TILED,
+    arranged,
+    up,
+)
 
 Sizes = dict[str, int]
 Needs = Callable[..., Sizes]
@@ -69,20 +83,22 @@ def _linear(out: Descriptor, x: Descriptor, weight: Descriptor) -> Sizes:
         size = arranged(weight.cols)
         return {
             "row0": FEW * RUN,
+            "tile": RUN,
             "row1": weight.cols,
             "row2": weight.cols,
             "bits": 2 * weight.cols + size,
             "planes": x.rows * size if x.rows >= BATCH else 0,
         }
     padded, few = up(weight.cols, 64), x.rows < BATCH or not weight.per
-    sizes = {"row0": PACK, "bits": 4 * padded}
+    sizes = {"row0": PACK, "tile": PACK, "bits": 4 * padded}
     if not few:
         packed = min(PACK, up(weight.rows, LANES)) * weight.cols
+        held = min(SHARED, x.rows) * PACK
         sizes |= {
-            "row0": TILE * PACK,
-            "bits": max(4 * padded, packed + LANES * weight.cols),
-            "tile": TILE * PACK,
-            "planes": (2 * x.rows + TILE) * padded,
+            "row0": max(TILED * PACK, held),
+            "bits": max(2 * QUAD * padded, packed + 64 * LANES, 2 * NEAR),
+            "tile": max(TILED * PACK, held),
+            "planes": (2 * x.rows + TILED) * padded,
             "sums": 3 * x.rows,
         }
     return sizes
@@ -109,6 +125,7 @@ def _attention(
         "row2": width,
         "bits": up(width, 64) + 2 * width,
         "scores": BLOCK,
+        "totals": BLOCK,
         "facts": FACTS,
         "weights": 2 * BLOCK,
         "tile": TILE * LANES,

@@ -80,7 +80,7 @@ def test_every_accumulator_of_every_kernel_has_its_bound():
         source = (folder / f"{module}.py").read_text(encoding="utf-8")
         found |= {f"{module}.{name}" for name in accumulators(source)}
     sums = {name for name in found if name.split(".")[-1] not in COUNTED}
-    vectors = {name for name in bounds.SUMS if name.startswith(("vnni.", "avx2."))}
+    vectors = {name for name in bounds.SUMS if name.startswith(("vnni.", "avx2.", "amx."))}
     assert sums == set(bounds.SUMS) - vectors - {"groups._codes", "groups._minima"}
     source = (folder / "vnni.py").read_text(encoding="utf-8")
     intrinsics = {
@@ -89,8 +89,9 @@ def test_every_accumulator_of_every_kernel_has_its_bound():
         and any("intrinsic" in ast.unparse(d) for d in f.decorator_list)
     }  # fmt: skip
     written = {"vnni._vnni_rows1", "vnni._vnni_rows2"}
-    avx2 = {f"avx2.{name}" for name in ("_dots", "_tile8", "_tile16", "_weigh")}
-    assert intrinsics | written | avx2 == vectors
+    avx2 = {f"avx2.{name}" for name in ("_dots", "_tile8", "_meet", "_weigh")}
+    amx = {"amx._one", "amx._many"}
+    assert intrinsics | written | avx2 | amx == vectors
 
 
 def test_every_opcode_says_what_it_takes():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 
 from pxvm import Model
 from pxvm.core import executors
@@ -32,6 +33,7 @@ from tests.models.family_files import (
     write_gguf,
 )
 from tests.models.model_files import TINY_BERT, bert_weights, hf_bert
+from tests.models.plain_models import bert_vectors
 from tests.models.tiny_models import compiled
 
 WANTED = np.load(Path(__file__).with_name("families.npz"))
@@ -136,6 +138,60 @@ def test_fused_weights_of_another_size_are_refused(tmp_path):
         (folder / "config.json").write_text(json.dumps(config))
         with pytest.raises(FormatError, match=r"tensor model\.layers\.0.*expected"):
             open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "family,said",
+    [
+        ("llama", {"final_logit_softcapping": 30.0}),
+        ("llama", {"num_local_experts": 8}),
+        ("llama", {"residual_multiplier": 0.22}),
+        ("llama", {"attention_multiplier": 0.0156}),
+        ("qwen2", {"attn_logit_softcapping": 50.0}),
+        ("mistral", {"clip_qkv": 8.0}),
+        ("llama", {"vocab_size": 50}),
+        ("qwen3", {"vocab_size": 200}),
+        ("gemma3", {"layer_types": ["full_attention"]}),
+        ("llama", {"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}),
+    ],
+)
+def test_what_would_change_answers_is_refused_with_its_name(tmp_path, family, said):
+    folder = write_folder(tmp_path / "a", family)
+    (folder / "config.json").write_text(json.dumps(config_of(family) | said))
+    with pytest.raises(FormatError, match=f"{next(iter(said))}: .*expected .*; found "):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "said", [{"residual_multiplier": 1.0}, {"num_experts": 0}, {"clip_qkv": None}]
+)
+def test_what_is_off_is_read(tmp_path, said):
+    folder = write_folder(tmp_path / "a", "llama")
+    (folder / "config.json").write_text(json.dumps(config_of("llama") | said))
+    assert open_checkpoint(folder).config.layers == 4
+
+
+def test_an_xlm_r_embeds_as_the_float_model_does(tmp_path):
+    """Its pieces are a Unigram's, as multilingual E5 and BGE-M3 have them, its names unprefixed."""
+    pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    pieces += [("▁der", -1.0), ("▁Hund", -1.5), ("▁bell", -2.5), ("t", -2.0), ("e", -2.1)]
+    inner = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, 3, False))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    inner.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    inner.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
+    folder = hf_bert(tmp_path / "m", model_type="xlm-roberta", pad_token_id=1)
+    inner.save(str(folder / "tokenizer.json"))
+    import_model(folder, tmp_path / "m.pxi")
+    model, weights = Model.open(tmp_path / "m.pxi", device="reference"), bert_weights(TINY_BERT)
+    assert model.tokenizer.encode("der Hund bellte") == [0, 5, 6, 7, 8, 9, 2]
+    real = {name: w.astype(np.float64) for name, w in weights.items()}
+    real["positions"] = real["positions"][2:]
+    wanted = bert_vectors(TINY_BERT, real, [[0, 5, 6, 7, 8, 9, 2], [0, 6, 2]])
+    found = model.embed(["der Hund bellte", "Hund"])
+    assert (np.sum(found * wanted, axis=1) > 0.999).all()
+    assert (np.sum(found[::-1] * wanted, axis=1) < 0.99).all()
 
 
 def test_gemma_has_a_template_where_its_file_has_none():

@@ -35,13 +35,17 @@ def cases(op):
 
 
 def array(value):
+    """A case's value as an array; a list of tensors, or nothing, is none."""
+    if value is None or isinstance(value, (list, dict)):
+        return value
     return numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
 
 
 def variants(model):
-    """Names of the inputs that are given at run time."""
+    """Names of the inputs that are given at run time; what is no tensor cannot stand in a file."""
     names = [entry.name for entry in model.graph.input]
-    return [set(names), *({name} for name in names if len(names) > 1)]
+    tensors = all(entry.type.HasField("tensor_type") for entry in model.graph.input)
+    return [set(names), *({name} for name in names if len(names) > 1 and tensors)]
 
 
 def tried(case, given, folder):

@@ -13,7 +13,7 @@ from pxvm.core.layout import NetworkBuilder
 from pxvm.core.tensor import DType, Role
 from pxvm.models.text import tokenizer as module
 from pxvm.models.text.folder import from_folder
-from pxvm.models.text.gguf_vocabulary import PREFIX, from_gguf
+from pxvm.models.text.gguf_vocabulary import CUTS, PREFIX, from_gguf
 from pxvm.models.text.tokenizer import Settings, Tokenizer, load_tokenizer, store_tokenizer
 from tests.models.tiny_models import (
     CHATML,
@@ -82,7 +82,35 @@ def test_a_gguf_vocabulary_gives_the_tokens_of_the_original():
     assert found.settings.stops == (2, 0)  # the end of a message, then the end of text
 
 
-@pytest.mark.parametrize("pre", ["gpt-2", "smollm", "llama-bpe", "qwen2", "default"])
+@pytest.mark.parametrize("patterns", sorted(set(CUTS.values())))
+def test_every_way_to_cut_leaves_the_text_as_it_was(patterns):
+    pre = next(name for name, found in CUTS.items() if found == patterns)
+    found = converted(pieces(bytes_bpe()) | {PREFIX + "pre": pre})
+    for text in TEXTS:
+        assert found.inner.decode(found.encode(text), skip_special_tokens=False) == text
+
+
+@pytest.mark.parametrize(
+    "pre,cut",
+    [
+        ("gpt-2", "HelloWorld|'s| 1234|,| don|'t"),
+        ("smollm", "HelloWorld|'s| |1|2|3|4|,| don|'t"),
+        ("llama-bpe", "HelloWorld|'s| |123|4|,| don|'t"),
+        ("qwen2", "HelloWorld|'s| |1|2|3|4|,| don|'t"),
+        ("gpt-4o", "Hello|World's| |123|4|,| don't"),
+        ("tekken", "Hello|World|'s| |1|2|3|4|,| don|'t"),
+        ("falcon", "HelloWorld|'|s| |123|4|,| don|'|t"),
+        ("deepseek-coder", "HelloWorld|'|s| |1|2|3|4|,| don|'|t"),
+        ("deepseek-v3", "HelloWorld|'s| |123|4|,| don|'t"),
+    ],
+)
+def test_text_is_cut_as_those_who_trained_the_model_cut_it(pre, cut):
+    found = converted(pieces(bytes_bpe()) | {PREFIX + "pre": pre})
+    cuts = found.inner.pre_tokenizer.pre_tokenize_str("HelloWorld's 1234, don't")
+    assert "|".join(piece for piece, _ in cuts).replace("Ġ", " ") == cut
+
+
+@pytest.mark.parametrize("pre", sorted({v: k for k, v in CUTS.items()}.values()))
 def test_byte_level_tokens_are_those_of_llama_cpp(pre, tmp_path):
     pytest.importorskip("llama_cpp")
     pytest.importorskip("gguf")

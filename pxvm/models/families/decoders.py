@@ -21,6 +21,7 @@ from pxvm.models.families.family import (
     half_rotated,
     layer_count,
     named,
+    said_vocabulary,
     vocabulary,
 )
 from pxvm.models.families.llama import WIDE, LlamaConfig
@@ -45,6 +46,16 @@ HF_NAMES = {
     "up": "mlp.up_proj.weight", "down": "mlp.down_proj.weight",
     "q_norm": "self_attn.q_norm.weight", "k_norm": "self_attn.k_norm.weight",
 }  # fmt: skip
+
+# What changes answers in models that say they are one of ours and are not quite, with the values
+# that change nothing. ``transformers`` does not ask for these names; who wrote them did.
+UNBUILT: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("attn_logit_softcapping", "final_logit_softcapping"), (None, 0, 0.0)),
+    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), (None, 0)),
+    **dict.fromkeys(("logit_scale", "logits_scaling", "residual_multiplier"), (None, 1, 1.0)),
+    **dict.fromkeys(("embedding_multiplier", "attention_multiplier"), (None, 1, 1.0)),
+    **dict.fromkeys(("clip_qkv", "alibi", "use_parallel_residual"), (None, False)),
+}
 
 
 def rates_of(base: float, columns: int) -> Floats:
@@ -209,6 +220,8 @@ def hf_decoder(
     for key in ("attention_bias", "mlp_bias"):
         settings.only(key, None, False)
     settings.only("quantization_config", None)
+    for key, allowed in UNBUILT.items():
+        settings.only(key, *allowed)
     width, heads = settings.columns("hidden_size"), settings.count("num_attention_heads")
     head = _head(settings, "head_dim", width, heads)
     rope = rope or hf_rope(settings)
@@ -240,7 +253,7 @@ def hf_decoder(
         heads=heads,
         kv_heads=_groups(settings, "num_key_value_heads", heads),
         ff=settings.columns("intermediate_size"),
-        vocab=vocabulary(settings.where, tensors, HF_NAMES["embedding"]),
+        vocab=said_vocabulary(settings, tensors, HF_NAMES["embedding"]),
         rope_base=base,
         epsilon=settings.real("rms_norm_eps", 1e-6),
         context=context,
@@ -274,11 +287,13 @@ def _hf_windows(
         kind in ("full_attention", "sliding_attention") for kind in kinds
     ):
         raise settings.error("layer_types", "full_attention and sliding_attention")
+    if kinds and len(kinds) != layers:
+        raise settings.error("layer_types", f"one for each of {layers} layers")
     asked = settings.only("use_sliding_window", None, False, True)
     if not settings.get("sliding_window") or asked is False:
         return None, []
     if kinds:
-        sliding = [i for i, kind in enumerate(kinds[:layers]) if kind == "sliding_attention"]
+        sliding = [i for i, kind in enumerate(kinds) if kind == "sliding_attention"]
     elif settings.get("max_window_layers") is not None:
         sliding = list(range(settings.count("max_window_layers"), layers)) if asked else []
     else:

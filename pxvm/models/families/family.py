@@ -168,6 +168,13 @@ def vocabulary(where: str, tensors: Tensors, name: str) -> int:
     return tensors[name].shape[0]
 
 
+def said_vocabulary(settings: Settings, tensors: Tensors, name: str) -> int:
+    """The same, which must be what ``vocab_size`` says where it says something."""
+    rows = vocabulary(settings.where, tensors, name)
+    settings.only("vocab_size", None, rows)
+    return rows
+
+
 def layer_count(settings: Settings, key: str, tensors: Tensors) -> int:
     """Layers, no more than there are tensors."""
     layers = settings.count(key)

@@ -26,19 +26,50 @@ PREFIX = "tokenizer.ggml."
 BEGIN = "▁"
 MAX_SPLITS = 1 << 28  # characters copied to find merges again
 
-WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}"
-    r"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+ENDS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA3 = rf"{ENDS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}|{REST}"
+QWEN2 = rf"{ENDS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}|{REST}"
+QWEN35 = (
+    rf"{ENDS}|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+|\p{{N}}"
+    r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-LLAMA3, QWEN2 = WORDS.format(digits="{1,3}"), WORDS.format(digits="")
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
+UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+
+
+def _cased(ends: str, digits: str) -> str:
+    """Words whose capitals come first, as those who trained the models cut them."""
+    words = (f"{UPPER}*{LOWER}+", f"{UPPER}+{LOWER}*")
+    each = [rf"[^\r\n\p{{L}}\p{{N}}]?{word}{ends}" for word in words]
+    rest = r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    return "|".join((*each, digits, rest))
+
+
 MARKS = r"[\p{P}\$\+<=>\^~\|]+"
 THREE_DIGITS = r"[0-9][0-9][0-9]"
-# Pre-tokenizers by GGUF's names: those of one line split alike.
-PLAIN = ("gpt-2", "phi-2", "jina-es", "jina-de", "mpt", "olmo", "jais", "roberta-bpe")
-DIGITS = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone")
-LLAMA = ("llama3", "llama-v3", "llama-bpe", "falcon3", "pixtral")
-QWEN = ("qwen2", "deepseek-r1-qwen", "stablelm2", "megrez", "hunyuan")
+DEEPSEEK = (
+    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+    r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+CHINESE = r"[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
+# How text is cut before pieces are merged: patterns, one after the other, for GGUF's names.
+_CUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("gpt-2 phi-2 jina-es jina-de mpt olmo jais roberta-bpe trillion exaone4", (GPT2,)),
+    ("smollm starcoder refact command-r codeshell exaone minerva-7b", (r"\p{N}", GPT2)),
+    ("llama3 llama-v3 llama-bpe falcon3 pixtral dbrx smaug-bpe", (LLAMA3,)),
+    ("qwen2 deepseek-r1-qwen stablelm2 megrez hunyuan", (QWEN2,)),
+    ("qwen35", (QWEN35,)),
+    ("gpt-4o llama4", (_cased(f"{ENDS}?", r"\p{N}{1,3}"),)),
+    ("tekken", (_cased("", r"\p{N}"),)),
+    ("falcon", (r"[\p{P}\$\+<=>\^~\|`]+", GPT2, THREE_DIGITS)),
+    ("deepseek-coder", (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", CHINESE, r"\p{N}")),
+    ("deepseek-v3", (r"\p{N}{1,3}", r"[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", DEEPSEEK)),
+    ("default", (MARKS, GPT2, r"\p{N}+", THREE_DIGITS)),
+)
+CUTS = {name: patterns for names, patterns in _CUTS for name in names.split()}
+# Those whose words are pieces as a whole where the vocabulary has them, and that begin with BOS.
+WHOLE = {"llama3", "llama-v3", "llama-bpe", "falcon3", "pixtral", "tekken"}
 
 
 def from_gguf(metadata: Mapping[str, Any], vocab: int, where: str) -> tuple[str, Settings] | None:
@@ -151,7 +182,7 @@ def _settings(pairs: Pairs, tokens: list[str], types: list[int], kind: str) -> S
             f"{pairs.where}: tokenizer.chat_template: expected a text of at most {MAX_SOURCE}"
             f" characters; found {template!r:.40}"
         )
-    ours = kind == "llama" or pairs.text("pre") in LLAMA  # llama.cpp's default
+    ours = kind == "llama" or pairs.text("pre") in WHOLE  # llama.cpp's default
     return Settings(
         bos=pairs.token("bos", len(tokens)),
         add_bos=pairs.flag("add_bos_token", ours) and kind not in ("bert", "t5"),
@@ -173,7 +204,7 @@ def _bytes_bpe(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
     pre = pairs.text("pre") or "default"
     vocabulary = {token: number for number, token in enumerate(tokens)}
     with guarded(f"{pairs.where}: the merges do not fit the vocabulary"):
-        model = models.BPE(vocabulary, merges, ignore_merges=pre in LLAMA)
+        model = models.BPE(vocabulary, merges, ignore_merges=pre in WHOLE)
     inner = library("tokenizers").Tokenizer(model)
     inner.pre_tokenizer = _pre_tokenizer(pre, pairs)
     inner.decoder = library("tokenizers.decoders").ByteLevel()
@@ -183,25 +214,10 @@ def _bytes_bpe(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
 def _pre_tokenizer(name: str, pairs: Pairs) -> Any:
     """How text is cut before pieces are merged, by GGUF's name of it."""
     pre, regex = library("tokenizers.pre_tokenizers"), library("tokenizers").Regex
-
-    def split(pattern: str) -> Any:
-        return pre.Split(regex(pattern), "isolated")
-
-    plain = pre.ByteLevel(add_prefix_space=False, use_regex=True)
-    rest = pre.ByteLevel(add_prefix_space=False, use_regex=False)
-    if name in PLAIN:
-        return plain
-    if name in DIGITS:
-        return pre.Sequence([pre.Digits(individual_digits=True), plain])
-    if name in LLAMA:
-        return pre.Sequence([split(LLAMA3), rest])
-    if name in QWEN:
-        return pre.Sequence([split(QWEN2), rest])
-    if name == "default":
-        steps = [split(p) for p in (MARKS, GPT2, r"\p{N}+", THREE_DIGITS)]  # llama.cpp's order
-        return pre.Sequence([*steps, rest])
-    known = ", ".join((*PLAIN, *DIGITS, *LLAMA, *QWEN, "default"))
-    raise pairs.error("pre", f"a pre-tokenizer of {known}")
+    if name not in CUTS:
+        raise pairs.error("pre", f"a pre-tokenizer of {', '.join(CUTS)}")
+    cuts = [pre.Split(regex(pattern), "isolated") for pattern in CUTS[name]]
+    return pre.Sequence([*cuts, pre.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 def _wordpiece(tokens: list[str], types: list[int], pairs: Pairs) -> Any:

@@ -18,6 +18,7 @@ from pxvm.models.families.family import (
     check_heads,
     layer_count,
     named,
+    said_vocabulary,
     vocabulary,
 )
 from pxvm.models.families.settings import Settings
@@ -94,7 +95,7 @@ def _hf(
         width=width,
         heads=heads,
         ff=settings.columns("intermediate_size"),
-        vocab=vocabulary(settings.where, tensors, prefix + HF_NAMES["embedding"]),
+        vocab=said_vocabulary(settings, tensors, prefix + HF_NAMES["embedding"]),
         positions=positions,
         epsilon=settings.real("layer_norm_eps", 1e-12),
     )
