@@ -28,7 +28,7 @@ from pxvm.learning.search.context import (
     without_recalled,
 )
 from pxvm.learning.search.embedding import Embedder, EmbeddingError
-from pxvm.learning.search.words import asked, words
+from pxvm.learning.search.words import asked
 
 if TYPE_CHECKING:
     from pxvm.learning.search.search import Hit
@@ -195,23 +195,26 @@ def searched(question: str, before: Sequence[str]) -> str:
 def related(hits: Sequence[Hit], question: str) -> list[Hit]:
     """The hits that have to do with a question, or with what it refers to, in their order."""
     best = max((hit.why.cosine or 0.0 for hit in hits), default=0.0)
+    lines = asked_lines(question)
 
     def is_related(hit: Hit) -> bool:
-        share = shared(hit, question)
-        if hit.why.cosine is None:
-            return share >= SHARED
-        return hit.why.cosine >= max(RELATED, best - BEHIND) or (
-            share >= SHARED and hit.why.cosine >= RELATED / 2
-        )
+        cosine = hit.why.cosine
+        if cosine is not None and cosine >= max(RELATED, best - BEHIND):
+            return True
+        has_words = shared(hit, lines) >= SHARED
+        return has_words and (cosine is None or cosine >= RELATED / 2)
 
     return [hit for hit in hits if is_related(hit)]
 
 
-def shared(hit: Hit, question: str) -> float:
+def asked_lines(question: str) -> list[frozenset[str]]:
+    """The words that each line of a question asks for, where it has any."""
+    return [line for line in map(frozenset, map(asked, question.splitlines())) if line]
+
+
+def shared(hit: Hit, lines: Sequence[frozenset[str]]) -> float:
     """The share of a question's words that a record has: of its line of which it has the most."""
-    said = set(words(f"{hit.record.query} {hit.record.answer}"))
-    lines = [set(asked(line)) for line in question.splitlines()]
-    return max((len(line & said) / len(line) for line in lines if line), default=0.0)
+    return max((len(line & hit.words) / len(line) for line in lines), default=0.0)
 
 
 def told_first(hits: Sequence[Hit]) -> list[Hit]:

@@ -274,6 +274,16 @@ def test_many_networks_answer_together_and_only_one_learns(server, tmp_path):
         NetworkOrchestrator([paths["boats"], paths["boats"]])
 
 
+def test_a_name_that_goes_on_is_another_in_another_network_too(tmp_path):
+    paths = [tmp_path / f"{name}.png" for name in ("lund", "anna")]
+    for path, said in zip(paths, ("Anna Lund keeps a cat.", "Anna keeps a dog."), strict=True):
+        with Network.open(path) as network:
+            network.append("", f"{said[:-1]} as a pet.", kind="note")
+    with NetworkOrchestrator(paths) as many:
+        found = many.search("What kind of pet does Anna keep?")
+    assert [hit.record.answer.split()[-4] for _, hit in found] == ["dog", "cat"]
+
+
 def test_the_command_that_asks(server, tmp_path, monkeypatch):
     """One network and several, with the evidence drawn; only what is named learns."""
     monkeypatch.chdir(tmp_path)
