@@ -7,7 +7,7 @@ vector. Whoever asks next sees it: a search waits for what is under way.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -50,6 +50,13 @@ FEW_WORDS = 3
 _THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 _REPEATED = re.compile(rf"{OPEN}.*?{re.escape(CLOSE)}\n?", re.DOTALL)
 _MARK = re.compile(rf"(?:{OPEN}|{re.escape(CLOSE[:-1])})[^⟧\n]*⟧?")
+#: A mark of evidence that a model repeats, when what follows is known; or its mere beginning.
+_LONGEST_MARK = 256
+_SHOWN_MARK = re.compile(
+    rf"⟦/?{OPEN[1:]}(?:[^⟧\n]{{0,{_LONGEST_MARK}}}⟧(?:\n|(?=[^\n]))"
+    rf"|(?=[^⟧\n]*\n|[^⟧\n]{{{_LONGEST_MARK + 1}}}):? ?)"
+)
+_LAST_MARK = re.compile(rf"⟦/?{OPEN[1:]}(?:[^⟧\n]*⟧|:? ?)")
 
 
 class Remembers(Protocol):
@@ -182,6 +189,23 @@ def own_words(answer: str) -> str:
     """An answer without what the model said to itself first, and without the evidence that it
     repeats; a mark that it only names takes nothing."""
     return _MARK.sub("", _REPEATED.sub("", _THOUGHT.sub("", answer))).strip()
+
+
+def without_marks(pieces: Iterable[str]) -> Iterator[str]:
+    """Pieces of an answer without the marks of evidence that a model repeats; what stands between
+    them stays."""
+    held = ""
+    for piece in pieces:
+        held = _SHOWN_MARK.sub("", held + piece)
+        at = held.rfind("⟦")
+        may_be_one = at >= 0 and any(
+            held[at:].startswith(mark) or mark.startswith(held[at:]) for mark in (OPEN, CLOSE[:-1])
+        )
+        shown, held = (held[:at], held[at:]) if may_be_one else (held, "")
+        if shown:
+            yield shown
+    if rest := _LAST_MARK.sub("", held):
+        yield rest
 
 
 def searched(question: str, before: Sequence[str]) -> str:
