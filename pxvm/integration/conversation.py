@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pxvm.integration.backends import Backend, Messages
 from pxvm.integration.errors import BackendError, ContextTooLongError
-from pxvm.integration.memory import NOTHING, Remembers, own_words
+from pxvm.integration.memory import NOTHING, Remembers, own_words, without_marks
 from pxvm.learning.search.context import OPEN, Context
 
 if TYPE_CHECKING:
@@ -87,11 +87,19 @@ class Conversation:
         budget = int(self.backend.context * EVIDENCE) if use_context and self.memory else 0
         turns = self._recent(int(self.backend.context * TURNS))
         self.seen, recalling = self._evidence(question, budget), time.perf_counter() - began
-        pieces: list[str] = []
+        pieces: list[str] = []  # as they came
+        shown: list[str] = []
+
+        def heard(given: Iterator[str]) -> Iterator[str]:
+            for piece in given:
+                pieces.append(piece)
+                yield piece
+
         for left in reversed(range(SHRINKINGS + 1)):
             try:
-                for piece in self.backend.stream(self._messages(question, turns), **options):
-                    pieces.append(piece)
+                given = self.backend.stream(self._messages(question, turns), **options)
+                for piece in without_marks(heard(given)):
+                    shown.append(piece)
                     yield piece
                 break
             except ContextTooLongError:
@@ -100,10 +108,10 @@ class Conversation:
                 budget //= 2
                 turns = turns[-(len(turns) // 4 * 2) :] if len(turns) >= 4 else []
                 self.seen = self._evidence(question, budget)
-        answer = "".join(pieces).strip()
-        if not answer:
+        said, answer = "".join(pieces).strip(), "".join(shown).strip()
+        if not said:
             raise BackendError(f"{self.backend.model} gave an empty answer")
-        self._keep(question, answer, recalling, time.perf_counter() - began - recalling)
+        self._keep(question, said, answer, recalling, time.perf_counter() - began - recalling)
 
     def settle(self) -> None:
         """Wait until the last exchange is stored; raises, once, what kept it from there."""
@@ -116,11 +124,13 @@ class Conversation:
             self.last = replace(last, stored=None)
             raise
 
-    def _keep(self, question: str, answer: str, recalling: float, answering: float) -> None:
+    def _keep(
+        self, question: str, said: str, answer: str, recalling: float, answering: float
+    ) -> None:
         stored, used = None, self.seen.hits
-        if self.memory and self.learns and own_words(answer):
+        if self.memory and self.learns and own_words(said):
             stored = self.memory.learn(
-                question, answer, model=self.backend.model, source=self.backend.name, used=used
+                question, said, model=self.backend.model, source=self.backend.name, used=used
             )
         self.turns += [
             {"role": "user", "content": question},

@@ -7,7 +7,7 @@ vector. Whoever asks next sees it: a search waits for what is under way.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -29,7 +29,7 @@ from pxvm.learning.search.context import (
     without_recalled,
 )
 from pxvm.learning.search.embedding import Embedder, EmbeddingError
-from pxvm.learning.search.words import asked, words
+from pxvm.learning.search.words import asked
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -53,6 +53,13 @@ FEW_WORDS = 3
 _THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 _REPEATED = re.compile(rf"{OPEN}.*?{re.escape(CLOSE)}\n?", re.DOTALL)
 _MARK = re.compile(rf"(?:{OPEN}|{re.escape(CLOSE[:-1])})[^⟧\n]*⟧?")
+#: A mark of evidence that a model repeats, when what follows is known; or its mere beginning.
+_LONGEST_MARK = 256
+_SHOWN_MARK = re.compile(
+    rf"⟦/?{OPEN[1:]}(?:[^⟧\n]{{0,{_LONGEST_MARK}}}⟧(?:\n|(?=[^\n]))"
+    rf"|(?=[^⟧\n]*\n|[^⟧\n]{{{_LONGEST_MARK + 1}}}):? ?)"
+)
+_LAST_MARK = re.compile(rf"⟦/?{OPEN[1:]}(?:[^⟧\n]*⟧|:? ?)")
 
 
 class Remembers(Protocol):
@@ -204,6 +211,23 @@ def own_words(answer: str) -> str:
     return _MARK.sub("", _REPEATED.sub("", _THOUGHT.sub("", answer))).strip()
 
 
+def without_marks(pieces: Iterable[str]) -> Iterator[str]:
+    """Pieces of an answer without the marks of evidence that a model repeats; what stands between
+    them stays."""
+    held = ""
+    for piece in pieces:
+        held = _SHOWN_MARK.sub("", held + piece)
+        at = held.rfind("⟦")
+        may_be_one = at >= 0 and any(
+            held[at:].startswith(mark) or mark.startswith(held[at:]) for mark in (OPEN, CLOSE[:-1])
+        )
+        shown, held = (held[:at], held[at:]) if may_be_one else (held, "")
+        if shown:
+            yield shown
+    if rest := _LAST_MARK.sub("", held):
+        yield rest
+
+
 def searched(question: str, before: Sequence[str]) -> str:
     """What is searched for a question: with the last one before it, where it refers to that."""
     bare = without_recalled(question)
@@ -215,23 +239,26 @@ def searched(question: str, before: Sequence[str]) -> str:
 def related(hits: Sequence[Hit], question: str) -> list[Hit]:
     """The hits that have to do with a question, or with what it refers to, in their order."""
     best = max((hit.why.cosine or 0.0 for hit in hits), default=0.0)
+    lines = asked_lines(question)
 
     def is_related(hit: Hit) -> bool:
-        share = shared(hit, question)
-        if hit.why.cosine is None:
-            return share >= SHARED
-        return hit.why.cosine >= max(RELATED, best - BEHIND) or (
-            share >= SHARED and hit.why.cosine >= RELATED / 2
-        )
+        cosine = hit.why.cosine
+        if cosine is not None and cosine >= max(RELATED, best - BEHIND):
+            return True
+        has_words = shared(hit, lines) >= SHARED
+        return has_words and (cosine is None or cosine >= RELATED / 2)
 
     return [hit for hit in hits if is_related(hit)]
 
 
-def shared(hit: Hit, question: str) -> float:
+def asked_lines(question: str) -> list[frozenset[str]]:
+    """The words that each line of a question asks for, where it has any."""
+    return [line for line in map(frozenset, map(asked, question.splitlines())) if line]
+
+
+def shared(hit: Hit, lines: Sequence[frozenset[str]]) -> float:
     """The share of a question's words that a record has: of its line of which it has the most."""
-    said = set(words(f"{hit.record.query} {hit.record.answer}"))
-    lines = [set(asked(line)) for line in question.splitlines()]
-    return max((len(line & said) / len(line) for line in lines if line), default=0.0)
+    return max((len(line & hit.words) / len(line) for line in lines), default=0.0)
 
 
 def told_first(hits: Sequence[Hit]) -> list[Hit]:

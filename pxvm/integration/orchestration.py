@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pxvm.core.errors import PxvmError
-from pxvm.integration.memory import Memory, searched, shared, told_first
+from pxvm.integration.memory import Memory, asked_lines, searched, shared, told_first
 from pxvm.learning.search.context import Context, Count, build_context
 from pxvm.learning.search.search import Hit
 
@@ -78,11 +78,11 @@ class NetworkOrchestrator:
 
         with ThreadPoolExecutor(min(len(self.members), AT_ONCE)) as pool:
             found = list(pool.map(of, self.members))
-        wanted = searched(question, before)
+        lines = asked_lines(searched(question, before))
         scored: dict[str, tuple[float, Path, Hit]] = {}
         for member, hits in zip(self.members, found, strict=True):
             for hit in hits:
-                worth = on_one_scale(hit, wanted)
+                worth = on_one_scale(hit, lines)
                 known = scored.get(hit.record.id)
                 if known is None or known[0] < worth:  # networks that were merged share records
                     scored[hit.record.id] = (worth, member.path, hit)
@@ -136,10 +136,11 @@ class NetworkOrchestrator:
         self._open.close()
 
 
-def on_one_scale(hit: Hit, question: str) -> float:
-    """How much a record has to do with a question, 0 to 1, comparable between networks."""
-    share = shared(hit, question)
-    return share if hit.why.cosine is None else (share + max(hit.why.cosine, 0.0)) / 2
+def on_one_scale(hit: Hit, lines: Sequence[frozenset[str]]) -> float:
+    """How much a record has to do with a question, about 0 to 1, comparable between networks."""
+    share, boosts = shared(hit, lines), sum(hit.why.boosts.values())
+    fits = share if hit.why.cosine is None else (share + max(hit.why.cosine, 0.0)) / 2
+    return fits + boosts
 
 
 def _source(path: Path, hit: Hit) -> str:

@@ -64,6 +64,7 @@ class Batcher:
         self._wake = threading.Condition(self._turn)  # of the thread that computes
         self._waiting: deque[Ticket] = deque()
         self._closing = False
+        self._moving: tuple[Slot, int] | None = None  # a prompt taken in, and its first token
         self.steps = self.rows = 0
         self._took = 0.0  # seconds of the last step
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
@@ -180,7 +181,7 @@ class Batcher:
     def _work(self) -> None:
         while True:
             with self._turn:
-                while not (self._closing or self._has_work()):
+                while not (self._closing or self._moving or self._has_work()):
                     self._wake.wait()
                 patience = max(GATHERING, SHARE * self._took)
                 self._wake.wait_for(lambda: self._closing or not self._late_ones(), patience)
@@ -194,6 +195,13 @@ class Batcher:
                         slot.ticket = None
                 ready = [s for s in self.slots if s.ticket is not None and s.ticket.wants]
                 joining = self._waiting[0] if self._waiting and self._free() else None
+                moving, self._moving = self._moving, None
+            if moving is not None:  # its first token is under way by now
+                slot, token = moving
+                self._guard(
+                    [slot.ticket] if slot.ticket else [], partial(slot.begin, self.prefill, token)
+                )
+                ready = [each for each in ready if each.ticket is not None]
             if ready:  # before a slot that is left meanwhile is given to another
                 self._guard([slot.ticket for slot in ready], partial(self._step, ready))
             if joining is not None:
@@ -261,8 +269,7 @@ class Batcher:
             self._waiting.remove(ticket)
             free = [s for s in self.slots if s.ticket is None or s.ticket.left]
             slot = min(free, key=lambda s: s.used)  # what was said there is the oldest
-            slot.ticket, slot.used = ticket, self.steps
-        slot.begin(g, token)
+            slot.ticket, slot.used, self._moving = ticket, self.steps, (slot, token)
         self._give(ticket, token)
 
     def _recall(self, ids: list[int]) -> None:

@@ -15,7 +15,7 @@ from pxvm import Network
 from pxvm.core.errors import PxvmError
 from pxvm.integration import LMStudioPixelBridge, NetworkOrchestrator
 from pxvm.integration.conversation import INTRODUCTION, Conversation
-from pxvm.integration.memory import Memory, note, own_words, searched
+from pxvm.integration.memory import Memory, note, own_words, searched, without_marks
 from pxvm.integration.reading import as_text
 from pxvm.integration.remote import Remote
 from pxvm.integration.talking import _Loop
@@ -91,7 +91,7 @@ def test_what_a_model_repeats_of_its_evidence_is_not_its_answer(answer, kept):
 
 def test_an_answer_that_is_nothing_but_marks_is_not_learned(talk, server, memory):
     server.fault, server.script = "script", chunk("⟦recalled: the keel", "stop")
-    assert talk.ask(QUESTION) == "⟦recalled: the keel" and talk.last.stored is None
+    assert talk.ask(QUESTION) == "the keel" and talk.last.stored is None
     assert len(memory.network) == 0
 
 
@@ -272,6 +272,36 @@ def test_many_networks_answer_together_and_only_one_learns(server, tmp_path):
         NetworkOrchestrator([tmp_path / "missing.png"])
     with pytest.raises(PxvmError, match="each of them once"):
         NetworkOrchestrator([paths["boats"], paths["boats"]])
+
+
+@pytest.mark.parametrize(
+    "said, shown",
+    [
+        ("⟦recalled 3 · 2026-01-02 · a.md⟧\nOak.\n⟦/recalled⟧\n\nIt is oak.", "Oak.\n\nIt is oak."),
+        ("⟦recalled: It is oak.", "It is oak."),
+        ("⟦recalled: It is oak.\n⟦/recalled⟧ Yes.", "It is oak.\n Yes."),
+        ("A ⟦rec⟧ and ⟦ and ⟦/recalled", "A ⟦rec⟧ and ⟦ and "),
+        (f"⟦recalled {'x' * 300}⟧ Oak.", f"{'x' * 300}⟧ Oak."),
+        ("Nothing of it ⟦", "Nothing of it ⟦"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_marks_that_a_model_repeats_are_not_shown(said, shown, size):
+    """However an answer is cut into pieces, and what stands between the marks is not lost."""
+    pieces = [said[first : first + size] for first in range(0, len(said), size)]
+    assert "".join(without_marks(pieces)) == shown
+    plain = ["No mark here.", " And on."]
+    assert list(without_marks(plain)) == plain
+
+
+def test_a_name_that_goes_on_is_another_in_another_network_too(tmp_path):
+    paths = [tmp_path / f"{name}.png" for name in ("lund", "anna")]
+    for path, said in zip(paths, ("Anna Lund keeps a cat.", "Anna keeps a dog."), strict=True):
+        with Network.open(path) as network:
+            network.append("", f"{said[:-1]} as a pet.", kind="note")
+    with NetworkOrchestrator(paths) as many:
+        found = many.search("What kind of pet does Anna keep?")
+    assert [hit.record.answer.split()[-4] for _, hit in found] == ["dog", "cat"]
 
 
 def test_the_command_that_asks(server, tmp_path, monkeypatch):

@@ -224,6 +224,8 @@ def test_vectors_are_those_of_the_embedder(client, home):
     [
         ({"messages": []}, 400, "messages"),
         ({"messages": [{"role": "nobody", "content": "x"}]}, 400, "messages"),
+        ({"messages": [{"role": "user"}]}, 400, "messages"),
+        ({"messages": [{"role": "system", "content": None}]}, 400, "messages"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "messages"),
         ({"messages": ASK, "max_tokens": 0}, 400, "max_tokens"),
         ({"messages": ASK, "temperature": "hot"}, 400, "temperature"),

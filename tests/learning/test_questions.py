@@ -86,8 +86,21 @@ def test_where_a_name_goes_on_it_is_found_later(network):
     hits = network.search("What does Anna keep as a pet?", embedder=None)
     assert "dog" in hits[0].record.answer and "another name -0.10" in str(hits[1].why)
     assert "cat" in found(network, "What does Anna Lund keep as a pet?")[0]
+    assert "dog" in found(network, "What kind of animal does Anna keep as a pet?")[0]
+    several = network.search("What kinds of pets does Anna keep?", embedder=None)
+    assert "another" not in "".join(str(hit.why) for hit in several)
     plain = network.search("what does anna keep as a pet?", embedder=None)
     assert "cat" in plain[0].record.answer and "another" not in str(plain[0].why)
+
+
+def test_somebody_with_the_same_first_name_is_found_later(network):
+    network.append("", "Anna Lund keeps a brown dog as a pet, says Bo.")
+    network.append("", "Anna Meyer keeps a grey cat as a pet.")
+    network.append("", "Anna has three pets.")
+    hits = network.search("What does Anna Lund keep as a pet?", embedder=None)
+    others = [hit.record.answer for hit in hits if "another name" in str(hit.why)]
+    assert "dog" in hits[0].record.answer
+    assert others == ["Anna Meyer keeps a grey cat as a pet."]
 
 
 def test_the_same_passage_does_not_fill_the_answer(network):

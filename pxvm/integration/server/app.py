@@ -194,17 +194,17 @@ class Service:
         """Server-sent events; leaving them, as when a client hangs up, stops the answers."""
         try:
             answer, event = "", first
-            for number in range(run.count):
-                if opening := shape.opening(number):
-                    yield _sent({**shape.head(), "choices": [opening]})
+            choices = [o for n in range(run.count) if (o := shape.opening(n))]
             while event is not None:
                 answer += event.piece.text if event.choice == 0 else ""
                 if event.piece != NOTHING:
-                    piece = shape.piece(event.choice, event.piece)
-                    yield _sent({**shape.head(), "choices": [piece]})
+                    choices.append(shape.piece(event.choice, event.piece))
                 if event.ended:
-                    last = shape.piece(event.choice, None, run.finish(event.choice))
-                    yield _sent({**shape.head(), "choices": [last]})
+                    finish = run.finish(event.choice)
+                    choices.append(shape.piece(event.choice, None, finish))
+                if choices:
+                    yield "".join(_sent({**shape.head(), "choices": [each]}) for each in choices)
+                    choices = []
                 event = await run.next()  # type: ignore[assignment]
             told = await self._learned(recalled, answer, run)
             if shape.wanted.usage or told:

@@ -58,6 +58,9 @@ class Run:
         self.loop, self.queue = asyncio.get_running_loop(), asyncio.Queue[Any]()
         self.stopped, self.left = threading.Event(), len(starts)
         self.began, self.deadline = time.monotonic(), time.monotonic() + service.limits.seconds
+        self._alarm = self.loop.call_later(
+            service.limits.seconds, lambda: self.queue.put_nowait(self._late())
+        )
         self._room = threading.Semaphore(1024)  # pieces that a slow client may be behind
         self._finished = False
         self.answers = [start() for start in starts]
@@ -98,6 +101,8 @@ class Run:
 
     def _left(self) -> None:
         self.running -= 1
+        if not self.running:
+            self._alarm.cancel()
         self.service.turnstile.leave(1)
 
     async def first(self) -> Event:
@@ -112,12 +117,7 @@ class Run:
         if not self.left:
             self._finish()
             return None
-        try:
-            left = self.deadline - time.monotonic()
-            event = await asyncio.wait_for(self.queue.get(), max(left, 0.001))
-        except asyncio.TimeoutError:
-            self.stop()
-            raise self._late() from None
+        event = await self.queue.get()
         self._room.release()
         if isinstance(event, BaseException):
             self.stop()

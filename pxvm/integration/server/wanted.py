@@ -293,6 +293,8 @@ def _message(number: int, given: Any) -> dict[str, Any]:
     role = message["role"]
     if role not in ("system", "user", "assistant", "tool"):
         raise RefusedError(f"message {number}: unknown role {role!r:.40}", field="messages")
+    if role != "assistant" and message.get("content") is None:
+        raise RefusedError(f"message {number}: expected a content", field="messages")
     found: dict[str, Any] = {"role": role, "content": text_of(message.get("content"), number)}
     found |= {name: message[name] for name in ("name", "tool_call_id") if message.get(name)}
     if calls := message.get("tool_calls"):

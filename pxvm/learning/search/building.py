@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from pxvm.core.errors import PxvmError
-from pxvm.learning.search.cache import DATABASE, Answer, Cache, ask, cache_folder
+from pxvm.learning.search.cache import (
+    DATABASE,
+    Answer,
+    Cache,
+    ask,
+    cache_folder,
+    is_current,
+)
 from pxvm.terminal import progress
 
 if TYPE_CHECKING:
@@ -78,7 +85,7 @@ def _building(network: Store) -> _Build | None:
         build = _BUILDS.get(network)
         if build is not None and build.thread.is_alive():
             return build
-        if _behind(network) <= RECENT:
+        if is_current(network) or _behind(network) <= RECENT:
             return None
         thread = threading.Thread(target=_make, args=(network,), name="index", daemon=True)
         _BUILDS[network] = build = _Build(thread)

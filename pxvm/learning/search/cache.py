@@ -90,6 +90,12 @@ def ask(network: Store, question: Callable[[Cache], Answer], cache: Cache | None
         ) from None
 
 
+def is_current(network: Store) -> bool:
+    """Would ``ask`` answer at once?"""
+    cache = _CACHES.get(network)
+    return cache is not None and cache.is_current(network)
+
+
 class Cache:
     """A cache folder. ``turn`` is held by whoever uses ``connection`` in several steps."""
 
@@ -127,9 +133,9 @@ class Cache:
 
     def refresh(self, network: Store) -> None:
         """Take in what the network has and the cache has not; rebuild what is not its own."""
-        state = network.state
-        if self._token == _token(state) and self._is_there():
+        if self.is_current(network):
             return
+        state = network.state
         self._make_folder()
         try:
             with FileLock(self.folder / LOCK, timeout=LOCK_SECONDS):
@@ -140,6 +146,10 @@ class Cache:
                 " try again when it is done"
             ) from None
         self._token = _token(state)
+
+    def is_current(self, network: Store) -> bool:
+        """Is all taken in that the network has?"""
+        return self._token == _token(network.state) and self._is_there()
 
     def _catch_up(self, network: Store, state: State) -> None:
         if not self._is_there():

@@ -24,8 +24,9 @@ from pxvm.learning.store.record import to_microseconds
 FEW = 10
 #: A word of so many letters tells as much as a longer one.
 TELLING = 8
-#: Terms of a question at most, and records that their words may stand in, counted for each term.
-MOST_TERMS, MOST_ROWS = 64, 10_000
+#: Terms of a question at most; records that the rarest may stand in; and all of them, counted for
+#: each term: to score a record costs 2 microseconds, and what many have tells few apart.
+MOST_TERMS, MOST_ROWS, MOST_SCORED = 64, 10_000, 4_000
 #: Where even the rarest is in more, so many of the newest records are looked at.
 NEWEST = 2_000
 #: What a common word counts in a record's own text, and around it or in parts of words.
@@ -171,13 +172,13 @@ def _rows(cache: Cache, expression: str, most: int) -> int:
 
 
 def _telling(rows: dict[str, int]) -> tuple[list[str], bool]:
-    """The rarest, so many that no more than about MOST_ROWS places have to be scored; and whether
-    even the rarest is in more records than that."""
+    """The rarest, so many that no more than about MOST_SCORED places have to be scored; and whether
+    even the rarest is in more than MOST_ROWS records."""
     kept: list[str] = []
     total = 0
     for expression in sorted(rows, key=lambda e: rows[e])[:MOST_TERMS]:
         total += rows[expression]
-        if kept and total > MOST_ROWS:
+        if kept and total > MOST_SCORED:
             break
         kept.append(expression)
     return kept, rows[kept[0]] > MOST_ROWS

@@ -166,7 +166,11 @@ class Pictures:
 
         for file, _, _ in self._files(key):
             add((file, device), partial(Vectors.open, self._folder / file, device))
-        if rows := self._loose(key):
-            name = (key, rows[-1][0], len(rows), device)
-            add(name, lambda: Vectors(build_vectors(*_Rows.of(rows, key.dimension)), device))
+        question = f"SELECT max(sequence), count(*) FROM loose WHERE {_OF_KIND}"
+        last, count = self._connection.execute(question, key).fetchone()
+        if count:
+            add(
+                (key, last, count, device),
+                lambda: Vectors(build_vectors(*_Rows.of(self._loose(key), key.dimension)), device),
+            )
         return list(self._open.values())

@@ -32,7 +32,7 @@ LEAST_SPREAD = 0.25
 #: What a neighbour's vector counts beside the record's own, by distance.
 NEIGHBOURS = {1: 0.5, 2: 0.25}
 BOOST_TIME, BOOST_NAMED, BOOST_CORRECTION = 0.15, 0.06, 0.05
-#: Of a record in which a name that the question has goes on: "Anna Lund" is not "Anna".
+#: Of a record in which a name of the question is another: "Anna Lund" is not "Anna".
 BOOST_OTHER_NAME = -0.1
 #: For the newest; a record of a month earlier gets half of it.
 BOOST_NEW, BOOST_NEW_ASKED = 0.01, 0.1
@@ -43,8 +43,8 @@ ALIKE = 0.7
 _DAY = 86_400_000_000
 
 _ASKS_FOR_SEVERAL = re.compile(
-    r"\b(how many|how often|all|every|each|list|in what ways|(what|which)( \w+)? (are|were|kinds?|"
-    r"types?|sorts?|else)|(what|which) (\w+ )?(?!is|was|has|does)\w+s (are|were|has|have|did|do|"
+    r"\b(how many|how often|all|every|each|list|in what ways|(what|which)( \w+)? (are|were|kinds|"
+    r"types|sorts|else)|(what|which) (\w+ )?(?!is|was|has|does)\w+s (are|were|has|have|did|do|"
     r"does))\b",
     re.IGNORECASE,
 )
@@ -91,6 +91,20 @@ class Hit:
     record: Record
     score: float
     why: Why
+
+    @functools.cached_property
+    def words(self) -> frozenset[str]:
+        """The record's words."""
+        return frozenset(words(self._said))
+
+    @functools.cached_property
+    def names(self) -> frozenset[tuple[str, ...]]:
+        """The names in the record."""
+        return frozenset(names_in(self._said))
+
+    @property
+    def _said(self) -> str:
+        return f"{self.record.query}\n{self.record.answer}"
 
 
 class _Row(NamedTuple):
@@ -290,7 +304,8 @@ def other_names_later(hits: Sequence[Hit], text: str) -> list[Hit]:
     wanted = frozenset(names_in(text))
     if not wanted or _ASKS_FOR_SEVERAL.search(text):
         return list(hits)
-    found = [_of_another(hit) if _goes_on(hit.record, wanted) else hit for hit in hits]
+    asked_for = frozenset(word for name in wanted for word in name)
+    found = [_of_another(hit) if _is_another(hit.names, wanted, asked_for) else hit for hit in hits]
     return sorted(found, key=lambda hit: -hit.score) if found != list(hits) else found
 
 
@@ -299,17 +314,16 @@ def _of_another(hit: Hit) -> Hit:
     return replace(hit, score=hit.score + BOOST_OTHER_NAME, why=replace(hit.why, boosts=boosts))
 
 
-def _goes_on(record: Record, wanted: frozenset[tuple[str, ...]]) -> bool:
-    """Are names of a question in a record, but only within longer ones?"""
-    names = set(names_in(f"{record.query}\n{record.answer}"))
-    asked_for = {word for name in wanted for word in name}
-    longer = (name for name in names - wanted if not asked_for.issuperset(name))
-    return not names & wanted and any(
-        own == name[at : at + len(own)]
-        for name in longer
-        for own in wanted
-        for at in range(len(name))
-    )
+def _is_another(
+    names: frozenset[tuple[str, ...]],
+    wanted: frozenset[tuple[str, ...]],
+    asked_for: frozenset[str],
+) -> bool:
+    """Has a record none of the names that are wanted, but one that shares a word with them and has
+    others: "Anna Lund" where "Anna" is asked for, or "Anna Schmidt"?"""
+    if names & wanted:
+        return False
+    return any(not asked_for.isdisjoint(name) and not asked_for.issuperset(name) for name in names)
 
 
 def newest_first(hits: Sequence[Hit], text: str) -> list[Hit]:
@@ -319,20 +333,20 @@ def newest_first(hits: Sequence[Hit], text: str) -> list[Hit]:
     They have the same of the words that are asked for, in the same names, or they are of different
     things."""
     asked_for = frozenset(asked(text))
-    texts = [f"{hit.record.query}\n{hit.record.answer}" for hit in hits]
-    sets = [frozenset(words(said)) for said in texts]
+    told = [hit.words & asked_for for hit in hits]
     order = list(hits)
     done: set[int] = set()
 
     @functools.cache
     def names(number: int) -> frozenset[tuple[str, ...]]:
-        return frozenset(name for name in names_in(texts[number]) if asked_for.intersection(name))
+        return frozenset(n for n in hits[number].names if not asked_for.isdisjoint(n))
 
     def same(first: int, other: int) -> bool:
-        mine, theirs = sets[first], sets[other]
-        if not _alike(mine, theirs) or mine & asked_for != theirs & asked_for:
-            return False
-        return names(first) == names(other)
+        return (
+            told[first] == told[other]
+            and _alike(hits[first].words, hits[other].words)
+            and names(first) == names(other)
+        )
 
     for first in range(len(hits)):
         if first in done:

@@ -141,12 +141,13 @@ def names_in(text: str) -> Iterator[tuple[str, ...]]:
     end = 0
     for match in WORD.finditer(text):
         word = match[0]
-        if name and not (word[0].isupper() and text[end : match.start()] in (" ", "-")):
+        is_part = word[0].isupper()
+        if name and not (is_part and text[end : match.start()] in (" ", "-")):
             yield tuple(name)
             name = []
-        if word[0].isupper() and (name or folded(word) not in STOP_WORDS):
+        if is_part and (name or folded(word) not in STOP_WORDS):
             name.append(folded(word))
-        end = match.end()
+            end = match.end()
     if name:
         yield tuple(name)
 
