@@ -12,6 +12,7 @@ from PIL import Image
 from pxvm.core.errors import FormatError, PxvmError
 from pxvm.learning import Draft, Network
 from pxvm.learning.store import layout
+from pxvm.learning.store.record import LATEST
 from tests.learning.crashing_disk import Disk
 from tests.learning.test_crash import FRESH, PATH, contents, draw, opened
 
@@ -216,6 +217,39 @@ def test_no_wrong_size_hides_another_record_of_a_page_saved_again(tmp_path):
         with Network.open(path, read_only=True) as network:
             assert [r.query for r in network.records()] == [f"q{i}" for i in range(6)]
             assert not network.verify().sound
+
+
+@pytest.mark.parametrize("which", [3, 6])
+@pytest.mark.parametrize(
+    "claims",
+    [{"sequence": number} for number in (0, 2, 5, 1000, 2**53, 2**63 + 5, 2**64 - 1)]
+    + [{"time": time} for time in (-(2**63), 2**62, LATEST)],
+)
+def test_no_wrong_number_or_time_hides_another_record(claims, which, tmp_path):
+    path = tmp_path / "k.png"
+    with Network.open(path, draw=draw) as network:
+        network.append_many(Draft(f"q{i}", f"the zebra {i}") for i in range(6))
+        offset, header = list(network._pages.places(1))[which]
+    data, start = bytearray(path.read_bytes()), offset + layout.HEADER_AT
+    data[start : start + layout.ROW] = header._replace(**claims).pack()
+    path.write_bytes(data)
+    (tmp_path / "k.png.index").unlink()
+    others = {f"q{i}" for i in range(6)} - {f"q{which - 1}"}
+    with Network.open(path, draw=draw) as network:
+        assert {r.query for r in network.records()} >= others
+        assert {hit.record.query for hit in network.search("zebra", 20, embedder=None)} >= others
+        assert not network.verify().sound
+        numbers = [r.sequence for r in network.records()]
+        assert numbers == sorted(set(numbers))
+        assert [network.record_at(n).sequence for n in numbers] == numbers
+        network.append("new", "the zebra of today")
+        found = {hit.record.query for hit in network.search("zebra", 20, embedder=None)}
+        assert found >= {*others, "new"}
+        network.repair(tmp_path / "mended.png")
+        network.compact()
+        assert {r.query for r in network.records()} >= {*others, "new"}
+    with Network.open(tmp_path / "mended.png") as network:
+        assert {r.query for r in network.records()} >= {*others, "new"}
 
 
 def test_files_that_are_no_networks_are_refused(tmp_path):

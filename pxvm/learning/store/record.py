@@ -102,6 +102,9 @@ def to_microseconds(moment: datetime, name: str = "time") -> int:
     return (moment - EPOCH) // _MICROSECOND
 
 
+LATEST = to_microseconds(datetime.max.replace(tzinfo=timezone.utc))
+
+
 def from_microseconds(count: int) -> datetime:
     """The aware UTC datetime that ``count`` microseconds since 1970 name."""
     try:

@@ -155,13 +155,14 @@ class Store:
         with self._turn:
             self.refresh()
             pages = self._pages
+            number = self._catalogue.directory().number
             cursor, header = pages.page(pages.last).cursor, pages.header_at_end()
             return State(
                 pages.generation,
                 pages.last,
                 cursor.slot,
                 cursor.records,
-                header.sequence,
+                number,
                 header.digest().hex(),
             )
 
