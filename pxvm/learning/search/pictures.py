@@ -168,5 +168,10 @@ class Pictures:
             add((file, device), partial(Vectors.open, self._folder / file, device))
         if rows := self._loose(key):
             name = (key, rows[-1][0], len(rows), device)
-            add(name, lambda: Vectors(build_vectors(*_Rows.of(rows, key.dimension)), device))
+            add(name, lambda: _of_loose(rows, key.dimension, device))
         return list(self._open.values())
+
+
+def _of_loose(rows: Iterable[tuple[int, float, bytes]], dimension: int, device: str) -> Vectors:
+    """A picture of rows that the next append changes."""
+    return Vectors(build_vectors(*_Rows.of(rows, dimension)), device, passing=True)

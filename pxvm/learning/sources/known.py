@@ -63,7 +63,8 @@ class Known:
     def corrected(self) -> list[str]:
         """The sources of which a correction counts."""
         rows = self._rows(
-            "SELECT DISTINCT source FROM records WHERE kind = 'correction' AND live AND source != ''"
+            "SELECT DISTINCT source FROM records WHERE live AND kind = 'correction' "
+            "AND source != ''"
         )
         return sorted(source for (source,) in rows)
 
