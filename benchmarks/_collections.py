@@ -72,6 +72,7 @@ def plain_words(texts: dict[str, str]) -> Find:
 
 def plain_vectors(drafts: list[Draft], embedder: Embedder) -> Find:
     """Cosine, exactly."""
+    drafts = [draft for draft in drafts if draft.vectors]  # an empty document has none
     values = np.stack([d.vectors[0].values * np.float32(d.vectors[0].scale) for d in drafts])
 
     def find(question: str) -> list[str]:
