@@ -223,6 +223,10 @@ class Catalogue:
         Raises `UnknownRecordError`.
         """
         directory, where = self.directory(), self._pages.path.name
+        if isinstance(name, np.integer):
+            name = int(name)
+        if not isinstance(name, (int, str)):
+            raise UnknownRecordError(f"a record is named by id or number, found {name!r:.80}")
         if isinstance(name, int):
             position = directory.at_sequence(name) if name >= 0 else None
             if position is None:
