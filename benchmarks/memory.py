@@ -1,10 +1,12 @@
 """The memory beside its peers: storing, opening, exact search, hybrid search, size, recall.
 
-Run: ``python -m benchmarks.memory [PART]... [--large] [--locomo FILE]``. A part is one of
-``sizes``, ``storing``, ``scanning``, ``sqlite``, ``hybrid``, ``languages``, ``documents``,
-``again``; each says how long it took. ``--large`` adds a million records (some gigabytes in a
-temporary folder, ten minutes); ``--locomo`` adds the part of that name, the recall of evidence in
-the conversations of that file. Peers come with the extra ``bench``. Searches take turns, A B C.
+Run: ``python -m benchmarks.memory [PART]... [--large] [--locomo FILE] [--collection DIR]``. A part
+is one of ``sizes``, ``storing``, ``scanning``, ``sqlite``, ``hybrid``, ``languages``,
+``documents``, ``again``; each says how long it took. ``--large`` adds a million records (some
+gigabytes in a temporary folder, ten minutes). ``--locomo`` adds the part of that name, the recall
+of evidence in the conversations of that file; ``--collection`` (as often as wanted) the part
+``collections``, the judged documents found in a folder in BEIR's format, such as SciFact. Peers
+come with the extra ``bench``. Searches take turns, A B C.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks._collections import collection
 from benchmarks._locomo import locomo
 from benchmarks._memory_peers import (
     BEST,
@@ -311,7 +314,10 @@ def sizes(folder: Path, vectors: NDArray[np.int8]) -> Table:
 
 
 def parts(
-    folder: Path, counts: tuple[int, ...], locomo_file: Path | None
+    folder: Path,
+    counts: tuple[int, ...],
+    locomo_file: Path | None = None,
+    collections: Sequence[Path] = (),
 ) -> dict[str, Callable[[], Iterator[Table]]]:
     """What is measured, by name; each yields its tables."""
 
@@ -335,6 +341,8 @@ def parts(
     }
     if locomo_file is not None:
         known["locomo"] = lambda: iter([locomo(locomo_file, folder)])
+    if collections:
+        known["collections"] = lambda: (collection(each, folder) for each in collections)
     return known
 
 
@@ -343,11 +351,14 @@ def main(words: Sequence[str] = ()) -> None:
     reads = parser(__doc__)
     reads.add_argument("--large", action="store_true", help="a million records as well")
     reads.add_argument("--locomo", type=Path, metavar="FILE", help="LoCoMo's conversations")
+    reads.add_argument("--collection", type=Path, metavar="DIR", action="append", default=[],
+                       help="a collection in BEIR's format")  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        given = told(words, [*parts(folder, SIZES, None), "locomo"], reads)
-        known = parts(folder, (*SIZES, LARGE) if given.large else SIZES, given.locomo)
-        given.parts = [part for part in given.parts if part in known]  # locomo has a file or none
+        given = told(words, [*parts(folder, SIZES), "locomo", "collections"], reads)
+        counts = (*SIZES, LARGE) if given.large else SIZES
+        known = parts(folder, counts, given.locomo, given.collection)
+        given.parts = [part for part in given.parts if part in known]  # these two have data or none
         console = Console()
         if absent := missing("lancedb", "sqlite_vec", "usearch", "memvid_sdk"):
             console.print(f"not installed, so left out: {', '.join(absent)} (extra: bench)")

@@ -243,7 +243,9 @@ class NetworkBuilder:
         row = 0
         cols = d.row_words if d.dtype == DType.I4 else d.cols
         for band in data if isinstance(data, Iterator) else [data]:
-            values = ints(band)
+            # Integers of 8 bits are stored as they are: many millions need not become 64 first.
+            band = np.asarray(band)
+            values = band if d.dtype == DType.I8 and band.dtype == np.int8 else ints(band)
             count = values.size // cols
             if values.size != count * cols or count > d.rows - row:
                 raise ProgramError(f"{tensor.name} holds {d.extents}; found data {values.shape}")

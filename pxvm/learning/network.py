@@ -22,6 +22,7 @@ from pxvm.learning.store.record import (
     Record,
     Vector,
     from_microseconds,
+    several,
 )
 from pxvm.learning.store.standing import forget_lines, tag_lines, text_of
 from pxvm.learning.store.store import Store
@@ -140,7 +141,8 @@ class Network(Store):
     def tag(self, name: str | int, add: Iterable[str] = (), remove: Iterable[str] = ()) -> str:
         """Gives tags to the newest version of a record and takes some away; returns its id."""
         with self._turn:
-            target, add, remove = self._newest(name), set(add), set(remove)
+            add, remove = set(several(add, "tags")), set(several(remove, "tags"))
+            target = self._newest(name)
             changes = Draft("", "", tags=(*add, *remove)).tags
             if add - set(target.tags) or remove & set(target.tags):
                 self.append(

@@ -260,7 +260,7 @@ def test_what_uses_the_one_scratch_is_parted_by_a_barrier():
     for name in ("one", "two"):
         b.tensor(f"logits_{name}", DType.I32, (1, 8), Role.STATE, frac=16)
         b.scalar(f"token_{name}", 0)
-        b.tensor(f"random_{name}", DType.I32, (1, 2), Role.STATE)
+        b.tensor(f"random_{name}", DType.I32, (2,), Role.STATE)
     b.tensor("history", DType.I32, (1, 1), Role.STATE)
     for name in ("temperature", "top_k", "top_p", "penalty"):
         b.scalar(name, 1)

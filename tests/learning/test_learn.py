@@ -375,6 +375,32 @@ def test_what_was_settled_stays_so_when_its_file_is_renamed(notes):
         assert counts(event)[::3] == (0, 2)
 
 
+@pytest.mark.parametrize("compact", [False, True])
+def test_a_copy_takes_corrections_along_and_another_document_does_not(notes, compact):
+    with Network.open(notes / "knowledge.png") as network:
+        found = {r.answer: r.id for r in network.records() if r.source == "notes/sub/b.md"}
+        network.correct(found["A sail is white."], answer="A sail is red.")
+        if compact:
+            network.compact()
+    (notes / "copy").mkdir()
+    shutil.copy(notes / "notes/sub/b.md", notes / "copy/c.md")
+    (notes / "copy/other.md").write_text(PAGE.format(keel="steel"))
+    for _ in range(2):
+        _, now = of_folder(notes, "copy")
+        assert {(s, a) for s, a in now if s.startswith("copy/")} == {
+            ("copy/c.md", "A keel is of sub/b.md."),
+            ("copy/c.md", "A sail is red."),
+            ("copy/other.md", "A keel is steel."),
+            ("copy/other.md", "A sail is white."),
+        }
+        assert ("notes/sub/b.md", "A sail is red.") in now
+    (notes / "copy/c.md").write_text("# Keels\n\nA keel.\n\n# Sails\n\nA sail is blue.\n")
+    assert {a for s, a in of_folder(notes, "copy")[1] if s == "copy/c.md"} == {
+        "A keel.",
+        "A sail is blue.",
+    }
+
+
 def test_what_never_was_a_file_is_not_gone(notes):
     with Network.open(notes / "knowledge.png") as network:
         for source in ("stdin: boats.md", "https://example.org/boats"):

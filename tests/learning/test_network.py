@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pxvm.core.errors import LimitError
+from pxvm.core.errors import LimitError, PxvmError
 from pxvm.learning import Draft, Link, Network, Record, Vector
 from pxvm.learning.errors import NetworkError, RecordError, UnknownRecordError
 from tests.learning.crashing_disk import Disk
@@ -310,3 +311,37 @@ def test_an_import_keeps_the_history(tmp_path):
         same = after[record.id]
         assert same.draft() == record.draft() and record.record_time in same.times
     assert {r.id for r in other.records()} == {r.id for r in network.records()}
+
+
+@pytest.mark.parametrize(
+    ("said", "act"),
+    [
+        ("tags must be a list of texts, found 'abc'", lambda n: n.append("q", "a", tags="abc")),
+        ("tags must be a list of texts, found None", lambda n: n.append("q", "a", tags=None)),
+        ("tags must be text, found int", lambda n: n.append("q", "a", tags=[1])),
+        ("tags must be a list of texts", lambda n: n.tag(0, add="abc")),
+        ("tags must be a list of texts", lambda n: n.search("zebra", tags="abc")),
+        ("kinds must be a list of texts", lambda n: n.search("zebra", kinds="note")),
+        ("unknown kind 'foo'", lambda n: n.search("zebra", kinds=["foo"])),
+        ("since must be a datetime, found str", lambda n: n.search("zebra", since="2024")),
+        ("a question must be text, found NoneType", lambda n: n.search(None)),
+        (
+            "event_time must be a datetime, found date",
+            lambda n: n.append(
+                "q", "a", event_time=datetime(2024, 1, 2, tzinfo=timezone.utc).date()
+            ),
+        ),
+        ("a link must be", lambda n: n.append("q", "a", links=["corrects"])),
+        ("a draft must be a Draft, found str", lambda n: n.append_many("q")),
+        ("a record is named by id or number, found 1.5", lambda n: n.record(1.5)),
+        ("a record is named by id or number, found None", lambda n: n.forget(None)),
+    ],
+)
+def test_what_is_no_such_thing_is_refused_and_changes_nothing(said, act, tmp_path):
+    with Network.open(tmp_path / "k.png") as network:
+        network.append("the zebra", "is striped")
+        before = network.state
+        with pytest.raises(PxvmError, match=re.escape(said)):
+            act(network)
+        assert network.state == before
+        assert network.record(np.int64(1)).query == "the zebra"

@@ -162,3 +162,11 @@ def test_nothing_is_found_of_words_that_nobody_said(network):
 )
 def test_names_are_words_with_capitals_that_stand_together(text, names):
     assert list(names_in(text)) == names
+
+
+@given(
+    st.lists(st.sampled_from(["The", "Anna", "lund", "of", "O", "_x", "9", " ", "-", "\n", ". "]))
+)
+def test_names_are_the_same_where_all_is_ascii(parts):
+    text = "".join(parts)
+    assert list(names_in(text)) == list(names_in(f"{text} é"))

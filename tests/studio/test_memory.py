@@ -251,11 +251,12 @@ def test_damaged_and_hostile_records_are_set_aside_one_by_one(rooms, tmp_path):
 
 def headed(row: bytes, **fields: int) -> bytes:
     """A header row with other fields, and the checksum that they want."""
-    places = {"data_rows": 16, "text_rows": 20, "stored": 40, "vectors": 48, "payload_crc": 52,
-              "row": 60, "text_bytes": 76}  # fmt: skip
+    places = {"data_rows": 16, "text_rows": 20, "number": 24, "stored": 40, "vectors": 48,
+              "payload_crc": 52, "row": 60, "text_bytes": 76}  # fmt: skip
     found = bytearray(row)
     for name, value in fields.items():
-        found[places[name] : places[name] + 4] = value.to_bytes(4, "big")
+        size = 8 if name == "number" else 4
+        found[places[name] : places[name] + size] = value.to_bytes(size, "big")
     found[8:12] = zlib.crc32(found[12:]).to_bytes(4, "big")
     return bytes(found)
 
@@ -277,6 +278,47 @@ def test_a_header_that_claims_more_than_there_is_takes_no_memory(beyond, rooms, 
     for first in (0, found["rows"] - 50):
         bits = "async (first) => (await memory.bits(first, 50)).length"
         assert rooms.evaluate(bits, max(first, 0)) <= 50 * 128
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"text_bytes": 0},
+        {"text_bytes": 2**32 - 1},
+        {"text_bytes": 3000},
+        {"text_rows": 10**6},
+        {"text_rows": 20},
+        {"number": 0},
+        {"number": 2**64 - 1},
+    ],
+)
+@pytest.mark.parametrize("as_picture", [False, True])
+def test_no_wrong_claim_of_a_header_hides_another_record(claims, as_picture, rooms, tmp_path):
+    path = tmp_path / "k.png"
+    with Network.open(path, draw=small) as network:
+        network.append_many(Draft(f"q{n}", f"answer {n}") for n in range(6))
+        entry = network.entries()[3]
+    offset, row = int(entry["offset"]) + layout.HEADER_AT, int(entry["row"])
+    with Image.open(path) as picture:
+        rows = np.packbits(np.asarray(picture), axis=1)
+    data = bytearray(path.read_bytes())
+    data[offset : offset + 128] = headed(data[offset : offset + 128], **claims)
+    rows[row] = np.frombuffer(data[offset : offset + 128], np.uint8)
+    path.write_bytes(data)
+    with Network.open(path, read_only=True) as network:
+        expected = [(r.sequence, r.query) for r in network.records(all=True)]
+    found = open_in(rooms, bytes(data))
+    if as_picture:
+        Image.fromarray(np.unpackbits(rows, axis=1) * 255).convert("1").save(path)
+        opened = """async (file) => {
+            const bytes = Uint8Array.from(atob(file), (c) => c.charCodeAt(0));
+            window.memory?.close();
+            window.memory = await rooms.memory.openMemory(await rooms.machine.open("k.png", bytes));
+            return window.memory.count;
+        }"""
+        found = {"count": rooms.evaluate(opened, encoded(path.read_bytes()))}
+    assert [query for _, query in expected][1:] == [f"q{n}" for n in range(6)]
+    assert [(r["number"], r["title"]) for r in read(rooms, found["count"])] == expected
 
 
 @pytest.mark.parametrize("as_picture", [False, True])

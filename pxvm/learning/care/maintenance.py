@@ -152,7 +152,7 @@ def compact(
                 yield from (_piece_at(network, *catalogue.place(p)) for p in positions)
             else:
                 record = join(stored)
-                number = int(catalogue.directory().entries[positions[-1]]["sequence"])
+                number = catalogue.number(positions[-1])
                 yield make_piece(record, number, record.record_time, network.draw)
 
     with pages.writing() if target is None else network._turn:
@@ -290,13 +290,13 @@ def repair(network: Store, target: str | Path, progress: Progress = _no_progress
                 for _, place in items:
                     progress(done, len(ordered))
                     done += 1
-                    sequence = place.header.sequence
+                    sequence = layout.number_after(number, place.header.sequence)
                     if place.header.previous != digest:
                         missing += max(1, sequence - number - 1)
                     digest = place.header.digest()
                     try:
                         decoded(page, place)  # also where the bytes could be kept as they are
-                        piece = _piece_at(network, page, place, max(sequence, number + 1))
+                        piece = _piece_at(network, page, place, sequence)
                     except PxvmError:
                         unreadable += 1
                         continue

@@ -106,13 +106,14 @@ class _Verifier:
         header = place.header
         if self._digest is not None and header.previous != self._digest:
             self._problem("the record before it is missing or another one", place)
-        if header.sequence <= self._sequence:
+        follows = layout.number_after(self._sequence, header.sequence)
+        if header.sequence != follows:
             self._problem(f"its number does not follow {self._sequence}", place)
         if header.row != row:
             self._problem(f"it was written for row {header.row}, and stands in row {row}", place)
         if header.page != number or header.generation != self._pages.generation:
             self._problem(f"it was written for page {header.page}", place)
-        self._digest, self._sequence = header.digest(), header.sequence
+        self._digest, self._sequence = header.digest(), follows
 
     def _frame(self, page: Page, place: Place) -> None:
         if not page.link_is_whole(place):

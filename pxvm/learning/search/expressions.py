@@ -16,6 +16,7 @@ Meaning = Callable[[re.Match[str], datetime], "Span"]
 
 #: First month of each season of the northern hemisphere.
 SEASONS = {"spring": 3, "summer": 6, "autumn": 9, "fall": 9, "winter": 12}
+ORDINALS = ("first", "second", "third", "fourth")
 NUMBERS = {
     name: number
     for number, name in enumerate(
@@ -183,7 +184,26 @@ def _weekday(match: re.Match[str], now: datetime) -> Span:
     return day_of(now - timedelta(days=(now.weekday() - number - 1) % 7 + 1))
 
 
+def _quarter(match: re.Match[str], now: datetime) -> Span:
+    named = match["quarter"].lower()
+    number = int(named[0]) if named[0].isdigit() else ORDINALS.index(named) + 1
+    return _months(now.replace(year=int(match["year"]), month=3 * number - 2, day=1), 3)
+
+
+def _numbered_week(match: re.Match[str], now: datetime) -> Span:
+    """A week of ISO 8601; raises ValueError where its year has no such week."""
+    monday = datetime.fromisocalendar(int(match["year"]), int(match["week"]), 1)
+    return day_of(monday.replace(tzinfo=now.tzinfo), 7)
+
+
+_WEEK = r"(?P<week>[0-5]?\d)"
+_QUARTER = rf"(?P<quarter>[1-4](?:st|nd|rd|th)|{'|'.join(ORDINALS)}) quarter"
 _DATES = (
+    (rf"{_YEAR}-?W{_WEEK}\b", _numbered_week),
+    (rf"(?:calendar )?week {_WEEK},?(?: of)?[ /]{_YEAR}\b", _numbered_week),
+    (rf"Q(?P<quarter>[1-4]),?(?: of)?[ /-]?{_YEAR}\b", _quarter),
+    (rf"{_YEAR}[ /-]?Q(?P<quarter>[1-4])\b", _quarter),
+    (rf"{_QUARTER},?(?: of)? {_YEAR}\b", _quarter),
     (rf"{_YEAR}[-/](?P<month>[01]?\d)[-/]{_DAY}(?=T\d|\b)", _date),
     (rf"{_DAY}(?: of)? {_MONTH},? {_YEAR}\b", _date),
     (rf"{_MONTH} {_DAY},? {_YEAR}\b", _date),

@@ -250,7 +250,20 @@ _EAST: tuple[tuple[str, str], ...] = (
     (rf"({_COUNT})\s*(?:个月|個月|か月|ヶ月|개월|달)\s*(?:之?前|전)", r"\1 months ago"),
     (rf"({_COUNT})\s*(?:年|년)\s*(?:之?前|전)", r"\1 years ago"),
 )
-_NUMERIC = ((r"\b([0-3]?\d)\.\s?([01]?\d)\.\s?((?:19|20)\d\d)\b", r"\3-\2-\1"),)
+#: What is written alike in several languages.
+_NUMERIC = (
+    (r"\b([0-3]?\d)\.\s?([01]?\d)\.\s?((?:19|20)\d\d)\b", r"\3-\2-\1"),
+    (
+        r"\b(?:KW|Kalenderwoche|Woche|semaine|semana|settimana|неделя) ([0-5]?\d),?"
+        r"(?: (?:de|del|do|di))?[ /]((?:19|20)\d\d)\b",
+        r"week \1 \2",
+    ),
+    (
+        r"\b([1-4])(?:\.|er|e|º|ª|°|-й)? (?:Quartal|trimestre|kwartaal|квартал)"
+        r"(?: (?:de|del|do|di|van))? ((?:19|20)\d\d)\b",
+        r"Q\1 \2",
+    ),
+)
 
 
 def says_nothing(text: str) -> bool:

@@ -171,6 +171,11 @@ class Pictures:
         if count:
             add(
                 (key, last, count, device),
-                lambda: Vectors(build_vectors(*_Rows.of(self._loose(key), key.dimension)), device),
+                lambda: _of_loose(self._loose(key), key.dimension, device),
             )
         return list(self._open.values())
+
+
+def _of_loose(rows: Iterable[tuple[int, float, bytes]], dimension: int, device: str) -> Vectors:
+    """A picture of rows that the next append changes."""
+    return Vectors(build_vectors(*_Rows.of(rows, dimension)), device, passing=True)

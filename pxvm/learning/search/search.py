@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pxvm.learning.errors import RecordError
 from pxvm.learning.search.building import ask_soon
 from pxvm.learning.search.cache import Cache, ask
 from pxvm.learning.search.embedding import Embedder, EmbeddingError
@@ -31,7 +32,7 @@ from pxvm.learning.search.ranking import (
     other_names_later,
 )
 from pxvm.learning.search.times import find_times, names_only_times
-from pxvm.learning.store.record import to_microseconds
+from pxvm.learning.store.record import KINDS, several, to_microseconds
 
 __all__ = ["Hit", "Why", "search"]
 
@@ -71,10 +72,13 @@ def search(
         unsearched: where it is given, the answer does not wait until a large network is indexed: it
             is of the newest records, and how many older ones were not searched is added here.
 
-    Raises EmbeddingError when the network's vectors are another model's.
+    Raises RecordError for what is no question, list or time; EmbeddingError when the network's
+    vectors are another model's.
     """
+    if not isinstance(text, str):
+        raise RecordError(f"a question must be text, found {type(text).__name__}")
     now = now or datetime.now(timezone.utc).astimezone()
-    chosen = _filter(kinds, tags, source, since, until)
+    chosen = _filter(several(kinds, "kinds"), several(tags, "tags"), source, since, until)
 
     times = find_times(text, now)
     k = min(k, 1 << 31)  # more than any network has, and less than SQLite takes
@@ -146,6 +150,8 @@ def _filter(
         conditions.append(condition)
         parameters.extend(values)
 
+    if unknown := set(kinds).difference(KINDS):
+        raise RecordError(f"unknown kind {min(unknown)!r}: expected {', '.join(KINDS)}")
     if kinds:
         add(f"kind IN ({', '.join('?' * len(kinds))})", *kinds)
     for tag in tags:

@@ -53,6 +53,14 @@ _GENERAL_EAST = re.compile(
 )
 
 
+#: A time of day beside a date, which says no more of what is asked for.
+_OF_DAY = re.compile(
+    r"\b(?:at|around|about|um|gegen|à|vers|a las|alle|às|om|в) \d{1,2}(?:[:.h]\d\d)?"
+    r"(?: ?(?:am|pm|o'clock|uhr|h|heures?|horas?|uur|часов|часа))?\b",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True)
 class Interval:
     """From ``start`` up to but not including ``end``, both aware; ``text`` is what named it: of a
@@ -157,6 +165,7 @@ def names_only_times(text: str, times: Sequence[Interval]) -> bool:
     """Does a question ask for what was at some time, whatever it was?"""
     for interval in times:
         text = text.replace(interval.text, " ")
+    text = _OF_DAY.sub(" ", text)
     return bool(times) and all(
         word in GENERAL or not _GENERAL_EAST.sub("", word) for word in words(text)
     )

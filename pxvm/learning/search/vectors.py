@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 from pxvm.core import choices, executors
 from pxvm.core.container import PathLike, open_image, save_image
+from pxvm.core.dialect1 import TensorProgram
+from pxvm.core.errors import ProgramError
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.program import Image
 from pxvm.core.tensor import DType, Role, encode_scales, tensor_words
@@ -92,14 +94,20 @@ class Vectors:
         records: sequence numbers [n] of the rows, ascending.
     """
 
-    def __init__(self, image: Image, device: str = "auto") -> None:
-        self.fields = Fields(image)
-        self.device = device
+    def __init__(self, image: Image, device: str = "auto", *, passing: bool = False) -> None:
+        """``passing``: another one takes its place soon, so that nothing is learned of its runs."""
+        program = verify(image)
+        if not isinstance(program, TensorProgram):
+            raise ProgramError("vectors: expected a program of dialect 1; found one of dialect 0")
+        self.fields = Fields(image, program)
+        self.device, self._passing = device, passing
         self.records: NDArray[np.int64] = self.fields["records"]
         self._runs = 0
 
     @cached_property
     def _plan(self) -> choices.Plan:
+        if self._passing:
+            return choices.Plan()
         return choices.plan(self.fields.network, self.device, None)
 
     @cached_property
@@ -109,7 +117,7 @@ class Vectors:
     def _bound(self) -> executors.Session:
         image = self.fields.image
         executor = executors.executor(self.device, 1, self._plan.chosen)
-        session = executor.session(image, verify(image))
+        session = executor.session(image, self.fields.network)
         session.host(("query", "scores"))  # a GPU keeps the vectors from one question to the next
         return session
 

@@ -17,7 +17,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from typing import Any
 
 #: A word of at least so many letters is indexed with its ends, of at least so many letters; one of
@@ -53,6 +53,8 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 WORD = re.compile(rf"[\w{_MARKS}]+")
 #: The same where all is ASCII, several times as fast; and long ones.
 _PLAIN_WORD, _PLAIN_LONG = re.compile(r"\w+", re.ASCII), re.compile(rf"\w{{{LONG},}}", re.ASCII)
+#: Words with capitals that stand together, where all is ASCII.
+_PLAIN_NAME = re.compile(r"\b[A-Z]\w*(?:[ -][A-Z]\w*)*", re.ASCII)
 _UNSPACED = (
     r"\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u1100-\u11ff\u3005-\u3007\u3040-\u30ff"
     r"\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
@@ -137,6 +139,12 @@ def names_in(text: str) -> Iterator[tuple[str, ...]]:
 
     Words that say little are no part where they begin one, as at the beginning of a sentence.
     """
+    if text.isascii():
+        for run in _PLAIN_NAME.findall(text):
+            found = run.lower().replace("-", " ").split(" ")
+            if kept := tuple(dropwhile(STOP_WORDS.__contains__, found)):
+                yield kept
+        return
     name: list[str] = []
     end = 0
     for match in WORD.finditer(text):

@@ -60,6 +60,14 @@ class Known:
         )
         return [self.network.record_at(sequence) for (sequence,) in rows]
 
+    def corrected(self) -> list[str]:
+        """The sources of which a correction counts."""
+        rows = self._rows(
+            "SELECT DISTINCT source FROM records WHERE live AND kind = 'correction' "
+            "AND source != ''"
+        )
+        return sorted(source for (source,) in rows)
+
     def tags(self, source: str) -> set[tuple[str, ...]]:
         """The sets of tags that records of a source have been given, whether they count or not."""
         rows = self._rows("SELECT sequence FROM records WHERE source = ?", source)

@@ -198,7 +198,8 @@ class _Plan:
         carried: list[Draft] = []
         if moved:
             before = known.chunks(moved)
-            there, carried = self._settled_before(moved, there, before)
+        if origin := moved or (self.lost.copied(list(there.values())) if is_new else ""):
+            there, carried = self._settled_before(origin, there, supersedes=bool(moved))
         there = {i: c for i, c in there.items() if not self._stays_forgotten(i, c, moved)}
         new = {
             i: chunk
@@ -221,22 +222,23 @@ class _Plan:
         return drafts, learned
 
     def _settled_before(
-        self, old: str, chunks: Mapping[str, Draft], before: Sequence[Record]
+        self, old: str, chunks: Mapping[str, Draft], *, supersedes: bool
     ) -> tuple[dict[str, Draft], list[Draft]]:
-        """Of a renamed document the passages that the user neither forgot nor corrected under its
-        old name; and drafts that say of the others what was said of them there."""
+        """Of a renamed or copied document the passages that the user neither forgot nor corrected
+        under its old name; and drafts that say of the others what was said of them there."""
         there, forgotten, drafts = {}, [], []
-        standing = self.known.network.standing()
+        standing, before = self.known.network.standing(), self.known.chunks(old)
         for identity, chunk in chunks.items():
             settled = self.lost.settled(chunk, old)
             right = (r for r in before if settled & standing.versions(r.id))
             if not settled:
                 there[identity] = chunk
             elif correction := next(right, None):
-                links = (Link("corrects", identity), Link("supersedes", correction.id))
+                links = [Link("corrects", identity)]
+                links += [Link("supersedes", correction.id)] if supersedes else []
                 query = renamed(correction.query, old, chunk.source)
-                now = replace(correction.draft(), source=chunk.source, query=query, links=links)
-                drafts.append(now)
+                now = replace(correction.draft(), source=chunk.source, query=query)
+                drafts.append(replace(now, links=tuple(links)))
             else:
                 forgotten.append(identity)
         return there, [*drafts, *_tombstones("Forgotten", "", forgotten)]

@@ -39,6 +39,7 @@ class Lost:
         self._known, self._folders = known, folders
         self._taken: set[str] = set()
         self._words: dict[str, frozenset[str]] = {}
+        self._tags: dict[str, set[tuple[str, ...]]] = {}
 
     def gone(self) -> Iterator[tuple[str, list[Record]]]:
         """Those in the learned folders that no new file was, with the passages that count."""
@@ -60,10 +61,29 @@ class Lost:
         self._taken.add(best)
         return best
 
+    def copied(self, chunks: Sequence[Draft]) -> str:
+        """The source with corrections that a new document is a copy of, passage for passage as it
+        was before them, or ""."""
+        known = self._known
+        for other in self._corrected if chunks else ():
+            past: set[str] = set()
+            for chunk in chunks:
+                ids = self.past(chunk, other)
+                if not any(known.network.counts(i) or known.is_settled(i) for i in ids):
+                    break
+                past |= ids
+            else:
+                documents = {r.id for r in known.chunks(other) if r.kind == "document"}
+                if documents <= past:
+                    return other
+        return ""
+
     def past(self, chunk: Draft, old: str) -> set[str]:
         """The ids that a passage may have under its file's old name."""
         past = replace(chunk, source=old, query=renamed(chunk.query, chunk.source, old))
-        return {replace(past, tags=tags).id for tags in {past.tags, (), *self._known.tags(old)}}
+        if old not in self._tags:
+            self._tags[old] = self._known.tags(old)
+        return {replace(past, tags=tags).id for tags in {past.tags, (), *self._tags[old]}}
 
     def settled(self, chunk: Draft, old: str) -> set[str]:
         """Those of them that the user forgot or corrected."""
@@ -79,6 +99,10 @@ class Lost:
         likely = (named, chain(*alike), self._inside)
         free = (islice((s for s in some if s not in self._taken), COMPARED) for some in likely)
         return iter(dict.fromkeys(chain(*free)))
+
+    @cached_property
+    def _corrected(self) -> list[str]:
+        return self._known.corrected()
 
     @cached_property
     def _sizes(self) -> dict[str, set[int]]:

@@ -18,6 +18,7 @@ from pxvm.learning.store.record import (
     ACTS,
     FORMAT_SOURCE,
     KINDS,
+    LATEST,
     Draft,
     Record,
     encode,
@@ -104,15 +105,16 @@ class Appender:
     def _store(self, drafts: list[Draft]) -> None:
         """Appends drafts behind the last record, with one commit for each page."""
         pages, catalogue = self._pages, self._catalogue
-        catalogue.directory()
-        last = pages.header_at_end()
+        before = catalogue.directory().number
         now = to_microseconds(datetime.now(timezone.utc))
-        moment = max(now, last.time + 1)
+        moment = max(now, pages.header_at_end().time + 1)
+        # A last record that claims the end of all times leaves none that is later.
+        moment = moment if moment + len(drafts) < LATEST else now
         room = pages.room(self._page_rows)
         groups: list[list[Piece]] = [[]]
         for number, draft in enumerate(drafts):
             piece = make_piece(
-                draft, last.sequence + 1 + number, from_microseconds(moment + number), self._draw
+                draft, before + 1 + number, from_microseconds(moment + number), self._draw
             )
             if piece.rows > MOST_ROWS:
                 raise LimitError(

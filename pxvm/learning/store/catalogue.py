@@ -25,13 +25,14 @@ _SAVE_EVERY = 256
 _LOG = logging.getLogger(__name__)
 
 
-def decoded(page: AnyPage, place: Place) -> Record:
-    """The record at a place of a page. Raises `FormatError` when it is damaged."""
+def decoded(page: AnyPage, place: Place, number: int | None = None) -> Record:
+    """The record at a place of a page, with this ``number`` or its header's. Raises `FormatError`
+    when it is damaged."""
     header = place.header
     return decode(
         page.payload(place),
         kind=header.kind,
-        sequence=header.sequence,
+        sequence=header.sequence if number is None else number,
         time=header.time,
         identity=header.identity,
     )
@@ -139,7 +140,8 @@ class Catalogue:
 
     def read(self, position: int) -> Record:
         """The record at a place in the catalogue, as it was stored."""
-        return decoded(*self.place(position))
+        page, place = self.place(position)
+        return decoded(page, place, self.number(position))
 
     def readable(self, positions: Iterable[int]) -> Iterator[Record]:
         """The records at ``positions``; damaged ones are left out, with a warning in the log."""
@@ -155,7 +157,11 @@ class Catalogue:
         for position, number, page, offset, identity in known:
             with self._pages.turn:
                 try:
-                    record = self._read_at(page, offset, identity) if self._epoch == epoch else None
+                    record = (
+                        self._read_at(page, offset, identity, number)
+                        if self._epoch == epoch
+                        else None
+                    )
                     if record is None:  # the pages were exchanged meanwhile, or are damaged
                         directory = self.directory()
                         here = position if self._epoch == epoch else directory.at_sequence(number)
@@ -167,15 +173,19 @@ class Catalogue:
                     continue
             yield record
 
-    def _read_at(self, number: int, offset: int, identity: bytes) -> Record | None:
+    def _read_at(self, on: int, offset: int, identity: bytes, number: int) -> Record | None:
         """The record that stands where the directory says; None where it does not."""
         if self._epoch != self._pages.epoch:
             return None
-        page = self._pages.page(number)
+        page = self._pages.page(on)
         header = page.header_at(offset)
         if header is None or header.identity != identity:
             return None
-        return decoded(page, Place(offset, header))
+        return decoded(page, Place(offset, header), number)
+
+    def number(self, position: int) -> int:
+        """The number of the record at a place."""
+        return int(self.directory().entries[position]["sequence"])
 
     def time(self, position: int) -> int:
         """When the record at a place was last stored, in microseconds."""
@@ -213,6 +223,10 @@ class Catalogue:
         Raises `UnknownRecordError`.
         """
         directory, where = self.directory(), self._pages.path.name
+        if isinstance(name, np.integer):
+            name = int(name)
+        if not isinstance(name, (int, str)):
+            raise UnknownRecordError(f"a record is named by id or number, found {name!r:.80}")
         if isinstance(name, int):
             position = directory.at_sequence(name) if name >= 0 else None
             if position is None:

@@ -146,11 +146,28 @@ class Page:
     def _follows(self, cursor: Cursor) -> Place | None:
         """The record directly behind the cursor, with its payload checked, or None."""
         offset = cursor.slot + SLOT
+        header = self._chained(offset, cursor)
+        place = None if header is None else Place(offset, header)
+        return place if place is not None and self._payload_is_whole(place) else None
+
+    def _chained(self, offset: int, cursor: Cursor) -> Header | None:
+        """The header at ``offset``, if it is that of the record written behind the cursor's."""
         header = self.header_at(offset)
         if header is None or header.row != cursor.rows:
             return None
-        place = Place(offset, header)
-        return place if self._payload_is_whole(place) else None
+        # The first record of a page names one of the page before.
+        return header if not cursor.last or header.previous == cursor.previous else None
+
+    def _earliest(self, cursor: Cursor) -> int:
+        """Where a record behind the cursor's can begin: what the header says of its picture may be
+        wrong under a right checksum, and where its data ends, if they are not whole."""
+        header = self.header_at(cursor.last) if cursor.last else None
+        if header is None:
+            return cursor.slot + SLOT
+        place = Place(cursor.last, header)
+        if self._payload_is_whole(place):
+            return layout.extent(*place).data_end
+        return cursor.last + layout.HEADER_AT + ROW
 
     def _resynchronise(self, position: int) -> Place | None:
         """The next whole record at or behind ``position``, found by its magic bytes."""
@@ -240,9 +257,10 @@ class Page:
                 if ended or beyond is None:
                     self._keep_cut = size > cursor.slot + SLOT and (not ended or beyond is not None)
                     break
-                self.gaps.append(Gap(cursor.slot, beyond.offset))
                 place = beyond
-            elif slot != LINK:
+            if place.offset > cursor.slot + SLOT:
+                self.gaps.append(Gap(cursor.slot, place.offset))
+            elif place.offset == cursor.slot + SLOT and slot != LINK:
                 self._stale_slots.append(cursor.slot)
             cursor, last = self.after(place, cursor.records + 1), place
         if last is not None:
@@ -255,8 +273,10 @@ class Page:
 
     def _torn_until(self, cursor: Cursor, ended: bool) -> int:
         """Where to look for a record behind the one at the cursor, which is torn or damaged."""
+        if not ended:
+            return self._earliest(cursor)
         offset = cursor.slot + SLOT
-        header = self.header_at(offset) if ended else None
+        header = self.header_at(offset)
         return offset if header is None else layout.extent(offset, header).data_end
 
     @staticmethod
@@ -270,17 +290,19 @@ class Page:
         """
         cursor = start or beginning(layout.START)
         self.gaps = []
-        while cursor.slot < self.cursor.slot:
+        while cursor.last < self.cursor.last:
             offset = cursor.slot + SLOT
-            header = self.header_at(offset)
-            if header is None or header.row != cursor.rows:
-                place = self._resynchronise(offset)
-                if place is None or place.offset > self.cursor.last:
-                    self.gaps.append(Gap(offset, self.cursor.slot))
-                    return
-                self.gaps.append(Gap(offset, place.offset))
-            else:
+            header = self._chained(offset, cursor) if offset <= self.cursor.last else None
+            if header is not None:
                 place = Place(offset, header)
+            else:
+                beyond = self._resynchronise(self._earliest(cursor))
+                if beyond is None or beyond.offset > self.cursor.last:
+                    self.gaps.append(Gap(min(offset, self.cursor.last), self.cursor.slot))
+                    return
+                place = beyond
+            if place.offset > offset:
+                self.gaps.append(Gap(offset, place.offset))
             cursor = self.after(place, cursor.records + 1)
             yield place
 
@@ -308,6 +330,7 @@ class Page:
         end = cursor.slot + SLOT
         self._handle.sync()
         size = self.size()
+        self._is_within(cursor, size)
         if self._keep_cut and size > end:
             self._set_aside(self._handle.read(end, size - end))
         if size > end:
@@ -322,6 +345,18 @@ class Page:
         self._stale_slots, self._keep_cut = [], False
         self._window = (0, b"")
         self.clean = True
+
+    def _is_within(self, cursor: Cursor, size: int) -> None:
+        """Raises `FormatError` where the last record claims a picture of more bytes than it can
+        have: what is written behind it would stand behind gigabytes of nothing."""
+        header = self.header_at(cursor.last)
+        most = 0 if header is None else 2 * LINE * header.text_rows + layout.SECTOR
+        if header is not None and header.text_bytes > most and cursor.slot > size:
+            raise FormatError(
+                f"{self.path.name}: record {header.sequence} says that its picture takes "
+                f"{header.text_bytes:,} bytes, expected at most {most:,}: nothing can be written "
+                "behind it; save what is here with `pxvm network repair`"
+            )
 
     def _set_aside(self, data: bytes) -> None:
         path = self.path.with_name(self.path.name + ".cut")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.learning.store.files import Files
+from pxvm.learning.store.layout import number_after
 from pxvm.learning.store.pieces import Place
 
 ENTRY = np.dtype(
@@ -58,21 +59,28 @@ class Directory:
         return self._entries[: self.count]
 
     @property
+    def number(self) -> int:
+        """That of the last record; -1 before there is one."""
+        return int(self._entries[self.count - 1]["sequence"]) if self.count else -1
+
+    @property
     def unsaved(self) -> int:
         """How many entries are not in the file."""
         return self.count - self._saved
 
     def add(self, page: int, places: Iterable[Place]) -> None:
         """Takes in records that stand behind all those known."""
+        number = self.number
         for offset, header in places:
             if self.count == len(self._entries):
                 grown = np.zeros(max(1024, self.count * 3 // 2), ENTRY)
                 grown[: self.count] = self._entries[: self.count]
                 self._entries = grown
+            number = number_after(number, header.sequence)
             self._entries[self.count] = (
                 int.from_bytes(header.identity[:8], "big"),
                 np.frombuffer(header.identity, np.uint8),
-                header.sequence,
+                number,
                 header.time,
                 offset,
                 page,

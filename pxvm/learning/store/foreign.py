@@ -69,17 +69,20 @@ class PicturePage:
         self.gaps: list[Gap] = []
         starts = np.flatnonzero((self._rows[:, :8] == list(layout.MAGIC)).all(axis=1))
         self._places: list[Place] = []
-        row = 0
+        row = known = 0
         for start in starts.tolist():
             header = layout.read_header(self._rows[start].tobytes())
-            if start < row or header is None or not self._is_whole(Place(start, header)):
+            if start < known or header is None or not self._is_whole(Place(start, header)):
                 continue
             if start > row:
                 self.gaps.append(Gap(row, start))
-            self._places.append(Place(start, header))
+            place = Place(start, header)
+            self._places.append(place)
             row = start + header.rows
+            # How long its picture is may be wrong under a right checksum.
+            known = row if self.text(place) is not None else start + header.data_rows
         if row != len(self._rows):
-            self.gaps.append(Gap(row, len(self._rows)))
+            self.gaps.append(Gap(min(row, len(self._rows)), max(row, len(self._rows))))
         if not self._places:
             raise FormatError(f"{path.name}: no record in the picture; is it a knowledge network?")
         self.cursor = self.after(self._places[-1], len(self._places))

@@ -30,8 +30,8 @@ FIRST_SLOT = SECTOR
 #: Only the first bytes of the head differ between two states of a page.
 HEAD_CHANGES = 81
 SLOT = 30
-#: Most rows that a record's picture may have.
-MOST_ROWS = 1_000_000
+#: Most rows that a record's picture may have, and the highest number of a record.
+MOST_ROWS, MOST_NUMBER = 1_000_000, 2**53 - 1
 #: Rows in one stored deflate block (65,535 bytes at most).
 BLOCK_ROWS = 65535 // LINE
 #: From a record's offset to its header row: chunk head, block head, filter byte.
@@ -153,6 +153,12 @@ def read_header(data: bytes | memoryview) -> Header | None:
     size = header.stored + header.vectors
     fits = header.data_rows == 1 + -(-size // ROW) and header.text_rows <= MOST_ROWS
     return header if version == VERSION and fits else None
+
+
+def number_after(before: int, said: int) -> int:
+    """A record's number behind that of the record before it (-1 for none): what its header says,
+    or the next one where that does not follow."""
+    return said if before < said <= MOST_NUMBER else before + 1
 
 
 def data_size(rows: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
@@ -97,9 +97,14 @@ class Vector:
 
 def to_microseconds(moment: datetime, name: str = "time") -> int:
     """Microseconds since 1970 in UTC, exactly. Raises `RecordError` for a time without a zone."""
+    if not isinstance(moment, datetime):
+        raise RecordError(f"{name} must be a datetime, found {type(moment).__name__}")
     if moment.tzinfo is None:
         raise RecordError(f"{name} {moment} has no time zone: give one, e.g. timezone.utc")
     return (moment - EPOCH) // _MICROSECOND
+
+
+LATEST = to_microseconds(datetime.max.replace(tzinfo=timezone.utc))
 
 
 def from_microseconds(count: int) -> datetime:
@@ -108,6 +113,13 @@ def from_microseconds(count: int) -> datetime:
         return EPOCH + timedelta(microseconds=count)
     except OverflowError:
         raise FormatError(f"time of {count} microseconds is outside the years 1 to 9999") from None
+
+
+def several(values: Iterable[str], name: str) -> tuple[str, ...]:
+    """A list of texts that somebody gave, of which one alone would be taken for its letters."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise RecordError(f"{name} must be a list of texts, found {values!r:.80}")
+    return tuple(_text(value, name) for value in values)
 
 
 def _text(value: object, name: str) -> str:
@@ -123,6 +135,13 @@ def _text(value: object, name: str) -> str:
             f"{error.start}, which is no Unicode text: decode its source with errors='replace'"
         ) from None
     return value
+
+
+def _link(given: Sequence[str]) -> Link:
+    if isinstance(given, str) or len(given) != 2:
+        raise RecordError(f"a link must be (relation, id), found {given!r:.80}")
+    relation, identity = given
+    return Link(_text(relation, "a link's relation"), _text(identity, "a link's id"))
 
 
 @dataclass(frozen=True)
@@ -148,14 +167,13 @@ class Draft:
             _text(getattr(self, name), name)
         if self.kind not in KINDS:
             raise RecordError(f"unknown kind {self.kind!r}: expected one of {', '.join(KINDS)}")
-        if isinstance(self.tags, str):
-            raise RecordError(f"tags must be a list of texts, found the text {self.tags!r}")
-        for tag in self.tags:
-            if not _text(tag, "tag") or tag != " ".join(tag.split()):
+        tags = several(self.tags, "tags")
+        for tag in tags:
+            if not tag or tag != " ".join(tag.split()):
                 raise RecordError(f"tag {tag!r} is empty or has spaces at its ends or line breaks")
         set_field = object.__setattr__
-        set_field(self, "tags", tuple(sorted(set(self.tags))))
-        set_field(self, "links", tuple(sorted({Link(*link) for link in self.links})))
+        set_field(self, "tags", tuple(sorted(set(tags))))
+        set_field(self, "links", tuple(sorted(set(map(_link, self.links)))))
         set_field(self, "vectors", tuple(sorted(set(self.vectors), key=Vector.key)))
         for link in self.links:
             if link.relation not in RELATIONS:

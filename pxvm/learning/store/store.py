@@ -28,6 +28,7 @@ from pxvm.learning.store.record import (
     Link,
     Record,
     Vector,
+    several,
 )
 from pxvm.learning.store.standing import Standing
 
@@ -172,13 +173,14 @@ class Store:
         with self._turn:
             self.refresh()
             pages = self._pages
+            number = self._catalogue.directory().number
             cursor, header = pages.page(pages.last).cursor, pages.header_at_end()
             return State(
                 pages.generation,
                 pages.last,
                 cursor.slot,
                 cursor.records,
-                header.sequence,
+                number,
                 header.digest().hex(),
             )
 
@@ -325,17 +327,15 @@ class Store:
 
         Content that is there already and counts is not stored again.
         """
-        if isinstance(tags, str):
-            raise RecordError(f"tags must be a list of texts, found the text {tags!r}")
         draft = Draft(
             query=query,
             answer=answer,
-            tags=tuple(tags),
+            tags=several(tags, "tags"),
             kind=kind,
             source=source,
             model=model,
             event_time=event_time,
-            links=tuple(Link(*link) for link in links),
+            links=tuple(links),  # type: ignore[arg-type]  # pairs become links
             vectors=tuple(vectors),
         )
         return self.append_many([draft])[0]
@@ -349,6 +349,8 @@ class Store:
         ids: list[str] = []
         batch: list[Draft] = []
         for draft in drafts:
+            if not isinstance(draft, Draft):
+                raise RecordError(f"a draft must be a Draft, found {type(draft).__name__}")
             # A record that is shown with later tags is named anew by them.
             batch.append(replace(draft) if isinstance(draft, Record) else draft)
             if len(batch) == BATCH:

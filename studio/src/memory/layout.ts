@@ -73,14 +73,13 @@ export function header(row: Uint8Array): Header | null {
   if (row.length !== ROW || !equal(row.subarray(0, 8), MAGIC)) return null;
   const view = new DataView(row.buffer, row.byteOffset, ROW);
   if (crc32(row.subarray(12)) !== view.getUint32(8)) return null;
-  const number = view.getBigUint64(24);
   const found: Header = {
     kind: row[13]!,
     codec: row[14]!,
     flags: row[15]!,
     dataRows: view.getUint32(16),
     textRows: view.getUint32(20),
-    number: Number(number),
+    number: Number(view.getBigUint64(24)),
     time: view.getBigInt64(32),
     stored: view.getUint32(40),
     raw: view.getUint32(44),
@@ -96,8 +95,12 @@ export function header(row: Uint8Array): Header | null {
   };
   const fits = found.dataRows === 1 + Math.ceil((found.stored + found.vectors) / ROW);
   const whole = row[12] === layout.version && fits && found.textRows <= limits.rows;
-  return whole && Number.isSafeInteger(found.number) ? found : null;
+  return whole ? found : null;
 }
+
+/** A record's number behind that of the one before it: what its header says, or the next where that does not follow. */
+export const numberAfter = (before: number, said: number): number =>
+  before < said && Number.isSafeInteger(said) ? said : before + 1;
 
 /** What the next record holds as `previous`, of the row that a header stands in. */
 export const digest = (row: Uint8Array): Uint8Array => sha256(row).subarray(0, 16);

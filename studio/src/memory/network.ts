@@ -8,7 +8,7 @@ import {
   type Standing as Word,
 } from "../api.ts";
 import tables from "../generated/memory.json";
-import { ROW, hex } from "./layout.ts";
+import { ROW, hex, numberAfter } from "./layout.ts";
 import type { Page, Place } from "./page.ts";
 import { byCodePoints, decode, iso, type Stored } from "./record.ts";
 import { Standing } from "./standing.ts";
@@ -56,8 +56,10 @@ export class Network {
   }
 
   private enter(entry: Entry): void {
+    const { header } = entry.place;
+    header.number = numberAfter(this.entries.at(-1)?.place.header.number ?? -1, header.number);
     const position = this.entries.push(entry) - 1;
-    this.byNumber.set(entry.place.header.number, position);
+    this.byNumber.set(header.number, position);
     const known = this.byId.get(entry.id);
     if (known) known.push(position);
     else this.byId.set(entry.id, [position]);

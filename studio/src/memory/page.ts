@@ -68,22 +68,17 @@ export class FilePage implements Page {
     const named = this.lastNamed();
     let slot = layout.firstSlot;
     let ended = false;
-    /** What a record behind a whole TAIL must name: the one before it. */
-    const before = (): Uint8Array => {
-      const last = this.places.at(-1);
-      return last ? digest(this.headerRow(last.offset)) : new Uint8Array(16);
-    };
     for (;;) {
       ended ||= isTail(this.bytes.subarray(slot, slot + layout.slot));
       const offset = slot + layout.slot;
       let place = this.at(offset);
-      const follows = place?.header.row === this.rows;
-      if (!place || !follows || (offset > named && !this.isWhole(place, ended ? before() : null))) place = null;
+      if (place && !(this.follows(place) && (offset <= named || this.isWhole(place, ended)))) place = null;
       if (!place) {
         if (ended) return;
-        place = this.search(offset);
+        place = this.search(this.earliest(offset));
         const end = place?.offset ?? this.bytes.length;
-        this.gaps.push(`bytes ${slot} to ${end}: ${place ? "no whole record" : "no record, no end"}`);
+        const what = place ? "no whole record" : "no record, no end";
+        if (end > offset) this.gaps.push(`bytes ${slot} to ${end}: ${what}`);
         if (!place) return;
       }
       this.places.push(place);
@@ -91,6 +86,23 @@ export class FilePage implements Page {
       this.rows = found.row + found.dataRows + found.textRows;
       slot = extent(place.offset, found).slot;
     }
+  }
+
+  /** Was a record written behind the last one? The first of a page names one of the page before. */
+  private follows({ header: { row, previous } }: Place): boolean {
+    const last = this.places.at(-1);
+    return row === this.rows && (!last || equal(previous, digest(this.headerRow(last.offset))));
+  }
+
+  /**
+   * Where a record behind the last one can begin, which was expected at an offset: what its header says of its
+   * picture may be wrong under a right checksum, and where its data ends, if they are not whole.
+   */
+  private earliest(expected: number): number {
+    const last = this.places.at(-1);
+    if (!last) return expected;
+    const { dataEnd } = extent(last.offset, last.header);
+    return this.isWhole(last) ? dataEnd : last.offset + layout.headerAt + ROW;
   }
 
   /** The last record that the head names, if it is there and agrees; else -1. */
@@ -112,12 +124,11 @@ export class FilePage implements Page {
     return found && { offset, header: found };
   }
 
-  /** Is a record's payload what its header says, and behind a `previous` record all of it? */
-  private isWhole(place: Place, previous: Uint8Array | null = null): boolean {
+  /** Is a record's payload what its header says, and its picture, too, where that is asked for? */
+  private isWhole(place: Place, withPicture = false): boolean {
     const body = this.lines(place).subarray(ROW);
     this.summed += body.length;
-    if (crc32(body) !== place.header.payloadCrc) return false;
-    return !previous || (equal(place.header.previous, previous) && this.text(place) !== null);
+    return crc32(body) === place.header.payloadCrc && (!withPicture || this.text(place) !== null);
   }
 
   /** The next whole record at or behind an offset, found by its magic bytes. */
@@ -201,13 +212,17 @@ export class PicturePage implements Page {
     for (let row = 0; row < picture.height && summed <= MOST_SUMS * this.packed.length; row++) {
       const found = header(this.row(row, 1));
       if (!found) continue;
-      const body = this.row(row + 1, found.dataRows - 1);
+      const { dataRows, textRows } = found;
+      const body = this.row(row + 1, dataRows - 1);
       summed += body.length;
       if (crc32(body) !== found.payloadCrc) continue;
       if (row > end) this.gaps.push(`rows ${end} to ${row}: no whole record`);
       this.places.push({ offset: row, header: { ...found, row } });
-      end = row + found.dataRows + found.textRows;
-      row = end - 1;
+      end = row + dataRows + textRows;
+      // How long its picture is may be wrong under a right checksum.
+      const text = this.row(row + dataRows, textRows);
+      summed += text.length;
+      row = crc32(text) === found.textCrc ? end - 1 : row + dataRows - 1;
     }
     if (end !== picture.height) this.gaps.push(`rows ${end} to ${picture.height}: no whole record`);
     this.rows = end;
