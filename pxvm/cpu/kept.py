@@ -61,6 +61,7 @@ def inputs() -> dict[str, str]:
         "numba": _numba(),
         "llvm": native.compiler(),
         "processor": native.features(),
+        "tiles": repr(native.have_amx()),
     }
 
 

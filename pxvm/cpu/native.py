@@ -7,6 +7,7 @@ exception come first; none of ours raises.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -54,7 +55,12 @@ def have_vnni() -> bool:
 
 @cache
 def have_amx() -> bool:
-    """True where the processor multiplies tiles of bytes and the system lets this process do so."""
+    """True where the processor multiplies tiles of bytes and the system lets this process do so.
+
+    And where ``PXVM_AMX`` is 1: that code has not been run on such a processor yet.
+    """
+    if os.environ.get("PXVM_AMX") != "1":
+        return False
     wanted, found = {"+amx-tile", "+amx-int8"}, set(features().split(" ")[1].split(","))
     if not (wanted <= found and have_vnni() and sys.platform == "linux"):
         return False
