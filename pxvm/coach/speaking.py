@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pxvm.integration.backends import Backend
 
 ROUNDS = 3  # answers of one task: the first, and corrections
-VALUES, SHOWN, REMEMBERED, TOKENS = 8, 3, 3, 160
+VALUES, SHOWN, REMEMBERED, TOKENS = 8, 3, 6, 160
 BY_GLYPH = {op.opcode.glyph: op for op in OPERATIONS.values()}
 _LINE = re.compile(r"^\s*(\S)@(\w+)@([\w-]+)(?:@([\w-]+))?\s*$", re.MULTILINE)
 
