@@ -163,8 +163,8 @@ An array is elements in row-major order, the last index moving fastest; its elem
   + j, c)
 - `np.broadcast_arrays(a, b)`: both in their common shape
 - `x.view("<i4")`, `x.view(np.uint8)`: the same bytes as other numbers, little-endian
-- `x.astype(np.uint8)`, `np.uint32`: a conversion of numbers that fit; a float becomes an integer
-  only where it is one
+- `x.astype(np.uint8)`, `np.uint32`: a conversion of numbers that fit (of others the lowest bits); a
+  float becomes an integer only where it is one
 - `np.floor(np.sqrt(x))` in `root`: the exact floor of the root
 - `np.float64`, `np.float32`, `np.floor`: else in dialect 0 only: IEEE 754, rounded to nearest, ties
   to even, after every single operation; a fused multiply-add gives other bytes

@@ -359,8 +359,8 @@ def encode(values: Ints, dtype: DType, scales: tuple[Ints, Ints] | None = None) 
     if dtype in (DType.I32, DType.SCALE, DType.RGBA):
         return np.ascontiguousarray(values & 0xFFFFFFFF).astype(np.uint32)
     if dtype == DType.I8:
-        octets = values.astype(np.int8, copy=False)
-        return (np.ascontiguousarray(octets).view(np.uint8) ^ 0x80).view("<u4")
+        octets = np.ascontiguousarray(values.astype(np.uint8))
+        return (octets ^ 0x80).view("<u4")
     assert scales is not None
     high = (values + 128) >> 8
     planes = [values] if dtype == DType.ACT1 else [values - 256 * high, high]

@@ -41,7 +41,7 @@ def test_all_that_kernels_are_made_of_is_an_input():
     assert {"pxvm.core.integer", "pxvm.core.isa", "pxvm.core.rules", "pxvm.core.tensor",
             "pxvm.cpu.bounds", "pxvm.cpu.native", "pxvm.cpu.vnni"} <= modules  # fmt: skip
     assert modules <= set(SOURCES) <= set(INPUTS)
-    others = {"opcodes", "python", "numpy", "numba", "llvm", "processor"}
+    others = {"opcodes", "python", "numpy", "numba", "llvm", "processor", "tiles"}
     assert set(INPUTS) - set(SOURCES) == others
     for package in ("core", "cpu"):
         lines = (ROOT / "pxvm" / package / "__init__.py").read_text().splitlines()
