@@ -169,3 +169,17 @@ def test_of_two_corrections_that_a_merge_brings_together_the_newer_counts(tmp_pa
     with Network.open(tmp_path / "both.png") as network:
         hits = network.search("who leads", embedder=None)
         assert [hit.record.answer for hit in hits] == ["Clara"]
+
+
+def test_who_forgets_a_passage_is_told_of_its_copy(tmp_path):
+    (tmp_path / "notes").mkdir()
+    for name in ("a.md", "b.md"):
+        (tmp_path / "notes" / name).write_text(
+            "# Locker\n\nThe zebra's code is 4711, in the hall.\n"
+        )
+    home = tmp_path / "n.png"
+    run = CliRunner().invoke(cli, ["learn", str(tmp_path / "notes"), "-n", str(home)])
+    assert run.exit_code == 0, run.output
+    first = forget(home, "1", "--yes")
+    assert "b.md" in first.output and "says the same, and still counts" in first.output
+    assert "says the same" not in forget(home, "2", "--yes").output

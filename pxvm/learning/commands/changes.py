@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 SHOWN = 20  # records of a preview
 MANY, PART = 20, 0.25  # more records, and a larger part of the memory, are asked about twice
 TOGETHER = 256  # records that one tombstone names
+MOST_ASKED = 1000  # characters of a record that are looked for elsewhere
 
 
 @click.command(short_help="Forget records: by id, tag, time, source, words or question.")
@@ -95,10 +96,27 @@ def forget(
                 f"{path}: {counted(len(chosen), 'record')} forgotten; "
                 "`pxvm network compact` removes the text from the files"
             )
+            for record in _same_elsewhere(memory, chosen[:SHOWN]):
+                echo(f"{line(record)}  (says the same, and still counts)")
         else:
             echo("no record fits")
     if not chosen:
         raise SystemExit(1)
+
+
+def _same_elsewhere(memory: Network, gone: Sequence[Record]) -> list[Record]:
+    """Records that say what those said, as a copy of a file does, and are found by its words."""
+    from pxvm.learning.search.search import search
+    from pxvm.learning.store.standing import text_of
+
+    said = {text_of(record) for record in gone}
+    found = {
+        hit.record.id: hit.record
+        for record in gone
+        for hit in search(memory, record.answer[:MOST_ASKED], k=SHOWN)
+        if text_of(hit.record) in said
+    }
+    return list(found.values())
 
 
 def _ask(chosen: list[Record], live: int, yes: int) -> None:
