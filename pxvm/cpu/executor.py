@@ -99,8 +99,8 @@ def run(
 
     Args:
         threads: worker threads, no more than processors; None takes every one.
-        vnni: None uses VNNI with AMX, or else AVX2, where the processor has it; False none of
-            them (same bytes).
+        vnni: None uses VNNI (and AMX, where ``PXVM_AMX`` is 1), or else AVX2, where the processor
+            has it; False none of them (same bytes).
     """
     if not isinstance(program, TensorProgram):
         return reference.run(image, program, max_steps, threads)

@@ -9,6 +9,7 @@ from pxvm.core.errors import PxvmError
 from pxvm.integration.conversation import Conversation
 from pxvm.integration.memory import Memory, changed, note
 from pxvm.integration.reading import Lines, as_text
+from pxvm.learning.commands.changes import same_elsewhere
 from pxvm.learning.commands.shared import line, record_name, save_picture
 from pxvm.terminal import counted, echo, echo_text, readable_answer
 
@@ -97,6 +98,8 @@ class _Loop:
         record = self.network.record(record_name(name))
         self.network.forget(record.id)
         echo(f"forgotten: {line(record).strip()}", dim=True)
+        for other in same_elsewhere(self.network, [record]):
+            echo(f"says the same, and still counts: {line(other).strip()}", dim=True)
         echo("`pxvm network compact` removes the text from the files", dim=True)
 
     def do_correct(self, text: str) -> None:

@@ -21,6 +21,7 @@ from pxvm.core.errors import PxvmError
 from pxvm.integration.memory import Memory, changed
 from pxvm.integration.pieces import whole_values
 from pxvm.learning import Draft
+from pxvm.learning.commands.changes import same_elsewhere
 from pxvm.learning.commands.shared import record_name, when
 from pxvm.learning.search.context import estimate_tokens
 
@@ -148,7 +149,9 @@ def server(memory: Memory) -> Any:
         """Forget a record and all its versions: it is never found again."""
         found = network.record(_record(record))
         network.forget(found.id)
-        return f"Forgotten: record {found.sequence} of {when(found).date()}."
+        others = ", ".join(str(other.sequence) for other in same_elsewhere(network, [found]))
+        more = f" These say the same, and still count: {others}." if others else ""
+        return f"Forgotten: record {found.sequence} of {when(found).date()}.{more}"
 
     return made
 

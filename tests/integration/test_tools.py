@@ -191,3 +191,19 @@ def test_a_memory_that_is_only_read(tmp_path):
 
     assert "oak" in session(work, path, "--read-only")
     assert path.read_bytes() == before
+
+
+def test_who_forgets_is_told_of_a_copy(tmp_path):
+    path = tmp_path / "k.png"
+    said = "The keel of the Molly is made of oak, as the shipwright says in his letter."
+    with Network.open(path) as network:
+        for name in ("a.md", "b.md"):
+            network.append_many([Draft(name, said, (), "document", source=name)])
+
+    async def work(client):
+        call = client.call_tool
+        told = text_of(await call("forget", {"record": "1"}))
+        assert told.endswith("These say the same, and still count: 2.")
+        assert "say the same" not in text_of(await call("forget", {"record": "2"}))
+
+    session(work, path)

@@ -96,27 +96,12 @@ def forget(
                 f"{path}: {counted(len(chosen), 'record')} forgotten; "
                 "`pxvm network compact` removes the text from the files"
             )
-            for record in _same_elsewhere(memory, chosen[:SHOWN]):
+            for record in same_elsewhere(memory, chosen[:SHOWN]):
                 echo(f"{line(record)}  (says the same, and still counts)")
         else:
             echo("no record fits")
     if not chosen:
         raise SystemExit(1)
-
-
-def _same_elsewhere(memory: Network, gone: Sequence[Record]) -> list[Record]:
-    """Records that say what those said, as a copy of a file does, and are found by its words."""
-    from pxvm.learning.search.search import search
-    from pxvm.learning.store.standing import text_of
-
-    said = {text_of(record) for record in gone}
-    found = {
-        hit.record.id: hit.record
-        for record in gone
-        for hit in search(memory, record.answer[:MOST_ASKED], k=SHOWN)
-        if text_of(hit.record) in said
-    }
-    return list(found.values())
 
 
 def _ask(chosen: list[Record], live: int, yes: int) -> None:
@@ -166,6 +151,24 @@ def forget_all(memory: Network, chosen: list[Record], live: set[str]) -> None:
         ids = [record.id for record in chosen if (record.id in live) == versions]
         for first in range(0, len(ids), TOGETHER):
             memory.forget(*ids[first : first + TOGETHER], versions=versions)
+
+
+def same_elsewhere(memory: Network, gone: Sequence[Record]) -> list[Record]:
+    """Records that say what those said that were forgotten, as a copy of a file does, and count.
+
+    A search shows one of them. What is not indexed yet is not waited for.
+    """
+    from pxvm.learning.search.search import search
+    from pxvm.learning.store.standing import text_of
+
+    said = {text_of(record) for record in gone}
+    found = {
+        hit.record.id: hit.record
+        for record in gone
+        for hit in search(memory, record.answer[:MOST_ASKED], k=SHOWN, unsearched=[])
+        if text_of(hit.record) in said
+    }
+    return list(found.values())
 
 
 def _candidates(

@@ -439,9 +439,6 @@ return workgroupUniformLoad(&agreed);
 fn largest_unsigned_of_lanes(value: u32, lane: u32) -> u32 {
 return u32(largest_of_lanes(i32(value ^ 0x80000000u), lane)) ^ 0x80000000u;
 }
-fn sum_of_lanes(value: i32, lane: u32) -> i32 {
-return i32(pair_of_lanes(0, u32(value), lane).x);
-}
 fn row_of(i: u32, cols: u32) -> u32 {
 if (i < cols) { return 0u; }
 return i / cols;
