@@ -1,6 +1,6 @@
 """Prompts with AMX and with VNNI alone: the same bytes, and tokens a second in turns.
 
-Run: ``PXVM_AMX=1 python -m benchmarks.tiles [--threads N ...]``. Products of odd shapes are held
+Run: ``python -m benchmarks.tiles [--threads N ...]``. Products of odd shapes are held
 against the reference first, then a SmolLM2-shaped network of random weights takes prompts. Where
 the processor has no AMX, or the system does not let a process use it, that is said. Exit status
 1: bytes differ.

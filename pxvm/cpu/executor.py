@@ -99,7 +99,7 @@ def run(
 
     Args:
         threads: worker threads, no more than processors; None takes every one.
-        vnni: None uses VNNI (and AMX, where ``PXVM_AMX`` is 1), or else AVX2, where the processor
+        vnni: None uses VNNI (and AMX, unless ``PXVM_AMX`` is 0), or else AVX2, where the processor
             has it; False none of them (same bytes).
     """
     if not isinstance(program, TensorProgram):

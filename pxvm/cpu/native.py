@@ -57,9 +57,9 @@ def have_vnni() -> bool:
 def have_amx() -> bool:
     """True where the processor multiplies tiles of bytes and the system lets this process do so.
 
-    And where ``PXVM_AMX`` is 1: that code has not been run on such a processor yet.
+    ``PXVM_AMX=0`` in the environment says no.
     """
-    if os.environ.get("PXVM_AMX") != "1":
+    if os.environ.get("PXVM_AMX") == "0":
         return False
     wanted, found = {"+amx-tile", "+amx-int8"}, set(features().split(" ")[1].split(","))
     if not (wanted <= found and have_vnni() and sys.platform == "linux"):

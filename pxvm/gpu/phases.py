@@ -5,8 +5,7 @@ few rows, most need none: what is short, like a norm before products, each workg
 for itself (``COPIED``); and products, and what goes element by element, are shared out by columns,
 always the same ones to a workgroup (``SHARED``, ``OWN``), which goes on with what it made itself.
 
-Products of the same activations are one list of rows. Of one row, even the fence is saved where a
-lane goes on with what it wrote itself, or a product with a norm that stands in workgroup memory.
+Products of the same activations are one list of rows.
 """
 
 from __future__ import annotations
@@ -48,8 +47,7 @@ class Way(IntEnum):
 
 
 SHORT = ("RMSNorm", "LayerNorm", "L2Norm", "Softmax", "Quantise", "Tail")
-BY_LANES = ("Add", "Mul", "Less", "Equal", "Select", "ReLU", "Table", "Gate")  # one a column
-BY_COLUMNS = (*BY_LANES, "Embed", "RoPEPairs")
+BY_COLUMNS = ("Add", "Mul", "Less", "Equal", "Select", "ReLU", "Table", "Gate", "Embed", "RoPEPairs")
 # What workgroups leave in memory of their own, one place for all instructions: as if a tensor.
 WITH_SCRATCH, SCRATCH = ("Sample", "AttentionCausal", "AttentionWindow", "AttentionFull"), -1
 MOST_PRODUCTS = 4  # done as one
@@ -77,7 +75,6 @@ class _Use:
     writes: bool
     way: Way
     own: bool  # each workgroup only in its own columns
-    by_lanes: bool  # and each lane
     held: bool  # a product's activations, which it may find at hand
     rows: tuple[int, int | None]
 
@@ -89,7 +86,7 @@ def _uses(program: TensorProgram, instruction: Instruction, base: int) -> list[_
     if name in WITH_SCRATCH:
         everything.append((SCRATCH, True))
     if not tensors:
-        spread = Way.SPREAD, False, False, False, (0, None)
+        spread = Way.SPREAD, False, False, (0, None)
         return [_Use(at, t, writes, *spread) for t, writes in everything]
     way, out = way_of(instruction), tensors[0]
     own = {out.index} if way in (Way.OWN, Way.SHARED) else set()
@@ -99,7 +96,6 @@ def _uses(program: TensorProgram, instruction: Instruction, base: int) -> list[_
     lengths = {program.descriptors[t].length for t, _ in everything if t != SCRATCH}
     own -= lengths
     product = name == "Linear" and tensors[2].dtype == DType.I8
-    by_lanes = own if product or name in BY_LANES else set()
     held = {tensors[1].index} if product and tensors[1].cols <= MOST_HELD else set()
     rows = (out.rows, out.length)
     return [
@@ -110,7 +106,6 @@ def _uses(program: TensorProgram, instruction: Instruction, base: int) -> list[_
             writes,
             way,
             t in own,
-            t in by_lanes,
             t in held,
             (-1, None) if t in lengths else rows,
         )
@@ -135,19 +130,17 @@ class Phases:
 
     Attributes:
         needs: its ``Need``.
-        near: of one row no fence either, though the need is light.
         products: from the first of several products that are done as one on, how many; else 0.
     """
 
     needs: NDArray[np.int64]
-    near: NDArray[np.int64]
     products: NDArray[np.int64]
 
 
 def phases_of(program: TensorProgram) -> Phases:
     """Where the interpreter parts a program."""
     code = program.instructions
-    found = Phases(*(np.zeros(len(code), np.int64) for _ in range(3)))
+    found = Phases(*(np.zeros(len(code), np.int64) for _ in range(2)))
     starts = [*sorted(leaders(code)), len(code)]
     found.needs[starts[:-1]] = Need.FULL
     bases: dict[int, list[int]] = {}
@@ -162,8 +155,7 @@ def _mark(program: TensorProgram, block: range, bases: dict[int, list[int]], fou
     """What is said of a block that runs straight through, of all its bases at once."""
     reached = sorted({base for index in block for base in bases.get(index, ())} - {-1}) or [-1]
     seen: list[dict[int, list[_Use]]] = [{} for _ in reached]
-    # The last instruction behind a fence; the first of some products; those that follow one.
-    fenced, first, followers = block.start, block.start, set[int]()
+    fenced, first = block.start, block.start  # the last behind a fence; the first of some products
     for index in block:
         if index not in bases:
             continue
@@ -180,20 +172,13 @@ def _mark(program: TensorProgram, block: range, bases: dict[int, list[int]], fou
         kept = need is not Need.FULL and all(use.held for _, use, _ in pairs)
         if kept and _joins(program, first, index, reached, found):
             found.products[first] = index - first + 1
-            followers.add(index)
         else:
             first = index
-            near = need is Need.LIGHT and all(
-                (before.by_lanes and use.by_lanes and before.index not in followers)
-                or (before.index == index - 1 and before.way is Way.COPIED and use.held)
-                for before, use, _ in pairs
-            )
             if need is Need.FULL:
                 seen = [{} for _ in reached]
-            if need is not Need.NO and not near:
+            if need is not Need.NO:
                 fenced = index
             found.needs[index] = max(int(found.needs[index]), need)
-            found.near[index] = near
         for uses, past in zip(now, seen, strict=True):
             for use in uses:
                 past.setdefault(use.tensor, []).append(use)
@@ -224,7 +209,7 @@ def table_of(program: TensorProgram) -> NDArray[np.int64]:
 
     A word: need | way << 2 | operands that name descriptors << 4 | how many instructions from
     this one on run straight through, up to one with a full need, << 6 | whether they write the
-    length of a tensor << 11 | products that are done as one << 12 | near << 15.
+    length of a tensor << 11 | products that are done as one << 12.
     """
     code = program.instructions
     phases, words = phases_of(program), np.zeros(2 * len(code), np.int64)
@@ -243,7 +228,6 @@ def table_of(program: TensorProgram) -> NDArray[np.int64]:
         named = sum(mode.names in (Names.TENSOR, Names.BLOCK) for mode in i.op.operands)
         words[i.index] = int(needs[i.index]) | way_of(i) << 2 | named << 4 | straight << 6
         words[i.index] |= counting << 11 | int(phases.products[i.index]) << 12
-        words[i.index] |= int(phases.near[i.index]) << 15
         if needs[i.index] == Need.FULL:
             straight = 0
     for loop, end in matching_loops(code).items():

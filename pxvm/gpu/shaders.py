@@ -131,12 +131,12 @@ def interpreter(
     """
     cases = "".join(
         f"        case {code}u: {{ {CASES.get(OPERATIONS[code], OPERATIONS[code])}"
-        "(call_of(t), group, groups, lane); }\n"
+        "(call_of(it, t), group, groups, lane); }\n"
         for code in sorted(set(codes) & OPERATIONS.keys())
     )
     switch = f"""
-fn execute(t: Turn, group: u32, groups: u32, lane: u32) {{
-    switch todo[t.at].code {{
+fn execute(it: Todo, t: Turn, group: u32, groups: u32, lane: u32) {{
+    switch it.code {{
 {cases}        default: {{ }}
     }}
 }}
@@ -150,7 +150,7 @@ def _control() -> str:
     unsigned = {
         "STATE_WORDS": STATE_WORDS, "RESULT": RESULT, "ARRIVED": ARRIVED, "LOST": LOST,
         "MADE": MADE, "LEFT": LEFT, "FIRST_SEAT": FIRST_SEAT, "SEATS": SEATS, "MOST": MOST,
-        "IS_NEAR": 1 << 15, "KNOWN": KNOWN,
+        "KNOWN": KNOWN,
         **{need.name + "_NEED": int(need) for need in Need}, **{w.name: int(w) for w in Way},
         **{word.name: int(word) for word in State if word not in (State.SATURATED, State.CLAMPED)},
         **{f"OP_{op.name.upper()}": op.code for op in isa.OPCODES

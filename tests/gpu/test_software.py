@@ -1,7 +1,8 @@
-"""SwiftShader, another software device, in a process of its own.
+"""SwiftShader, another software device, in a process of its own; and whether Dawn takes the shaders.
 
-Through Dawn it takes minutes since there are weights of four bits: ``make gpu-check`` does that. It
-is Chromium's, which Debian ships; ``tests.gpu.driver`` installs it in continuous integration.
+It is Chromium's, which Debian ships; ``tests.gpu.driver`` installs it in continuous integration.
+Through Dawn it takes minutes to run programs since there are weights of four bits: ``make
+gpu-check`` does that. Dawn reads WGSL more strictly than wgpu, though, and that takes seconds.
 """
 
 from __future__ import annotations
@@ -22,22 +23,36 @@ ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["--short", "--seconds", "5", "--programs", "4", "--tokens", "2"]
 
 
-def test_swiftshader_gives_the_same_bytes():
-    package, extra = LIBRARIES["wgpu"]
+def on_swiftshader(library: str, *command: str) -> str:
+    """What a command prints that finds no other device."""
+    package, extra = LIBRARIES[library]
     if importlib.util.find_spec(package) is None:
         pytest.skip(missing(package, extra))
+    if not SWIFTSHADER.exists():
+        pytest.skip(f"SwiftShader is not here: no {SWIFTSHADER}")
+    drivers = dict.fromkeys(("VK_DRIVER_FILES", "VK_ICD_FILENAMES"), str(SWIFTSHADER))
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env=os.environ | drivers,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_swiftshader_gives_the_same_bytes():
     if not os.environ.get("PXVM_FETCH"):
         pytest.skip(
             "SwiftShader is for continuous integration: it takes half a minute (PXVM_FETCH)"
         )
-    if not SWIFTSHADER.exists():
-        pytest.skip(f"SwiftShader is not here: no {SWIFTSHADER}")
-    drivers = dict.fromkeys(("VK_DRIVER_FILES", "VK_ICD_FILENAMES"), str(SWIFTSHADER))
-    command = [sys.executable, "-m", "tests.gpu.check", "--device", "gpu:wgpu", *SHORT]
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | drivers, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    first, *_, last = done.stdout.splitlines()
-    assert "SwiftShader" in first and package in first
+    said = on_swiftshader("wgpu", "tests.gpu.check", "--device", "gpu:wgpu", *SHORT)
+    first, *_, last = said.splitlines()
+    assert "SwiftShader" in first and LIBRARIES["wgpu"][0] in first
     assert last == "one PNG, one answer"
+
+
+def test_dawn_takes_every_shader():
+    assert on_swiftshader("dawn", "tests.gpu.shaders").startswith("Dawn takes")

@@ -201,7 +201,7 @@ fn decide(groups: u32) -> Next {
         if (straight > 0u) {
             pending = true;
             let old = lengths;
-            lengths = (mark >> 11u & 1u) == 1u;
+            lengths = ((mark >> 11u) & 1u) == 1u;
             return Next(WORK, pc, made, awaits, old);
         }
         if (control(instruction(pc), pc)) {
@@ -280,49 +280,43 @@ fn now_holds(start: u32, lane: u32) {
 
 fn work(n: u32, group: u32, groups: u32, lane: u32) {
     var products = 0u;
-    var long = false;  // a product's columns are with other lanes
     for (var j = 0u; j < n; j += max(products, 1u)) {
-        let mark = todo[j].mark;
-        let rows = todo[j].named.rows_g;
+        let it = workgroupUniformLoad(&todo[j]);
+        let rows = it.named.rows_g;
         let few = rows <= FEW;
-        let way = (mark >> 2u) & 3u;
+        let way = (it.mark >> 2u) & 3u;
         products = 0u;
-        if (j > 0u && (mark & 3u) == LIGHT_NEED) {
-            if (!few) { meet(groups, lane); } else if (rows > 1u || long || (mark & IS_NEAR) == 0u) { storageBarrier(); }
+        if (j > 0u && (it.mark & 3u) == LIGHT_NEED) {
+            if (few) { storageBarrier(); } else { meet(groups, lane); }
         }
-        if (rows == 0u || todo[j].named.rows_b == 0u || todo[j].named.rows_a == 0u) { continue; }
+        if (rows == 0u || it.named.rows_b == 0u || it.named.rows_a == 0u) { continue; }
         // Neighbours begin with different workgroups.
-        var its_group = todo[j].turned;
+        var its_group = it.turned;
         var its_groups = groups;
         var own = false;
         if (few && way != SPREAD) {
             its_group = group;
             if (way == SHARED) {
-                products = min((mark >> 12u) & 7u, n - j);
-                var in_list = 0u;
-                for (var i = 0u; i < max(products, 1u); i++) { in_list += todo[j + i].share.y; }
-                long = long || in_list > LANES / 8u;
+                products = min((it.mark >> 12u) & 7u, n - j);
             } else {
                 its_group = 0u;
                 its_groups = 1u;
                 own = way == OWN;
             }
         }
-        execute(Turn(j, max(products, 1u), own), its_group, its_groups, lane);  // the only place, for all of it is compiled there
+        // The only place, for all of it is compiled there.
+        execute(it, Turn(j, max(products, 1u), own), its_group, its_groups, lane);
     }
 }
 
 // Which of the instructions, how many products from it on, and whether only the own columns.
 struct Turn { at: u32, products: u32, own: bool }
 
-// What an operation does not look at, it does not load.
-fn call_of(t: Turn) -> Call {
-    let first = select(0u, todo[t.at].share.x, t.own);
-    let cols = select(todo[t.at].named.cols, todo[t.at].share.y, t.own);
-    return Call(
-        todo[t.at].g, todo[t.at].b, todo[t.at].a, todo[t.at].named.a, todo[t.at].named.rows_g, todo[t.at].named.rows_b,
-        todo[t.at].named.rows_a, first, cols, t.products, t.at,
-    );
+fn call_of(it: Todo, t: Turn) -> Call {
+    let first = select(0u, it.share.x, t.own);
+    let cols = select(it.named.cols, it.share.y, t.own);
+    let n = it.named;
+    return Call(it.g, it.b, it.a, n.a, n.rows_g, n.rows_b, n.rows_a, first, cols, t.products, t.at);
 }
 
 fn push_all(c: Call, group: u32, groups: u32, lane: u32) {

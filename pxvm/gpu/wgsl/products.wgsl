@@ -81,8 +81,9 @@ fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
     let two = planes(c.b) == 2u;
     let shift = excess(c.b.cols, planes(c.b) + 1u);
     let near_enough = can_hold(c.b);
-    var rows = share_of_rows(c, 0u, group, groups).y;
-    for (var i = 1u; i < c.products; i++) { rows += share_of_rows(c, i, group, groups).y; }
+    var mine = share_of_rows(c, 0u, group, groups).y;
+    for (var i = 1u; i < c.products; i++) { mine += share_of_rows(c, i, group, groups).y; }
+    let rows = agree(vec2<u32>(mine, 0u), lane).x;
     if (rows > LANES / 8u && near_enough && rows_by_subgroups(c, rows, shift, group, groups, lane)) { return; }
     let bits = lanes_together(rows);
     let together = 1u << bits; let each = LANES >> bits;
@@ -90,8 +91,8 @@ fn linear_of_few(c: Call, group: u32, groups: u32, lane: u32) {
         let x = row_at(c.b, row);
         if (near_enough) { hold_row(c, row, lane); }
         for (var block = 0u; block < rows; block += each) {
-            let mine = place_of(c, min(block + (lane >> bits), rows - 1u), group, groups);
-            let w = weight_at(weights_of(c, mine.product), mine.col);
+            let one = place_of(c, min(block + (lane >> bits), rows - 1u), group, groups);
+            let w = weight_at(weights_of(c, one.product), one.col);
             // Who finishes a column is who goes on with it, element by element.
             let turn = (lane - block) % LANES;
             let finishes = turn < each && block + turn < rows;

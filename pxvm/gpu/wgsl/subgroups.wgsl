@@ -162,7 +162,6 @@ fn rows_by_subgroups(c: Call, rows: u32, shift: u32, group: u32, groups: u32, la
                     high_b += outer(x_high, qb) + outer(y_high, rb);
                 }
             }
-            workgroupBarrier();
             let sums = eight_of_subgroup(low_a, low_b);
             let above = eight_of_subgroup(high_a, high_b);
             let its = place_of(c, min(first + place % 8u, rows - 1u), group, groups);
