@@ -16,7 +16,7 @@ from pxvm.core.errors import DeviceError
 from pxvm.core.ops import BLOCK, SAMPLE_CANDIDATES
 from pxvm.core.tensor import Descriptor
 from pxvm.gpu.planned import MOST_GROUPS, attention_groups
-from pxvm.gpu.shaders import FEW, LANES
+from pxvm.gpu.shaders import FEW, LANES, ONE_BY_ONE
 
 MOST = 60_000
 REDUCTION = 40  # rounds of what lanes find out together, the trees of sums and maxima
@@ -36,7 +36,12 @@ def _norm(out: Descriptor, x: Descriptor, weight: Descriptor) -> int:
 
 
 def _topk(out: Descriptor, x: Descriptor, values: Descriptor) -> int:
-    return out.cols * (_up(x.cols, LANES) + REDUCTION // 2)
+    each = _up(x.cols, LANES)
+    if out.cols <= ONE_BY_ONE:
+        return out.cols * (each + REDUCTION // 2)
+    sizes = (out.cols - 1).bit_length()
+    strides = sizes * (sizes + 1) // 2
+    return 8 * (each + 2 * 256) + each + strides * (_up(out.cols, LANES) + 1)
 
 
 def _attention(out: Descriptor, q: Descriptor, *, k: Descriptor, **_: Any) -> int:

@@ -29,6 +29,7 @@ LANES = (
 )  # of a workgroup, unless many can run at a time: a token of attention's block each
 FEW = 4  # rows: of so few, workgroups share a product's columns, and repeat what is short
 WIDE, SPAN = 64, 32  # rows of planes and columns of a product's tile; with four bits, WIDE columns
+ONE_BY_ONE = 16  # of the best of a row, looked for one by one
 TOGETHER = 16  # heads, or queries, that a workgroup takes at a time
 #: Words in front of the tensors that change: the state, the registers when a run ends, and how
 #: workgroups meet: those that arrived, that one waited in vain, steps made, rounds left, seats.
@@ -65,7 +66,7 @@ def constants(window: int, windows: int, lanes: int) -> str:
     unsigned = {
         "LANES": lanes, "BLOCK": ops.BLOCK, "FEW": FEW, "WIDE": WIDE, "SPAN": SPAN,
         "STAGED": STAGED,
-        "TOGETHER": TOGETHER,
+        "TOGETHER": TOGETHER, "ONE_BY_ONE": ONE_BY_ONE,
         "TABLE": TABLE, "RECORD": len(FIELDS), "WINDOW": window, "WINDOWS": windows,
         "GROUP": GROUP, "LARGEST_I4": LARGEST[DType.I4], "LARGEST_ACT1": 128,
         "LARGEST_ACT2": LARGEST[DType.ACT2],

@@ -349,3 +349,19 @@ def moving_with_and_without_lengths(s: Sheet) -> None:
     s.emit("u", "list", "x", "filled")
     s.emit("u", "list", "x", "filled")
     s.emit("H")
+
+
+@case()
+def rows_pushed_before_much_else(s: Sheet) -> None:
+    """What Push counts is the rows in use of others, nine instructions later."""
+    s.scalar("filled", 2)
+    s.tensor("list", I32, (5, 2), [3 * r for r in range(10)])
+    s.tensor("more", I32, (2, 2), [-1, -2, -3, -4])
+    for name in ("x", "sums"):
+        s.tensor(name, I32, (5, 2), [7 + r for r in range(10)], length="filled")
+    s.emit("u", "list", "more", "filled")
+    for i in range(9):
+        s.tensor(f"apart {i}", I32, (1, 2), [i, -i])
+        s.emit("A", f"apart {i}", f"apart {i}", f"apart {i}")
+    s.emit("A", "sums", "x", "x")
+    s.emit("H")

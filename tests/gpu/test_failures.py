@@ -294,8 +294,10 @@ LONG = {  # programs with long loops: the first few of each are within llvmpipe'
     "attention 65536 x 8": (lambda: attention(65536, 8, 1, 1), True),
     "attention 65536 x 4": (lambda: attention(65536, 4, 1, 1), False),
     "attention 262144 x 64": (lambda: attention(262144, 64, 1, 1), False),
-    "TopK 300": (lambda: topk(300), True),
-    "TopK 9000": (lambda: topk(9000), False),
+    "TopK 16": (lambda: topk(16), True),
+    "TopK 17": (lambda: topk(17), True),
+    "TopK 9000": (lambda: topk(9000), True),
+    "TopK 20000": (lambda: topk(20_000), True),
     "MeanPool 59000": (lambda: mean_pool(59000), True),
     "MeanPool 65536": (lambda: mean_pool(65536), False),
 }

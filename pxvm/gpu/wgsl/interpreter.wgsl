@@ -201,7 +201,8 @@ fn decide(groups: u32) -> Next {
         if (straight > 0u) {
             pending = true;
             let old = lengths;
-            lengths = ((mark >> 11u) & 1u) == 1u;
+            // Others may not have written them yet, until they have been waited for.
+            lengths = ((mark >> 11u) & 1u) == 1u || (lengths && !awaits);
             return Next(WORK, pc, made, awaits, old);
         }
         if (control(instruction(pc), pc)) {

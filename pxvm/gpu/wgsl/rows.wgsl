@@ -341,19 +341,6 @@ fn op_argmax(c: Call, group: u32, groups: u32, lane: u32) {
     }
 }
 
-fn op_topk(c: Call, group: u32, groups: u32, lane: u32) {
-    for (var row = group; row < c.rows_g; row += groups) {
-        var best = Best(0, 0u);
-        for (var k = 0u; k < c.g.cols; k++) {
-            best = next_best(c.b, row, best, k == 0u, lane);
-            if (lane == 0u) {
-                put_word(row_at(c.g, row) + k, i32(best.i));
-                put_word(row_at(c.a, row) + k, best.v);
-            }
-        }
-    }
-}
-
 // The range of so many words from where each team of LANES / TOGETHER lanes has its own.
 fn range_of_team(start: u32, cols: u32, lane: u32) -> vec2<i32> {
     let team = LANES / TOGETHER; let first = lane / team * team;

@@ -1,19 +1,27 @@
-// Sample: one workgroup. Scratch holds the logits with their penalty, then the candidates.
+// Sample: one workgroup. TopK: one a row. Scratch holds the logits with their penalty, then the candidates.
 
 var<workgroup> bins: array<atomic<u32>, 256>;
 var<workgroup> found: atomic<u32>;
 
 fn counted(value: u32) -> u32 { return value ^ 0x80000000u; }  // an order of i32 as one of u32
 
+const IN_SCRATCH: u32 = 0xffffffffu;
+
+// A number of a row that begins there, in the order that begins with the largest.
+fn descending(start: u32, i: u32) -> u32 {
+    if (start == IN_SCRATCH) { return ~counted(scratch[i]); }
+    return ~counted(ld(start + i));
+}
+
 // The rank-th smallest key, from 1 on, and how many of those equal to it are among the rank: eight bits
-// after the other. A key is a logit, the largest first, or the place of one that equals bound.
-fn ranked(cols: u32, rank: u32, places: bool, bound: u32, lane: u32) -> vec2<u32> {
+// after the other. A key is a number, the largest first, or the place of one that equals bound.
+fn ranked(start: u32, cols: u32, rank: u32, places: bool, bound: u32, lane: u32) -> vec2<u32> {
     var part = vec2<u32>(0u, rank);
     for (var shift = 32u; shift > 0u; shift -= 8u) {
         for (var i = lane; i < 256u; i += LANES) { atomicStore(&bins[i], 0u); }
         workgroupBarrier();
         for (var i = lane; i < cols; i += LANES) {
-            let v = ~counted(scratch[i]);
+            let v = descending(start, i);
             let key = select(v, i, places);
             let begins = shift == 32u || key >> (shift & 31u) == part.x;
             if (begins && (!places || v == bound)) { atomicAdd(&bins[(key >> (shift - 8u)) & 255u], 1u); }
@@ -92,12 +100,12 @@ fn op_sample(c: Call, group: u32, groups: u32, lane: u32) {
         return;
     }
     let limit = u32(clamp(scalar(parameter_tensor(c, 1u)), 1, i32(min(CANDIDATES, cols))));
-    let bound = ranked(cols, limit, false, 0u, lane);
-    let last = ranked(cols, bound.y, true, bound.x, lane).x;
+    let bound = ranked(IN_SCRATCH, cols, limit, false, 0u, lane);
+    let last = ranked(IN_SCRATCH, cols, bound.y, true, bound.x, lane).x;
     if (lane == 0u) { atomicStore(&found, 0u); }
     workgroupBarrier();
     for (var i = lane; i < cols; i += LANES) {
-        let v = ~counted(scratch[i]);
+        let v = descending(IN_SCRATCH, i);
         if (v < bound.x || (v == bound.x && i <= last)) { scratch[cols + atomicAdd(&found, 1u)] = i; }
     }
     storageBarrier();
@@ -134,4 +142,68 @@ fn op_sample(c: Call, group: u32, groups: u32, lane: u32) {
     var at = 0u;
     while (scratch[cols + at] <= goal) { at += 1u; }
     put_word(target_at, i32(scratch[order + at]));
+}
+
+// The largest of a row in order, and their places; a few are looked for one by one.
+fn op_topk(c: Call, group: u32, groups: u32, lane: u32) {
+    for (var row = group; row < c.rows_g; row += groups) {
+        let places = row_at(c.g, row); let values = row_at(c.a, row);
+        if (c.g.cols > ONE_BY_ONE) {
+            select_best(row_at(c.b, row), c.b.cols, places, values, c.g.cols, lane);
+            sort_best(places, values, c.g.cols, lane);
+            continue;
+        }
+        var best = Best(0, 0u);
+        for (var k = 0u; k < c.g.cols; k++) {
+            best = next_best(c.b, row, best, k == 0u, lane);
+            if (lane == 0u) {
+                put_word(places + k, i32(best.i));
+                put_word(values + k, best.v);
+            }
+        }
+    }
+}
+
+// In any order; of those equal to the last, the ones with the lowest places.
+fn select_best(start: u32, cols: u32, places: u32, values: u32, count: u32, lane: u32) {
+    let bound = ranked(start, cols, count, false, 0u, lane);
+    let last = ranked(start, cols, bound.y, true, bound.x, lane).x;
+    if (lane == 0u) { atomicStore(&found, 0u); }
+    workgroupBarrier();
+    for (var i = lane; i < cols; i += LANES) {
+        let v = descending(start, i);
+        if (v < bound.x || (v == bound.x && i <= last)) {
+            let at = atomicAdd(&found, 1u);
+            st(places + at, i);
+            st(values + at, ld(start + i));
+        }
+    }
+    storageBarrier();
+    workgroupBarrier();
+}
+
+// Batcher's bitonic sort where they stand, every comparison in the same direction, so that what a power of
+// two has more needs no place.
+fn sort_best(places: u32, values: u32, count: u32, lane: u32) {
+    for (var size = 2u; size < 2u * count; size *= 2u) {
+        for (var stride = size / 2u; stride > 0u; stride /= 2u) {
+            let turned = stride == size / 2u;
+            for (var pair = lane; 2u * pair < count + stride; pair += LANES) {
+                let low = pair % stride; let first = (pair / stride) * stride * 2u;
+                let i = first + low;
+                let j = first + select(stride + low, 2u * stride - 1u - low, turned);
+                if (j >= count) { continue; }
+                let v = counted(ld(values + i)); let w = counted(ld(values + j));
+                let a = ld(places + i); let b = ld(places + j);
+                if (w > v || (w == v && b < a)) {
+                    st(values + i, counted(w));
+                    st(values + j, counted(v));
+                    st(places + i, b);
+                    st(places + j, a);
+                }
+            }
+            storageBarrier();
+            workgroupBarrier();
+        }
+    }
 }
