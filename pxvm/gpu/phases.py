@@ -47,9 +47,21 @@ class Way(IntEnum):
 
 
 SHORT = ("RMSNorm", "LayerNorm", "L2Norm", "Softmax", "Quantise", "Tail")
-BY_COLUMNS = ("Add", "Mul", "Less", "Equal", "Select", "ReLU", "Table", "Gate", "Embed", "RoPEPairs")
+BY_COLUMNS = (
+    "Add",
+    "Mul",
+    "Less",
+    "Equal",
+    "Select",
+    "ReLU",
+    "Table",
+    "Gate",
+    "Embed",
+    "RoPEPairs",
+)
 # What workgroups leave in memory of their own, one place for all instructions: as if a tensor.
 WITH_SCRATCH, SCRATCH = ("Sample", "AttentionCausal", "AttentionWindow", "AttentionFull"), -1
+LENGTH = (-1, None)  # in place of rows: a tensor that says how many there are of others
 MOST_PRODUCTS = 4  # done as one
 MOST_HELD = STAGED * 2 - 4  # columns of activations that a workgroup keeps at hand
 
@@ -85,7 +97,8 @@ def _uses(program: TensorProgram, instruction: Instruction, base: int) -> list[_
     everything = list(touched(program, instruction, base))
     if name in WITH_SCRATCH:
         everything.append((SCRATCH, True))
-    if not tensors:
+    if not tensors or instruction.op.flow is not Flow.NEXT:
+        # What steers a program is read before all else, whoever wrote it.
         spread = Way.SPREAD, False, False, (0, None)
         return [_Use(at, t, writes, *spread) for t, writes in everything]
     way, out = way_of(instruction), tensors[0]
@@ -107,7 +120,7 @@ def _uses(program: TensorProgram, instruction: Instruction, base: int) -> list[_
             way,
             t in own,
             t in held,
-            (-1, None) if t in lengths else rows,
+            LENGTH if t in lengths else rows,
         )
         for t, writes in everything
     ]
@@ -155,7 +168,10 @@ def _mark(program: TensorProgram, block: range, bases: dict[int, list[int]], fou
     """What is said of a block that runs straight through, of all its bases at once."""
     reached = sorted({base for index in block for base in bases.get(index, ())} - {-1}) or [-1]
     seen: list[dict[int, list[_Use]]] = [{} for _ in reached]
-    fenced, first = block.start, block.start  # the last behind a fence; the first of some products
+    # Of so many rows, the last behind a fence, which is a meeting where they are many; and the
+    # first of some products.
+    fenced: dict[tuple[int, int | None], int] = {}
+    first = block.start
     for index in block:
         if index not in bases:
             continue
@@ -166,7 +182,7 @@ def _mark(program: TensorProgram, block: range, bases: dict[int, list[int]], fou
             for use in uses
             for before in past.get(use.tensor, ())
             if (need := _need(before, use)) is Need.FULL
-            or (need is Need.LIGHT and before.index >= fenced)
+            or (need is Need.LIGHT and before.index >= fenced.get(use.rows, 0))
         ]
         need = max((need for *_, need in pairs), default=Need.NO)
         kept = need is not Need.FULL and all(use.held for _, use, _ in pairs)
@@ -176,8 +192,9 @@ def _mark(program: TensorProgram, block: range, bases: dict[int, list[int]], fou
             first = index
             if need is Need.FULL:
                 seen = [{} for _ in reached]
-            if need is not Need.NO:
-                fenced = index
+            rows = {use.rows for uses in now for use in uses} - {LENGTH}
+            if need is not Need.NO and len(rows) == 1:
+                fenced[rows.pop()] = index
             found.needs[index] = max(int(found.needs[index]), need)
         for uses, past in zip(now, seen, strict=True):
             for use in uses:

@@ -365,3 +365,25 @@ def rows_pushed_before_much_else(s: Sheet) -> None:
         s.emit("A", f"apart {i}", f"apart {i}", f"apart {i}")
     s.emit("A", "sums", "x", "x")
     s.emit("H")
+
+
+@case()
+def steered_by_rows_made_just_before(s: Sheet) -> None:
+    """A norm of six rows, and a jump by the first of them."""
+    s.tensor("x", I32, (6, 3), [100 * r - 900 for r in range(18)])
+    s.tensor("y", I32, (6, 3), [-1] * 18)
+    s.tensor("shares", I32, (6, 3), frac=30)
+    s.emit("S", "shares", "x")
+    s.emit("?", "shares", 0, 1)
+    s.emit("A", "y", "x", "x")
+    s.emit("H")
+
+
+@case()
+def many_rows_again_and_again(s: Sheet) -> None:
+    """Twelve sums of forty rows, each of what the one before made."""
+    s.tensor("x", I32, (40, 3), list(range(120)))
+    s.tensor("y", I32, (40, 1), list(range(40)))
+    for i in range(12):
+        s.emit("A", "x", "x", "y" if i % 2 else "x")
+    s.emit("H")

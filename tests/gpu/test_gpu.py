@@ -273,6 +273,43 @@ def test_what_uses_the_one_scratch_is_parted_by_a_barrier():
     assert needs.tolist() == [phases.Need.FULL] * 3
 
 
+def test_what_steers_a_program_is_waited_for():
+    """Of six rows that workgroups share, one jumped by the first before another had made it."""
+    b = NetworkBuilder(64)
+    for name in ("x", "shares"):
+        b.tensor(name, DType.I32, (6, 3), Role.STATE, frac=30)
+    b.emit("Softmax", "shares", "x")
+    b.emit("SkipIfZero", "shares", 1)
+    b.emit("Yield")
+    b.emit("Halt")
+    assert phases.phases_of(verify(b.build())).needs[1] == phases.Need.FULL
+
+
+def test_a_length_that_each_workgroup_makes_for_itself_is_waited_for():
+    """Lengths are looked at before the first instruction of a phase."""
+    b = NetworkBuilder(64)
+    for name in ("x", "n"):
+        b.tensor(name, DType.I32, (1, 1), Role.STATE)
+    b.tensor("y", DType.I32, (4, 1), Role.STATE, length="n")
+    b.emit("Softmax", "n", "x")
+    b.emit("Add", "y", "y", "x")
+    b.emit("Halt")
+    assert phases.phases_of(verify(b.build())).needs[1] == phases.Need.FULL
+
+
+def test_a_fence_of_few_rows_is_none_of_many():
+    b = NetworkBuilder(64)
+    for rows, name in ((40, "many"), (1, "few")):
+        for part in ("x", "y"):
+            b.tensor(f"{name} {part}", DType.I32, (rows, 3), Role.STATE)
+    for name in ("many", "few", "few", "many", "few"):
+        b.emit("Add", f"{name} y", f"{name} y", f"{name} x")
+    b.emit("Halt")
+    full, no, light = phases.Need.FULL, phases.Need.NO, phases.Need.LIGHT
+    needs = phases.phases_of(verify(b.build())).needs
+    assert needs.tolist() == [full, no, light, light, light, full]
+
+
 @needs_gpu
 @pytest.mark.parametrize("way", [gpu.PLANNED, gpu.RESIDENT])
 def test_a_length_that_changes_right_before_it_counts(way):

@@ -287,7 +287,7 @@ fn work(n: u32, group: u32, groups: u32, lane: u32) {
         let few = rows <= FEW;
         let way = (it.mark >> 2u) & 3u;
         products = 0u;
-        if (j > 0u && (it.mark & 3u) == LIGHT_NEED) {
+        if ((it.mark & 3u) == LIGHT_NEED) {
             if (few) { storageBarrier(); } else { meet(groups, lane); }
         }
         if (rows == 0u || it.named.rows_b == 0u || it.named.rows_a == 0u) { continue; }
