@@ -10,7 +10,6 @@ from safetensors.numpy import load_file, save_file
 
 from pxvm.core.errors import FormatError
 from pxvm.models.families.checkpoint import open_checkpoint
-from pxvm.models.families.llama import WIDE
 from tests.models.model_files import (
     TINY,
     TINY_BERT,
@@ -114,24 +113,6 @@ def test_scaled_positions(tmp_path):
     assert hf({"rope_scaling": {"type": "dynamic", "factor": 2.0}}) is None
     both = {"rope_type": "linear", "type": "linear", "factor": 4.0}
     assert hf({"rope_scaling": both}) == pytest.approx(rates / 4)
-
-
-def test_windows_of_some_layers_or_all(tmp_path):
-    """Those that are shorter than the context; one that no layer has counts for nothing."""
-    kinds = ["full_attention", "sliding_attention"]
-    for settings, window, sliding in (
-        ({"model_type": "mistral", "sliding_window": 48}, 48, {0, 1}),
-        ({"layer_types": kinds, "sliding_window": 32}, 32, {1}),
-        ({"model_type": "mistral", "sliding_window": None}, WIDE, set()),
-        ({"model_type": "mistral", "sliding_window": 4096}, WIDE, set()),
-        ({"use_sliding_window": False, "sliding_window": 48}, WIDE, set()),
-        ({"layer_types": ["full_attention"] * 2}, WIDE, set()),
-    ):
-        config = open_checkpoint(hf_llama(tmp_path / "hf", HALVES, **settings)).config
-        assert (config.context, config.window, config.sliding) == (64, window, sliding)
-    window = {"attention.sliding_window": 40}
-    config = open_checkpoint(gguf_llama(tmp_path / "a.gguf", extra=window)).config
-    assert (config.context, config.window, config.sliding) == (64, 40, {0, 1})
 
 
 HF_REFUSED = {

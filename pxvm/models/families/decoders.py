@@ -7,6 +7,7 @@ over. Whatever would change a model's answers and is not built is refused.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -108,11 +109,14 @@ def _head(settings: Settings, key: str, width: int, heads: int) -> int:
     return head
 
 
-def _windows(window: int | None, context: int, layers: Any) -> dict[str, Any]:
-    """A window of those layers, where it is shorter than the context."""
-    if window is None or window >= context or not layers:
-        return {}
-    return {"window": min(window, WIDE), "sliding": frozenset(layers)}
+def _windows(
+    window: int | None, context: int, layers: Any, local_base: float | None, head: int
+) -> dict[str, Any]:  # fmt: skip
+    """A window of those layers, where it is shorter than the context or comes with own rates."""
+    local = None if local_base is None else rates_of(local_base, head)
+    if window is None or not layers or (window >= context and local is None):
+        return {"local_frequencies": local}
+    return {"window": min(window, WIDE), "sliding": frozenset(layers), "local_frequencies": local}
 
 
 # GGUF
@@ -120,7 +124,7 @@ def _windows(window: int | None, context: int, layers: Any) -> dict[str, Any]:
 
 def gguf_decoder(
     settings: Settings, tensors: Tensors, *, rotated: int | None = None, amplitude: float = 1.0,
-    sliding: Any = None, context: int = MAX_CONTEXT, **own: Any,
+    sliding: Any = None, local_base: float | None = None, context: int = MAX_CONTEXT, **own: Any,
 ) -> Architecture:  # fmt: skip
     """A language model's pairs, by the name of its architecture.
 
@@ -128,6 +132,7 @@ def gguf_decoder(
         rotated: columns of a head that turn, where they are not all.
         amplitude: factor of what turns.
         sliding: says of a layer whether it sees a window, where not all do.
+        local_base: of the rotary rates of those layers, where they have their own.
         context: positions at most.
         own: what the family adds to ``LlamaConfig``.
     """
@@ -162,7 +167,7 @@ def gguf_decoder(
         head_width=head,
         frequencies=_gguf_rates(settings, kind, tensors, head, rotated or head, base),
         amplitude=amplitude,
-        **_windows(window, said, slides),
+        **_windows(window, said, slides, local_base, head),
         **own,
     )
     settings.close(f"{kind}.", *HARMLESS)
@@ -201,21 +206,25 @@ def _gguf_rates(
 
 
 def hf_decoder(
-    settings: Settings, tensors: Tensors, *, rope: Settings | None = None,
+    settings: Settings, tensors: Tensors, *, usual: Mapping[str, Any], rope: Settings | None = None,
     table: dict[str, str] | None = None, gates: tuple[str | None, ...] = (None, "silu", "swish"),
-    tied: bool = False, slides_unasked: bool = False, partial: bool = False, **own: Any,
+    sliding: Collection[int] = (), typed: bool = False, local_base: float | None = None,
+    partial: bool = False, **own: Any,
 ) -> Architecture:  # fmt: skip
     """A language model's ``config.json``.
 
     Args:
+        usual: what transformers takes for a setting of which the file says nothing.
         rope: settings of the rotary positions, where they are not the usual ones.
         table: names of tensors beside the usual ones.
         gates: activations that are this family's.
-        tied: the output is the embedding where nothing is said.
-        slides_unasked: a window counts for all layers where nothing more is said of it.
+        sliding: layers that see a window where there is one.
+        typed: ``layer_types`` says which these are, where it is there.
+        local_base: of the rotary rates of those layers, where they have their own.
         partial: a part of a head's columns may turn.
         own: what the family adds to ``LlamaConfig``.
     """
+    settings = Settings(settings.where, {**usual, **settings.values})
     settings.only("hidden_act", *gates)
     for key in ("attention_bias", "mlp_bias"):
         settings.only(key, None, False)
@@ -234,8 +243,7 @@ def hf_decoder(
             place.only("partial_rotary_factor", None, 1, 1.0)
     if not 0 < rotated <= head or rotated % 2:
         raise settings.error("partial_rotary_factor", f"an even part of {head} columns")
-    is_tied = settings.only("tie_word_embeddings", None, False, True)
-    is_tied = tied if is_tied is None else is_tied
+    tied = settings.only("tie_word_embeddings", None, False, True) or False
     layers = layer_count(settings, "num_hidden_layers", tensors)
     context = min(settings.count("max_position_embeddings", 2048), MAX_CONTEXT)
     rates, amplitude, most = _hf_rates(settings, rope, head, rotated, base)
@@ -246,7 +254,7 @@ def hf_decoder(
             " there",
         )
         context = most
-    window, sliding = _hf_windows(settings, layers, slides_unasked)
+    window, slides = _hf_windows(settings, layers, context, sliding, typed)
     config = LlamaConfig(
         layers=layers,
         width=width,
@@ -258,47 +266,56 @@ def hf_decoder(
         epsilon=settings.real("rms_norm_eps", 1e-6),
         context=context,
         interleaved=False,
-        tied=is_tied,
+        tied=tied,
         head_width=head,
         frequencies=rates,
         amplitude=amplitude,
-        **_windows(window, context, sliding),
+        **_windows(window, context, slides, local_base, head),
         **own,
     )
     shapes = llama.weight_shapes(config)
     names = named(HF_NAMES | (table or {}), "", "model.layers.{}.", shapes)
     spare = tuple(n for n in tensors if n.endswith("rotary_emb.inv_freq"))
-    spare += (HF_NAMES["output"],) if is_tied else ()
+    spare += (HF_NAMES["output"],) if tied else ()
     return Architecture(config, names, spare, notes)
 
 
 def hf_rope(settings: Settings) -> Settings:
     """What is said of rotary positions, under its new name or its old one."""
-    rope = settings.inner("rope_parameters")
-    return rope if rope.values else settings.inner("rope_scaling")
+    rope, old = settings.inner("rope_parameters"), settings.inner("rope_scaling")
+    both = [{k: v for k, v in r.values.items() if k != "rope_theta"} for r in (rope, old)]
+    if all(both) and both[0] != both[1]:
+        raise settings.error("rope_scaling", "nothing beside rope_parameters that says otherwise")
+    return rope if rope.values else old
 
 
 def _hf_windows(
-    settings: Settings, layers: int, slides_unasked: bool
-) -> tuple[int | None, list[int]]:
+    settings: Settings, layers: int, context: int, sliding: Collection[int], typed: bool
+) -> tuple[int | None, Collection[int]]:
     """How far back tokens see in some layers, and which layers these are."""
-    kinds = settings.get("layer_types") or []
-    if not isinstance(kinds, list) or not all(
+    window = settings.count("sliding_window") if settings.get("sliding_window") else None
+    kinds = settings.get("layer_types")
+    usual = [f"{'sliding' if i in sliding else 'full'}_attention" for i in range(layers)]
+    if kinds is None:
+        kinds = usual
+    elif not isinstance(kinds, list) or not all(
         kind in ("full_attention", "sliding_attention") for kind in kinds
     ):
         raise settings.error("layer_types", "full_attention and sliding_attention")
-    if kinds and len(kinds) != layers:
+    elif len(kinds) != layers:
         raise settings.error("layer_types", f"one for each of {layers} layers")
+    if typed:
+        found = [i for i, kind in enumerate(kinds) if kind == "sliding_attention"]
+        if found and window is None:
+            raise settings.error("sliding_window", "a number of tokens, for layers that slide")
+        return window, found
     asked = settings.only("use_sliding_window", None, False, True)
-    if not settings.get("sliding_window") or asked is False:
-        return None, []
-    if kinds:
-        sliding = [i for i, kind in enumerate(kinds) if kind == "sliding_attention"]
-    elif settings.get("max_window_layers") is not None:
-        sliding = list(range(settings.count("max_window_layers"), layers)) if asked else []
-    else:
-        sliding = list(range(layers)) if asked or slides_unasked else []
-    return settings.count("sliding_window"), sliding
+    if window is not None and window < context:  # said otherwise than this architecture does it
+        if kinds != usual:
+            raise settings.error("layer_types", f"{usual[0]} throughout")
+        if asked is not None and asked != bool(sliding):
+            raise settings.error("use_sliding_window", f"{bool(sliding)}".lower())
+    return window, sliding
 
 
 def _hf_rates(

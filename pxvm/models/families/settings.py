@@ -27,6 +27,12 @@ class Settings:
         found = brief(self.values.get(key))
         return FormatError(f"{self.where}: {key}: expected {expected}; found {found}")
 
+    def but(self, values: Mapping[str, Any]) -> Settings:
+        """The same with other values."""
+        found = Settings(self.where, {**self.values, **values})
+        found.asked = self.asked
+        return found
+
     def get(self, key: str) -> Any:
         """A value, or None."""
         self.asked.add(key)

@@ -9,9 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pxvm.models.families.decoders import MAX_CONTEXT, fused, gguf_decoder, hf_decoder
-from pxvm.models.families.family import DECODER, Architecture, Family, Tensors
+from pxvm.models.families.family import DECODER, Architecture, Family, Tensors, layer_count
 from pxvm.models.families.llama import LlamaConfig
 from pxvm.models.families.settings import Settings
+
+USUAL = {
+    "max_position_embeddings": 4096, "original_max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-5,
+}  # fmt: skip
 
 
 def _pieces(found: Architecture, qkv: str, gate_up: str, layer: str) -> Architecture:
@@ -49,7 +54,8 @@ def _gguf(settings: Settings, tensors: Tensors) -> Architecture:
 
 
 def _hf(settings: Settings, tensors: Tensors) -> Architecture:
-    found = hf_decoder(settings, tensors, slides_unasked=True, partial=True)
+    layers = range(layer_count(settings, "num_hidden_layers", tensors))
+    found = hf_decoder(settings, tensors, usual=USUAL, sliding=layers, partial=True)
     layer = "model.layers.{}."
     return _pieces(found, "self_attn.qkv_proj.weight", "mlp.gate_up_proj.weight", layer)
 

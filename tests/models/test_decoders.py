@@ -1,0 +1,120 @@
+"""What ``config.json`` says of windows and leaves out, architecture by architecture."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pxvm import Model
+from pxvm.core.errors import FormatError
+from pxvm.models.families.checkpoint import open_checkpoint
+from pxvm.models.families.llama import WIDE
+from pxvm.models.importing.importer import import_model
+from tests.models.family_files import TOKENS, write_folder
+from tests.models.model_files import TINY, gguf_llama, hf_llama
+
+WANTED = np.load(Path(__file__).with_name("families.npz"))
+HALVES = replace(TINY, interleaved=False)
+QWEN = replace(HALVES, kv_heads=1, tied=False, qkv_bias=True)
+KINDS = ["full_attention", "sliding_attention"]
+ASKED = {"use_sliding_window": True, "sliding_window": 48}
+
+
+def test_windows_of_some_layers_or_all(tmp_path):
+    """Those that are shorter than the context; who has which, each architecture says otherwise."""
+    for model, settings, window, sliding in (
+        ("mistral", {"sliding_window": 48}, 48, {0, 1}),
+        ("mistral", ASKED, 48, {0, 1}),
+        ("mistral", {"sliding_window": None}, WIDE, set()),
+        ("mistral", {"sliding_window": 4096}, WIDE, set()),
+        ("mistral", {"max_position_embeddings": 8192}, 4096, {0, 1}),
+        ("llama", {"use_sliding_window": False, "sliding_window": 48}, WIDE, set()),
+        ("llama", {"layer_types": ["full_attention"] * 2}, WIDE, set()),
+        ("smollm3", ASKED | {"no_rope_layers": [1, 0]}, 48, {1}),
+        ("smollm3", ASKED | {"no_rope_layers": [1, 0], "layer_types": KINDS[::-1]}, 48, {0}),
+        ("smollm3", {"sliding_window": 48, "no_rope_layers": [1, 0]}, WIDE, set()),
+    ):
+        given = settings | {"model_type": model}
+        config = open_checkpoint(hf_llama(tmp_path / "hf", HALVES, **given)).config
+        assert (config.window, config.sliding) == (window, sliding), (model, settings)
+    for settings, window, sliding in (
+        (ASKED, WIDE, set()),  # from layer 28 on, and there are two
+        (ASKED | {"max_window_layers": 1}, 48, {1}),
+        (ASKED | {"max_window_layers": 0}, 48, {0, 1}),
+        (ASKED | {"layer_types": KINDS}, 48, {1}),
+        ({"sliding_window": 48, "max_window_layers": 0}, WIDE, set()),
+    ):
+        config = open_checkpoint(hf_llama(tmp_path / "qwen", QWEN, **settings)).config
+        assert (config.window, config.sliding) == (window, sliding), settings
+    window = {"attention.sliding_window": 40}
+    config = open_checkpoint(gguf_llama(tmp_path / "a.gguf", extra=window)).config
+    assert (config.context, config.window, config.sliding) == (64, 40, {0, 1})
+
+
+def test_layers_with_rates_of_their_own_keep_them_where_the_window_holds_the_whole_context(
+    tmp_path,
+):
+    folder = write_folder(tmp_path / "gemma", "gemma3")
+    settings = json.loads((folder / "config.json").read_text())
+    settings["max_position_embeddings"] = settings["sliding_window"]
+    (folder / "config.json").write_text(json.dumps(settings))
+    config = open_checkpoint(folder).config
+    assert config.sliding == {0, 1, 2, 3, 4, 6} and config.local_frequencies is not None
+    path = tmp_path / "a.pxi"
+    import_model(folder, path)
+    found = Model.open(path, "reference").logits(TOKENS[:9])
+    wanted = WANTED["gemma3"][:9].astype(np.float64)
+    assert np.linalg.norm(found - wanted) < 0.002 * np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize(
+    ("family", "missing", "wanted"),
+    [
+        ("llama", "max_position_embeddings", {"context": 2048}),
+        ("mistral", "max_position_embeddings", {"context": 32768}),
+        ("qwen2", "max_position_embeddings", {"context": 32768}),
+        ("qwen3", "rms_norm_eps", {"epsilon": 1e-6}),
+        ("smollm3", "rope_theta", {"rope_base": 2e6}),
+        ("smollm3", "max_position_embeddings", {"context": 32768}),
+        ("phi3", "rms_norm_eps", {"epsilon": 1e-5}),
+        ("phi3", "max_position_embeddings", {"context": 4096}),
+        ("phi4", "original_max_position_embeddings", {"amplitude": 1.0}),
+        ("gemma3", "rope_theta", {"rope_base": 1e6}),
+        ("gemma3", "sliding_window", {"window": 4096}),
+        ("gemma3", "tie_word_embeddings", {"tied": True}),
+        ("gemma3", "query_pre_attn_scalar", {"scale": 0.0625}),
+    ],
+)
+def test_what_a_config_leaves_out_is_what_transformers_takes(tmp_path, family, missing, wanted):
+    folder = write_folder(tmp_path / "hf", family)
+    settings = json.loads((folder / "config.json").read_text())
+    del settings[missing]
+    (folder / "config.json").write_text(json.dumps(settings))
+    config = open_checkpoint(folder).config
+    assert {name: getattr(config, name) for name in wanted} == wanted
+
+
+LINEAR = {"rope_type": "linear", "factor": 4.0}
+REFUSED = [
+    ("mistral", {"sliding_window": 48, "use_sliding_window": False},
+     "use_sliding_window: expected true"),
+    ("mistral", {"sliding_window": 48, "layer_types": KINDS}, "layer_types: expected sliding_att"),
+    ("llama", ASKED, "use_sliding_window: expected false"),
+    ("llama", {"sliding_window": 48, "layer_types": KINDS}, "layer_types: expected full_attention"),
+    ("smollm3", {"use_sliding_window": True, "no_rope_layers": [1, 0]},
+     "sliding_window: expected a number of tokens"),
+    ("smollm3", {"sliding_window": 48, "layer_types": KINDS}, "sliding_window: expected a number"),
+    ("smollm3", ASKED | {"no_rope_layers": [1, 2]},
+     "no_rope_layers: expected 2 numbers of 0 and 1"),
+    ("llama", {"rope_scaling": LINEAR, "rope_parameters": LINEAR | {"factor": 2.0}},
+     "rope_scaling: expected nothing beside rope_parameters that says otherwise"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "settings", "why"), REFUSED)
+def test_who_says_one_thing_and_another_is_refused(tmp_path, model, settings, why):
+    folder = hf_llama(tmp_path / "hf", HALVES, **settings | {"model_type": model})
+    with pytest.raises(FormatError, match=why):
+        open_checkpoint(folder)
