@@ -109,7 +109,7 @@ REFUSED = [
     ("smollm3", ASKED | {"no_rope_layers": [1, 2]},
      "no_rope_layers: expected 2 numbers of 0 and 1"),
     ("llama", {"rope_scaling": LINEAR, "rope_parameters": LINEAR | {"factor": 2.0}},
-     "rope_scaling: expected nothing beside rope_parameters that says otherwise"),
+     "rope_parameters: expected what rope_scaling says, or one of the two"),
 ]  # fmt: skip
 
 

@@ -285,7 +285,7 @@ def hf_rope(settings: Settings) -> Settings:
     rope, old = settings.inner("rope_parameters"), settings.inner("rope_scaling")
     both = [{k: v for k, v in r.values.items() if k != "rope_theta"} for r in (rope, old)]
     if all(both) and both[0] != both[1]:
-        raise settings.error("rope_scaling", "nothing beside rope_parameters that says otherwise")
+        raise settings.error("rope_parameters", "what rope_scaling says, or one of the two")
     return rope if rope.values else old
 
 
