@@ -63,6 +63,11 @@ def test_a_folder_says_what_begins_and_ends_a_text(tmp_path):
     assert from_folder(tmp_path, 600)[1].template == "own file"  # type: ignore[index]
     with pytest.raises(FormatError, match="tokens below 599"):
         from_folder(tmp_path, 599)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"add_bos_token": True}))
+    with pytest.raises(FormatError, match="bos_token: expected a token of the vocabulary"):
+        from_folder(tmp_path, 600)
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"bos_token": "<|endoftext|>"}))
+    assert from_folder(tmp_path, 600)[1].bos == 0  # type: ignore[index]
     (tmp_path / "tokenizer.json").write_text("[]")
     with pytest.raises(FormatError, match="expected a JSON object"):
         from_folder(tmp_path, 600)
