@@ -118,3 +118,27 @@ def test_who_says_one_thing_and_another_is_refused(tmp_path, model, settings, wh
     folder = hf_llama(tmp_path / "hf", HALVES, **settings | {"model_type": model})
     with pytest.raises(FormatError, match=why):
         open_checkpoint(folder)
+
+
+LONG = {"rope_type": "longrope", "original_max_position_embeddings": 32}
+IMPOSSIBLE = [
+    ({"rope_scaling": LONG | {"short_factor": [1.0] * 7 + [10**400]}}, "short_factor: expected 8"),
+    ({"rope_scaling": LONG | {"short_factor": [1.0] * 7 + [5e-324]}}, "rates that are finite"),
+    ({"rope_scaling": LONG | {"short_factor": [1.0] * 8, "attention_factor": 2.0}}, "most 1.999"),
+    ({"rope_scaling": LONG | {"short_factor": [1.0] * 8, "original_max_position_embeddings": 1}},
+     "2 positions at least"),
+    ({"rope_scaling": {"type": "linear", "factor": 5e-324}}, "rates that are finite"),
+    ({"partial_rotary_factor": 1.7e308}, "partial_rotary_factor: expected an even part"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "why"), IMPOSSIBLE)
+def test_rotary_tables_that_cannot_be_written_are_refused(tmp_path, settings, why):
+    """The largest number that a table holds is just below 2; beyond it would begin anew."""
+    folder = write_folder(tmp_path / "phi", "phi3")
+    said = json.loads((folder / "config.json").read_text()) | {
+        "original_max_position_embeddings": 0
+    }
+    (folder / "config.json").write_text(json.dumps(said | settings))
+    with pytest.raises(FormatError, match=why):
+        open_checkpoint(folder)

@@ -7,6 +7,7 @@ over. Whatever would change a model's answers and is not built is refused.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ from pxvm.models.families.settings import Settings
 from pxvm.models.graph.quantise import Floats
 
 MAX_CONTEXT = 1 << 15  # rows of the rotary table that an import writes at most
+MAX_AMPLITUDE = 1.999  # which the table's 16 bits hold
 GGUF_NAMES = {
     "embedding": "token_embd.weight", "norm": "output_norm.weight", "output": "output.weight",
     "attention_norm": "attn_norm.weight", "q": "attn_q.weight", "k": "attn_k.weight",
@@ -62,6 +64,12 @@ UNBUILT: dict[str, tuple[Any, ...]] = {
 def rates_of(base: float, columns: int) -> Floats:
     """Rotary rates of so many columns (Su et al., 2021)."""
     return np.asarray(base ** (-np.arange(0, columns, 2) / columns))
+
+
+def _divided(rates: Floats, factors: Any) -> Floats:
+    """Rates that are stretched; infinite where a factor is next to nothing."""
+    with np.errstate(over="ignore", divide="ignore"):
+        return np.asarray(rates / np.asarray(factors, np.float64))
 
 
 def padded(rates: Floats, head: int) -> Floats:
@@ -109,6 +117,21 @@ def _head(settings: Settings, key: str, width: int, heads: int) -> int:
     return head
 
 
+def _rotary(where: str, config: LlamaConfig) -> LlamaConfig:
+    """The config, whose rotary tables can be written. Raises FormatError."""
+    for rates in (config.frequencies, config.local_frequencies):
+        if rates is not None and not np.isfinite(rates).all():
+            raise FormatError(
+                f"{where}: expected rotary rates that are finite; found {rates.max()}"
+            )
+    if not 0 < config.amplitude <= MAX_AMPLITUDE:
+        raise FormatError(
+            f"{where}: expected a factor of rotary columns of at most {MAX_AMPLITUDE}; found"
+            f" {config.amplitude}"
+        )
+    return config
+
+
 def _windows(
     window: int | None, context: int, layers: Any, local_base: float | None, head: int
 ) -> dict[str, Any]:  # fmt: skip
@@ -153,22 +176,25 @@ def gguf_decoder(
     said = min(settings.count(f"{kind}.context_length"), context)
     layers = layer_count(settings, f"{kind}.block_count", tensors)
     slides = [i for i in range(layers) if sliding is None or sliding(i)]
-    config = LlamaConfig(
-        layers=layers,
-        width=width,
-        heads=heads,
-        kv_heads=_groups(settings, f"{kind}.attention.head_count_kv", heads),
-        ff=settings.columns(f"{kind}.feed_forward_length"),
-        vocab=vocabulary(settings.where, tensors, GGUF_NAMES["embedding"]),
-        rope_base=base,
-        epsilon=settings.real(f"{kind}.attention.layer_norm_rms_epsilon"),
-        context=said,
-        tied=GGUF_NAMES["output"] not in tensors,
-        head_width=head,
-        frequencies=_gguf_rates(settings, kind, tensors, head, rotated or head, base),
-        amplitude=amplitude,
-        **_windows(window, said, slides, local_base, head),
-        **own,
+    config = _rotary(
+        settings.where,
+        LlamaConfig(
+            layers=layers,
+            width=width,
+            heads=heads,
+            kv_heads=_groups(settings, f"{kind}.attention.head_count_kv", heads),
+            ff=settings.columns(f"{kind}.feed_forward_length"),
+            vocab=vocabulary(settings.where, tensors, GGUF_NAMES["embedding"]),
+            rope_base=base,
+            epsilon=settings.real(f"{kind}.attention.layer_norm_rms_epsilon"),
+            context=said,
+            tied=GGUF_NAMES["output"] not in tensors,
+            head_width=head,
+            frequencies=_gguf_rates(settings, kind, tensors, head, rotated or head, base),
+            amplitude=amplitude,
+            **_windows(window, said, slides, local_base, head),
+            **own,
+        ),
     )
     settings.close(f"{kind}.", *HARMLESS)
     names = named(GGUF_NAMES, "", "blk.{}.", llama.weight_shapes(config))
@@ -194,12 +220,12 @@ def _gguf_rates(
     for name in ("rope_freqs.weight", "rope_factors_short.weight"):
         if (factors := tensors.get(name)) is not None:
             values = np.asarray(factors, np.float64)
-            if values.shape != divisor.shape or not (values > 0).all():
+            if values.shape != divisor.shape or not ((values > 0) & (values < np.inf)).all():
                 raise FormatError(f"{settings.where}: {name}: expected {len(divisor)} numbers > 0")
             divisor = divisor * values
     if (divisor == 1).all() and rotated == head:
         return None
-    return padded(rates_of(base, rotated) / divisor, head)
+    return padded(_divided(rates_of(base, rotated), divisor), head)
 
 
 # config.json beside safetensors
@@ -238,7 +264,7 @@ def hf_decoder(
     rotated = head
     for place in (settings, rope):
         if partial and place.get("partial_rotary_factor") is not None:
-            rotated = int(head * place.real("partial_rotary_factor"))
+            rotated = int(head * min(2.0, place.real("partial_rotary_factor")))
         elif not partial:
             place.only("partial_rotary_factor", None, 1, 1.0)
     if not 0 < rotated <= head or rotated % 2:
@@ -255,23 +281,26 @@ def hf_decoder(
         )
         context = most
     window, slides = _hf_windows(settings, layers, context, sliding, typed)
-    config = LlamaConfig(
-        layers=layers,
-        width=width,
-        heads=heads,
-        kv_heads=_groups(settings, "num_key_value_heads", heads),
-        ff=settings.columns("intermediate_size"),
-        vocab=said_vocabulary(settings, tensors, HF_NAMES["embedding"]),
-        rope_base=base,
-        epsilon=settings.real("rms_norm_eps", 1e-6),
-        context=context,
-        interleaved=False,
-        tied=tied,
-        head_width=head,
-        frequencies=rates,
-        amplitude=amplitude,
-        **_windows(window, context, slides, local_base, head),
-        **own,
+    config = _rotary(
+        settings.where,
+        LlamaConfig(
+            layers=layers,
+            width=width,
+            heads=heads,
+            kv_heads=_groups(settings, "num_key_value_heads", heads),
+            ff=settings.columns("intermediate_size"),
+            vocab=said_vocabulary(settings, tensors, HF_NAMES["embedding"]),
+            rope_base=base,
+            epsilon=settings.real("rms_norm_eps", 1e-6),
+            context=context,
+            interleaved=False,
+            tied=tied,
+            head_width=head,
+            frequencies=rates,
+            amplitude=amplitude,
+            **_windows(window, context, slides, local_base, head),
+            **own,
+        ),
     )
     shapes = llama.weight_shapes(config)
     names = named(HF_NAMES | (table or {}), "", "model.layers.{}.", shapes)
@@ -340,9 +369,9 @@ def _hf_rates(
             if low >= high:
                 raise scaling.error("high_freq_factor", f"more than low_freq_factor, {low}")
             stay = np.clip((turns - low) / (high - low), 0, 1)
-            rates = rates * (stay + (1 - stay) / factor)
+            rates = rates * (stay + _divided(1 - stay, factor))
         elif kind == "linear":
-            rates = rates / factor
+            rates = _divided(rates, factor)
     scaling.close("", "original_max_position_embeddings")
     # "dynamic" changes rates for texts longer than the context only, and there are none.
     plain = kind in ("default", "dynamic") and rotated == head
@@ -355,14 +384,16 @@ def _long_rates(settings: Settings, scaling: Settings, rates: Floats) -> tuple[F
     if (
         not isinstance(factors, list)
         or len(factors) != len(rates)
-        or not all(type(x) in (int, float) and x > 0 for x in factors)
+        or not all(type(x) in (int, float) and 0 < x <= sys.float_info.max for x in factors)
     ):
         raise scaling.error("short_factor", f"{len(rates)} numbers above 0")
     scaling.get("long_factor")  # of longer texts, and there are none
     place = settings if settings.get("original_max_position_embeddings") else scaling
     original = place.count("original_max_position_embeddings")
+    if original < 2:
+        raise place.error("original_max_position_embeddings", "2 positions at least")
     said = settings.count("max_position_embeddings") / original
     factor = scaling.real("factor", said) if scaling.get("factor") else said
     usual = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
     amplitude = scaling.real("attention_factor", usual)
-    return rates / np.asarray(factors), amplitude, original
+    return _divided(rates, factors), amplitude, original
