@@ -18,7 +18,7 @@ import numpy as np
 
 from pxvm.core.errors import FormatError
 from pxvm.core.reading import open_binary
-from pxvm.models.files.formats import BY_NUMBER, Singles
+from pxvm.models.files.formats import BY_NUMBER, UNREAD, Singles
 from pxvm.models.files.stored import Stored, check_apart, check_extents
 
 MAGIC = b"GGUF"
@@ -160,7 +160,10 @@ class _Reader:
         number = self.number("I", "a tensor's format")
         if number not in BY_NUMBER:
             known = ", ".join(kind.name for kind in BY_NUMBER.values())
-            raise self.error(f"tensor {name} in one of {known}", f"format {number}")
+            found = f"format {number}" + (f", {UNREAD[number]}" if number in UNREAD else "")
+            raise self.error(
+                f"tensor {name} in one of {known}", f"{found}: take a file of another quantisation"
+            )
         kind, shape = BY_NUMBER[number], tuple(reversed(extents))
         check_extents(f"{self.path}: tensor {name}", kind, shape)
         return Stored(self.path, name, kind, shape, self.number("Q", "an offset"))
