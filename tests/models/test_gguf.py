@@ -74,7 +74,7 @@ def test_a_format_that_is_not_read_is_refused_by_its_name(tmp_path):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    with pytest.raises(FormatError, match="tensor w in one of F32, .* found format 20, IQ4_NL: "):
+    with pytest.raises(FormatError, match=r"tensor w in one of F32, .* found format 20, IQ4_NL: "):
         open_gguf(tmp_path / "a.gguf")
 
 
