@@ -116,6 +116,23 @@ def test_a_small_file_that_claims_much_is_refused_at_once(tmp_path):
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ((1 << 17, 0), "byte 8: expected at most 65536 tensors"),
+        ((0, 1 << 17), "byte 16: expected at most 65536 key/value pairs"),
+        ((0, 1, 1 << 30), "byte 24: expected at most 67108832 bytes of a key"),
+    ],
+)
+def test_a_large_file_may_not_have_more_before_its_data_than_memory_is_for(tmp_path, head, message):
+    path = tmp_path / "large.gguf"
+    with open(path, "wb") as file:
+        file.write(b"GGUF" + struct.pack(f"<I{len(head)}Q", 3, *head))
+        file.truncate(1 << 34)  # which no disk has to hold
+    with pytest.raises(FormatError, match=message):
+        open_gguf(path)
+
+
 def test_a_file_cut_short_after_it_was_opened(tmp_path):
     path = gguf_llama(tmp_path / "a.gguf")
     tensor = max(open_gguf(path).tensors.values(), key=lambda t: t.offset)
