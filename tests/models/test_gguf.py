@@ -126,7 +126,7 @@ def test_a_small_file_that_claims_much_is_refused_at_once(tmp_path):
 )
 def test_a_large_file_may_not_have_more_before_its_data_than_memory_is_for(tmp_path, head, message):
     path = tmp_path / "large.gguf"
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         file.write(b"GGUF" + struct.pack(f"<I{len(head)}Q", 3, *head))
         file.truncate(1 << 34)  # which no disk has to hold
     with pytest.raises(FormatError, match=message):

@@ -152,6 +152,16 @@ def test_scored_pieces_merge_by_score_and_fall_back_to_bytes():
     assert found.settings.add_bos and found.settings.stops == (2,)
 
 
+def test_scored_pieces_without_scores_merge_in_the_order_of_their_numbers():
+    """Converters that know no scores write the same one for all pieces."""
+    with_scores, without = (
+        converted(scored()),
+        converted(scored() | {PREFIX + "scores": [-1000.0] * len(SCORED)}),
+    )
+    for text in ["hello world", "hello  world", "world hello\nhell", "hellor", "lowerld herdll"]:
+        assert without.encode(text) == with_scores.encode(text), text
+
+
 def test_scored_pieces_are_those_of_llama_cpp(tmp_path):
     pytest.importorskip("llama_cpp")
     gguf = pytest.importorskip("gguf")

@@ -332,14 +332,16 @@ def _unigram(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
 def _merges(
     vocabulary: dict[str, int], types: list[int], scores: list[float]
 ) -> list[tuple[str, str]]:
-    """Pairs of pieces that make a piece, best score first."""
+    """Pairs of pieces that make a piece, best score first.
+
+    Where scores are the same, as some converters leave them, the piece that was made first.
+    """
     found = []
     for token, number in vocabulary.items():
         if types[number] in (NORMAL, USER):
             for at in range(1, len(token)):
                 left, right = token[:at], token[at:]
                 if left in vocabulary and right in vocabulary:
-                    found.append(
-                        (-scores[number], vocabulary[left], vocabulary[right], left, right)
-                    )
+                    places = vocabulary[left], vocabulary[right]
+                    found.append((-scores[number], number, *places, left, right))
     return [(left, right) for *_, left, right in sorted(found)]
