@@ -11,6 +11,8 @@ from pxvm import Model
 from pxvm.core.errors import FormatError
 from pxvm.models.families.checkpoint import open_checkpoint
 from pxvm.models.families.llama import WIDE
+from pxvm.models.families.settings import Settings
+from pxvm.models.families.table import GGUF
 from pxvm.models.importing.importer import import_model
 from tests.models.family_files import TOKENS, write_folder
 from tests.models.model_files import TINY, gguf_llama, hf_llama
@@ -142,3 +144,28 @@ def test_rotary_tables_that_cannot_be_written_are_refused(tmp_path, settings, wh
     (folder / "config.json").write_text(json.dumps(said | settings))
     with pytest.raises(FormatError, match=why):
         open_checkpoint(folder)
+
+
+PHI = {
+    "general.architecture": "phi3", "phi3.embedding_length": 64, "phi3.block_count": 1,
+    "phi3.attention.head_count": 4, "phi3.feed_forward_length": 96, "phi3.context_length": 64,
+    "phi3.attention.layer_norm_rms_epsilon": 1e-5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("factors", [True, False])
+@pytest.mark.parametrize(
+    ("said", "context", "amplitude"),
+    [
+        ({}, 64, 1.0),
+        ({"original_context_length": 32}, 32, 1.0),
+        ({"original_context_length": 32, "attn_factor": 1.25}, 32, 1.25),
+    ],
+)
+def test_longrope_of_a_gguf_ends_where_its_rates_change(said, context, amplitude, factors):
+    """Its factor counts whether there are rates or not."""
+    tensors = {"token_embd.weight": np.zeros((80, 64))}
+    tensors |= {"rope_factors_short.weight": np.linspace(1, 2, 8)} if factors else {}
+    pairs = PHI | {f"phi3.rope.scaling.{key}": value for key, value in said.items()}
+    found = GGUF["phi3"].gguf["phi3"](Settings("some.gguf", pairs), tensors).config
+    assert (found.amplitude, found.context) == (amplitude, context if factors else 64)

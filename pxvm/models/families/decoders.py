@@ -388,7 +388,7 @@ def _long_rates(settings: Settings, scaling: Settings, rates: Floats) -> tuple[F
     ):
         raise scaling.error("short_factor", f"{len(rates)} numbers above 0")
     scaling.get("long_factor")  # of longer texts, and there are none
-    place = settings if settings.get("original_max_position_embeddings") else scaling
+    place = scaling if scaling.get("original_max_position_embeddings") else settings
     original = place.count("original_max_position_embeddings")
     if original < 2:
         raise place.error("original_max_position_embeddings", "2 positions at least")

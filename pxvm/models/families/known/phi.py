@@ -34,8 +34,9 @@ def _gguf(settings: Settings, tensors: Tensors) -> Architecture:
     notes: tuple[str, ...] = ()
     context = MAX_CONTEXT
     if long:
-        context = settings.count(f"{rope}scaling.original_context_length")
-        if context < settings.count("phi3.context_length"):
+        said = settings.count("phi3.context_length")
+        context = settings.count(f"{rope}scaling.original_context_length", said)
+        if context < said:
             notes = (
                 f"{settings.where}: beyond {context} tokens its rotary rates change; the context"
                 " ends there",
@@ -47,7 +48,7 @@ def _gguf(settings: Settings, tensors: Tensors) -> Architecture:
             raise settings.error(f"{rope}dimension_count", "an even number of columns")
     found = gguf_decoder(
         settings, tensors, rotated=rotated, context=context, interleaved=False,
-        amplitude=settings.real(f"{rope}scaling.attn_factor", 1.0) if long else 1.0,
+        amplitude=settings.real(f"{rope}scaling.attn_factor", 1.0),
     )  # fmt: skip
     found = replace(found, notes=(*found.notes, *notes))
     return _pieces(found, "attn_qkv.weight", "ffn_up.weight", "blk.{}.")
