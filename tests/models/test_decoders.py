@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -169,3 +170,15 @@ def test_longrope_of_a_gguf_ends_where_its_rates_change(said, context, amplitude
     pairs = PHI | {f"phi3.rope.scaling.{key}": value for key, value in said.items()}
     found = GGUF["phi3"].gguf["phi3"](Settings("some.gguf", pairs), tensors).config
     assert (found.amplitude, found.context) == (amplitude, context if factors else 64)
+
+
+@pytest.mark.parametrize(("heads", "found"), [([2, 2], 2), ([2, 1], None), ([], None)])
+def test_a_number_for_each_layer_is_one_where_all_are_the_same(heads, found):
+    pairs = PHI | {"phi3.attention.head_count_kv": np.array(heads, np.uint32)}
+    read = partial(GGUF["phi3"].gguf["phi3"], Settings("some.gguf", pairs))
+    tensors = {"token_embd.weight": np.zeros((80, 64))}
+    if found is not None:
+        assert read(tensors).config.kv_heads == found
+        return
+    with pytest.raises(FormatError, match="head_count_kv: expected a whole number of 1 to"):
+        read(tensors)
