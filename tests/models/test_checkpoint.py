@@ -126,6 +126,7 @@ HF_REFUSED = {
     "num_attention_heads": (0, "a whole number of 1"),
     "num_key_value_heads": (3, "a number that divides 4 heads"),
     "head_dim": (6, "heads of whole pixels"),
+    "head_dim ": (516, "at most 512 columns; found 516"),
     "hidden_size": (60.5, "a whole number"),
     "rms_norm_eps": (-1.0, "a number above 0"),
     "rope_scaling": ({"rope_type": "yarn"}, "rope_type: expected one of None, default, linear"),

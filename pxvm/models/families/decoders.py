@@ -31,6 +31,7 @@ from pxvm.models.families.settings import Settings
 from pxvm.models.graph.quantise import Floats
 
 MAX_CONTEXT = 1 << 15  # rows of the rotary table that an import writes at most
+MAX_HEAD = 512  # columns of it
 MAX_AMPLITUDE = 1.999  # which the table's 16 bits hold
 GGUF_NAMES = {
     "embedding": "token_embd.weight", "norm": "output_norm.weight", "output": "output.weight",
@@ -112,8 +113,11 @@ def _groups(settings: Settings, key: str, heads: int) -> int:
 def _head(settings: Settings, key: str, width: int, heads: int) -> int:
     """Columns of a head: said, or the width's share."""
     head = settings.count(key, max(1, width // heads))
-    if head % 4:
-        raise FormatError(f"{settings.where}: expected heads of whole pixels; found {head} columns")
+    if head % 4 or head > MAX_HEAD:
+        raise FormatError(
+            f"{settings.where}: expected heads of whole pixels, at most {MAX_HEAD} columns; found"
+            f" {head} columns"
+        )
     return head
 
 
