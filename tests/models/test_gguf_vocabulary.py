@@ -334,3 +334,33 @@ def test_a_first_token_that_is_wanted_and_missing_is_refused(named):
     with pytest.raises(FormatError, match="bos_token_id: expected a token below 257, as add_bos"):
         from_gguf(BYTES | given | {PREFIX + "add_bos_token": True}, 300, "some.gguf")
     assert converted(BYTES | given).settings.bos is None
+
+
+def unigram(**named: int) -> dict[str, object]:
+    """XLM-R's kind of vocabulary as a GGUF's pairs."""
+    pieces = {"<s>": 0.0, "<pad>": 0.0, "</s>": 0.0, "<unk>": 0.0, "▁": -2.0, "▁der": -1.0,
+              "▁Hund": -1.5, "▁bell": -2.5, "t": -2.0, "e": -2.1}  # fmt: skip
+    pairs = {PREFIX + "model": "t5", PREFIX + "tokens": [*pieces],
+             PREFIX + "scores": [*pieces.values()],
+             PREFIX + "token_type": [3, 3, 3, 2, 1, 1, 1, 1, 1, 1]}  # fmt: skip
+    return pairs | {f"{PREFIX}{key}_token_id": number for key, number in named.items()}
+
+
+@pytest.mark.parametrize(
+    "named",
+    [{"bos": 0, "eos": 2, "unknown": 3}, {"cls": 0, "seperator": 2}, {}, {"bos": 99, "eos": 99}],
+)
+def test_pieces_of_a_unigram_are_the_most_likely_ones(named):
+    """Its first, last and unknown tokens are those of the usual names where none are named."""
+    found = converted(unigram(**named))
+    assert found.encode("der  Hund bellte") == [0, 5, 6, 7, 8, 9, 2]
+    assert found.encode("der Ωt", special=False) == [5, 4, 3, 8]
+    assert found.decode([0, 5, 6, 7, 8, 9, 2]) == "der Hund bellte"
+
+
+def test_wordpieces_that_name_no_special_tokens_have_those_of_the_usual_names():
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "▁hello", "ing"]
+    pairs = {PREFIX + "model": "bert", PREFIX + "tokens": tokens}
+    assert converted(pairs).encode("Helloing there") == [2, 4, 5, 1, 3]
+    with pytest.raises(FormatError, match="the first and the separating token; found None"):
+        from_gguf(pairs | {PREFIX + "tokens": ["[UNK]", *tokens[4:]]}, 10, "some.gguf")

@@ -248,8 +248,7 @@ def _wordpiece(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
     vocabulary = {token: number for number, token in enumerate(spelled)}
     if len(vocabulary) < len(tokens):
         raise pairs.error("tokens", "tokens that differ as BERT spells them")
-    count = len(tokens)
-    unknown = pairs.token("unknown", count)
+    unknown = pairs.token("unknown", len(tokens))
     name = spelled[unknown] if unknown is not None else "[UNK]"
     tokens[:] = spelled  # special tokens are added by these names
     inner = tokenizers.Tokenizer(library("tokenizers.models").WordPiece(vocabulary, unk_token=name))
@@ -263,16 +262,23 @@ def _wordpiece(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
 
 def _surrounded(tokens: list[str], pairs: Pairs) -> Any:
     """The first token and the separating one around a text."""
-    count = len(tokens)
-    first, last = pairs.token("bos", count), pairs.token("seperator", count)
-    first = pairs.token("cls", count) if first is None else first
-    last = pairs.token("eos", count) if last is None else last
+    first = _one_of(tokens, pairs, ("bos", "cls"), ("[CLS]", "<s>"))
+    last = _one_of(tokens, pairs, ("seperator", "eos"), ("[SEP]", "</s>"))
     if first is None or last is None:
         raise pairs.error("seperator_token_id", "the first and the separating token")
     special = [(tokens[first], first), (tokens[last], last)]
     return library("tokenizers.processors").TemplateProcessing(
         single=f"{tokens[first]} $A {tokens[last]}", special_tokens=special
     )
+
+
+def _one_of(
+    tokens: list[str], pairs: Pairs, keys: tuple[str, ...], texts: tuple[str, ...]
+) -> int | None:
+    """The token that a file names by one of some keys; else the one of a usual text."""
+    named = [pairs.token(key, len(tokens)) for key in keys]
+    usual = [tokens.index(text) for text in texts if text in tokens]
+    return next((found for found in (*named, *usual) if found is not None), None)
 
 
 def _spell(token: str) -> str:
@@ -307,7 +313,7 @@ def _sentencepiece(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
 
 def _unigram(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
     scores = pairs.numbers("scores", len(tokens))
-    unknown = pairs.token("unknown", len(tokens))
+    unknown = _one_of(tokens, pairs, ("unknown",), ("<unk>",))
     if scores is None:
         raise pairs.error("scores", f"{len(tokens)} finite numbers")
     if unknown is None:
