@@ -22,7 +22,7 @@ def open_regular(path: PathLike, flags: int = os.O_RDONLY) -> int:
         flags: as for ``os.open``.
 
     Raises:
-        FormatError: it is a pipe, a device or a socket.
+        FormatError: it is a pipe, a device or a socket, or no file can have this name.
         OSError: it is a folder, missing, or may not be opened.
     """
     try:
@@ -31,6 +31,8 @@ def open_regular(path: PathLike, flags: int = os.O_RDONLY) -> int:
         if error.errno == errno.ENXIO:  # what a socket gives
             raise _irregular(path) from None
         raise
+    except ValueError:  # such a name stands in another file
+        raise FormatError(f"{os.fspath(path)!a}: expected the name of a file; found none") from None
     try:
         check_regular(path, os.fstat(descriptor))
     except BaseException:

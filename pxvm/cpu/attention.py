@@ -16,6 +16,8 @@ from pxvm.core.ops import BLOCK, FAR
 from pxvm.cpu.avx2 import avx2_weigh
 from pxvm.cpu.bounds import BATCH, FACTS, LANES, QUERIES, TILE
 from pxvm.cpu.compiler import jit
+from pxvm.cpu.dots import halves_dots, multiply_tile, stream
+from pxvm.cpu.finishing import finish_run, narrow
 from pxvm.cpu.intrinsics import atomic_add
 from pxvm.cpu.memory import (
     AVX2,
@@ -49,14 +51,7 @@ from pxvm.cpu.memory import (
     used_rows,
     wrapped,
 )
-from pxvm.cpu.products import (
-    COUNTER,
-    finish_run,
-    halves_dots,
-    multiply_tile,
-    narrow,
-    stream,
-)
+from pxvm.cpu.products import COUNTER
 from pxvm.cpu.vnni import vnni_weigh
 
 # What is known of a query, by the words of its row in a buffer: the sum of its elements and its

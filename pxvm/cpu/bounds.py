@@ -70,9 +70,9 @@ _ROW = Sum(np.int64, WORD, MAX_EXTENT)
 # By function and variable.
 SUMS: dict[str, Sum] = {
     # A plane of activations (or a query) against weights (or keys), lane by lane or in all.
-    "products.plain_dot.total": _PRODUCT,
-    "products.multiply_tile.total": Sum(np.int32, BYTE * PLANE, 4),
-    "products.multiply_tile.row": _PRODUCT,
+    "dots.plain_dot.total": _PRODUCT,
+    "dots.multiply_tile.total": Sum(np.int32, BYTE * PLANE, 4),
+    "dots.multiply_tile.row": _PRODUCT,
     "vnni._vnni_rows2": _PRODUCT,
     "vnni._vnni_rows1": _PRODUCT,
     "vnni._vnni_tile": _PRODUCT,
@@ -83,11 +83,11 @@ SUMS: dict[str, Sum] = {
     "avx2._weigh": Sum(np.int32, BYTE * WEIGHED, BLOCK),
     "avx2._tile8": _PRODUCT,
     "avx2._meet": Sum(np.int32, PLANE * QUANTISED, STRETCH),
-    "products._meet.sums": Sum(np.int64, PLANE * QUANTISED, MAX_INNER),
-    "products.halves_dots.totals": Sum(np.int64, BYTE * QUANTISED, MAX_INNER),
-    "products.stream.total": Sum(np.int64, BYTE * PLANE * MAX_INNER, 257),
+    "tiles._meet.sums": Sum(np.int64, PLANE * QUANTISED, MAX_INNER),
+    "dots.halves_dots.totals": Sum(np.int64, BYTE * QUANTISED, MAX_INNER),
+    "dots.stream.total": Sum(np.int64, BYTE * PLANE * MAX_INNER, 257),
     "products._wrapped_dot.total": Sum(np.int64, BYTE * ACTIVATION, MAX_INNER),
-    "products.load_planes.total": Sum(np.int64, PLANE * MAX_INNER, 257),
+    "tiles.load_planes.total": Sum(np.int64, PLANE * MAX_INNER, 257),
     "products._few.minus": Sum(np.int64, PLANE * MAX_INNER, 257),
     "memory.signed_bytes.total": Sum(np.int32, PLANE, MAX_INNER),
     "memory.load_signed.total": Sum(np.int64, PLANE, MAX_EXTENT),

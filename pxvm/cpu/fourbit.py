@@ -15,6 +15,8 @@ from pxvm.core.operand import LARGEST as LARGEST_OF
 from pxvm.core.tensor import GROUP, DType
 from pxvm.cpu.bounds import BATCH, EIGHT, FEW, LOW, PARTS, RUN, arranged
 from pxvm.cpu.compiler import jit
+from pxvm.cpu.dots import planes_of
+from pxvm.cpu.finishing import finish_columns, narrow
 from pxvm.cpu.groups import BLOCK, LARGEST, dot_few, dot_one
 from pxvm.cpu.intrinsics import atomic_add, barrier
 from pxvm.cpu.memory import (
@@ -32,7 +34,7 @@ from pxvm.cpu.memory import (
     used_rows,
     wrapped,
 )
-from pxvm.cpu.products import COUNTER, chunk_of, finish_columns, narrow, planes_of
+from pxvm.cpu.products import COUNTER, chunk_of
 
 WEIGHT, ONE, TWO = LARGEST_OF[DType.I4], 128, LARGEST_OF[DType.ACT2]
 size_of = jit(arranged)

@@ -8,6 +8,7 @@ import numpy as np
 
 from pxvm.core.ops import SAMPLE_CANDIDATES
 from pxvm.cpu.compiler import jit
+from pxvm.cpu.finishing import put
 from pxvm.cpu.memory import (
     COLS,
     E0,
@@ -31,7 +32,6 @@ from pxvm.cpu.memory import (
     used_rows,
     wrapped,
 )
-from pxvm.cpu.products import put
 from pxvm.cpu.rowwise import LOG2E, LOG2E_EXPONENT, largest
 
 MULTIPLIER, INCREMENT = np.uint64(6364136223846793005), np.uint64(1442695040888963407)

@@ -8,6 +8,7 @@ import numpy as np
 
 from pxvm.core import ops
 from pxvm.cpu.compiler import jit
+from pxvm.cpu.finishing import put, weight_scale
 from pxvm.cpu.fourbit import load_groups
 from pxvm.cpu.intrinsics import two_words
 from pxvm.cpu.memory import (
@@ -56,7 +57,6 @@ from pxvm.cpu.memory import (
     sum_of,
     used_rows,
 )
-from pxvm.cpu.products import put, weight_scale
 
 LARGEST = (1 << 31) - 1
 LOG2E, LOG2E_EXPONENT = (int(part) for part in ops.LOG2E)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from pxvm.cpu.compiler import jit
+from pxvm.cpu.dots import planes_of
+from pxvm.cpu.finishing import finish, put
 from pxvm.cpu.memory import (
     COLS,
     ROWS,
@@ -20,7 +22,6 @@ from pxvm.cpu.memory import (
     used_rows,
     wrapped,
 )
-from pxvm.cpu.products import finish, planes_of, put
 
 
 @jit

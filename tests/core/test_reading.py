@@ -45,6 +45,14 @@ def test_folders_and_what_is_missing_are_named(folder, read):
     assert caught.value.filename in (folder / "none", str(folder / "none"))
 
 
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_names_that_no_file_can_have_are_refused(folder, name):
+    """They come out of other files."""
+    for read in (open_regular, open_binary, read_bytes):
+        with pytest.raises(FormatError, match="expected the name of a file; found none"):
+            read(name)
+
+
 def test_a_file_is_read_whole_or_refused(folder):
     assert read_bytes("file") == read_bytes("file", 4) == b"text"
     with pytest.raises(FormatError, match="file: expected at most 3 bytes; found 4"):

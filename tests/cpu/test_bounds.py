@@ -27,7 +27,10 @@ from tests.differential.harness import admitted
 from tests.differential.maker import Maker
 
 needs_numba = pytest.mark.skipif(bool(executor.available()), reason=executor.available() or "-")
-KERNELS = ("attention", "fourbit", "loop", "memory", "moving", "products", "rowwise", "wide")
+KERNELS = (
+    "attention", "dots", "finishing", "fourbit", "loop", "memory", "moving", "products", "rowwise",
+    "tiles", "wide",
+)  # fmt: skip
 # What grows in a loop and is no sum of values: positions, and how many of something there were.
 COUNTED = {
     "best", "bits", "child", "computed", "done", "epoch", "kept", "made", "number", "over",

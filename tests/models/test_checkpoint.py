@@ -10,7 +10,6 @@ from safetensors.numpy import load_file, save_file
 
 from pxvm.core.errors import FormatError
 from pxvm.models.families.checkpoint import open_checkpoint
-from pxvm.models.families.llama import WIDE
 from tests.models.model_files import (
     TINY,
     TINY_BERT,
@@ -116,24 +115,6 @@ def test_scaled_positions(tmp_path):
     assert hf({"rope_scaling": both}) == pytest.approx(rates / 4)
 
 
-def test_windows_of_some_layers_or_all(tmp_path):
-    """Those that are shorter than the context; one that no layer has counts for nothing."""
-    kinds = ["full_attention", "sliding_attention"]
-    for settings, window, sliding in (
-        ({"model_type": "mistral", "sliding_window": 48}, 48, {0, 1}),
-        ({"layer_types": kinds, "sliding_window": 32}, 32, {1}),
-        ({"model_type": "mistral", "sliding_window": None}, WIDE, set()),
-        ({"model_type": "mistral", "sliding_window": 4096}, WIDE, set()),
-        ({"use_sliding_window": False, "sliding_window": 48}, WIDE, set()),
-        ({"layer_types": ["full_attention"] * 2}, WIDE, set()),
-    ):
-        config = open_checkpoint(hf_llama(tmp_path / "hf", HALVES, **settings)).config
-        assert (config.context, config.window, config.sliding) == (64, window, sliding)
-    window = {"attention.sliding_window": 40}
-    config = open_checkpoint(gguf_llama(tmp_path / "a.gguf", extra=window)).config
-    assert (config.context, config.window, config.sliding) == (64, 40, {0, 1})
-
-
 HF_REFUSED = {
     "model_type": (
         "gpt2",
@@ -145,6 +126,7 @@ HF_REFUSED = {
     "num_attention_heads": (0, "a whole number of 1"),
     "num_key_value_heads": (3, "a number that divides 4 heads"),
     "head_dim": (6, "heads of whole pixels"),
+    "head_dim ": (516, "at most 512 columns; found 516"),
     "hidden_size": (60.5, "a whole number"),
     "rms_norm_eps": (-1.0, "a number above 0"),
     "rope_scaling": ({"rope_type": "yarn"}, "rope_type: expected one of None, default, linear"),

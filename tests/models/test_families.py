@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ from tests.models.family_files import (
 )
 from tests.models.model_files import TINY_BERT, bert_weights, hf_bert
 from tests.models.plain_models import bert_vectors
-from tests.models.tiny_models import compiled
+from tests.models.tiny_models import compiled, corpus
 
 WANTED = np.load(Path(__file__).with_name("families.npz"))
 # Of caches and queries of seven bits and activations of fourteen; a table of the wrong layer, a
@@ -192,6 +193,31 @@ def test_an_xlm_r_embeds_as_the_float_model_does(tmp_path):
     found = model.embed(["der Hund bellte", "Hund"])
     assert (np.sum(found * wanted, axis=1) > 0.999).all()
     assert (np.sum(found[::-1] * wanted, axis=1) < 0.99).all()
+
+
+def test_a_roberta_embeds_as_the_float_model_does(tmp_path):
+    """Its pieces are bytes; positions begin behind the padding."""
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE())
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
+    )  # fmt: skip
+    inner.train_from_iterator([corpus()], trainer)
+    inner.post_processor = tokenizers.processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), add_prefix_space=False
+    )
+    config = replace(TINY_BERT, vocab=400)
+    folder = hf_bert(tmp_path / "m", config, model_type="roberta", pad_token_id=1)
+    inner.save(str(folder / "tokenizer.json"))
+    import_model(folder, tmp_path / "m.pxi")
+    real = {name: w.astype(np.float64) for name, w in bert_weights(config).items()}
+    real["positions"] = real["positions"][2:]
+    texts = [corpus()[:30], "Grüße", "x"]
+    wanted = bert_vectors(config, real, [inner.encode(text).ids for text in texts])
+    found = Model.open(tmp_path / "m.pxi", device="reference").embed(texts)
+    assert (np.sum(found * wanted, axis=1) > 0.999).all()
 
 
 def test_gemma_has_a_template_where_its_file_has_none():

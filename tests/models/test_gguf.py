@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pxvm.core.errors import FormatError, PxvmError
-from pxvm.models.files.formats import BY_NUMBER, decode
+from pxvm.models.files.formats import BY_NUMBER, UNREAD, decode
 from pxvm.models.files.gguf import open_gguf
 from tests.models.model_files import gguf_llama
 
@@ -26,6 +26,12 @@ def test_the_formats_are_those_of_the_library():
         theirs = gguf.GGMLQuantizationType(number)
         assert theirs.name == kind.name
         assert gguf.GGML_QUANT_SIZES[theirs] == (kind.block, kind.size)
+
+
+def test_every_other_format_of_the_library_is_known_by_name():
+    """Among them those that are no longer written; the newest may be missing."""
+    for number, name in UNREAD.items():
+        assert gguf.GGMLQuantizationType(number).name == name and number not in BY_NUMBER
 
 
 @pytest.mark.parametrize("kind", BY_NUMBER.values(), ids=lambda kind: kind.name)
@@ -58,6 +64,18 @@ def test_tensors_of_a_written_file(tmp_path, name):
         assert np.array_equal(file.tensors[n][1:3], wanted[1:3])
     with pytest.raises(FormatError, match="expected a tensor t9; found none"):
         file.array("t9")
+
+
+def test_a_format_that_is_not_read_is_refused_by_its_name(tmp_path):
+    kind = gguf.GGMLQuantizationType.IQ4_NL
+    writer = gguf.GGUFWriter(tmp_path / "a.gguf", "llama")
+    writer.add_tensor("w", np.zeros((2, 18), np.uint8), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(FormatError, match=r"tensor w in one of F32, .* found format 20, IQ4_NL: "):
+        open_gguf(tmp_path / "a.gguf")
 
 
 def test_pairs_of_every_kind(tmp_path):
@@ -96,6 +114,23 @@ def test_a_small_file_that_claims_much_is_refused_at_once(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ((1 << 17, 0), "byte 8: expected at most 65536 tensors"),
+        ((0, 1 << 17), "byte 16: expected at most 65536 key/value pairs"),
+        ((0, 1, 1 << 30), "byte 24: expected at most 67108832 bytes of a key"),
+    ],
+)
+def test_a_large_file_may_not_have_more_before_its_data_than_memory_is_for(tmp_path, head, message):
+    path = tmp_path / "large.gguf"
+    with path.open("wb") as file:
+        file.write(b"GGUF" + struct.pack(f"<I{len(head)}Q", 3, *head))
+        file.truncate(1 << 34)  # which no disk has to hold
+    with pytest.raises(FormatError, match=message):
+        open_gguf(path)
 
 
 def test_a_file_cut_short_after_it_was_opened(tmp_path):

@@ -105,8 +105,10 @@ def test_tables_interpolate_to_three_units(name, function):
 
 
 def test_rotary_table_and_attention_scale():
-    table = q.rope_table(100, 8, 1e4)
-    assert table.shape == (100, 8) and table[0].tolist() == [16384, 0] * 4
+    table = q.rope_table(1100, 8, 1e4)
+    assert table.shape == (1100, 8) and table[0].tolist() == [16384, 0] * 4
+    for row in (1023, 1024, 1099):  # at the edges of a band
+        assert table[row, 1] == round(math.sin(row) * 16384)
     assert table[7, 2] == round(math.cos(7 * 0.1) * 16384)
     assert table[7, 5] == round(math.sin(7 * 0.01) * 16384)
     mantissa, exponent = q.attention_scale(1 / 8)

@@ -7,6 +7,8 @@ over. Whatever would change a model's answers and is not built is refused.
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,8 @@ from pxvm.models.families.settings import Settings
 from pxvm.models.graph.quantise import Floats
 
 MAX_CONTEXT = 1 << 15  # rows of the rotary table that an import writes at most
+MAX_HEAD = 512  # columns of it
+MAX_AMPLITUDE = 1.999  # which the table's 16 bits hold
 GGUF_NAMES = {
     "embedding": "token_embd.weight", "norm": "output_norm.weight", "output": "output.weight",
     "attention_norm": "attn_norm.weight", "q": "attn_q.weight", "k": "attn_k.weight",
@@ -61,6 +65,12 @@ UNBUILT: dict[str, tuple[Any, ...]] = {
 def rates_of(base: float, columns: int) -> Floats:
     """Rotary rates of so many columns (Su et al., 2021)."""
     return np.asarray(base ** (-np.arange(0, columns, 2) / columns))
+
+
+def _divided(rates: Floats, factors: Any) -> Floats:
+    """Rates that are stretched; infinite where a factor is next to nothing."""
+    with np.errstate(over="ignore", divide="ignore"):
+        return np.asarray(rates / np.asarray(factors, np.float64))
 
 
 def padded(rates: Floats, head: int) -> Floats:
@@ -103,16 +113,37 @@ def _groups(settings: Settings, key: str, heads: int) -> int:
 def _head(settings: Settings, key: str, width: int, heads: int) -> int:
     """Columns of a head: said, or the width's share."""
     head = settings.count(key, max(1, width // heads))
-    if head % 4:
-        raise FormatError(f"{settings.where}: expected heads of whole pixels; found {head} columns")
+    if head % 4 or head > MAX_HEAD:
+        raise FormatError(
+            f"{settings.where}: expected heads of whole pixels, at most {MAX_HEAD} columns; found"
+            f" {head} columns"
+        )
     return head
 
 
-def _windows(window: int | None, context: int, layers: Any) -> dict[str, Any]:
-    """A window of those layers, where it is shorter than the context."""
-    if window is None or window >= context or not layers:
-        return {}
-    return {"window": min(window, WIDE), "sliding": frozenset(layers)}
+def _rotary(where: str, config: LlamaConfig) -> LlamaConfig:
+    """The config, whose rotary tables can be written. Raises FormatError."""
+    for rates in (config.frequencies, config.local_frequencies):
+        if rates is not None and not np.isfinite(rates).all():
+            raise FormatError(
+                f"{where}: expected rotary rates that are finite; found {rates.max()}"
+            )
+    if not 0 < config.amplitude <= MAX_AMPLITUDE:
+        raise FormatError(
+            f"{where}: expected a factor of rotary columns of at most {MAX_AMPLITUDE}; found"
+            f" {config.amplitude}"
+        )
+    return config
+
+
+def _windows(
+    window: int | None, context: int, layers: Any, local_base: float | None, head: int
+) -> dict[str, Any]:  # fmt: skip
+    """A window of those layers, where it is shorter than the context or comes with own rates."""
+    local = None if local_base is None else rates_of(local_base, head)
+    if window is None or not layers or (window >= context and local is None):
+        return {"local_frequencies": local}
+    return {"window": min(window, WIDE), "sliding": frozenset(layers), "local_frequencies": local}
 
 
 # GGUF
@@ -120,7 +151,7 @@ def _windows(window: int | None, context: int, layers: Any) -> dict[str, Any]:
 
 def gguf_decoder(
     settings: Settings, tensors: Tensors, *, rotated: int | None = None, amplitude: float = 1.0,
-    sliding: Any = None, context: int = MAX_CONTEXT, **own: Any,
+    sliding: Any = None, local_base: float | None = None, context: int = MAX_CONTEXT, **own: Any,
 ) -> Architecture:  # fmt: skip
     """A language model's pairs, by the name of its architecture.
 
@@ -128,6 +159,7 @@ def gguf_decoder(
         rotated: columns of a head that turn, where they are not all.
         amplitude: factor of what turns.
         sliding: says of a layer whether it sees a window, where not all do.
+        local_base: of the rotary rates of those layers, where they have their own.
         context: positions at most.
         own: what the family adds to ``LlamaConfig``.
     """
@@ -148,22 +180,25 @@ def gguf_decoder(
     said = min(settings.count(f"{kind}.context_length"), context)
     layers = layer_count(settings, f"{kind}.block_count", tensors)
     slides = [i for i in range(layers) if sliding is None or sliding(i)]
-    config = LlamaConfig(
-        layers=layers,
-        width=width,
-        heads=heads,
-        kv_heads=_groups(settings, f"{kind}.attention.head_count_kv", heads),
-        ff=settings.columns(f"{kind}.feed_forward_length"),
-        vocab=vocabulary(settings.where, tensors, GGUF_NAMES["embedding"]),
-        rope_base=base,
-        epsilon=settings.real(f"{kind}.attention.layer_norm_rms_epsilon"),
-        context=said,
-        tied=GGUF_NAMES["output"] not in tensors,
-        head_width=head,
-        frequencies=_gguf_rates(settings, kind, tensors, head, rotated or head, base),
-        amplitude=amplitude,
-        **_windows(window, said, slides),
-        **own,
+    config = _rotary(
+        settings.where,
+        LlamaConfig(
+            layers=layers,
+            width=width,
+            heads=heads,
+            kv_heads=_groups(settings, f"{kind}.attention.head_count_kv", heads),
+            ff=settings.columns(f"{kind}.feed_forward_length"),
+            vocab=vocabulary(settings.where, tensors, GGUF_NAMES["embedding"]),
+            rope_base=base,
+            epsilon=settings.real(f"{kind}.attention.layer_norm_rms_epsilon"),
+            context=said,
+            tied=GGUF_NAMES["output"] not in tensors,
+            head_width=head,
+            frequencies=_gguf_rates(settings, kind, tensors, head, rotated or head, base),
+            amplitude=amplitude,
+            **_windows(window, said, slides, local_base, head),
+            **own,
+        ),
     )
     settings.close(f"{kind}.", *HARMLESS)
     names = named(GGUF_NAMES, "", "blk.{}.", llama.weight_shapes(config))
@@ -189,33 +224,37 @@ def _gguf_rates(
     for name in ("rope_freqs.weight", "rope_factors_short.weight"):
         if (factors := tensors.get(name)) is not None:
             values = np.asarray(factors, np.float64)
-            if values.shape != divisor.shape or not (values > 0).all():
+            if values.shape != divisor.shape or not ((values > 0) & (values < np.inf)).all():
                 raise FormatError(f"{settings.where}: {name}: expected {len(divisor)} numbers > 0")
             divisor = divisor * values
     if (divisor == 1).all() and rotated == head:
         return None
-    return padded(rates_of(base, rotated) / divisor, head)
+    return padded(_divided(rates_of(base, rotated), divisor), head)
 
 
 # config.json beside safetensors
 
 
 def hf_decoder(
-    settings: Settings, tensors: Tensors, *, rope: Settings | None = None,
+    settings: Settings, tensors: Tensors, *, usual: Mapping[str, Any], rope: Settings | None = None,
     table: dict[str, str] | None = None, gates: tuple[str | None, ...] = (None, "silu", "swish"),
-    tied: bool = False, slides_unasked: bool = False, partial: bool = False, **own: Any,
+    sliding: Collection[int] = (), typed: bool = False, local_base: float | None = None,
+    partial: bool = False, **own: Any,
 ) -> Architecture:  # fmt: skip
     """A language model's ``config.json``.
 
     Args:
+        usual: what transformers takes for a setting of which the file says nothing.
         rope: settings of the rotary positions, where they are not the usual ones.
         table: names of tensors beside the usual ones.
         gates: activations that are this family's.
-        tied: the output is the embedding where nothing is said.
-        slides_unasked: a window counts for all layers where nothing more is said of it.
+        sliding: layers that see a window where there is one.
+        typed: ``layer_types`` says which these are, where it is there.
+        local_base: of the rotary rates of those layers, where they have their own.
         partial: a part of a head's columns may turn.
         own: what the family adds to ``LlamaConfig``.
     """
+    settings = Settings(settings.where, {**usual, **settings.values})
     settings.only("hidden_act", *gates)
     for key in ("attention_bias", "mlp_bias"):
         settings.only(key, None, False)
@@ -229,13 +268,12 @@ def hf_decoder(
     rotated = head
     for place in (settings, rope):
         if partial and place.get("partial_rotary_factor") is not None:
-            rotated = int(head * place.real("partial_rotary_factor"))
+            rotated = int(head * min(2.0, place.real("partial_rotary_factor")))
         elif not partial:
             place.only("partial_rotary_factor", None, 1, 1.0)
     if not 0 < rotated <= head or rotated % 2:
         raise settings.error("partial_rotary_factor", f"an even part of {head} columns")
-    is_tied = settings.only("tie_word_embeddings", None, False, True)
-    is_tied = tied if is_tied is None else is_tied
+    tied = settings.only("tie_word_embeddings", None, False, True) or False
     layers = layer_count(settings, "num_hidden_layers", tensors)
     context = min(settings.count("max_position_embeddings", 2048), MAX_CONTEXT)
     rates, amplitude, most = _hf_rates(settings, rope, head, rotated, base)
@@ -246,59 +284,71 @@ def hf_decoder(
             " there",
         )
         context = most
-    window, sliding = _hf_windows(settings, layers, slides_unasked)
-    config = LlamaConfig(
-        layers=layers,
-        width=width,
-        heads=heads,
-        kv_heads=_groups(settings, "num_key_value_heads", heads),
-        ff=settings.columns("intermediate_size"),
-        vocab=said_vocabulary(settings, tensors, HF_NAMES["embedding"]),
-        rope_base=base,
-        epsilon=settings.real("rms_norm_eps", 1e-6),
-        context=context,
-        interleaved=False,
-        tied=is_tied,
-        head_width=head,
-        frequencies=rates,
-        amplitude=amplitude,
-        **_windows(window, context, sliding),
-        **own,
+    window, slides = _hf_windows(settings, layers, context, sliding, typed)
+    config = _rotary(
+        settings.where,
+        LlamaConfig(
+            layers=layers,
+            width=width,
+            heads=heads,
+            kv_heads=_groups(settings, "num_key_value_heads", heads),
+            ff=settings.columns("intermediate_size"),
+            vocab=said_vocabulary(settings, tensors, HF_NAMES["embedding"]),
+            rope_base=base,
+            epsilon=settings.real("rms_norm_eps", 1e-6),
+            context=context,
+            interleaved=False,
+            tied=tied,
+            head_width=head,
+            frequencies=rates,
+            amplitude=amplitude,
+            **_windows(window, context, slides, local_base, head),
+            **own,
+        ),
     )
     shapes = llama.weight_shapes(config)
     names = named(HF_NAMES | (table or {}), "", "model.layers.{}.", shapes)
     spare = tuple(n for n in tensors if n.endswith("rotary_emb.inv_freq"))
-    spare += (HF_NAMES["output"],) if is_tied else ()
+    spare += (HF_NAMES["output"],) if tied else ()
     return Architecture(config, names, spare, notes)
 
 
 def hf_rope(settings: Settings) -> Settings:
     """What is said of rotary positions, under its new name or its old one."""
-    rope = settings.inner("rope_parameters")
-    return rope if rope.values else settings.inner("rope_scaling")
+    rope, old = settings.inner("rope_parameters"), settings.inner("rope_scaling")
+    both = [{k: v for k, v in r.values.items() if k != "rope_theta"} for r in (rope, old)]
+    if all(both) and both[0] != both[1]:
+        raise settings.error("rope_parameters", "what rope_scaling says, or one of the two")
+    return rope if rope.values else old
 
 
 def _hf_windows(
-    settings: Settings, layers: int, slides_unasked: bool
-) -> tuple[int | None, list[int]]:
+    settings: Settings, layers: int, context: int, sliding: Collection[int], typed: bool
+) -> tuple[int | None, Collection[int]]:
     """How far back tokens see in some layers, and which layers these are."""
-    kinds = settings.get("layer_types") or []
-    if not isinstance(kinds, list) or not all(
+    window = settings.count("sliding_window") if settings.get("sliding_window") else None
+    kinds = settings.get("layer_types")
+    usual = [f"{'sliding' if i in sliding else 'full'}_attention" for i in range(layers)]
+    if kinds is None:
+        kinds = usual
+    elif not isinstance(kinds, list) or not all(
         kind in ("full_attention", "sliding_attention") for kind in kinds
     ):
         raise settings.error("layer_types", "full_attention and sliding_attention")
-    if kinds and len(kinds) != layers:
+    elif len(kinds) != layers:
         raise settings.error("layer_types", f"one for each of {layers} layers")
+    if typed:
+        found = [i for i, kind in enumerate(kinds) if kind == "sliding_attention"]
+        if found and window is None:
+            raise settings.error("sliding_window", "a number of tokens, for layers that slide")
+        return window, found
     asked = settings.only("use_sliding_window", None, False, True)
-    if not settings.get("sliding_window") or asked is False:
-        return None, []
-    if kinds:
-        sliding = [i for i, kind in enumerate(kinds) if kind == "sliding_attention"]
-    elif settings.get("max_window_layers") is not None:
-        sliding = list(range(settings.count("max_window_layers"), layers)) if asked else []
-    else:
-        sliding = list(range(layers)) if asked or slides_unasked else []
-    return settings.count("sliding_window"), sliding
+    if window is not None and window < context:  # said otherwise than this architecture does it
+        if kinds != usual:
+            raise settings.error("layer_types", f"{usual[0]} throughout")
+        if asked is not None and asked != bool(sliding):
+            raise settings.error("use_sliding_window", f"{bool(sliding)}".lower())
+    return window, sliding
 
 
 def _hf_rates(
@@ -323,9 +373,9 @@ def _hf_rates(
             if low >= high:
                 raise scaling.error("high_freq_factor", f"more than low_freq_factor, {low}")
             stay = np.clip((turns - low) / (high - low), 0, 1)
-            rates = rates * (stay + (1 - stay) / factor)
+            rates = rates * (stay + _divided(1 - stay, factor))
         elif kind == "linear":
-            rates = rates / factor
+            rates = _divided(rates, factor)
     scaling.close("", "original_max_position_embeddings")
     # "dynamic" changes rates for texts longer than the context only, and there are none.
     plain = kind in ("default", "dynamic") and rotated == head
@@ -338,14 +388,16 @@ def _long_rates(settings: Settings, scaling: Settings, rates: Floats) -> tuple[F
     if (
         not isinstance(factors, list)
         or len(factors) != len(rates)
-        or not all(type(x) in (int, float) and x > 0 for x in factors)
+        or not all(type(x) in (int, float) and 0 < x <= sys.float_info.max for x in factors)
     ):
         raise scaling.error("short_factor", f"{len(rates)} numbers above 0")
     scaling.get("long_factor")  # of longer texts, and there are none
-    place = settings if settings.get("original_max_position_embeddings") else scaling
+    place = scaling if scaling.get("original_max_position_embeddings") else settings
     original = place.count("original_max_position_embeddings")
+    if original < 2:
+        raise place.error("original_max_position_embeddings", "2 positions at least")
     said = settings.count("max_position_embeddings") / original
     factor = scaling.real("factor", said) if scaling.get("factor") else said
     usual = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
     amplitude = scaling.real("attention_factor", usual)
-    return rates / np.asarray(factors), amplitude, original
+    return _divided(rates, factors), amplitude, original

@@ -8,6 +8,8 @@ from pathlib import Path
 from reprlib import repr as brief
 from typing import Any
 
+import numpy as np
+
 from pxvm.core.errors import FormatError
 from pxvm.core.reading import read_bytes
 from pxvm.models.files.safetensors import parse_json
@@ -27,15 +29,26 @@ class Settings:
         found = brief(self.values.get(key))
         return FormatError(f"{self.where}: {key}: expected {expected}; found {found}")
 
+    def but(self, values: Mapping[str, Any]) -> Settings:
+        """The same with other values."""
+        found = Settings(self.where, {**self.values, **values})
+        found.asked = self.asked
+        return found
+
     def get(self, key: str) -> Any:
         """A value, or None."""
         self.asked.add(key)
         return self.values.get(key)
 
     def count(self, key: str, default: int | None = None) -> int:
-        """A whole number of 1 to 2^24; the default where there is none."""
+        """A whole number of 1 to 2^24; the default where there is none.
+
+        A GGUF may give one for each layer, which must be the same.
+        """
         value = self.get(key)
         value = default if value is None else value
+        if isinstance(value, np.ndarray) and len(value) and (value == value[0]).all():
+            value = value[0].item()
         if type(value) is not int or not 1 <= value <= MAX_EXTENT:
             raise self.error(key, f"a whole number of 1 to {MAX_EXTENT}")
         return value

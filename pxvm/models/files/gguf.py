@@ -18,7 +18,7 @@ import numpy as np
 
 from pxvm.core.errors import FormatError
 from pxvm.core.reading import open_binary
-from pxvm.models.files.formats import BY_NUMBER, Singles
+from pxvm.models.files.formats import BY_NUMBER, UNREAD, Singles
 from pxvm.models.files.stored import Stored, check_apart, check_extents
 
 MAGIC = b"GGUF"
@@ -27,6 +27,8 @@ NUMBERS = {0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4",
            10: "<u8", 11: "<i8", 12: "<f8"}  # fmt: skip
 STRING, ARRAY = 8, 9
 MAX_NAME = 64
+MAX_TABLE = 1 << 26  # bytes before the data; as Python's objects they take several times as much
+MAX_ENTRIES = 1 << 16  # pairs, or tensors
 LEAST_PAIR = 13  # empty key, type, one byte
 LEAST_TENSOR = 32  # empty name, one extent
 LEAST_STRING = 8
@@ -63,18 +65,20 @@ def open_gguf(path: str | os.PathLike[str]) -> GgufFile:
 
 
 class _Reader:
-    """Reads forward, and never more than the file still has."""
+    """Reads forward, and never more than the file still has, or may have before its data."""
 
     def __init__(self, path: Path, stream: BinaryIO, size: int) -> None:
         self.path, self.stream, self.size, self.at = path, stream, size, 0
+        self.end = min(size, MAX_TABLE)
 
     def error(self, expected: str, found: Any) -> FormatError:
         return FormatError(f"{self.path}: byte {self.at}: expected {expected}; found {found}")
 
     def take(self, count: int, what: str) -> bytes:
-        left = self.size - self.at
+        left = self.end - self.at
         if count > left:
-            raise self.error(f"{count} bytes of {what}", f"{left} until the end of the file")
+            end = "the end of the file" if self.end == self.size else f"byte {self.end}, the last"
+            raise self.error(f"{count} bytes of {what}", f"{left} until {end}")
         data = self.stream.read(count)
         if len(data) != count:
             raise self.error(f"{count} bytes of {what}", len(data))
@@ -84,12 +88,12 @@ class _Reader:
     def number(self, kind: str, what: str) -> int:
         return int(struct.unpack(f"<{kind}", self.take(struct.calcsize(kind), what))[0])
 
-    def count(self, what: str, least: int) -> int:
+    def count(self, what: str, least: int, most: int = MAX_TABLE) -> int:
         """A count of things that take at least so many bytes each."""
-        count, left = self.number("Q", f"a count of {what}"), self.size - self.at
-        if count * least > left:
+        count, left = self.number("Q", f"a count of {what}"), self.end - self.at
+        if count > (most := min(most, left // least)):
             self.at -= 8
-            raise self.error(f"at most {left // least} {what} in {left} bytes", count)
+            raise self.error(f"at most {most} {what} in {left} bytes", count)
         return count
 
     def text(self, what: str, most: int | None = None) -> str:
@@ -133,8 +137,8 @@ class _Reader:
         if version not in VERSIONS:
             self.at -= 4
             raise self.error("version 2 or 3, little-endian", version)
-        tensors = self.count("tensors", LEAST_TENSOR)
-        pairs = self.count("key/value pairs", LEAST_PAIR)
+        tensors = self.count("tensors", LEAST_TENSOR, MAX_ENTRIES)
+        pairs = self.count("key/value pairs", LEAST_PAIR, MAX_ENTRIES)
         metadata: dict[str, Any] = {}
         for _ in range(pairs):
             key = self.text("a key")
@@ -160,7 +164,10 @@ class _Reader:
         number = self.number("I", "a tensor's format")
         if number not in BY_NUMBER:
             known = ", ".join(kind.name for kind in BY_NUMBER.values())
-            raise self.error(f"tensor {name} in one of {known}", f"format {number}")
+            found = f"format {number}" + (f", {UNREAD[number]}" if number in UNREAD else "")
+            raise self.error(
+                f"tensor {name} in one of {known}", f"{found}: take a file of another quantisation"
+            )
         kind, shape = BY_NUMBER[number], tuple(reversed(extents))
         check_extents(f"{self.path}: tensor {name}", kind, shape)
         return Stored(self.path, name, kind, shape, self.number("Q", "an offset"))

@@ -27,6 +27,7 @@ Choice = Callable[[str, Floats], Floats]
 TABLE_STEPS = 4096
 TABLE_FRAC = 16
 ROPE_FRAC = 14
+POSITIONS = 1024  # of a rotary table that are computed at a time
 HEADROOM = 8.0
 BAND = 1 << 18  # elements of a weight that are real numbers at a time
 LIMIT = 2.0**31
@@ -162,10 +163,13 @@ def rope_table(
     """
     rates = base ** (-np.arange(0, width, 2) / width) if frequencies is None else frequencies
     rates = np.asarray(rates, np.float64)
-    angles = np.arange(positions)[:, None] * rates
-    both = np.stack([np.cos(angles), np.sin(angles)], axis=2)
-    both *= np.where(rates == 0, 1.0, amplitude)[:, None]
-    return ints(np.rint(both.reshape(positions, width) * 2**ROPE_FRAC))
+    factor = np.where(rates == 0, 1.0, amplitude)[:, None]
+    found = np.empty((positions, width), np.int64)
+    for first in range(0, positions, POSITIONS):
+        angles = np.arange(first, min(first + POSITIONS, positions))[:, None] * rates
+        both = np.stack([np.cos(angles), np.sin(angles)], axis=2) * factor
+        found[first : first + POSITIONS] = np.rint(both.reshape(-1, width) * 2**ROPE_FRAC)
+    return found
 
 
 def attention_scale(factor: float) -> tuple[int, int]:

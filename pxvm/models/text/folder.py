@@ -39,12 +39,15 @@ def from_folder(folder: Path, vocab: int) -> tuple[str, Settings] | None:
         raw["normalizer"] = {"type": "Sequence", "normalizers": steps}
     text = json.dumps(raw, ensure_ascii=False)
     tokenizer = Tokenizer(text, Settings(), str(path), vocab)
-    config = Companion(folder / "tokenizer_config.json")
+    config = Companion(folder / "tokenizer_config.json", folder / "special_tokens_map.json")
     bos = config.token("bos_token", tokenizer)
     own = tokenizer.encode("a")[:1] == [bos]  # the JSON's own processor puts it there
+    add = bool(config.kind("add_bos_token", bool))
+    if add and bos is None:
+        raise config.error("bos_token", "a token of the vocabulary, as add_bos_token wants one")
     return text, Settings(
         bos=bos,
-        add_bos=bool(config.kind("add_bos_token", bool)) and not own,
+        add_bos=add and not own,
         stops=_stops(tokenizer, folder, config, vocab),
         template=_template(folder, config),
         limit=_limit(sentences, config),
@@ -52,11 +55,16 @@ def from_folder(folder: Path, vocab: int) -> tuple[str, Settings] | None:
 
 
 class Companion:
-    """A JSON file beside the vocabulary; empty where there is none."""
+    """A JSON file beside the vocabulary; empty where there is none.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        older: the file that said the same before, and still does where this one says nothing.
+    """
+
+    def __init__(self, path: Path, older: Path | None = None) -> None:
         self.path = path
-        self.values: Mapping[str, Any] = _json(path, MAX_COMPANION)
+        said = {} if older is None else _json(older, MAX_COMPANION)
+        self.values: Mapping[str, Any] = said | _json(path, MAX_COMPANION)
 
     def error(self, key: str, expected: str) -> FormatError:
         return FormatError(

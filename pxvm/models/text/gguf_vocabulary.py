@@ -24,6 +24,7 @@ from pxvm.models.text.tokenizer import Settings, Tokenizer, library
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)
 PREFIX = "tokenizer.ggml."
 BEGIN = "▁"
+BOS, EOS = 1, 2  # of SentencePiece
 MAX_SPLITS = 1 << 28  # characters copied to find merges again
 
 ENDS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -103,6 +104,9 @@ def from_gguf(metadata: Mapping[str, Any], vocab: int, where: str) -> tuple[str,
     types = [CONTROL if n in stops else found for n, found in enumerate(types)]
     with guarded(f"{where}: the vocabulary cannot be used"):
         inner = makers[kind](tokens, types, pairs)
+        encodes = kind in ("bert", "t5") or metadata.get("general.architecture") == "bert"
+        if encodes:
+            inner.post_processor = _surrounded(tokens, pairs)
         tokenizers = library("tokenizers")
         for special, wanted in ((True, (CONTROL, UNKNOWN)), (False, (USER,))):
             added = [
@@ -113,7 +117,7 @@ def from_gguf(metadata: Mapping[str, Any], vocab: int, where: str) -> tuple[str,
             (inner.add_special_tokens if special else inner.add_tokens)(added)
         text = str(inner.to_str())
     Tokenizer(text, Settings(), where, vocab).encode("a")
-    return text, _settings(pairs, tokens, types, kind)
+    return text, _settings(pairs, tokens, types, kind, encodes)
 
 
 class Pairs:
@@ -146,7 +150,10 @@ class Pairs:
         return default if found is None else found
 
     def token(self, key: str, count: int) -> int | None:
-        """The number of a token; None where none is named, or one that the vocabulary lacks."""
+        """The number of a token; None where none is named, or one that the vocabulary lacks.
+
+        Some files say so where they mean none.
+        """
         found = self.get(f"{key}_token_id")
         if found is not None and type(found) is not int:
             raise self.error(f"{key}_token_id", "the number of a token")
@@ -173,8 +180,16 @@ class Pairs:
         return array
 
 
-def _settings(pairs: Pairs, tokens: list[str], types: list[int], kind: str) -> Settings:
+def _settings(
+    pairs: Pairs, tokens: list[str], types: list[int], kind: str, encodes: bool
+) -> Settings:
     named = [pairs.token(key, len(tokens)) for key in ("eos", "eot", "eom")]
+    first = pairs.token("bos", len(tokens))
+    if kind == "llama":  # where none is named, the usual ones
+        first, named[0] = (
+            usual if found is None and types[usual : usual + 1] == [CONTROL] else found
+            for usual, found in ((BOS, first), (EOS, named[0]))
+        )
     each = ((n, text, types[n] == CONTROL) for n, text in enumerate(tokens))
     template = pairs.metadata.get("tokenizer.chat_template")
     if template is not None and (not isinstance(template, str) or len(template) > MAX_SOURCE):
@@ -183,9 +198,13 @@ def _settings(pairs: Pairs, tokens: list[str], types: list[int], kind: str) -> S
             f" characters; found {template!r:.40}"
         )
     ours = kind == "llama" or pairs.text("pre") in WHOLE  # llama.cpp's default
+    if first is None and not encodes and pairs.flag("add_bos_token", False):
+        raise pairs.error(
+            "bos_token_id", f"a token below {len(tokens)}, as add_bos_token wants one"
+        )
     return Settings(
-        bos=pairs.token("bos", len(tokens)),
-        add_bos=pairs.flag("add_bos_token", ours) and kind not in ("bert", "t5"),
+        bos=first,
+        add_bos=pairs.flag("add_bos_token", ours) and not encodes,
         stops=stop_tokens([stop for stop in named if stop is not None], each, len(tokens)),
         template=template,
     )
@@ -222,12 +241,14 @@ def _pre_tokenizer(name: str, pairs: Pairs) -> Any:
 
 def _wordpiece(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
     tokenizers = library("tokenizers")
-    spelled = [_spell(token) for token in tokens]
+    spelled = [
+        token if found == CONTROL else _spell(token)
+        for token, found in zip(tokens, types, strict=True)
+    ]
     vocabulary = {token: number for number, token in enumerate(spelled)}
     if len(vocabulary) < len(tokens):
         raise pairs.error("tokens", "tokens that differ as BERT spells them")
-    count = len(tokens)
-    unknown = pairs.token("unknown", count)
+    unknown = pairs.token("unknown", len(tokens))
     name = spelled[unknown] if unknown is not None else "[UNK]"
     tokens[:] = spelled  # special tokens are added by these names
     inner = tokenizers.Tokenizer(library("tokenizers.models").WordPiece(vocabulary, unk_token=name))
@@ -236,22 +257,28 @@ def _wordpiece(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
     )
     inner.pre_tokenizer = library("tokenizers.pre_tokenizers").BertPreTokenizer()
     inner.decoder = library("tokenizers.decoders").WordPiece(prefix="##")
-    inner.post_processor = _surrounded(spelled, pairs)
     return inner
 
 
 def _surrounded(tokens: list[str], pairs: Pairs) -> Any:
     """The first token and the separating one around a text."""
-    count = len(tokens)
-    first, last = pairs.token("bos", count), pairs.token("seperator", count)
-    first = pairs.token("cls", count) if first is None else first
-    last = pairs.token("eos", count) if last is None else last
+    first = _one_of(tokens, pairs, ("bos", "cls"), ("[CLS]", "<s>"))
+    last = _one_of(tokens, pairs, ("seperator", "eos"), ("[SEP]", "</s>"))
     if first is None or last is None:
         raise pairs.error("seperator_token_id", "the first and the separating token")
     special = [(tokens[first], first), (tokens[last], last)]
     return library("tokenizers.processors").TemplateProcessing(
         single=f"{tokens[first]} $A {tokens[last]}", special_tokens=special
     )
+
+
+def _one_of(
+    tokens: list[str], pairs: Pairs, keys: tuple[str, ...], texts: tuple[str, ...]
+) -> int | None:
+    """The token that a file names by one of some keys; else the one of a usual text."""
+    named = [pairs.token(key, len(tokens)) for key in keys]
+    usual = [tokens.index(text) for text in texts if text in tokens]
+    return next((found for found in (*named, *usual) if found is not None), None)
 
 
 def _spell(token: str) -> str:
@@ -286,9 +313,11 @@ def _sentencepiece(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
 
 def _unigram(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
     scores = pairs.numbers("scores", len(tokens))
-    unknown = pairs.token("unknown", len(tokens))
-    if scores is None or unknown is None:
-        raise pairs.error("scores", f"{len(tokens)} finite numbers, and an unknown token")
+    unknown = _one_of(tokens, pairs, ("unknown",), ("<unk>",))
+    if scores is None:
+        raise pairs.error("scores", f"{len(tokens)} finite numbers")
+    if unknown is None:
+        raise pairs.error("unknown_token_id", f"a token below {len(tokens)}")
     tokenizers = library("tokenizers")
     pieces = [(token, float(score)) for token, score in zip(tokens, scores, strict=True)]
     inner = tokenizers.Tokenizer(library("tokenizers.models").Unigram(pieces, unknown, False))
@@ -303,21 +332,22 @@ def _unigram(tokens: list[str], types: list[int], pairs: Pairs) -> Any:
     space = {"replacement": BEGIN, "prepend_scheme": scheme}
     inner.pre_tokenizer = library("tokenizers.pre_tokenizers").Metaspace(**space)
     inner.decoder = library("tokenizers.decoders").Metaspace(**space)
-    inner.post_processor = _surrounded(tokens, pairs)
     return inner
 
 
 def _merges(
     vocabulary: dict[str, int], types: list[int], scores: list[float]
 ) -> list[tuple[str, str]]:
-    """Pairs of pieces that make a piece, best score first."""
+    """Pairs of pieces that make a piece, best score first.
+
+    Where scores are the same, as some converters leave them, the piece that was made first.
+    """
     found = []
     for token, number in vocabulary.items():
         if types[number] in (NORMAL, USER):
             for at in range(1, len(token)):
                 left, right = token[:at], token[at:]
                 if left in vocabulary and right in vocabulary:
-                    found.append(
-                        (-scores[number], vocabulary[left], vocabulary[right], left, right)
-                    )
+                    places = vocabulary[left], vocabulary[right]
+                    found.append((-scores[number], number, *places, left, right))
     return [(left, right) for *_, left, right in sorted(found)]

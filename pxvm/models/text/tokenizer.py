@@ -148,12 +148,26 @@ class Tokenizer:
         with guarded(f"{where}: the tokenizer is damaged"):
             if text.count("[") + text.count("{") > MAX_LISTS:
                 raise ValueError(f"more than {MAX_LISTS} lists")
-            bounds = Bounds(json.loads(text), where, vocab)
+            raw = json.loads(text)
+            bounds = Bounds(raw, where, vocab)
             bounds.check()
             self._searching = bounds.searching
             self.inner = tokenizers.Tokenizer.from_str(text)
             self.inner.no_padding()
             self.inner.no_truncation()
+        self._check_added(raw.get("added_tokens") or ())
+
+    def _check_added(self, wanted: Sequence[Mapping[str, Any]]) -> None:
+        """The library counts added tokens by itself, whatever numbers they have."""
+        found = self.inner.get_added_tokens_decoder()
+        for token in wanted:
+            number, text = token["id"], token["content"]
+            if number not in found or found[number].content != text:
+                raise FormatError(
+                    f"{self.where}: added_tokens: expected {text[:40]!r} as token {number}; the"
+                    f" library makes it {self.inner.token_to_id(text)}: number them from the end of"
+                    " the vocabulary on, in order"
+                )
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Tokens of a text; special tokens written in it are recognised.

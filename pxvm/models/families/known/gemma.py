@@ -8,13 +8,17 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from pxvm.models.families.decoders import gguf_decoder, hf_decoder, hf_rope, rates_of
-from pxvm.models.families.family import DECODER, Architecture, Family, Piece, Tensors
+from pxvm.models.families.decoders import gguf_decoder, hf_decoder, hf_rope
+from pxvm.models.families.family import DECODER, Architecture, Family, Piece, Tensors, layer_count
 from pxvm.models.families.llama import LlamaConfig
 from pxvm.models.families.settings import Settings
 
 PATTERN = 6  # of so many layers the last sees all
 LOCAL_BASE = 10000.0
+USUAL = {
+    "max_position_embeddings": 131072, "rope_theta": 1e6, "sliding_window": 4096,
+    "tie_word_embeddings": True,
+}  # fmt: skip
 LARGEST = 62  # layers of the 27B model, whose scores have another factor
 NORMS = {
     "o_norm": "post_attention_layernorm.weight",
@@ -30,28 +34,26 @@ TEMPLATE = (
 )
 
 
-def _finished(found: Architecture, local_base: float) -> Architecture:
-    """What follows from the shapes."""
+def _scaled(found: Architecture) -> Architecture:
+    """With embeddings times the root of the width."""
     config = found.config
     assert isinstance(config, LlamaConfig)
-    local = rates_of(local_base, config.head)
-    scale = math.sqrt(config.width)
-    return replace(found, config=replace(config, local_frequencies=local, embedding_scale=scale))
+    return replace(found, config=replace(config, embedding_scale=math.sqrt(config.width)))
 
 
 def _gguf(settings: Settings, tensors: Tensors) -> Architecture:
-    local_base = settings.real("gemma3.rope.freq_base_swa", LOCAL_BASE)
     pattern = settings.count("gemma3.attention.sliding_window_pattern", PATTERN)
     found = gguf_decoder(
         settings, tensors, interleaved=False, qk_norm=True, post_norms=True,
         activation="normal_tanh", sliding=lambda i: (i + 1) % pattern != 0,
+        local_base=settings.real("gemma3.rope.freq_base_swa", LOCAL_BASE),
     )  # fmt: skip
     config = found.config
     assert isinstance(config, LlamaConfig)
     if config.layers == LARGEST:
         width = config.width / config.heads
         found = replace(found, config=replace(config, score_scale=1 / math.sqrt(width)))
-    return _finished(found, local_base)
+    return _scaled(found)
 
 
 def _hf(settings: Settings, tensors: Tensors) -> Architecture:
@@ -65,24 +67,21 @@ def _hf(settings: Settings, tensors: Tensors) -> Architecture:
         local = rope.inner("sliding_attention")
         local.only("rope_type", None, "default")
         local_base, rope = local.real("rope_theta", local_base), rope.inner("full_attention")
-    if settings.get("layer_types") is None:
-        layers = settings.count("num_hidden_layers")
-        pattern = settings.count("sliding_window_pattern", PATTERN)
-        kinds = ["full_attention" if (i + 1) % pattern == 0 else "sliding_attention"
-                 for i in range(layers)]  # fmt: skip
-        settings = Settings(settings.where, {**settings.values, "layer_types": kinds})
-    if settings.get("rope_theta") is None and rope.get("rope_theta") is None:
-        settings = Settings(settings.where, {**settings.values, "rope_theta": 1e6})
+    elif settings.get("rope_parameters"):
+        raise settings.error("rope_parameters", "full_attention and sliding_attention")
+    pattern = settings.count("sliding_window_pattern", PATTERN)
+    layers = layer_count(settings, "num_hidden_layers", tensors)
     found = hf_decoder(
-        settings, tensors, rope=rope, table=NORMS, tied=True, qk_norm=True, post_norms=True,
-        gates=(None, "gelu_pytorch_tanh"), activation="normal_tanh",
+        settings, tensors, usual=USUAL, rope=rope, table=NORMS, qk_norm=True, post_norms=True,
+        gates=(None, "gelu_pytorch_tanh"), activation="normal_tanh", typed=True,
+        sliding=[i for i in range(layers) if (i + 1) % pattern != 0], local_base=local_base,
         score_scale=settings.real("query_pre_attn_scalar", 256.0) ** -0.5,
     )  # fmt: skip
     names = {
         ours: Piece(str(theirs), plus=1.0) if ours.endswith("norm") else theirs
         for ours, theirs in found.names.items()
     }
-    return _finished(replace(found, names=names), local_base)
+    return _scaled(replace(found, names=names))
 
 
 FAMILY = Family(

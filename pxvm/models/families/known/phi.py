@@ -9,9 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pxvm.models.families.decoders import MAX_CONTEXT, fused, gguf_decoder, hf_decoder
-from pxvm.models.families.family import DECODER, Architecture, Family, Tensors
+from pxvm.models.families.family import DECODER, Architecture, Family, Tensors, layer_count
 from pxvm.models.families.llama import LlamaConfig
 from pxvm.models.families.settings import Settings
+
+USUAL = {
+    "max_position_embeddings": 4096, "original_max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-5,
+}  # fmt: skip
 
 
 def _pieces(found: Architecture, qkv: str, gate_up: str, layer: str) -> Architecture:
@@ -29,8 +34,9 @@ def _gguf(settings: Settings, tensors: Tensors) -> Architecture:
     notes: tuple[str, ...] = ()
     context = MAX_CONTEXT
     if long:
-        context = settings.count(f"{rope}scaling.original_context_length")
-        if context < settings.count("phi3.context_length"):
+        said = settings.count("phi3.context_length")
+        context = settings.count(f"{rope}scaling.original_context_length", said)
+        if context < said:
             notes = (
                 f"{settings.where}: beyond {context} tokens its rotary rates change; the context"
                 " ends there",
@@ -42,14 +48,15 @@ def _gguf(settings: Settings, tensors: Tensors) -> Architecture:
             raise settings.error(f"{rope}dimension_count", "an even number of columns")
     found = gguf_decoder(
         settings, tensors, rotated=rotated, context=context, interleaved=False,
-        amplitude=settings.real(f"{rope}scaling.attn_factor", 1.0) if long else 1.0,
+        amplitude=settings.real(f"{rope}scaling.attn_factor", 1.0),
     )  # fmt: skip
     found = replace(found, notes=(*found.notes, *notes))
     return _pieces(found, "attn_qkv.weight", "ffn_up.weight", "blk.{}.")
 
 
 def _hf(settings: Settings, tensors: Tensors) -> Architecture:
-    found = hf_decoder(settings, tensors, slides_unasked=True, partial=True)
+    layers = range(layer_count(settings, "num_hidden_layers", tensors))
+    found = hf_decoder(settings, tensors, usual=USUAL, sliding=layers, partial=True)
     layer = "model.layers.{}."
     return _pieces(found, "self_attn.qkv_proj.weight", "mlp.gate_up_proj.weight", layer)
 

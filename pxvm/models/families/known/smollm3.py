@@ -7,6 +7,9 @@ from pxvm.models.families.family import DECODER, Architecture, Family, Tensors, 
 from pxvm.models.families.settings import Settings
 
 STEP = 4
+USUAL = {
+    "max_position_embeddings": 32768, "rope_theta": 2e6, "tie_word_embeddings": True,
+}  # fmt: skip
 
 
 def _every(step: int, layers: int) -> frozenset[int]:
@@ -25,7 +28,13 @@ def _hf(settings: Settings, tensors: Tensors) -> Architecture:
         if not isinstance(has, list) or len(has) != layers or not all(x in (0, 1) for x in has):
             raise settings.error("no_rope_layers", f"{layers} numbers of 0 and 1")
         unrotated = frozenset(i for i, rotates in enumerate(has) if not rotates)
-    return hf_decoder(settings, tensors, tied=True, unrotated=unrotated)
+    asked = settings.only("use_sliding_window", None, False, True)
+    if not asked:  # whatever it says of one, there is no window
+        settings = settings.but({"sliding_window": None})
+    return hf_decoder(
+        settings, tensors, usual=USUAL, sliding=unrotated if asked else (), typed=True,
+        unrotated=unrotated,
+    )  # fmt: skip
 
 
 FAMILY = Family("SmolLM3", DECODER, gguf={"smollm3": _gguf}, hf={"smollm3": _hf})
