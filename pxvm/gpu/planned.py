@@ -37,7 +37,11 @@ FEW_COLUMNS, MOST_OF_FEW = 8, 1024  # columns a workgroup of a product of few ro
 
 
 class Planned(Control):
-    """A program that the host follows on a device; ``picture`` has its tensors."""
+    """A program that the host follows on a device; ``picture`` has its tensors.
+
+    Attributes:
+        scalars: first elements of tensors that are ahead, as far as the host knows them anyway.
+    """
 
     def __init__(self, gpu: Gpu, image: Image, program: TensorProgram, picture: Picture) -> None:
         self.gpu, self.image, self.program, self.picture = gpu, image, program, picture
@@ -56,6 +60,7 @@ class Planned(Control):
         """As the resident way's; it never fails."""
         self.state = state
         self.picture.recent = self.picture.recent[:0]
+        self.scalars: dict[int, int] = {}
         marks = np.zeros(STATE_WORDS, np.uint32)
         self.gpu.device.queue.write_buffer(self.picture.changing, 0, marks)
         made = 0
@@ -90,34 +95,49 @@ class Planned(Control):
         tensors, parameters = self.program.operands(instruction, base)
         groups = _groups(op.name, tensors, parameters, self._rows)
         self._dispatch(shaders.OPERATIONS[op.code], (g, b, a), groups)
+        copied = self._known(tensors[1]) if op.name == "Copy" and groups else None
         for mode, index in zip(op.operands, (g, b, a), strict=True):
             if mode.names is Names.TENSOR and mode.writes:
-                self.picture.ahead.add(index)
+                self._is_written(index)
         for parameter in op.parameters:
             if parameter.mode.names is Names.TENSOR and parameter.mode.writes:
-                self.picture.ahead.add(parameters[parameter.name].index)
+                self._is_written(parameters[parameter.name].index)
+        if copied is not None and tensors[0].length is tensors[1].length is None:
+            self.scalars[g] = copied
         if op.name == "Push":
             self._dispatch("op_push_length", (g, b, a), 1)
 
+    def _is_written(self, index: int) -> None:
+        self.picture.ahead.add(index)
+        self.scalars.pop(index, None)
+
     def _rows(self, d: Descriptor) -> int:
         """Rows in use, as far as the host knows."""
-        if d.length is None or d.length in self.picture.ahead:
+        if d.length is None:
             return d.rows
-        return int(np.clip(self._scalar(self.program.descriptors[d.length]), 0, d.rows))
+        length = self._known(self.program.descriptors[d.length])
+        return d.rows if length is None else min(max(length, 0), d.rows)
+
+    def _known(self, d: Descriptor) -> int | None:
+        """The first element of an I32 tensor where the device need not be asked for it."""
+        if d.index in self.picture.ahead:
+            return self.scalars.get(d.index)
+        y, x = divmod(d.start, self.program.width)
+        return int(self.image[y, x].view("<i4")[0])
 
     def _scalar(self, d: Descriptor) -> int:
         """The first element of an I32 tensor at this point of the run."""
-        if d.index in self.picture.ahead:
-            self._submit()
-            return self.picture.scalar(d)
-        y, x = divmod(d.start, self.program.width)
-        return int(self.image[y, x].view("<i4")[0])
+        if (value := self._known(d)) is not None:
+            return value
+        self._submit()
+        self.scalars[d.index] = self.picture.scalar(d)
+        return self.scalars[d.index]
 
     def _clear_scratch(self) -> None:
         for index in self.picture.cleared:
             d = self.program.descriptors[index]
             self._dispatch("op_clear", (index,) * 3, _spread(self._rows(d) * d.row_words))
-            self.picture.ahead.add(index)
+            self._is_written(index)
 
     def _dispatch(self, operation: str, operands: tuple[int, int, int], groups: int) -> None:
         if groups < 1:
