@@ -115,7 +115,7 @@ def choose(option: str) -> Chosen:
     """The executor that ``gpu:option`` means. Raises DeviceError."""
     number, through, way = None, "", ""
     for word in option.split(":"):
-        if word.isdecimal() and number is None:
+        if word.isdecimal() and len(word) < 10 and number is None:
             number = int(word)
         elif word in devices.LIBRARIES and not through:
             through = word
