@@ -73,7 +73,8 @@ class Row:
                 self._matmul(left, right, a)
             elif instruction.op.name == "Dot":
                 left, right = reference.dot_operands(self.image, g, b, a)
-                self._start(left, right, Matrix(a, (1, 1), "headerless", left.data))
+                one = Matrix(a, (1, 1), "headerless", left.data)
+                self._start(left, right, one, inner=left.data.size)
                 self._dispatch("dot_product", 1)
                 self._fetch(a, a + 1)
             elif instruction.op.name == "Add":
