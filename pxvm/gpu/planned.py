@@ -4,6 +4,7 @@ instruction becomes a dispatch of the shader that the opcode's name says, many i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from pxvm.core import ops
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.integer import Ints
+from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.isa import Names
 from pxvm.core.parts import Image, Instruction
 from pxvm.core.reference1 import Control, matching_loops
@@ -29,7 +31,8 @@ from pxvm.gpu.picture import Picture, Watch
 from pxvm.gpu.shaders import LANES
 
 MOST_GROUPS = 1 << 14  # workgroups of a dispatch; each takes more than one part where that is few
-CALLS = 1024  # dispatches of a submission
+CALLS, FIRST_CALLS = 1024, 4  # dispatches of a submission at most, and of the first
+MOMENT = 0.03  # seconds that a submission takes, about
 ALIGNED = 64  # words between two dispatches' uniforms
 SCRATCH = 1 << 22  # words that attention may take for all of its workgroups
 MOST_QUERIES = 2048  # workgroups of attention
@@ -41,6 +44,9 @@ class Planned(Control):
 
     Attributes:
         scalars: first elements of tensors that are ahead, as far as the host knows them anyway.
+        most: dispatches of a submission, as many as the device does in a moment. The host waits for
+            one before it gives the next, so that a run that is stopped ends soon.
+        sent: when the last one was given, if nobody has waited for it since.
     """
 
     def __init__(self, gpu: Gpu, image: Image, program: TensorProgram, picture: Picture) -> None:
@@ -55,28 +61,32 @@ class Planned(Control):
         self.group = gpu.device.create_bind_group(layout=self.layout, entries=entries)
         self.calls = np.zeros((CALLS, ALIGNED), np.uint32)
         self.waiting: list[tuple[Any, int]] = []
+        self.most, self.sent = FIRST_CALLS, 0.0
+        usage = gpu.usage.MAP_READ | gpu.usage.COPY_DST
+        self.marker = gpu.device.create_buffer(size=4, usage=usage)
 
     def run(self, state: Ints, max_steps: int | None, rounds: int, watch: Watch | None) -> int:
         """As the resident way's; it never fails."""
         self.state = state
         self.picture.recent = self.picture.recent[:0]
         self.scalars: dict[int, int] = {}
+        self.sent = 0.0
         marks = np.zeros(STATE_WORDS, np.uint32)
         self.gpu.device.queue.write_buffer(self.picture.changing, 0, marks)
         made = 0
         try:
             while state[State.STATUS] == READY and (max_steps is None or made < max_steps):
-                self.step()
-                made += 1
+                made += self.some(None if max_steps is None else max_steps - made)
                 if state[State.STATUS] == YIELDED and rounds > 1 and not self._is_awaited(watch):
                     rounds -= 1
                     state[State.STATUS] = READY
         finally:
-            self._submit()
-            marks = self.picture.read(0, STATE_WORDS)
-            for word in (State.SATURATED, State.CLAMPED):
-                if marks[word]:
-                    state[word] = 1
+            with Uninterrupted():
+                self._submit()
+                marks = self.picture.read(0, STATE_WORDS)
+                for word in (State.SATURATED, State.CLAMPED):
+                    if marks[word]:
+                        state[word] = 1
         return made
 
     def _is_awaited(self, watch: Watch | None) -> bool:
@@ -130,7 +140,7 @@ class Planned(Control):
         if (value := self._known(d)) is not None:
             return value
         self._submit()
-        self.scalars[d.index] = self.picture.scalar(d)
+        self.scalars[d.index], self.sent = self.picture.scalar(d), 0.0
         return self.scalars[d.index]
 
     def _clear_scratch(self) -> None:
@@ -142,7 +152,7 @@ class Planned(Control):
     def _dispatch(self, operation: str, operands: tuple[int, int, int], groups: int) -> None:
         if groups < 1:
             return
-        if len(self.waiting) == CALLS:
+        if len(self.waiting) >= self.most:
             self._submit()
         self.calls[len(self.waiting), :3] = operands
         self.waiting.append(
@@ -165,8 +175,23 @@ class Planned(Control):
             compute.set_bind_group(0, self.group, [4 * ALIGNED * number])
             compute.dispatch_workgroups(groups)
         compute.end()
+        encoder.copy_buffer_to_buffer(self.picture.changing, 0, self.marker, 0, 4)
+        self._wait()
         device.queue.submit([encoder.finish()])
         self.waiting.clear()
+        self.sent = time.monotonic()
+
+    def _wait(self) -> None:
+        """Wait for the submission before, if it is under way, and let the next one last MOMENT."""
+        if not self.sent:
+            return
+        self.marker.map_sync("READ")
+        self.marker.unmap()
+        took = time.monotonic() - self.sent
+        if took < MOMENT:
+            self.most = min(2 * self.most, CALLS)
+        else:
+            self.most = max(int(self.most * MOMENT / took), 1)
 
 
 def _entry(binding: int, buffer: Any) -> dict[str, Any]:
