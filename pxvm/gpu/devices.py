@@ -283,7 +283,8 @@ class Guarded:
             self.inner = make(self.gpu)
         self.burst: int = getattr(self.inner, "burst", 1)
         if (took := time.monotonic() - begin) > PATIENCE:
-            _LOG.warning("%s was ready after %.1f s", adapter, took)
+            slow = "; a processor plays it: --device cpu is faster" if adapter.is_software else ""
+            _LOG.warning("%s was ready after %.1f s%s", adapter, took, slow)
 
     def run(self, *arguments: Any, **named: Any) -> int:
         """As every session's."""
