@@ -1,4 +1,4 @@
-"""SwiftShader, another software device, in a process of its own; does Dawn take the shaders?
+"""SwiftShader, another software device, in a process of its own; and whether Dawn takes the shaders.
 
 It is Chromium's, which Debian ships; ``tests.gpu.driver`` installs it in continuous integration.
 Through Dawn it takes minutes to run programs since there are weights of four bits: ``make
