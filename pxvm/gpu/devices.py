@@ -195,7 +195,8 @@ class Gpu:
         most = self.adapter.limits["max-storage-buffer-binding-size"]
         if size > most:
             raise DeviceError(
-                f"{self.adapter} takes {most} bytes in one piece; the program needs {size}"
+                f"{self.adapter} takes {most} bytes in one piece; the program needs {size};"
+                " --device cpu does without it"
             )
         kind = self.usage.UNIFORM if uniform else self.usage.STORAGE
         with self.told(f"a buffer of {size_text(size)}"):
