@@ -1,5 +1,6 @@
 """Lets every test import its neighbours as ``tests.…``, however pytest was started."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -9,6 +10,10 @@ import pytest
 ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
+
+# Tests run side by side, one for each processor; with several threads in each, which wait spinning,
+# a small product of NumPy takes four times as long.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from typing import Any
 from pxvm.core import notes
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import PxvmError
+from pxvm.core.reading import read_bytes
 from pxvm.core.resources import processors
 from pxvm.core.saving import replacing
 from pxvm.core.tensor import Role
@@ -186,7 +187,7 @@ def known() -> Mapping[str, dict[str, Any]] | None:
 def _read(path: Path, changed: int) -> Mapping[str, dict[str, Any]]:
     """The file, as far as it is whole."""
     with suppress(OSError, ValueError, RecursionError):
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_bytes(path))
         if isinstance(found, dict):
             every = {name: checked(chosen) for name, chosen in found.items()}
             return {name: chosen for name, chosen in every.items() if chosen is not None}

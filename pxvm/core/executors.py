@@ -100,18 +100,18 @@ def executor(
     A colon says which of several: "gpu:1". Raises DeviceError naming the devices that can be used.
     """
     names = installed()
-    device, _, option = device.partition(":")
+    name, colon, option = device.partition(":")
     if device == "auto":
         return Automatic(plain(), chosen) if dialect else load("reference")
-    if device not in names:
+    if name not in names:
         raise DeviceError(f"no executor for device {device!r}; there are auto, {', '.join(names)}")
-    found = load(device)
+    found = load(name)
     if reason := found.available():
-        raise DeviceError(f"device {device!r} cannot be used: {reason}")
-    if not option:
+        raise DeviceError(f"device {name!r} cannot be used: {reason}")
+    if not colon:
         return found
     if not hasattr(found, "choose"):
-        raise DeviceError(f"device {device!r} is one; found {device}:{option}")
+        raise DeviceError(f"device {name!r} is one; found {device}")
     return cast(Executor, found.choose(option))
 
 

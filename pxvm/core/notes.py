@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from pxvm.core.installation import cache_folder
+from pxvm.core.reading import open_binary, open_regular
 from pxvm.core.resources import processors
 from pxvm.core.saving import replacing
 
@@ -169,11 +170,12 @@ def _file() -> Path:
 
 
 def append(notes: Iterable[Note]) -> None:
-    """Write notes at the end of the file, all at once; an OSError where that is not possible."""
+    """Write notes at the end of the file, all at once; OSError or FormatError where that fails."""
     lines = "".join(json.dumps(asdict(note)) + "\n" for note in notes).encode()
     path = _file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab", buffering=0) as stream:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    with os.fdopen(open_regular(path, flags), "ab", buffering=0) as stream:
         stream.write(lines)
         size = stream.tell()
     if size > MOST:
@@ -200,7 +202,7 @@ def read() -> tuple[Note, ...]:
 @lru_cache(1)
 def _read(path: Path, changed: int, size: int) -> tuple[Note, ...]:
     found = []
-    with path.open("rb") as stream:
+    with open_binary(path) as stream:
         stream.seek(max(0, size - 2 * MOST))
         for line in stream.read(2 * MOST).splitlines():
             with suppress(ValueError, TypeError, RecursionError):

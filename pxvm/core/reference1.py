@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import ExecutionError
 from pxvm.core.integer import Ints
+from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.isa import Flow, Mode, Names, Parameter
 from pxvm.core.mapping import watched
 from pxvm.core.operand import Tensor, Tensors
@@ -33,6 +35,7 @@ from pxvm.core.tensor import (
 
 # For an element of an operand: of I32 the arithmetic's steps, of others two copies and a sum.
 WIDE_BYTES, BYTES = 64, 32
+SLICE = 0.05  # seconds after which Ctrl-C is heard
 
 
 class Control(ABC):
@@ -66,6 +69,22 @@ class Control(ABC):
         else:
             control = getattr(self, "_" + instruction.op.name.lower())
             control(instruction, *instruction.operands)
+
+    def some(self, most: int | None) -> int:
+        """Execute up to Halt, Yield or ``most`` instructions, or until ``SLICE`` seconds are over.
+
+        Ctrl-C is heard afterwards, so between two instructions. Returns the steps made.
+        """
+        made, end = 0, time.monotonic() + SLICE
+        with Uninterrupted():
+            while (
+                self.state[State.STATUS] == READY
+                and (most is None or made < most)
+                and time.monotonic() < end
+            ):
+                self.step()
+                made += 1
+        return made
 
     def _value(self, operand: int) -> int:
         index = self.program.index(operand, int(self.state[State.BASE]))
@@ -154,14 +173,20 @@ class Runner(Tensors, Control):
 
     @watched
     def run(self, max_steps: int | None) -> int:
-        """Execute until Halt, Yield or ``max_steps`` and store; returns the steps made."""
+        """Execute until Halt, Yield or ``max_steps`` and store; returns the steps made.
+
+        Ctrl-C ends it between two instructions, and what was done is stored.
+        """
         self.load()  # between two runs the pixels hold the registers, and the host may set them
         made = 0
         if self.state[State.STATUS] == YIELDED:
             self.state[State.STATUS] = READY
-        while self.state[State.STATUS] == READY and (max_steps is None or made < max_steps):
-            self.step()
-            made += 1
+        try:
+            while self.state[State.STATUS] == READY and (max_steps is None or made < max_steps):
+                made += self.some(None if max_steps is None else max_steps - made)
+        except KeyboardInterrupt:
+            self.store()
+            raise
         self.store()
         return made
 

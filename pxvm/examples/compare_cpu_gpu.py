@@ -54,6 +54,8 @@ def compare(title: str, image: Image, there: list[str]) -> bool:
         digest = hashlib.sha256(copy.tobytes()).hexdigest()
         hashes.add(digest)
         print(f"{device:<12} {digest}  {seconds:.3f} s")
+    if not hashes:
+        sys.exit("refused everywhere: there is nothing to compare")
     return len(hashes) == 1
 
 
@@ -64,7 +66,11 @@ def main() -> None:
     file = parser.parse_args().file
     if file == make_matmul_test.FILE and not file.exists():
         make_matmul_test.make()
-    if not compare(shown(file), read_image(file), devices()):
+    try:
+        image = read_image(file)
+    except (PxvmError, OSError) as error:
+        sys.exit(f"cannot be compared: {error}")
+    if not compare(shown(file), image, devices()):
         sys.exit("DIFFERENT: one PNG must have one answer")
     print("one PNG, one answer")
 

@@ -24,7 +24,7 @@ from pxvm.visual.view import render_view
 
 EXTRA = ("tokenizers", "jinja2")  # what a tokenizer and a chat template need
 QUESTION = "What is the capital of France? Answer in one sentence."
-WORDS, ELSEWHERE = 24, 4  # tokens of the answer; of those, drawn by the reference executor
+WORDS, ELSEWHERE = 24, 3  # tokens of the answer; of those, drawn by the reference executor
 QUERY = "Where does my pet sleep?"
 SENTENCES = (
     "The cat has made its bed in the laundry basket.",

@@ -195,7 +195,8 @@ class Gpu:
         most = self.adapter.limits["max-storage-buffer-binding-size"]
         if size > most:
             raise DeviceError(
-                f"{self.adapter} takes {most} bytes in one piece; the program needs {size}"
+                f"{self.adapter} takes {most} bytes in one piece; the program needs {size};"
+                " --device cpu does without it"
             )
         kind = self.usage.UNIFORM if uniform else self.usage.STORAGE
         with self.told(f"a buffer of {size_text(size)}"):
@@ -283,7 +284,8 @@ class Guarded:
             self.inner = make(self.gpu)
         self.burst: int = getattr(self.inner, "burst", 1)
         if (took := time.monotonic() - begin) > PATIENCE:
-            _LOG.warning("%s was ready after %.1f s", adapter, took)
+            slow = "; a processor plays it: --device cpu is faster" if adapter.is_software else ""
+            _LOG.warning("%s was ready after %.1f s%s", adapter, took, slow)
 
     def run(self, *arguments: Any, **named: Any) -> int:
         """As every session's."""
@@ -338,16 +340,23 @@ def _opened(adapter: Adapter) -> Gpu:
 
 def adapter_of(number: int | None = None, through: str = "") -> Adapter:
     """The adapter that ``open_gpu`` opens; errors as there."""
-    if number is not None:
-        if number >= len(adapters()):
-            raise DeviceError(f"expected a GPU of 0 to {len(adapters()) - 1}; found {number}")
-        return adapters()[number]
     if through:
         library(through)  # raises where it is missing
+    if number is not None and (there := adapters()):
+        if number >= len(there):
+            raise DeviceError(
+                f"expected a GPU of 0 to {len(there) - 1}, as `pxvm gpus` shows; found {number}"
+            )
+        if through and there[number].through != through:
+            raise DeviceError(
+                f"expected gpu:{number} or gpu:{through}: GPU {number} is reached through"
+                f" {there[number].through}; found both"
+            )
+        return there[number]
     for name in [through] if through else installed():
         if found := _found(name):
             return found[0]
-    raise DeviceError(f"{NONE}, with {LIBRARIES[through][0]}" if through else NONE)
+    raise DeviceError(f"no GPU here that {LIBRARIES[through][0]} takes" if through else NONE)
 
 
 def hardware() -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from pxvm.core import executors
 from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import DeviceError, ProgramError
+from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.mapping import watched
 from pxvm.core.parts import Image, Program
 from pxvm.core.tensor import READY, YIELDED, State, write_words
@@ -115,7 +116,7 @@ def choose(option: str) -> Chosen:
     """The executor that ``gpu:option`` means. Raises DeviceError."""
     number, through, way = None, "", ""
     for word in option.split(":"):
-        if word.isdecimal() and number is None:
+        if word.isdecimal() and len(word) < 10 and number is None:
             number = int(word)
         elif word in devices.LIBRARIES and not through:
             through = word
@@ -204,10 +205,11 @@ class Session:
             raise
         finally:
             if whole:
-                ahead = picture.ahead
-                picture.collect(ahead if self.hosted is None else ahead & self.hosted)
-                words = (state & 0xFFFFFFFF).astype(np.uint32)
-                write_words(self.image, self.program.state_start, words)
+                with Uninterrupted():
+                    ahead = picture.ahead
+                    picture.collect(ahead if self.hosted is None else ahead & self.hosted)
+                    words = (state & 0xFFFFFFFF).astype(np.uint32)
+                    write_words(self.image, self.program.state_start, words)
         return made
 
     def host(self, names: Iterable[str] | None) -> None:

@@ -17,6 +17,7 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import math
 import os
 import platform
 import subprocess
@@ -37,6 +38,7 @@ from pxvm.core.installation import cache_folder
 from pxvm.core.isa import Flow
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.parts import Image
+from pxvm.core.reading import read_bytes
 from pxvm.core.resources import processors, size_text
 from pxvm.core.saving import replacing
 from pxvm.core.tensor import DType, Role, encode_scales
@@ -145,11 +147,13 @@ def measured(adapter: Adapter) -> Measured:
         return Measured(**kept[name])
     _LOG.warning("measuring %s once", adapter)
     found = _in_a_process(adapter)
-    with suppress(OSError, PxvmError):
+    try:
         path = _file()
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as stream:
             stream.write(json.dumps(_kept() | {name: asdict(found)}, indent=1).encode())
+    except (OSError, PxvmError) as error:
+        _LOG.warning("what was measured cannot be kept, and will be measured again: %s", error)
     return found
 
 
@@ -159,18 +163,25 @@ def _file() -> Path:
 
 def _kept() -> dict[str, Any]:
     """All figures that are kept; none where the file is no longer whole."""
-    with suppress(OSError, ValueError, PxvmError):
-        found = json.loads(_file().read_text(encoding="utf-8"))
-        kinds = {field.name: str if field.name == "failed" else float for field in fields(Measured)}
+    with suppress(OSError, ValueError, RecursionError, PxvmError):
+        found = json.loads(read_bytes(_file()))
         if isinstance(found, dict):
-            return {
-                name: values
-                for name, values in found.items()
-                if isinstance(values, dict)
-                and values.keys() == kinds.keys()
-                and all(isinstance(values[key], kind) for key, kind in kinds.items())
-            }
+            return {name: values for name, values in found.items() if _is_whole(values)}
     return {}
+
+
+def _is_whole(values: Any) -> bool:
+    """Whether these are the fields of a ``Measured``."""
+    return (
+        isinstance(values, dict)
+        and values.keys() == {field.name for field in fields(Measured)}
+        and all(
+            isinstance(value, str)
+            if name == "failed"
+            else isinstance(value, float) and 0 <= value < math.inf
+            for name, value in values.items()
+        )
+    )
 
 
 def _name(adapter: Adapter) -> str:

@@ -127,7 +127,7 @@ class Picture:
         if words > WINDOWS * window:
             raise DeviceError(
                 f"GPU {self.gpu.adapter.number} ({self.gpu.adapter.name}) takes pictures of"
-                f" {WINDOWS * window} pixels; found {words}"
+                f" {WINDOWS * window} pixels; found {words}; --device cpu does without it"
             )
         self.windows = max(-(-words // window), 1)
         parts = [min(max(words - number * window, 0), window) for number in range(WINDOWS)]

@@ -4,6 +4,7 @@ instruction becomes a dispatch of the shader that the opcode's name says, many i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from pxvm.core import ops
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.integer import Ints
+from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.isa import Names
 from pxvm.core.parts import Image, Instruction
 from pxvm.core.reference1 import Control, matching_loops
@@ -29,7 +31,8 @@ from pxvm.gpu.picture import Picture, Watch
 from pxvm.gpu.shaders import LANES
 
 MOST_GROUPS = 1 << 14  # workgroups of a dispatch; each takes more than one part where that is few
-CALLS = 1024  # dispatches of a submission
+CALLS, FIRST_CALLS = 1024, 4  # dispatches of a submission at most, and of the first
+MOMENT = 0.03  # seconds that a submission takes, about
 ALIGNED = 64  # words between two dispatches' uniforms
 SCRATCH = 1 << 22  # words that attention may take for all of its workgroups
 MOST_QUERIES = 2048  # workgroups of attention
@@ -37,7 +40,14 @@ FEW_COLUMNS, MOST_OF_FEW = 8, 1024  # columns a workgroup of a product of few ro
 
 
 class Planned(Control):
-    """A program that the host follows on a device; ``picture`` has its tensors."""
+    """A program that the host follows on a device; ``picture`` has its tensors.
+
+    Attributes:
+        scalars: first elements of tensors that are ahead, as far as the host knows them anyway.
+        most: dispatches of a submission, as many as the device does in a moment. The host waits for
+            one before it gives the next, so that a run that is stopped ends soon.
+        sent: when the last one was given, if nobody has waited for it since.
+    """
 
     def __init__(self, gpu: Gpu, image: Image, program: TensorProgram, picture: Picture) -> None:
         self.gpu, self.image, self.program, self.picture = gpu, image, program, picture
@@ -51,27 +61,32 @@ class Planned(Control):
         self.group = gpu.device.create_bind_group(layout=self.layout, entries=entries)
         self.calls = np.zeros((CALLS, ALIGNED), np.uint32)
         self.waiting: list[tuple[Any, int]] = []
+        self.most, self.sent = FIRST_CALLS, 0.0
+        usage = gpu.usage.MAP_READ | gpu.usage.COPY_DST
+        self.marker = gpu.device.create_buffer(size=4, usage=usage)
 
     def run(self, state: Ints, max_steps: int | None, rounds: int, watch: Watch | None) -> int:
         """As the resident way's; it never fails."""
         self.state = state
         self.picture.recent = self.picture.recent[:0]
+        self.scalars: dict[int, int] = {}
+        self.sent = 0.0
         marks = np.zeros(STATE_WORDS, np.uint32)
         self.gpu.device.queue.write_buffer(self.picture.changing, 0, marks)
         made = 0
         try:
             while state[State.STATUS] == READY and (max_steps is None or made < max_steps):
-                self.step()
-                made += 1
+                made += self.some(None if max_steps is None else max_steps - made)
                 if state[State.STATUS] == YIELDED and rounds > 1 and not self._is_awaited(watch):
                     rounds -= 1
                     state[State.STATUS] = READY
         finally:
-            self._submit()
-            marks = self.picture.read(0, STATE_WORDS)
-            for word in (State.SATURATED, State.CLAMPED):
-                if marks[word]:
-                    state[word] = 1
+            with Uninterrupted():
+                self._submit()
+                marks = self.picture.read(0, STATE_WORDS)
+                for word in (State.SATURATED, State.CLAMPED):
+                    if marks[word]:
+                        state[word] = 1
         return made
 
     def _is_awaited(self, watch: Watch | None) -> bool:
@@ -90,39 +105,54 @@ class Planned(Control):
         tensors, parameters = self.program.operands(instruction, base)
         groups = _groups(op.name, tensors, parameters, self._rows)
         self._dispatch(shaders.OPERATIONS[op.code], (g, b, a), groups)
+        copied = self._known(tensors[1]) if op.name == "Copy" and groups else None
         for mode, index in zip(op.operands, (g, b, a), strict=True):
             if mode.names is Names.TENSOR and mode.writes:
-                self.picture.ahead.add(index)
+                self._is_written(index)
         for parameter in op.parameters:
             if parameter.mode.names is Names.TENSOR and parameter.mode.writes:
-                self.picture.ahead.add(parameters[parameter.name].index)
+                self._is_written(parameters[parameter.name].index)
+        if copied is not None and tensors[0].length is tensors[1].length is None:
+            self.scalars[g] = copied
         if op.name == "Push":
             self._dispatch("op_push_length", (g, b, a), 1)
 
+    def _is_written(self, index: int) -> None:
+        self.picture.ahead.add(index)
+        self.scalars.pop(index, None)
+
     def _rows(self, d: Descriptor) -> int:
         """Rows in use, as far as the host knows."""
-        if d.length is None or d.length in self.picture.ahead:
+        if d.length is None:
             return d.rows
-        return int(np.clip(self._scalar(self.program.descriptors[d.length]), 0, d.rows))
+        length = self._known(self.program.descriptors[d.length])
+        return d.rows if length is None else min(max(length, 0), d.rows)
+
+    def _known(self, d: Descriptor) -> int | None:
+        """The first element of an I32 tensor where the device need not be asked for it."""
+        if d.index in self.picture.ahead:
+            return self.scalars.get(d.index)
+        y, x = divmod(d.start, self.program.width)
+        return int(self.image[y, x].view("<i4")[0])
 
     def _scalar(self, d: Descriptor) -> int:
         """The first element of an I32 tensor at this point of the run."""
-        if d.index in self.picture.ahead:
-            self._submit()
-            return self.picture.scalar(d)
-        y, x = divmod(d.start, self.program.width)
-        return int(self.image[y, x].view("<i4")[0])
+        if (value := self._known(d)) is not None:
+            return value
+        self._submit()
+        self.scalars[d.index], self.sent = self.picture.scalar(d), 0.0
+        return self.scalars[d.index]
 
     def _clear_scratch(self) -> None:
         for index in self.picture.cleared:
             d = self.program.descriptors[index]
             self._dispatch("op_clear", (index,) * 3, _spread(self._rows(d) * d.row_words))
-            self.picture.ahead.add(index)
+            self._is_written(index)
 
     def _dispatch(self, operation: str, operands: tuple[int, int, int], groups: int) -> None:
         if groups < 1:
             return
-        if len(self.waiting) == CALLS:
+        if len(self.waiting) >= self.most:
             self._submit()
         self.calls[len(self.waiting), :3] = operands
         self.waiting.append(
@@ -145,8 +175,23 @@ class Planned(Control):
             compute.set_bind_group(0, self.group, [4 * ALIGNED * number])
             compute.dispatch_workgroups(groups)
         compute.end()
+        encoder.copy_buffer_to_buffer(self.picture.changing, 0, self.marker, 0, 4)
+        self._wait()
         device.queue.submit([encoder.finish()])
         self.waiting.clear()
+        self.sent = time.monotonic()
+
+    def _wait(self) -> None:
+        """Wait for the submission before, if it is under way, and let the next one last MOMENT."""
+        if not self.sent:
+            return
+        self.marker.map_sync("READ")
+        self.marker.unmap()
+        took = time.monotonic() - self.sent
+        if took < MOMENT:
+            self.most = min(2 * self.most, CALLS)
+        else:
+            self.most = max(int(self.most * MOMENT / took), 1)
 
 
 def _entry(binding: int, buffer: Any) -> dict[str, Any]:

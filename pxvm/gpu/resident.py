@@ -15,6 +15,7 @@ import numpy as np
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import DeviceError
 from pxvm.core.integer import Ints
+from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.plan import touched
 from pxvm.core.tensor import READY, STATE_WORDS, DType, State
 from pxvm.gpu import shaders
@@ -172,26 +173,27 @@ class Resident:
         self.picture.ahead |= self.written
         job = self._job(watch)
         while state[State.STATUS] == READY and (max_steps is None or made < max_steps):
-            front = np.zeros(FRONT, np.uint32)
-            front[:STATE_WORDS] = state & 0xFFFFFFFF
-            front[[State.SATURATED, State.CLAMPED]] = 0
-            job[0] = SLICE if max_steps is None else min(SLICE, max_steps - made)
-            job[1] = rounds
-            queue = self.gpu.device.queue
-            queue.write_buffer(self.job, 0, job)
-            queue.write_buffer(self.picture.changing, 0, front)
-            self._submit(self.pipeline, self.bound, self.groups, keep=not made)
-            front = self.picture.catch_up()
-            if front[LOST]:
-                self._restore()
-                state[:] = before
-                return -1
-            marks = [w for w in (State.SATURATED, State.CLAMPED) if front[w]]
-            kept = state[[State.SATURATED, State.CLAMPED]]
-            state[:] = front[RESULT : RESULT + STATE_WORDS].view(np.int32)
-            state[[State.SATURATED, State.CLAMPED]] = kept
-            state[marks] = 1
-            made, rounds = made + int(front[MADE]), int(front[LEFT])
+            with Uninterrupted():  # between two dispatches
+                front = np.zeros(FRONT, np.uint32)
+                front[:STATE_WORDS] = state & 0xFFFFFFFF
+                front[[State.SATURATED, State.CLAMPED]] = 0
+                job[0] = SLICE if max_steps is None else min(SLICE, max_steps - made)
+                job[1] = rounds
+                queue = self.gpu.device.queue
+                queue.write_buffer(self.job, 0, job)
+                queue.write_buffer(self.picture.changing, 0, front)
+                self._submit(self.pipeline, self.bound, self.groups, keep=not made)
+                front = self.picture.catch_up()
+                if front[LOST]:
+                    self._restore()
+                    state[:] = before
+                    return -1
+                marks = [w for w in (State.SATURATED, State.CLAMPED) if front[w]]
+                kept = state[[State.SATURATED, State.CLAMPED]]
+                state[:] = front[RESULT : RESULT + STATE_WORDS].view(np.int32)
+                state[[State.SATURATED, State.CLAMPED]] = kept
+                state[marks] = 1
+                made, rounds = made + int(front[MADE]), int(front[LEFT])
         return made
 
     def _job(self, watch: Watch | None) -> Any:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pxvm.core import matrix, reference
-from pxvm.core.errors import ExecutionError, ProgramError
+from pxvm.core.errors import DeviceError, ExecutionError, ProgramError
+from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.isa import Flow
 from pxvm.core.mapping import watched
 from pxvm.core.matrix import FIRST_COLUMN, Matrix
@@ -49,14 +50,23 @@ class Row:
 
     @watched
     def run(self, max_steps: int | None = None) -> int:
-        """Execute until Halt or ``max_steps`` (None: 1,024); returns the steps made."""
+        """Execute until Halt or ``max_steps`` (None: 1,024); returns the steps made.
+
+        An instruction that fails leaves what those before it made, a device that fails nothing.
+        """
         first, limit = self.steps, 1024 if max_steps is None else max_steps
-        self._upload(0, len(self.image))
-        for instruction in self.program.instructions[first : first + limit]:
-            if instruction.op.flow is Flow.HALT:
-                break
-            self._execute(instruction)
-            self.steps += 1
+        before = self.image.copy()
+        try:
+            self._upload(0, len(self.image))
+            for instruction in self.program.instructions[first : first + limit]:
+                if instruction.op.flow is Flow.HALT:
+                    break
+                with Uninterrupted():
+                    self._execute(instruction)
+                    self.steps += 1
+        except (self.gpu.library.GPUError, MemoryError, DeviceError):
+            self.image[...], self.steps = before, first
+            raise
         return self.steps - first
 
     def host(self, names: Iterable[str] | None) -> None:
@@ -73,7 +83,8 @@ class Row:
                 self._matmul(left, right, a)
             elif instruction.op.name == "Dot":
                 left, right = reference.dot_operands(self.image, g, b, a)
-                self._start(left, right, Matrix(a, (1, 1), "headerless", left.data))
+                one = Matrix(a, (1, 1), "headerless", left.data)
+                self._start(left, right, one, inner=left.data.size)
                 self._dispatch("dot_product", 1)
                 self._fetch(a, a + 1)
             elif instruction.op.name == "Add":

@@ -29,6 +29,8 @@ from pxvm.models.constrained import Constraint
 from pxvm.models.families.llama import set_sampler, set_tokens, tokens
 from pxvm.models.graph.fields import Fields
 
+MOMENT = 0.25  # seconds of a run of several tokens, about
+
 
 class ContextError(PxvmError, ValueError):
     """A text that is longer than the context."""
@@ -190,15 +192,17 @@ class Generator:
     def proceed(self, constraint: Constraint | None = None) -> Iterator[int]:
         """Further tokens of the answer under way, until the context is full.
 
-        Without a constraint an executor may draw several in a run, more each time. Where the
-        answer is left among them, those given out are drawn again, so that the state is theirs.
+        Without a constraint an executor may draw several in a run, more each time, as long as that
+        takes a moment: the reader waits for them, and Ctrl-C. Where the answer is left among them,
+        those given out are drawn again, so that the state is theirs.
         """
-        burst = 1
+        burst, self._took = 1, 0.0
         while self.position < self.context:
             self._forbid(constraint)
             most = getattr(self.session, "burst", 1)
             if constraint is None and most > 1:
-                burst = min(2 * burst, most, self.context - self.position)
+                wanted = 2 * burst if self._took < MOMENT else burst // 2
+                burst = min(max(wanted, 1), most, self.context - self.position)
                 yield from self._several(cast(Bursts, self.session), burst)
             else:
                 self.run()
@@ -210,6 +214,7 @@ class Generator:
         begun = time.perf_counter()
         with Uninterrupted():
             session.run_on(count, "token", self.stops)
+        self._took = time.perf_counter() - begun
         found = self.drawn()[known:]
         self.watch.took("decode", begun, units=max(len(found), 1), size=self.position)
         try:

@@ -137,6 +137,15 @@ def dot_row_by_column_wrapping(c: Case) -> None:
     c.plain(4, 11, 1)
 
 
+@case(5, 12)
+def dot_of_matrices(c: Case) -> None:
+    """All elements of both count, whatever their rows."""
+    c.code(("D", 1, 4, 9), ("D", 4, 4, 10), ("D", 6, 1, 11))
+    c.plain(1, 11, 1)
+    c.plain(4, 11, 1)
+    c.plain(6, 1, 11)
+
+
 @case(16, 4)
 def dot_one_header_only(c: Case) -> None:
     c.code((1, 1, 2, 3), (0,))

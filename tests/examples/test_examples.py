@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pxvm.examples import demo
+from pxvm.examples import compare_cpu_gpu, demo
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("dot", "matmul", "add_relu", "font_code")
@@ -61,6 +61,18 @@ def test_one_answer_on_every_executor_and_a_word_on_the_others(tree: Path):
     assert done.stdout.splitlines()[-1] == "one PNG, one answer"
     hashes = set(re.findall(r"[0-9a-f]{64}", done.stdout))
     assert len(hashes) == 1 and "reference" in done.stdout
+
+
+def test_what_cannot_be_compared_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (text := tmp_path / "text.pxi").write_text("M@1@4@8")
+    for path in (text, tmp_path / "none.pxi", tmp_path):
+        monkeypatch.setattr(sys, "argv", ["compare_cpu_gpu.py", str(path)])
+        with pytest.raises(SystemExit, match=f"cannot be compared: .*{path.name}"):
+            compare_cpu_gpu.main()
+    refused = np.zeros((4, 8, 4), np.uint8)
+    refused[0, 0] = ord("M"), 1, 2, 9
+    with pytest.raises(SystemExit, match="refused everywhere"):
+        compare_cpu_gpu.compare("a wrong product", refused, ["reference"])
 
 
 def test_the_dot_product_on_a_gpu_or_why_not(tree: Path):

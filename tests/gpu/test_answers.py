@@ -8,6 +8,7 @@ import pytest
 
 from pxvm import Model
 from pxvm.gpu import executor as gpu
+from pxvm.models import generation
 from pxvm.models.generation import Sampling
 from tests.models.tiny_models import compiled, write_llama
 
@@ -17,7 +18,8 @@ DRAWN = {"max_tokens": 24, "temperature": 0.9, "seed": 4, "penalty": 1.2}
 
 
 @needs_gpu
-def test_an_answer_left_in_the_middle_of_a_run_goes_on_elsewhere(tmp_path):
+def test_an_answer_left_in_the_middle_of_a_run_goes_on_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(generation, "MOMENT", 1e9)
     path = write_llama(tmp_path / "tiny.pxi", stops=())
     there = Model.open(path, device="gpu:planned", context=128)
     here = Model.open(path, device=compiled(), threads=1, context=128)
@@ -36,3 +38,20 @@ def test_an_answer_left_in_the_middle_of_a_run_goes_on_elsewhere(tmp_path):
             list(islice(resumed.generator.proceed(), 24 - count))
             == (here.generator.drawn()[count:])
         )
+
+
+@needs_gpu
+def test_where_several_tokens_take_long_there_are_fewer_in_a_run(tmp_path, monkeypatch):
+    path = write_llama(tmp_path / "tiny.pxi", stops=())
+    with Model.open(path, device="gpu:planned", context=64) as model:
+        session, counts = model.generator.session, []
+        run_on = session.run_on
+        monkeypatch.setattr(
+            session, "run_on", lambda count, *more: counts.append(count) or run_on(count, *more)
+        )
+        ids = model.tokenizer.encode("bado fine")
+        texts = []
+        for moment in (1e9, 0.0):
+            monkeypatch.setattr(generation, "MOMENT", moment)
+            texts.append(list(islice(model.generator.answer(ids, Sampling(**DRAWN)), 7)))
+    assert counts == [2, 4] + [1] * 6 and texts[0] == texts[1]

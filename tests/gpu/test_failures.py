@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -124,7 +125,8 @@ def test_a_long_start_is_reported(opened, monkeypatch, caplog):
     monkeypatch.setattr(devices, "PATIENCE", 0.0)
     gpu.session(sums(), verify(sums()))
     (said,) = caplog.messages
-    assert re.fullmatch(r"GPU 0 \(.*\) was ready after \d+\.\d s", said)
+    played = "; a processor plays it: --device cpu is faster" * opened.adapter.is_software
+    assert re.fullmatch(rf"GPU 0 \(.*\) was ready after \d+\.\d s{played}", said)
 
 
 # Measuring
@@ -157,10 +159,30 @@ def test_a_device_is_measured_once_and_anew_with_another_driver(cache, monkeypat
     assert calls == ["1"] and caplog.messages == ["measuring GPU 0 (a card) once"]
     again(made_up(driver="2"))
     assert calls == ["1", "2"] and len(json.loads(cache.read_text())) == 2
-    for damaged in ("{", "[]", '{"a": 1}', cache.read_text().replace("0.5", '"x"')):
-        cache.write_text(damaged)
+    values = ('"x"', "NaN", "-0.5", "Infinity", "true", "[" * 5000)
+    damaged = ["{", "[]", '{"a": 1}', *(cache.read_text().replace("0.5", v) for v in values)]
+    for text in damaged:
+        cache.write_text(text)
         assert again(made_up()) == FAST
-    assert calls == ["1", "2"] + 4 * ["1"]
+    assert calls == ["1", "2"] + len(damaged) * ["1"]
+
+
+def test_what_cannot_be_kept_is_said(cache, monkeypatch, caplog):
+    monkeypatch.setattr(measuring, "_in_a_process", lambda a: FAST)
+    cache.parent.write_text("no folder")
+    assert again(made_up()) == FAST
+    assert str(cache.parent) in caplog.messages[-1] and "measured again" in caplog.messages[-1]
+    cache.parent.unlink()
+    cache.mkdir(parents=True)
+    assert again(made_up()) == FAST and str(cache) in caplog.messages[-1]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no such pipes")
+def test_a_pipe_in_the_caches_place_is_not_waited_for(cache, monkeypatch):
+    monkeypatch.setattr(measuring, "_in_a_process", lambda a: FAST)
+    cache.parent.mkdir()
+    os.mkfifo(cache)
+    assert again(made_up()) == FAST
 
 
 @pytest.mark.parametrize(

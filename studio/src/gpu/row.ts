@@ -149,7 +149,7 @@ export class RowSession extends Common {
         return this.matmul(...run0.matmulOperands(p, g, b, a), a);
       case "Dot": {
         const [left, right] = run0.dotOperands(p, g, b, a);
-        this.begin(left, right, result(a, 1, 1, "headerless"));
+        this.begin(left, right, result(a, 1, 1, "headerless"), 1, left.rows * left.cols);
         this.dispatch("dot_product", 1);
         return this.fetch(a, a + 1);
       }
