@@ -5,6 +5,7 @@ const WIDE: u32 = 64u;
 const SPAN: u32 = 32u;
 const STAGED: u32 = 1024u;
 const TOGETHER: u32 = 16u;
+const ONE_BY_ONE: u32 = 16u;
 const TABLE: u32 = 260u;
 const RECORD: u32 = 15u;
 const WINDOW: u32 = $WINDOW;
@@ -902,18 +903,6 @@ let best = next_best(c.b, row, Best(0, 0u), true, lane);
 if (lane == 0u) { put_word(row_at(c.g, row), i32(best.i)); }
 }
 }
-fn op_topk(c: Call, group: u32, groups: u32, lane: u32) {
-for (var row = group; row < c.rows_g; row += groups) {
-var best = Best(0, 0u);
-for (var k = 0u; k < c.g.cols; k++) {
-best = next_best(c.b, row, best, k == 0u, lane);
-if (lane == 0u) {
-put_word(row_at(c.g, row) + k, i32(best.i));
-put_word(row_at(c.a, row) + k, best.v);
-}
-}
-}
-}
 fn range_of_team(start: u32, cols: u32, lane: u32) -> vec2<i32> {
 let team = LANES / TOGETHER; let first = lane / team * team;
 var range = NO_RANGE;
@@ -1034,8 +1023,9 @@ let words = quads(c.b);
 let two = planes(c.b) == 2u;
 let shift = excess(c.b.cols, planes(c.b) + 1u);
 let near_enough = can_hold(c.b);
-var rows = share_of_rows(c, 0u, group, groups).y;
-for (var i = 1u; i < c.products; i++) { rows += share_of_rows(c, i, group, groups).y; }
+var mine = share_of_rows(c, 0u, group, groups).y;
+for (var i = 1u; i < c.products; i++) { mine += share_of_rows(c, i, group, groups).y; }
+let rows = agree(vec2<u32>(mine, 0u), lane).x;
 if (rows > LANES / 8u && near_enough && rows_by_subgroups(c, rows, shift, group, groups, lane)) { return; }
 let bits = lanes_together(rows);
 let together = 1u << bits; let each = LANES >> bits;
@@ -1043,8 +1033,8 @@ for (var row = 0u; row < c.rows_g; row++) {
 let x = row_at(c.b, row);
 if (near_enough) { hold_row(c, row, lane); }
 for (var block = 0u; block < rows; block += each) {
-let mine = place_of(c, min(block + (lane >> bits), rows - 1u), group, groups);
-let w = weight_at(weights_of(c, mine.product), mine.col);
+let one = place_of(c, min(block + (lane >> bits), rows - 1u), group, groups);
+let w = weight_at(weights_of(c, one.product), one.col);
 let turn = (lane - block) % LANES;
 let finishes = turn < each && block + turn < rows;
 let its = place_of(c, min(block + turn, rows - 1u), group, groups);
@@ -1832,13 +1822,18 @@ workgroupBarrier();
 var<workgroup> bins: array<atomic<u32>, 256>;
 var<workgroup> found: atomic<u32>;
 fn counted(value: u32) -> u32 { return value ^ 0x80000000u; }
-fn ranked(cols: u32, rank: u32, places: bool, bound: u32, lane: u32) -> vec2<u32> {
+const IN_SCRATCH: u32 = 0xffffffffu;
+fn descending(start: u32, i: u32) -> u32 {
+if (start == IN_SCRATCH) { return ~counted(scratch[i]); }
+return ~counted(ld(start + i));
+}
+fn ranked(start: u32, cols: u32, rank: u32, places: bool, bound: u32, lane: u32) -> vec2<u32> {
 var part = vec2<u32>(0u, rank);
 for (var shift = 32u; shift > 0u; shift -= 8u) {
 for (var i = lane; i < 256u; i += LANES) { atomicStore(&bins[i], 0u); }
 workgroupBarrier();
 for (var i = lane; i < cols; i += LANES) {
-let v = ~counted(scratch[i]);
+let v = descending(start, i);
 let key = select(v, i, places);
 let begins = shift == 32u || key >> (shift & 31u) == part.x;
 if (begins && (!places || v == bound)) { atomicAdd(&bins[(key >> (shift - 8u)) & 255u], 1u); }
@@ -1913,12 +1908,12 @@ if (lane == 0u) { put_word(target_at, i32(found_at)); }
 return;
 }
 let limit = u32(clamp(scalar(parameter_tensor(c, 1u)), 1, i32(min(CANDIDATES, cols))));
-let bound = ranked(cols, limit, false, 0u, lane);
-let last = ranked(cols, bound.y, true, bound.x, lane).x;
+let bound = ranked(IN_SCRATCH, cols, limit, false, 0u, lane);
+let last = ranked(IN_SCRATCH, cols, bound.y, true, bound.x, lane).x;
 if (lane == 0u) { atomicStore(&found, 0u); }
 workgroupBarrier();
 for (var i = lane; i < cols; i += LANES) {
-let v = ~counted(scratch[i]);
+let v = descending(IN_SCRATCH, i);
 if (v < bound.x || (v == bound.x && i <= last)) { scratch[cols + atomicAdd(&found, 1u)] = i; }
 }
 storageBarrier();
@@ -1954,4 +1949,61 @@ let goal = multiply_unsigned(draw(parameter_tensor(c, 5u)), scratch[cols + kept]
 var at = 0u;
 while (scratch[cols + at] <= goal) { at += 1u; }
 put_word(target_at, i32(scratch[order + at]));
+}
+fn op_topk(c: Call, group: u32, groups: u32, lane: u32) {
+for (var row = group; row < c.rows_g; row += groups) {
+let places = row_at(c.g, row); let values = row_at(c.a, row);
+if (c.g.cols > ONE_BY_ONE) {
+select_best(row_at(c.b, row), c.b.cols, places, values, c.g.cols, lane);
+sort_best(places, values, c.g.cols, lane);
+continue;
+}
+var best = Best(0, 0u);
+for (var k = 0u; k < c.g.cols; k++) {
+best = next_best(c.b, row, best, k == 0u, lane);
+if (lane == 0u) {
+put_word(places + k, i32(best.i));
+put_word(values + k, best.v);
+}
+}
+}
+}
+fn select_best(start: u32, cols: u32, places: u32, values: u32, count: u32, lane: u32) {
+let bound = ranked(start, cols, count, false, 0u, lane);
+let last = ranked(start, cols, bound.y, true, bound.x, lane).x;
+if (lane == 0u) { atomicStore(&found, 0u); }
+workgroupBarrier();
+for (var i = lane; i < cols; i += LANES) {
+let v = descending(start, i);
+if (v < bound.x || (v == bound.x && i <= last)) {
+let at = atomicAdd(&found, 1u);
+st(places + at, i);
+st(values + at, ld(start + i));
+}
+}
+storageBarrier();
+workgroupBarrier();
+}
+fn sort_best(places: u32, values: u32, count: u32, lane: u32) {
+for (var size = 2u; size < 2u * count; size *= 2u) {
+for (var stride = size / 2u; stride > 0u; stride /= 2u) {
+let turned = stride == size / 2u;
+for (var pair = lane; 2u * pair < count + stride; pair += LANES) {
+let low = pair % stride; let first = (pair / stride) * stride * 2u;
+let i = first + low;
+let j = first + select(stride + low, 2u * stride - 1u - low, turned);
+if (j >= count) { continue; }
+let v = counted(ld(values + i)); let w = counted(ld(values + j));
+let a = ld(places + i); let b = ld(places + j);
+if (w > v || (w == v && b < a)) {
+st(values + i, counted(w));
+st(values + j, counted(v));
+st(places + i, b);
+st(places + j, a);
+}
+}
+storageBarrier();
+workgroupBarrier();
+}
+}
 }
