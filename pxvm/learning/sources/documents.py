@@ -27,7 +27,7 @@ from pxvm.learning.store.record import Draft
 
 AGAIN = "passages that stand there again, under the same headings"
 #: How files are read; another number makes every file be read again.
-READERS = 3
+READERS = 4
 #: A file that changed so few seconds before it was looked at may change once more unseen.
 SETTLED = 2.0
 
