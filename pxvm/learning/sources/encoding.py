@@ -149,8 +149,7 @@ def _named(content: bytes, name: str) -> Decoded | None:
 
 def _with_zeros(content: bytes) -> Decoded | None:
     """UTF-8 with a few zero bytes in it, as a log has after a power cut."""
-    sample = content[:SNIFFED]
-    if not 0 < len(ZEROS.findall(sample)) * FEW_ZEROS <= len(sample):
+    if not 0 < len(ZEROS.findall(content[:SNIFFED])) * FEW_ZEROS <= len(content[:SNIFFED]):
         return None
     marked, runs = ZEROS.subn("\ufffd".encode(), content)
     try:
@@ -161,11 +160,11 @@ def _with_zeros(content: bytes) -> Decoded | None:
 
 def _wide(content: bytes) -> Decoded | None:
     """UTF-16 without a mark, if it reads well so and better than with its bytes swapped."""
-    sample = content[:SNIFFED]
-    zeros = sample.count(0)
+    begin = content[:SNIFFED]
+    zeros = begin.count(0)
     if len(content) % 2 or len(content) < 4 or not zeros:
         return None
-    if 4 * zeros < len(sample) and 100 * len(ASCII.findall(sample)) > 98 * (len(sample) - zeros):
+    if 4 * zeros < len(begin) and 100 * len(ASCII.findall(begin)) > 98 * (len(begin) - zeros):
         return None  # pairs of Latin letters are no Chinese
     best: tuple[int, str, str] = (0, "", "")
     for encoding in ("utf-16-le", "utf-16-be"):
