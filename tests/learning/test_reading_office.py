@@ -145,6 +145,14 @@ LAUGHS = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]><a>&c;</a>'
 
 
 @pytest.mark.parametrize("suffix", [".docx", ".pptx", ".xlsx", ".odt", ".epub", ".rtf"])
+def test_notes_in_rtf_are_kept():
+    content = (
+        rb"{\rtf1\ansi{\header Top}One{\footnote\pard Two\par}{\*\annotation Three} four.\par}"
+    )
+    said = " ".join(c.answer for c in read_content(content, "a.rtf", "a.rtf").chunks)
+    assert all(word in said for word in ("Top", "One", "Two", "Three", "four."))
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"nothing", zipped({"a": "b"}), zipped({"a": "b"})[:40], b"\xd0\xcf\x11\xe0\xa1\xb1"],

@@ -44,9 +44,9 @@ hablamos hablado dijo dijimos pasó pasado hicimos todo cuál sido hecho anotado
 parlato detto successo fatto tutto scritto discusso falamos dissemos aconteceu feito tudo
 gesproken gezegd gebeurd gedaan alles geschreven говорили обсуждали сказали произошло делали все
 oder sowie ou ed или
-down new habe hatte hatten aufgeschrieben geschehen ereignet sich worüber gibt vom aus zeig mir stand
-arrivé arriva moi montre montrez noté écrit ocurrió ocurrido sucedió sucedido muéstrame dime escrito
-accaduto accadde mostrami scritto ocorreu ocorrido fizemos mostre escrito anotei
+down new habe hatte hatten aufgeschrieben geschehen ereignet sich worüber gibt vom aus zeig mir
+stand arrivé arriva moi montre montrez noté écrit ocurrió ocurrido sucedió sucedido muéstrame
+dime accaduto accadde mostrami scritto ocorreu ocorrido fizemos mostre escrito anotei
 gebeurde gebeurt gehad hadden waren besproken opgeschreven toon
 года году год чём случилось происходило было были записано записали расскажи покажи
 """
