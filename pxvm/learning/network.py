@@ -104,7 +104,7 @@ class Network(Store):
                 raise UnknownRecordError("nothing to forget: give at least one id or number")
             targets = sorted(identities)
             stored = (place for i in targets for place in catalogue.stored(i)[-1:])
-            texts = [text_of(record) for record in catalogue.readable(stored) if record.source]
+            texts = [text_of(record) for record in catalogue.readable(stored)]
             return self.append(
                 "",
                 forget_lines(targets, texts),

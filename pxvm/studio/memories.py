@@ -16,12 +16,13 @@ from typing import Any
 from pxvm.integration.memory import Memory, changed
 from pxvm.integration.server.wanted import RefusedError
 from pxvm.learning import Draft
-from pxvm.learning.commands.changes import forget_all, select
+from pxvm.learning.commands.changes import forget_all, same_elsewhere, select
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.exchange.exchange import read_png
 from pxvm.learning.search.embedding import Embedder, EmbeddingError
 from pxvm.learning.search.search import Hit
 from pxvm.learning.sources.documents import Document, Skipped, read_content
+from pxvm.learning.sources.known import Known
 from pxvm.learning.sources.learn import Learned, learn
 from pxvm.learning.store.record import BOOKKEEPING, Record
 from pxvm.learning.store.store import State
@@ -222,10 +223,13 @@ class Memories:
             "count": len(chosen),
             "records": [view.numbered(record.sequence) for record in chosen[:SHOWN]],
             "undo": [],
+            "same": [],
         }
         if not preview:
             forget_all(memory, chosen, live)
             told["undo"] = [record.sequence for record in chosen if record.id in live]
+            others = same_elsewhere(memory, chosen[:SHOWN])
+            told["same"] = [record.sequence for record in others]
         return told
 
     def restore(self, network: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -243,9 +247,10 @@ class Memories:
         notes: list[str] = []
         with _file(body) as path:
             read = [*read_png(path, False, notes)]
-        new = {record.id: record for record in read if record.id not in stored}
+        taken = [*Known(memory).unforgotten(read)]
+        new = {record.id: record for record in taken if record.id not in stored}
         if not preview:
-            memory.append_many(read)
+            memory.append_many(taken)
         shown = [draft for draft in new.values() if not draft.flags & BOOKKEEPING][:SAMPLES]
         return {
             "read": len(read),

@@ -106,6 +106,7 @@ KANA = [
         *((text, ["utf-16", "utf-16-le", "utf-16-be"]) for text in (GERMAN, RUSSIAN, "ab\n")),
         (CHINESE + "\n", ["utf-16-le", "utf-16-be"]),
         (GERMAN, ["utf-8", "utf-8-sig", "utf-32"]),
+        ("Le cœur de l'école coûte 5 €.", ["cp1252", "iso8859-15", "utf-8"]),
     ],
 )
 def test_encodings_are_told_from_their_neighbours(text, encodings):
@@ -138,8 +139,22 @@ def test_utf8_with_damage_stays_utf8_and_the_damage_is_counted():
     assert decoded("Straße, cut o\u2026".encode()[:-1])[1:] == ("utf-8", False, 1)
 
 
+@pytest.mark.parametrize("zeros", [1, 2, 4_096, 4_095])
+def test_a_log_with_zero_bytes_after_a_power_cut_is_text(zeros):
+    lines = "10:00 the mast is broken\n" * 20
+    found = decoded(lines.encode() + b"\0" * zeros + lines.encode())
+    assert found == (f"{lines}\ufffd{lines}", "utf-8", False, 1)
+
+
 @pytest.mark.parametrize(
-    "content", [b"abc\0def", b"\x89PNG\r\n\x1a\n\0\0", random.Random(1).randbytes(9_000)]
+    "content",
+    [
+        b"abc\0def",
+        b"\0<p>key\0in</p>",
+        b"short\0text her\0s",
+        b"\x89PNG\r\n\x1a\n\0\0",
+        random.Random(1).randbytes(9_000),
+    ],
 )
 def test_binary_is_refused(content):
     with pytest.raises(UnreadableError, match="binary"):

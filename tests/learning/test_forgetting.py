@@ -183,3 +183,54 @@ def test_who_forgets_a_passage_is_told_of_its_copy(tmp_path):
     first = forget(home, "1", "--yes")
     assert "b.md" in first.output and "says the same, and still counts" in first.output
     assert "says the same" not in forget(home, "2", "--yes").output
+
+
+def bring(home, other, how, folder):
+    """What of a network is the other's, by one of the ways there are."""
+    if how == "merged":
+        with Network.open(home) as a, Network.open(other) as b:
+            Network.merge(a, b, folder / "both.png")
+        return folder / "both.png"
+    file = other
+    if how != ".png":
+        file = folder / f"old{how}"
+        with Network.open(other) as network:
+            network.export(file)
+    done = CliRunner().invoke(cli, ["network", "import", str(file), "-n", str(home)])
+    assert done.exit_code == 0 and "1 forgotten or corrected before" in done.output
+    return home
+
+
+@pytest.mark.parametrize("how", ["merged", ".png", ".jsonl", ".md"])
+def test_what_was_erased_does_not_come_back_into_the_file_with_an_older_copy(home, tmp_path, how):
+    older = tmp_path / "older.png"
+    with Network.open(home) as network:
+        network.append("where is the key?", "Under the ZEBRA.")
+        network.append("and the boat?", "At the pier.")
+    older.write_bytes(home.read_bytes())
+    assert forget(home, "--text", "zebra", "--yes").exit_code == 0
+    with Network.open(home) as network:
+        network.compact()
+    now = bring(home, older, how, tmp_path)
+    assert live(now) == ["At the pier."]
+    assert not any("ZEBRA" in answer for answer in stored(now))
+    with Network.open(older) as network:  # said once more after that: the newest word wins
+        again = next(iter(network.records()))
+        network.forget(again.id)
+        network.append(again.query, again.answer)
+    with Network.open(now) as a, Network.open(older) as b:
+        Network.merge(a, b, tmp_path / "again.png")
+    assert "Under the ZEBRA." in live(tmp_path / "again.png")
+
+
+def test_rows_of_another_program_that_were_forgotten_stay_so(home, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        '{"question": "the key?", "answer": "Under the ZEBRA."}\n{"question": "b", "answer": "c"}'
+    )
+    for command in (["network", "import"], ["network", "import"], ["learn"]):
+        done = CliRunner().invoke(cli, [*command, str(rows), "-n", str(home)])
+        assert done.exit_code == 0
+        forget(home, "--text", "zebra", "--yes")
+        assert ("forgotten or corrected" in done.output) == ("2 of them new" not in done.output)
+        assert set(live(home)) == {"c"}

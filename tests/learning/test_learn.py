@@ -272,6 +272,25 @@ def test_what_is_gone_is_named_and_forgotten_only_when_asked(folder):
     assert not any(isinstance(e, Gone) for e in learned(folder)[0])
 
 
+def test_where_a_folder_or_a_link_took_its_place_a_file_is_gone(folder):
+    (folder / "plan").write_text("# Plan\n\nThe meeting is in Oslo.\n")
+    (folder / "inside").mkdir()
+    (folder / "inside" / "a.md").write_text("# Harbours\n\nThe office opens at eight.\n")
+    (folder / "cargo.md").write_text("# Cargo\n\nBarrels of salt and rye.\n")
+    learned(folder)
+    (folder / "plan").unlink()
+    (folder / "plan").mkdir()
+    (folder / "plan" / "two.md").write_text("# Food\n\nNobody eats nettles in winter.\n")
+    (folder / "inside").rename(folder / "z")
+    (folder / "inside").symlink_to("z")
+    (folder / "cargo.md").unlink()
+    (folder / "cargo.md").symlink_to("plan/two.md")
+    events, now = learned(folder)
+    assert {e.source for e in events if isinstance(e, Gone)} == {"plan", "cargo.md"}
+    assert ("z/a.md", "inside/a.md") in {(e.source, e.moved) for e in events if hasattr(e, "moved")}
+    assert len(now) == 6 and len(learned(folder, prune=True)[1]) == 4
+
+
 def test_where_nobody_may_look_nothing_is_gone(folder, monkeypatch):
     (folder / "closed").mkdir()
     (folder / "closed" / "other.md").write_text("# Harbours\n\nThe office opens at eight.\n")
@@ -456,6 +475,23 @@ def test_what_was_forgotten_elsewhere_stays_where_it_was_kept(folder):
         ("third.md", "A keel is oak."),
         ("third.md", "A sail is white."),
     }
+
+
+def test_a_copy_without_what_was_forgotten_is_known_when_its_folder_is_renamed(folder):
+    (folder / "notes").mkdir()
+    long = PAGE.replace("{keel}", "made of oak, of larch and of elm, and nobody knows why")
+    (folder / "boats.md").rename(folder / "notes" / "a.md").write_text(long)
+    of_folder(folder, "notes")
+    forget(folder, "larch")
+    shutil.copy(folder / "notes" / "a.md", folder / "notes" / "b.md")
+    of_folder(folder, "notes")
+    (folder / "notes").rename(folder / "other")
+    events, now = of_folder(folder, "other")
+    assert {(e.source, e.moved) for e in events} == {
+        ("other/a.md", "notes/a.md"),
+        ("other/b.md", "notes/b.md"),
+    }
+    assert {source for source, _ in now} == {"other/a.md", "other/b.md"}
 
 
 def test_an_exchange_that_was_forgotten_does_not_come_back_under_another_title(folder):

@@ -162,6 +162,14 @@ def test_recall_filters(home):
     }
     assert list(found.values())[:5] == [["north"], ["north"], ["south"], ["north"], ["north"]]
     assert sorted(found["--since", "today"]) == ["north", "south"]
+    os.chdir("north")  # where a shell completes other paths
+    Path("1.md").touch()
+    for source in ("1.md", "./1.md", ".", "../north/", "north"):
+        option = ["--network", "../knowledge.png", "--source", source]
+        assert [hit["answer"] for hit in data("recall", "boat", *option)["hits"]] == [
+            "A boat in the north."
+        ]
+    os.chdir("..")
     pxvm("recall", "boat", "--until", "2001-01-01", status=1)
     assert "expected a date such as" in pxvm("recall", "boat", "--since", "soonish", status=2)
 

@@ -31,6 +31,16 @@ def found(network, question, k=10, **options):
         "de quoi avons-nous parlé en mars 2026",
         "¿de qué hablamos en marzo de 2026?",
         "2026年3月我们讨论了什么",
+        "what was written down in March 2026?",
+        "was habe ich im März 2026 aufgeschrieben?",
+        "qu'est-il arrivé en mars 2026 ?",
+        "¿qué ocurrió en marzo de 2026?",
+        "cosa è accaduto a marzo 2026?",
+        "o que fizemos em março de 2026?",
+        "wat gebeurde er in maart 2026?",
+        "что случилось в марте 2026 года?",
+        "2026年3月に何が起きましたか？",
+        "2026년 3월에 무슨 일이 있었나요?",
     ],
 )
 def test_a_question_that_names_only_a_time_finds_what_is_of_it(network, question):

@@ -255,6 +255,49 @@ def test_a_tree_with_a_turn_missing_goes_on_above_it():
     assert (exchange.query, exchange.answer) == ("Soup?\n\nAnd bread?", "Rye.")
 
 
+@pytest.mark.parametrize(
+    "links",
+    [
+        ({"children": ["b"]}, {}),  # no parents at all
+        ({"parent": None, "children": ["b"]}, {"parent": None}),
+        ({"parent": None, "children": []}, {"parent": "gone"}),
+    ],
+)
+def test_a_tree_with_a_link_missing_is_one_conversation(links):
+    question, answer = node("u", None, "user", "Soup?"), node("b", None, "assistant", "Rye.")
+    nodes = {
+        key: {"message": turn["message"], **link}
+        for key, turn, link in zip("ub", (question, answer), links, strict=True)
+    }
+    found = read_chats([{"title": "Soup", "id": "77", "current_node": "b", "mapping": nodes}])
+    assert [(e.query, e.answer) for e in found.exchanges] == [("Soup?", "Rye.")]
+
+
+@pytest.mark.parametrize(
+    "extra, kept",
+    [
+        ({"text": "What the book says."}, "What the book says."),
+        ({"metadata": {"source": "page five", "seen": [{"by": "Anna Lund"}]}}, "page five"),
+        ({"metadata": {"source": "page five", "seen": [{"by": "Anna Lund"}]}}, "Anna Lund"),
+        ({"tags": ["rigging plan"]}, "rigging plan"),
+        ({"files": [{"name": "b.md", "file": {"data": {"content": "of oak"}}}]}, "[b.md]\nof oak"),
+        ({"channel": {"topic": "All about keels"}}, "All about keels"),
+        ({"title": "Another title"}, "Another title"),
+    ],
+)
+def test_words_beside_a_conversation_or_a_question_are_kept_whatever_their_field(extra, kept):
+    """Under names that hold ids and flags elsewhere."""
+    turns = [{"role": "user", "content": "q?"}, {"role": "assistant", "content": "a."}]
+    for item in (
+        {"name": "Soup", "messages": turns, **extra},
+        {"title": "Soup", "chat": {"messages": turns, **extra}},
+        {"question": "q?", "answer": "a.", **extra},
+    ):
+        found = read_chats([item])
+        assert any(kept in f"{e.session}\n{e.answer}" for e in found.exchanges), item
+        assert found.exchanges[0].query == "q?"
+
+
 def test_branches_that_are_not_shown_are_counted():
     nodes = {
         "u": node("u", None, "user", "Soup?"),

@@ -411,3 +411,13 @@ def test_a_damaged_cell_of_a_notebook_costs_no_other():
         assert "The heron nests here." in chunk.answer and "The owl, too." in chunk.answer
         for said in ("bare text", "no kind", "x = 1", "half", "y = 2"):
             assert (said in chunk.answer) is (said in json.dumps(cell))
+
+
+@pytest.mark.parametrize("above", ["sep=;", "# of 2024\n# by Anna"])
+def test_what_stands_above_the_names_of_columns_does_not_take_their_place(above):
+    rows = [f"{number};name {number} and so on" for number in range(90)]
+    text = "\n".join([above, "id;name", *rows])
+    found = read_content(text.encode(), "a.csv", "a.csv").chunks
+    assert len(found) > 1 and found[0].answer.startswith(f"{above}")
+    assert all("id;name\n" in chunk.answer for chunk in found)
+    assert [line for c in found for line in c.answer.split("\n") if line[:1].isdigit()] == rows

@@ -108,6 +108,12 @@ def test_empty_elements_of_xhtml_hide_nothing():
     assert texts(page + '<script src="x"/></head><body><p>kept<br/>too</p></body></html>') == [
         "kept\ntoo"
     ]
+    assert texts(page + "</head><body><p><![CDATA[a < b & c]]></p></body></html>") == ["a < b & c"]
+
+
+def test_comments_around_a_page_are_counted():
+    read = read_html("<!--one--><!DOCTYPE html><html><p>kept</html><!--two<p>three")
+    assert read.blocks == [Block("kept")] and read.left["comments"] == len("onetwo<p>three")
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,14 @@ def test_rtf():
     assert said[0].startswith("A keel\n\nGrüß")
 
 
+def test_notes_in_rtf_are_kept():
+    content = (
+        rb"{\rtf1\ansi{\header Top}One{\footnote\pard Two\par}{\*\annotation Three} four.\par}"
+    )
+    said = " ".join(c.answer for c in read_content(content, "a.rtf", "a.rtf").chunks)
+    assert all(word in said for word in ("Top", "One", "Two", "Three", "four."))
+
+
 LAUGHS = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]><a>&c;</a>'
 
 

@@ -251,6 +251,16 @@ def test_teaching_correcting_forgetting_and_taking_it_back(ask):
     ]  # fmt: skip
 
 
+def test_who_forgets_is_told_of_a_copy_that_still_counts(ask):
+    said = {"text": "Ash burns while it is green.", "question": ""}
+    first, second = (
+        ask("networks/notes/teach", {**said, "tags": [tag]})["number"] for tag in ("one", "two")
+    )
+    assert ask("networks/notes/forget", {"numbers": [first]}, preview=1)["same"] == []
+    assert ask("networks/notes/forget", {"numbers": [first]})["same"] == [second]
+    assert ask("networks/notes/forget", {"numbers": [second]})["same"] == []
+
+
 def test_another_network_is_looked_at_and_taken_in(ask, tmp_path):
     with Network.open(tmp_path / "b.png", draw=small) as other:
         other.append_many([Draft("", "Larch loses its needles.", kind="note"),

@@ -219,6 +219,7 @@ def merge(
 
     Content that both know becomes one record with the times, links and vectors of both. Records are
     numbered anew in the order in which they were last stored; the order of the two does not matter.
+    What one of them has erased and the other only has from before stays out.
     """
     with first._turn, second._turn:
         first.refresh()
@@ -234,8 +235,14 @@ def merge(
             flags = {int(c.directory().entries[p]["flags"]) for c, p in places}
             return flags != {BOOKKEEPING}, max(c.time(p) for c, p in places), name
 
-        ordered = sorted(where.items(), key=order)
+        def is_erased(name: str, places: list[tuple[Catalogue, int]]) -> bool:
+            last = max(c.time(p) for c, p in places)
+            return any(
+                c.standing().is_forgotten(name, last) and not c.stored(name)
+                for c in (first._catalogue, second._catalogue)
+            )
 
+        ordered = sorted((i for i in where.items() if not is_erased(*i)), key=order)
         damaged = 0
 
         def pieces() -> Iterator[Piece]:

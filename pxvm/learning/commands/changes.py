@@ -84,7 +84,9 @@ def forget(
         if as_json:
             if yes:
                 forget_all(memory, chosen, live)
-            echo_json({"forgotten": bool(yes), "records": [as_data(record) for record in chosen]})
+            same = same_elsewhere(memory, chosen[:SHOWN]) if yes else []
+            rows = {"records": chosen, "same": same}
+            echo_json({"forgotten": bool(yes), **{k: [*map(as_data, v)] for k, v in rows.items()}})
         elif chosen:
             for record in chosen[:SHOWN]:
                 echo(f"{line(record)}{'' if record.id in live else '  (an old version)'}")
@@ -154,19 +156,23 @@ def forget_all(memory: Network, chosen: list[Record], live: set[str]) -> None:
 
 
 def same_elsewhere(memory: Network, gone: Sequence[Record]) -> list[Record]:
-    """Records that say what those said that were forgotten, as a copy of a file does, and count.
+    """Records that say what those said that were forgotten, as a copy of a file does, and count,
+    whenever they said it.
 
     A search shows one of them. What is not indexed yet is not waited for.
     """
     from pxvm.learning.search.search import search
     from pxvm.learning.store.standing import text_of
 
-    said = {text_of(record) for record in gone}
+    def said_of(record: Record) -> str:
+        return text_of(replace(record, event_time=None, model=""))
+
+    said = {said_of(record) for record in gone}
     found = {
         hit.record.id: hit.record
         for record in gone
         for hit in search(memory, record.answer[:MOST_ASKED], k=SHOWN, unsearched=[])
-        if text_of(hit.record) in said
+        if said_of(hit.record) in said
     }
     return list(found.values())
 

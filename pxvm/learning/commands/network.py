@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -273,6 +274,7 @@ def import_(file: Path, uncertain: bool, path: Path, as_json: bool) -> None:
     one, and passages that hold an unsure one are listed and left out, unless --uncertain is given.
     """
     from pxvm.learning.exchange import exchange
+    from pxvm.learning.sources.known import Known
 
     notes: list[str] = []
     check_output(path, file)
@@ -282,19 +284,27 @@ def import_(file: Path, uncertain: bool, path: Path, as_json: bool) -> None:
             records = exchange.read_png(file, uncertain, notes)
         else:
             records = exchange.read_records(file)
-        read = len(memory.append_many(_told(records, update)))
+        told = Counter[str]()
+        taken = Known(memory).unforgotten(_told(records, update, told))
+        kept = len(memory.append_many(taken))
+        read, forgotten = told["read"], told["read"] - kept
         added = memory.stats()["stored"] - before
     if as_json:
-        echo_json({"network": path, "read": read, "added": added, "notes": notes})
+        sums = {"read": read, "added": added, "forgotten": forgotten}
+        echo_json({"network": path, **sums, "notes": notes})
         return
     for note in notes:
         echo(note)
-    echo(f"{path}: {counted(read, 'record')} read, {added:,} of them new")
+    gone = f", {forgotten:,} forgotten or corrected before" if forgotten else ""
+    echo(f"{path}: {counted(read, 'record')} read, {added:,} of them new{gone}")
 
 
-def _told(records: Iterable[Record | Draft], update: Update) -> Iterator[Record | Draft]:
-    for number, record in enumerate(records, 1):
-        update(number)
+def _told(
+    records: Iterable[Record | Draft], update: Update, told: Counter[str]
+) -> Iterator[Record | Draft]:
+    for record in records:
+        told["read"] += 1
+        update(told["read"])
         yield record
 
 

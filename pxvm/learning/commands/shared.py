@@ -112,12 +112,16 @@ def record_name(text: str) -> str | int:
 
 
 def source_at(wanted: str | None, network: Path) -> str | None:
-    """A source as records name it, from the folder of the network, where it is given as a path."""
-    home = network.resolve().parent
-    if wanted and (Path(wanted).is_absolute() or os.path.lexists(home / wanted)):
-        from pxvm.learning.sources.documents import source_of
+    """A source as records name it, from the folder of the network; of a path from here, or one that
+    begins with a dot, the same."""
+    from pxvm.learning.sources.documents import source_of
 
-        return source_of(home / wanted, home)
+    if not wanted:
+        return wanted
+    home, here = network.resolve().parent, Path.cwd()
+    for base in (here, home) if wanted.startswith(".") else (home, here):
+        if Path(wanted).is_absolute() or os.path.lexists(base / wanted):
+            return source_of(base / wanted, home)
     return wanted
 
 

@@ -192,7 +192,7 @@ def from_row(row: dict[str, Any], where: str) -> Iterator[Record | Draft]:
         found = [
             Draft(turn.query, turn.answer, _tags(row), source=turn.session, model=turn.model,
                   event_time=turn.time)
-            for turn in exchanges([row])
+            for turn in exchanges([{key: row[key] for key in row if key != "tags"}])
         ]  # fmt: skip
     except KeyError as error:
         raise FormatError(f"{where}: {error} is missing") from None
@@ -259,7 +259,7 @@ def _write_jsonl(rows: Rows, stream: BinaryIO) -> None:
 
 def _read_jsonl(path: Path) -> Iterator[Record | Draft]:
     single: list[dict[str, Any]] = []  # messages of one conversation, a line each
-    with path.open(encoding="utf-8", newline="\n") as file:
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue

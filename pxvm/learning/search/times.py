@@ -44,11 +44,18 @@ hablamos hablado dijo dijimos pasó pasado hicimos todo cuál sido hecho anotado
 parlato detto successo fatto tutto scritto discusso falamos dissemos aconteceu feito tudo
 gesproken gezegd gebeurd gedaan alles geschreven говорили обсуждали сказали произошло делали все
 oder sowie ou ed или
+down new habe hatte hatten aufgeschrieben geschehen ereignet sich worüber gibt vom aus zeig mir
+stand arrivé arriva moi montre montrez noté écrit ocurrió ocurrido sucedió sucedido muéstrame
+dime accaduto accadde mostrami scritto ocorreu ocorrido fizemos mostre escrito anotei
+gebeurde gebeurt gehad hadden waren besproken opgeschreven toon
+года году год чём случилось происходило было были записано записали расскажи покажи
 """
 GENERAL = STOP_WORDS.union(*COMMON, map(folded, _GENERAL.split()))
 _GENERAL_EAST = re.compile(
     "[我们們你您他她的了吗嗎呢过過什么麼甚谈談讨討论論"
     "说說聊做有哪些事情发發生过在里裡都是记記得録录何をがはにのでした話しましたかたことあったてい"
+    "起きまるこ見せ教え書写啥告诉訴"
+    "무슨일있었어떤는은의를가기록보여줘주세알려말습니까했던"
     "우리무엇을뭐했나요이야기从從自到至之间間期まで까지부터사이에서和与與及跟或や또는]+"
 )
 

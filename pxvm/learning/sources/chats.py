@@ -9,6 +9,7 @@ ShareGPT, OpenAI's chat format, Alpaca, Telegram, Slack and Discord.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from pxvm.learning.sources.turns import (
     TITLE,
     TURNS,
     USER,
+    WORDED,
     Message,
     is_pair,
     is_turn,
@@ -200,14 +202,16 @@ class _Reader:
             for child in (keys if isinstance(keys, list) else ())
             if isinstance(child, str)
         }
+        before = dict(itertools.pairwise(reversed(turns)))  # for a turn whose parent is missing
         branch: list[str] = []
         seen: set[str] = set()
         while isinstance(node := nodes.get(key), dict) and key not in seen:
             seen.add(key)
             branch += [key] if key in turns else []
-            key = first(node, PARENT)
-            if key not in seen and not isinstance(nodes.get(key), dict):
-                key = above.get(key, "")
+            parent = first(node, PARENT)
+            likely = (parent, above.get(parent, ""), above.get(key, ""), before.get(key, ""))
+            there = (k for k in likely[: 4 if parent else 3] if isinstance(nodes.get(k), dict))
+            key = next(there, "")
         for other in turns.keys() - seen:
             self.saying.leave(turns[other], VERSIONS)
         return [turns[key] for key in reversed(branch)]
@@ -215,22 +219,33 @@ class _Reader:
     def conversation(self, item: dict[str, Any], turns: list[dict[str, Any]]) -> None:
         """Take the turns of a conversation, and what is said about it."""
         chat = item["chat"] if isinstance(item.get("chat"), dict) else {}
-        about = {**chat, **item}
-        model = model_of(about)
-        messages = [self.message(turn, model) for turn in turns]
+        about = {**chat, **{key: value for key, value in item.items() if value}}
+        messages = [self.message(turn, model_of(about)) for turn in turns]
         began = time_of(about)
         time = began or next((m.time for m in messages if m.time), None)
-        session = self.apart(label(first(about, TITLE), first(about, NUMBER), time), messages)
+        title, *places = self.titled(item, chat)
+        session = self.apart(label(title, first(about, NUMBER), time), messages)
         found = list(paired(messages, session, began))
-        self.saying.keep(first(about, TITLE))
-        self.instructions(about)
-        self.instructions(about["params"] if isinstance(about.get("params"), dict) else {})
-        turned = {"mapping", "chat", "history", *TURNS, *KNOWN, *INSTRUCTIONS}
-        if said := self.saying.of({k: v for k, v in about.items() if k not in turned}):
-            found.append(Exchange("", said, session, time=time))
+        used = {"mapping", "chat", "history", *TURNS, *INSTRUCTIONS, *KNOWN - WORDED}
+        said = [title, *(message.text for message in messages)]
+        for place in places:
+            self.instructions(place)
+            self.instructions(place["params"] if isinstance(place.get("params"), dict) else {})
+            said.append(self.saying.about(place, used, "\n".join(said)))
+        if more := "\n".join(filter(None, said[1 + len(messages) :])):
+            found.append(Exchange("", more, session, time=time))
         for again in (chat if "history" in chat else {}, item if "history" in item else {}):
             self.saying.leave([again[key] for key in TURNS if key in again], TWICE)
         self.found.exchanges += found
+
+    def titled(self, *places: dict[str, Any]) -> tuple[Any, ...]:
+        """The first title in these places, or "", and the places without it."""
+        for number, place in enumerate(places):
+            for key in TITLE:
+                if title := first(place, (key,)):
+                    rest = {k: v for k, v in place.items() if k != key}
+                    return self.saying.keep(title), *places[:number], rest, *places[number + 1 :]
+        return "", *places
 
     def apart(self, session: str, messages: list[Message]) -> str:
         """A name that no other conversation here has: the same each time that this is read."""
@@ -247,22 +262,24 @@ class _Reader:
     def pair(self, item: dict[str, Any]) -> None:
         """Take a question with its answer, and whatever else stands with them."""
         question, answer = (next(k for k in keys if item.get(k)) for keys in (QUESTION, ANSWER))
-        used = {question, answer, *KNOWN, *INSTRUCTIONS} - {"attachments"}
+        used = {question, answer, *INSTRUCTIONS, *KNOWN - WORDED}
         self.instructions(item)
         asked = [self.saying.of(item[question])]
         if question == "instruction" or (question == "prompt" and item.get("input")):
             asked.append(self.saying.of(item.get("input") or ""))
             used.add("input")
         answered = [self.saying.of(item[answer])]
-        rest = {k: v for k, v in item.items() if k not in used}
-        answered.append(self.saying.of(rest, "\n".join(asked + answered), words=True))
+        title, rest = self.titled(item)
+        said = "\n".join([title, *asked, *answered])
+        answered.append(self.saying.about(rest, used, said, words=True))
         query, reply = ("\n\n".join(filter(None, side)) for side in (asked, answered))
         query, reply = self.heard(query), self.heard(reply)
         if query or reply:
-            time = time_of(item)
-            title = first(item, TITLE) or first(item, SESSION)
+            title = title or first(item, SESSION)
             session = label(title, first(item, ("conversation_id",)), None)
-            self.found.exchanges.append(Exchange(query, reply, session, model_of(item), time))
+            self.found.exchanges.append(
+                Exchange(query, reply, session, model_of(item), time_of(item))
+            )
 
     def message(self, turn: dict[str, Any], model: str = "") -> Message:
         """One turn, whatever its fields are called."""

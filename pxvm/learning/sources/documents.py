@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +28,7 @@ from pxvm.learning.store.record import Draft
 
 AGAIN = "passages that stand there again, under the same headings"
 #: How files are read; another number makes every file be read again.
-READERS = 3
+READERS = 4
 #: A file that changed so few seconds before it was looked at may change once more unseen.
 SETTLED = 2.0
 
@@ -191,20 +192,25 @@ def _real(path: Path, folders: dict[str, str]) -> str:
     return folders[folder] + name
 
 
-def is_there(source: str, base: Path) -> bool:
-    """Is there a file that has this source, or might there be one where nobody may look?"""
+def is_there(source: str, base: Path, folders: dict[str, str]) -> bool:
+    """Is there a file that has this source, or might there be one where nobody may look?
+
+    Args:
+        folders: keeps what each folder is resolved to: behind a link a file has another source.
+    """
     spelled = re.sub(r"\\x([89a-f][0-9a-f])", lambda byte: chr(0xDC00 + int(byte[1], 16)), source)
-    return any(_is_there(base / name) for name in (source, spelled))
+    return any(
+        _is_there(Path(os.path.normpath(base / name)), folders) for name in {source, spelled}
+    )
 
 
-def _is_there(path: Path) -> bool:
+def _is_there(path: Path, folders: dict[str, str]) -> bool:
     try:
-        path.lstat()
+        return not stat.S_ISDIR(path.lstat().st_mode) and _real(path, folders) == str(path)
     except OSError as error:
         return not isinstance(error, (FileNotFoundError, NotADirectoryError))
     except ValueError:  # no name that a file can have
         return False
-    return True
 
 
 def stamp_of(path: Path, source: str) -> Stamp | None:

@@ -52,7 +52,11 @@ SIGNED = {
     "iso8859-7": "cp1253",
     "iso8859-8": "cp1255",
 }
+#: Signs that nobody writes, or not inside words, where Latin-9 has the euro and the French œ.
+EURO = re.compile(rb"\xa4|[a-z]\xbd[a-z]", re.IGNORECASE)
 COMMON = re.compile("[ -~\\n\u3000-\u3002\uff00-\uff1f]")
+ASCII, ZEROS = re.compile(rb"[\t\n\r -~]"), re.compile(rb"\0+")
+FEW_ZEROS = 200  # bytes for each place with zero bytes: a text with damage
 CONTROLS = dict.fromkeys([*range(7), *range(14, 27), *range(28, 32), 127])
 
 
@@ -71,9 +75,10 @@ class Decoded(NamedTuple):
     bad: int = 0
 
 
-def decode(content: bytes) -> str:
-    """The text that bytes are, as `decoded` finds it."""
-    return decoded(content).text
+def decode(content: bytes, declared: str = "") -> str:
+    """The text that bytes are, as declared, if they are, else as `decoded` finds it."""
+    found = _named(content, declared) if declared else None
+    return _lines(found.text) if found else decoded(content).text
 
 
 def decoded(content: bytes) -> Decoded:
@@ -82,7 +87,7 @@ def decoded(content: bytes) -> Decoded:
     Raises:
         UnreadableError: they are no text.
     """
-    found = _sure(content) or _declared(content) or _wide(content)
+    found = _sure(content) or _declared(content) or _with_zeros(content) or _wide(content)
     if found is None:
         if b"\0" in content[:SNIFFED]:
             raise UnreadableError("binary")
@@ -91,7 +96,11 @@ def decoded(content: bytes) -> Decoded:
     plain = len(sample.translate(CONTROLS))
     if (found.guessed or found.bad) and 10 * plain < 9 * len(sample):
         raise UnreadableError("binary")
-    return found._replace(text=text.replace("\r\n", "\n").replace("\r", "\n"))
+    return found._replace(text=_lines(text))
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _sure(content: bytes) -> Decoded | None:
@@ -123,18 +132,40 @@ def _declared(content: bytes) -> Decoded | None:
     found = DECLARED.search(content[:1_024])
     if found is None or b"\0" in content[:SNIFFED]:
         return None
+    return _named(content, found[1].decode())
+
+
+def _named(content: bytes, name: str) -> Decoded | None:
+    """The text in an encoding of this name, as browsers take it; None if it is in no such."""
     try:
-        name = codecs.lookup(found[1].decode()).name
-        name = "cp1252" if name in ("iso8859-1", "ascii") else WIDER.get(name, name)  # as browsers
-        return None if name == "utf-8" else Decoded(content.decode(name), name)
+        name = codecs.lookup(name).name
+        if name in ("iso8859-1", "ascii", "cp1252"):  # claimed of much
+            return _sure(content) or Decoded(content.decode("cp1252"), "cp1252")
+        name = WIDER.get(name, name)
+        return Decoded(content.decode(name), name)
     except (LookupError, ValueError):
+        return None
+
+
+def _with_zeros(content: bytes) -> Decoded | None:
+    """UTF-8 with a few zero bytes in it, as a log has after a power cut."""
+    if not 0 < len(ZEROS.findall(content[:SNIFFED])) * FEW_ZEROS <= len(content[:SNIFFED]):
+        return None
+    marked, runs = ZEROS.subn("\ufffd".encode(), content)
+    try:
+        return Decoded(marked.decode(), "utf-8", bad=runs)
+    except UnicodeDecodeError:
         return None
 
 
 def _wide(content: bytes) -> Decoded | None:
     """UTF-16 without a mark, if it reads well so and better than with its bytes swapped."""
-    if len(content) % 2 or len(content) < 4 or b"\0" not in content[:SNIFFED]:
+    begin = content[:SNIFFED]
+    zeros = begin.count(0)
+    if len(content) % 2 or len(content) < 4 or not zeros:
         return None
+    if 4 * zeros < len(begin) and 100 * len(ASCII.findall(begin)) > 98 * (len(begin) - zeros):
+        return None  # pairs of Latin letters are no Chinese
     best: tuple[int, str, str] = (0, "", "")
     for encoding in ("utf-16-le", "utf-16-be"):
         try:
@@ -188,7 +219,8 @@ def _likeliest(seen: bytes, chardet: Any) -> str:
         share = USUAL if name == "cp1252" else UNUSUAL if name in OLD else 1.0
         share *= fitting(seen[:READ].decode(name, "ignore")) ** STRICT
         likely[name] = max(likely.get(name, 0.0), share * found["confidence"])
-    return max(likely, key=likely.__getitem__)
+    best = max(likely, key=likely.__getitem__)
+    return "iso8859-15" if best == "cp1252" and not has_signs and EURO.search(seen) else best
 
 
 def spoken(encoding: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from html import escape
 from typing import TYPE_CHECKING
 
 from pxvm.core.installation import library
@@ -59,13 +60,14 @@ BLOCKS = {
 XHTML = re.compile(r"\s*(?:<\?xml|<!DOCTYPE[^>]*XHTML)|<html[^>]*w3\.org/1999/xhtml", re.I)
 MARKUP = re.compile(r"<[^<>]*>")
 SHADOW = re.compile(r"<template(?=[^<>]*\sshadowrootmode)", re.I)  # a template that is shown
+CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 EMPTY = re.compile(r"<([a-z][\w:-]*)(?=[\s/])([^<>]*)/>", re.I)
 
 
 def read_html(text: str) -> Read:
     """Blocks under their headings, as plain text; the page's title stands above all."""
     if XHTML.search(text, 0, 1_000):
-        text = EMPTY.sub(_opened, text)
+        text = EMPTY.sub(_opened, CDATA.sub(lambda found: escape(found[1]), text))
     text = SHADOW.sub("<div", text)
     tree = library("selectolax.lexbor", "documents").LexborHTMLParser(_shallow(text))
     read, outline = Read(), Outline()
@@ -76,7 +78,7 @@ def read_html(text: str) -> Read:
         flow.end_heading()
         title.decompose()
     if tree.root is not None:
-        _walk(tree.root, flow)
+        _walk(tree.root.parent or tree.root, flow)  # comments stand around the root, too
     flow.close()
     read.blocks = outline.close()
     return read

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pxvm.learning.errors import UnknownRecordError
 from pxvm.learning.search.cache import Cache, ask
 from pxvm.learning.search.pictures import Embedding
 from pxvm.learning.sources.documents import Stamp
-from pxvm.learning.store.record import Draft, Record
+from pxvm.learning.store.record import Draft, Record, to_microseconds
 from pxvm.learning.store.standing import text_of
 from pxvm.learning.store.store import Store
 
@@ -95,6 +96,27 @@ class Known:
         """Has the user forgotten this text, wherever it stood?"""
         texts = self.network.standing().texts
         return bool(texts) and text_of(chunk) in texts
+
+    def unforgotten(self, records: Iterable[Record | Draft]) -> Iterator[Record | Draft]:
+        """Of what is imported all but what was forgotten here: text that was erased does not come
+        back with an older copy, and what another program wrote not when it is imported again."""
+        for record in records:
+            if isinstance(record, Record):
+                time = to_microseconds(record.times[-1])
+                gone = self.network.standing().is_forgotten(record.id, time)
+                if gone and not self._is_stored(record.id):
+                    continue
+            elif self.is_settled(record.id) or (
+                self.is_forgotten(record) and not self.network.counts(record.id)
+            ):
+                continue
+            yield record
+
+    def _is_stored(self, identity: str) -> bool:
+        try:
+            return bool(self.network.record(identity))
+        except UnknownRecordError:
+            return False
 
     def identity(self, chunk: Draft, others: Iterable[Draft]) -> str:
         """The id under which this text is known from its source, whatever tags it was given."""

@@ -52,8 +52,11 @@ class Lost:
         for no other."""
         best, alike = "", 0.0
         for other in self._candidates(source, chunks) if self._sizes else ():
-            kept = [chunk for chunk in chunks if not self.settled(chunk, other)]
-            shared = _shared(_words(kept), self._words_of(other)) if kept else float(bool(chunks))
+            kept = [chunk for chunk in chunks if not self._left_out(chunk, other)]
+            if kept:
+                shared = _shared(_words(kept), self._words_of(other))
+            else:
+                shared = float(bool(chunks) and all(self.settled(c, other) for c in chunks))
             if shared >= SAME and shared > alike:
                 best, alike = other, shared
             if alike == 1.0:
@@ -91,6 +94,16 @@ class Lost:
             return set()
         return set(filter(self._known.is_settled, self.past(chunk, old)))
 
+    def _left_out(self, chunk: Draft, old: str) -> bool:
+        """Did the user forget or correct a passage under its file's old name, or its text
+        elsewhere, so that it was not learned from there?"""
+        if self.settled(chunk, old):
+            return True
+        known = self._known
+        return known.is_forgotten(chunk) and not any(
+            map(known.network.counts, self.past(chunk, old))
+        )
+
     def _candidates(self, source: str, chunks: Iterable[Draft]) -> Iterator[str]:
         by_end, by_size = self._index
         sizes = {_size(source, len(chunk.query) + len(chunk.answer)) for chunk in chunks}
@@ -108,7 +121,8 @@ class Lost:
     def _sizes(self) -> dict[str, set[int]]:
         """The sizes of the passages of every source whose file is gone."""
         home, known = self._known.network.path.resolve().parent, self._known.passages()
-        return {source: sizes for source, sizes in known.items() if not is_there(source, home)}
+        folders: dict[str, str] = {}
+        return {s: sizes for s, sizes in known.items() if not is_there(s, home, folders)}
 
     @cached_property
     def _inside(self) -> list[str]:

@@ -12,17 +12,23 @@ from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import parsedate_to_datetime
 
+from pxvm.core.errors import MissingPackageError
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.sources.blocks import Outline, Read, weight
 from pxvm.learning.sources.encoding import decode
 from pxvm.learning.sources.html import read_html
 from pxvm.learning.sources.text import read_text
 
-HEADERS = ("From", "To", "Cc", "Date", "Subject")
+HEADERS = ("From", "To", "Cc", "Bcc", "Date", "Subject")
 LONGEST = 10_000  # characters of a header that are decoded
 DEEPEST = 20  # letters inside letters
-BEGINS = re.compile(rb"(?:\A|\n\r?\n)From [^\n]*\n")
+#: A line that begins a letter in a mailbox: a text may have one that begins like it.
+BEGINS = re.compile(
+    rb"(?:\A|\n\r?\n(?=From [^\n]*\d:\d\d))From [^\n]*\n(?=(?:>?From [^\n]*\n)*[!-9;-~]+:)"
+)
 OTHER = "other headers of letters"
+#: What of several versions of a text says the same as another one.
+PAGES = {"text/html", "text/x-amp-html", "text/watch-html", "text/enriched", "text/richtext"}
 #: Reads the bytes of something attached, by its name.
 Attached = Callable[[bytes, str], Read]
 
@@ -43,6 +49,9 @@ def read_mailbox(content: bytes, attached: Attached) -> Read:
 def letters(content: bytes) -> Iterator[bytes]:
     """The letters of a mailbox."""
     found = list(BEGINS.finditer(content))
+    if not found:
+        yield from [content] if content.strip() else []
+        return
     ends = [match.start() for match in found[1:]]
     for match, end in zip(found, [*ends, len(content)], strict=True):
         yield re.sub(rb"(?m)^>(>*From )", rb"\1", content[match.end() : end])
@@ -51,32 +60,60 @@ def letters(content: bytes) -> Iterator[bytes]:
 def _read(letter: Message, attached: Attached, depth: int) -> Read:
     read, outline = Read(), Outline()
     told = {name: said for name in HEADERS if (said := header(letter, name))}
-    subject = " ".join(told.get("Subject", "").split()) or "no subject"
-    outline.heading(0, subject)
+    if told:
+        read.left[OTHER] += sum(
+            weight(str(value)) for name, value in letter.items() if name.title() not in HEADERS
+        )
+    else:  # a report on a letter, say
+        told = {name: header(letter, name.title()) for name in letter}
+    above = [" ".join(told.get("Subject", "").split()) or "no subject"] if told else []
+    for subject in above:
+        outline.heading(0, subject)
     outline.add("\n".join(f"{name}: {said}" for name, said in told.items()), whole=True)
-    read.left[OTHER] += sum(weight(str(v)) for k, v in letter.items() if k.title() not in HEADERS)
     read.blocks += outline.close()
     for part in _parts(letter, read):
-        read.take(_read_part(part, attached, depth), (subject,))
+        read.take(_read_part(part, attached, depth), tuple(above))
     time = time_of(letter)
     read.blocks = [replace(block, time=block.time or time) for block in read.blocks]
     return read
 
 
 def _parts(letter: Message, read: Read) -> Iterator[Message]:
-    """The parts that have content; of several versions of a text the plain one."""
-    open_ = [letter]
+    """The parts that have content; of several versions of a text the plain one, unless it only says
+    that there is another. What is attached to any of them is there, too."""
+    open_ = [(letter, False)]
     while open_:
-        part = open_.pop()
+        part, again = open_.pop()
         inner = _inner(part)
         if part.get_content_maintype() == "message" or not inner:
-            yield part
+            if again and part.get_content_type() in PAGES and not _filename(part):
+                read.things["HTML version"] += 1
+            else:
+                yield part
             continue
+        plain = None
         if part.get_content_subtype() == "alternative":
-            plain = [p for p in inner if p.get_content_type() == "text/plain" and _bytes(p).strip()]
-            read.things["HTML version"] += len(inner) - 1 if plain else 0
-            inner = plain[:1] or inner
-        open_ += inner[::-1]
+            plain = next((p for p in inner if p.get_content_type() == "text/plain"), None)
+        if plain and _says_more(part, plain):
+            inner = [p for p in inner if p is not plain]
+            read.things["plain version"] += bool(_bytes(plain).strip())
+            plain = None
+        open_ += [(p, p is not plain and (again or bool(plain))) for p in inner[::-1]]
+
+
+def _says_more(versions: Message, plain: Message) -> bool:
+    """Has a page more words that the plain version of it has not than others?"""
+    pages = (p for p in versions.walk() if p.get_content_type() == "text/html")
+    page = next(pages, None)
+    if page is None:
+        return False
+    try:
+        shown = read_html(_text(page))
+    except MissingPackageError:  # then the plain version is what can be read
+        return False
+    said = re.findall(r"\w+", " ".join(block.text for block in shown.blocks))
+    there = set(re.findall(r"\w+", _text(plain)))
+    return 2 * sum(word in there for word in said) < len(said)
 
 
 def _read_part(part: Message, attached: Attached, depth: int) -> Read:
@@ -104,7 +141,7 @@ def _read_part(part: Message, attached: Attached, depth: int) -> Read:
 
 def header(letter: Message, name: str) -> str:
     """A header as it is meant, whatever it is encoded in."""
-    raw = next((str(v) for k, v in letter.raw_items() if k.title() == name), "")
+    raw = ", ".join(str(v) for k, v in letter.raw_items() if k.title() == name)
     if re.search("[\udc80-\udcff]", raw):  # bytes that no header may have
         raw = decode(raw.encode("utf-8", "surrogateescape"))
     raw = " ".join(raw.split())
@@ -141,9 +178,4 @@ def _bytes(part: Message) -> bytes:
 
 
 def _text(part: Message) -> str:
-    content = _bytes(part)
-    try:
-        text = content.decode(part.get_content_charset() or "utf-8")
-    except (LookupError, ValueError):
-        return decode(content)
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return decode(_bytes(part), part.get_content_charset() or "")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 from pxvm.core.installation import library
 from pxvm.learning.errors import UnreadableError
 from pxvm.learning.sources.blocks import Outline, Read
+
+#: How notes, comments, headers and footers begin, which the parser leaves out.
+NOTES = re.compile(r"\{(?:\\\*)?\\(?:footnote|annotation|header[lrf]?|footer[lrf]?)(?![a-z])")
 
 
 def read_rtf(content: bytes) -> Read:
@@ -14,6 +18,7 @@ def read_rtf(content: bytes) -> Read:
     text = content.decode("latin-1")
     if not text.lstrip().startswith("{\\rtf"):
         raise UnreadableError("damaged: no RTF in it")
+    text = NOTES.sub(r"{ ", text)
     outline = Outline()
     lines = (
         library("striprtf.striprtf", "documents").rtf_to_text(text, errors="replace").split("\n")

@@ -24,6 +24,7 @@ TEXTS = (*CONTENT, "thinking", "extracted_content", "input", "arguments", "outpu
          "summary", "title", "steps")  # fmt: skip
 #: Fields of a turn that say nothing in words.
 ABOUT = ("senderInfo", "user_profile", "annotations", "attachments", "files", "steps")
+FILES = ("attachments", "files")
 SENT = ("photo", "file")  # hold the path of what was sent
 NAMES = ("file_name", "filename", "fileName", "fileIdentifier", "name", "title", "file", "url")
 #: Fields whose words say how an answer was made, not what it says.
@@ -68,17 +69,31 @@ class Saying:
         for key in (*CONTENT, "steps"):
             self._add(self.of(turn.get(key) or ""), texts)
         about = turn.get("metadata")
-        for place in (turn, about if isinstance(about, dict) else {}):
-            for key in ("attachments", "files"):
-                for item in place[key] if isinstance(place.get(key), list) else ():
-                    self._add(self.attachment(item), texts)
+        self._files(turn, texts)
+        self._files(about if isinstance(about, dict) else {}, texts)
         for key in SENT:
             if isinstance(turn.get(key), str) and turn[key]:
                 self._add(self.attachment({"name": turn[key]}), texts)
-        gone = known.union(CONTENT, ABOUT, SENT)
+        gone = known.union(CONTENT, ABOUT, SENT) - {"title", "tags", "language"}
         rest = {k: v for k, v in turn.items() if k not in gone}
         self._add(self.of(rest, "\n".join(texts)), texts)
         return "\n\n".join(filter(None, texts))
+
+    def about(self, item: dict[str, Any], used: set[str], said: str, words: bool = False) -> str:
+        """What stands with a conversation, or with a question and its answer, and is not ``said``
+        already: any words, files, and what was noted of it."""
+        texts = [said]
+        self._files(item, texts)
+        rest = {k: v for k, v in item.items() if k not in used.union(FILES, ("metadata",))}
+        for some in (rest, item.get("metadata")):
+            if isinstance(some, dict):
+                self._add(self.of(some, said, words), texts)
+        return "\n\n".join(texts[1:])
+
+    def _files(self, item: dict[str, Any], texts: list[str]) -> None:
+        for key in FILES:
+            for file in item[key] if isinstance(item.get(key), list) else ():
+                self._add(self.attachment(file), texts)
 
     def _add(self, text: str, texts: list[str]) -> None:
         if text and any(text in other for other in texts):
@@ -90,10 +105,10 @@ class Saying:
         """The name of something attached and its text, if the export has it."""
         if not isinstance(item, dict):
             return self.of(item)
-        name = first(item, NAMES)
+        name, things = first(item, NAMES), self.things.total()
         said = self.of({k: v for k, v in item.items() if k not in ("id", "meta") and v != name})
         self.keep(name)
-        if not said:
+        if not said and self.things.total() == things:
             self.things["attachment"] += 1
         return "\n".join(filter(None, [f"[{name}]" if name else "", said]))
 

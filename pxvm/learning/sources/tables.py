@@ -8,16 +8,22 @@ from collections.abc import Iterator
 
 from pxvm.learning.sources.blocks import TARGET, WHOLE, Outline, Read, size
 
+ABOVE = re.compile(r"(?:sep=.|#.*)\Z")
+
 
 def read_table(text: str) -> Read:
-    """CSV, TSV and their like: the first row is the head, unless it is all numbers."""
+    """CSV, TSV and their like: the first row is the head, unless it is all numbers; above it may
+    stand which sign is between cells, and remarks."""
     outline = Outline()
     found = rows(text)
     first = next(found, "").strip("\n")
+    while ABOVE.match(first):
+        outline.add(first, row=True)
+        first = next(found, "").strip("\n")
     named = bool(re.search(r"[^\W\d_]", first)) and size(first) < TARGET // 2
     head = first if named else ""
     outline.rows(found if named else itertools.chain([first], found), head)
-    if head and not outline.blocks:
+    if head and not any(block.head for block in outline.blocks):
         outline.add(head, row=True)
     return Read(outline.close())
 

@@ -44,6 +44,9 @@ KNOWN = {
     "current_node", "currentId", "default_model_slug", "modelName",
 }  # fmt: skip
 
+#: Of these the fields that may hold words wherever they do not stand with a turn.
+WORDED = {*CONTENT, "title", "name", "language", "tags", "channel"}
+
 
 @dataclass(frozen=True)
 class Message:

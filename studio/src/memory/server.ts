@@ -47,6 +47,8 @@ export interface Forgotten {
   records: MemoryRecord[];
   /** Numbers to give to `restore`, which undoes it; empty for a preview. */
   undo: number[];
+  /** Numbers of other records that say the same and still count; empty for a preview. */
+  same: number[];
 }
 
 /** What taking in another network does, or did. `samples` are the first new records. */

@@ -323,7 +323,8 @@ export const t = {
     forget: "Forget",
     forgetAbout: "What this would forget:",
     forgetRecords: (count: number) => `Forget ${counted(count, "record")}`,
-    forgotten: (count: number) => `Forgot ${counted(count, "record")}.`,
+    forgotten: (count: number, same: number[]) =>
+      `Forgot ${counted(count, "record")}.${same.map((n) => ` Record ${number(n)} says the same, and still counts.`).join("")}`,
     undo: "Undo",
     undone: "Undone.",
     cancel: "Cancel",
