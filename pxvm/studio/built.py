@@ -71,7 +71,7 @@ async function tidy() {
 async function found(file, request) {
   if (request.mode === "navigate") {
     // What stands there now, if anybody answers: a newer page, or one of somebody else.
-    const answer = await fetch(request).catch(() => null);
+    const answer = await fetch(request, { cache: "no-cache" }).catch(() => null);
     if (answer?.ok || answer?.type === "opaqueredirect") return answer;
   }
   const cache = await caches.open(NAME);
