@@ -103,7 +103,12 @@ class NetworkBuilder:
             scale, bias, length: names of linked tensors, of the same layer or of none.
             last: stand on rows of their own behind all other tensors, in the order of the
                 descriptors, so that rows can be appended when the image is opened.
+
+        Raises ProgramError for extents that no tensor has.
         """
+        if not 1 <= len(extents) <= 4 or min(extents) < 1:
+            expected = "has 1 to 4 extents, each 1 or more"
+            raise ProgramError(f"tensor {name!r} {expected}; found {extents}")
         check_columns(f"tensor {name!r}", dtype, extents[-1])
         links = {"scale": scale, "bias": bias, "length": length}
         self._declare(_Tensor(name, dtype, role, frac, extents, links, data, scales, layer, last))
