@@ -413,6 +413,16 @@ def test_a_damaged_cell_of_a_notebook_costs_no_other():
             assert (said in chunk.answer) is (said in json.dumps(cell))
 
 
+@pytest.mark.parametrize("sign", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("begins", ["#id", "# id"])
+def test_names_of_columns_that_begin_like_a_remark_are_the_head(begins, sign):
+    names = sign.join([begins, "name"])
+    text = "\n".join([names, *(f"{n}{sign}name {n} and so on" for n in range(90))])
+    found = read_content(text.encode(), "a.csv", "a.csv").chunks
+    assert len(found) > 1
+    assert all(f"{names}\n" in chunk.answer for chunk in found)
+
+
 @pytest.mark.parametrize("above", ["sep=;", "# of 2024\n# by Anna"])
 def test_what_stands_above_the_names_of_columns_does_not_take_their_place(above):
     rows = [f"{number};name {number} and so on" for number in range(90)]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from pxvm.learning.sources.blocks import TARGET, WHOLE, Outline, Read, size
 
-ABOVE = re.compile(r"(?:sep=.|#.*)\Z")
+SIGNS = ",;\t|"  # between cells
 
 
 def read_table(text: str) -> Read:
@@ -17,9 +17,11 @@ def read_table(text: str) -> Read:
     outline = Outline()
     found = rows(text)
     first = next(found, "").strip("\n")
-    while ABOVE.match(first):
+    second = next(found, "")
+    while _is_above(first, second):
         outline.add(first, row=True)
-        first = next(found, "").strip("\n")
+        first, second = second.strip("\n"), next(found, "")
+    found = itertools.chain(filter(None, [second]), found)
     named = bool(re.search(r"[^\W\d_]", first)) and size(first) < TARGET // 2
     head = first if named else ""
     outline.rows(found if named else itertools.chain([first], found), head)
@@ -44,3 +46,11 @@ def rows(text: str) -> Iterator[str]:
             yield "\n".join(held)
         held, length, quotes = [], 0, 0
     yield from filter(str.strip, held)
+
+
+def _is_above(line: str, below: str) -> bool:
+    """Is it no row, but which sign is between cells, or a remark? Names of columns may begin with a
+    ``#`` too: then as many cells stand below."""
+    if not line.startswith("#"):
+        return bool(re.fullmatch("sep=.", line))
+    return not any(line.count(sign) == below.count(sign) > 0 for sign in SIGNS)
