@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -46,15 +46,26 @@ LIMITS = {
     "max-compute-workgroup-size-x": 256,
 }
 CLOCK = "timestamp-query"
+#: A feature of Dawn's, and what a shader says first to use it.
+UNITS = "chromium-experimental-subgroup-matrix"
+WITH_UNITS = (
+    "enable chromium_experimental_subgroup_matrix;\nenable subgroups;\n"
+    "diagnostic(off, chromium.subgroup_matrix_uniformity);\n"
+)
+#: What the shaders ask of them: signed bytes, sums of 32 bits, subgroups of one size.
+UNIT = {
+    "component_type": "i8", "result_component_type": "i32", "m": 16, "n": 16, "k": 32,
+    "min_subgroup_size": 32, "max_subgroup_size": 32,
+}  # fmt: skip
 #: What a program may gain by -> what the libraries call it.
 FAMILIAR = {
     "subgroups": {*SUBGROUPS},
     "64-bit integers": {"shader-int64"},
-    "matrix units": {"chromium-experimental-subgroup-matrix", "cooperative-matrix"},
+    "matrix units": {UNITS},
     "a clock": {CLOCK},
 }
 #: Features that are switched on where a device has them.
-WANTED = (CLOCK, *SUBGROUPS)
+WANTED = (CLOCK, UNITS, *SUBGROUPS)
 _LOG = logging.getLogger(__name__)
 
 PATIENCE = 1.0  # seconds of a start without a word
@@ -126,10 +137,28 @@ def _found(through: str) -> tuple[Adapter, ...]:
     there = installed()
     first = sum(len(_found(other)) for other in there[: there.index(through)])
     with _quiet():
+        if through == "dawn":
+            _allow_units()
         handles = library(through).gpu.enumerate_adapters_sync()
     usable = [handle for handle in handles if handle.info["backend_type"] in BACKENDS]
     usable.sort(key=lambda handle: _rank(handle.info["adapter_type"]))
     return tuple(_adapter(number, handle, through) for number, handle in enumerate(usable, first))
+
+
+@cache
+def _allow_units() -> None:
+    """Dawn shows matrix units only to who asks, first of all, for what is not settled yet."""
+    extras = importlib.import_module(f"{library('dawn').__name__}.backends.dawn.extras")
+    with suppress(RuntimeError):  # somebody else in this process has begun with Dawn
+        extras.set_instance_extras(enable_toggles=["allow_unsafe_apis"])
+
+
+def _has_units(handle: Any) -> bool:
+    """True where a device multiplies matrices as the shaders want it."""
+    if UNITS not in handle.features:
+        return False
+    extras = importlib.import_module(f"{library('dawn').__name__}.backends.dawn.extras")
+    return UNIT in extras.get_adapter_properties(handle)["subgroup_matrix_configs"]
 
 
 def _rank(kind: str) -> int:
@@ -153,15 +182,24 @@ def _quiet() -> Iterator[None]:
 def _adapter(number: int, handle: Any, through: str) -> Adapter:
     info = handle.info
     limits = {name: int(handle.limits[name]) for name in LIMITS}
+    features = {*handle.features}
+    if not _has_units(handle):
+        features.discard(UNITS)
     return Adapter(
         number, _plain(info["device"]), info["adapter_type"], info["backend_type"],
-        _plain(info["description"]), limits, tuple(sorted(handle.features)), handle, through,
+        _plain(info["description"]), limits, tuple(sorted(features)), handle, through,
     )  # fmt: skip
 
 
 def _plain(text: str) -> str:
     """A driver's text as one line that does nothing to a terminal."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def subgroups_of(adapter: Adapter) -> str | None:
+    """What a shader that uses subgroups says first; None where it may not."""
+    there = [said for name, said in SUBGROUPS.items() if name in adapter.features]
+    return None if adapter.is_software or not there else there[0]
 
 
 class Gpu:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,27 +27,52 @@ from pxvm.core.tensor import (
     State,
 )
 from pxvm.gpu import shaders
-from pxvm.gpu.devices import WINDOWS, Gpu
+from pxvm.gpu.devices import UNITS, WINDOWS, WITH_UNITS, Gpu, subgroups_of
 from pxvm.gpu.picture import Picture, Watch
 from pxvm.gpu.shaders import LANES
 
 MOST_GROUPS = 1 << 14  # workgroups of a dispatch; each takes more than one part where that is few
-CALLS, FIRST_CALLS = 1024, 4  # dispatches of a submission at most, and of the first
-MOMENT = 0.03  # seconds that a submission takes, about
+MOMENT = 0.015  # seconds of the device's work that are waited for at once, about
+CALLS, FIRST_CALLS = 1024, 4  # dispatches of a moment at most, and of the first
+TOGETHER = 128  # dispatches of a submission at most: the device begins while the host goes on
 ALIGNED = 64  # words between two dispatches' uniforms
 SCRATCH = 1 << 22  # words that attention may take for all of its workgroups
 MOST_QUERIES = 2048  # workgroups of attention
 FEW_COLUMNS, MOST_OF_FEW = 8, 1024  # columns a workgroup of a product of few rows, and workgroups
 
 
+@dataclass
+class Step:
+    """What the host knows of an instruction at a base.
+
+    Attributes:
+        named: descriptors of its three operands.
+        lengths: tensors whose first elements say how many workgroups it has.
+        written: tensors that it writes.
+        copied: the tensor whose first element becomes that of the first operand.
+        last: those first elements when it was last done, the operation, and its workgroups.
+    """
+
+    instruction: Instruction
+    named: tuple[int, int, int]
+    tensors: list[Descriptor]
+    parameters: dict[str, Any]
+    lengths: tuple[int, ...]
+    written: tuple[int, ...]
+    copied: int | None
+    last: tuple[tuple[int | None, ...], str, int] | None = None
+
+
 class Planned(Control):
     """A program that the host follows on a device; ``picture`` has its tensors.
 
     Attributes:
-        scalars: first elements of tensors that are ahead, as far as the host knows them anyway.
-        most: dispatches of a submission, as many as the device does in a moment. The host waits for
-            one before it gives the next, so that a run that is stopped ends soon.
-        sent: when the last one was given, if nobody has waited for it since.
+        steps: by instruction and base.
+        scalars: first elements of tensors, as far as the host knows them at this point of a run.
+        most: dispatches that take the device a moment, about. The host waits for one moment's
+            before it gives those of the next but one, so that a run that is stopped ends soon.
+        given: how many the device has got since the last mark.
+        marked: when that was given, if nobody has waited for it since.
     """
 
     def __init__(self, gpu: Gpu, image: Image, program: TensorProgram, picture: Picture) -> None:
@@ -54,14 +80,16 @@ class Planned(Control):
         self.match = matching_loops(program.instructions)
         self.scratch = gpu.buffer(scratch_words(program, attention_groups))
         self.layout = _layout(gpu)
-        self.uniform = gpu.buffer(ALIGNED * CALLS, uniform=True)
+        self.uniform = gpu.buffer(ALIGNED * TOGETHER, uniform=True)
         buffers = [self.uniform, picture.tensors, picture.changing, self.scratch]
         entries = [_entry(i, b) for i, b in enumerate([*buffers, *picture.images])]
         entries[0]["resource"]["size"] = 16
         self.group = gpu.device.create_bind_group(layout=self.layout, entries=entries)
-        self.calls = np.zeros((CALLS, ALIGNED), np.uint32)
-        self.waiting: list[tuple[Any, int]] = []
-        self.most, self.sent = FIRST_CALLS, 0.0
+        self.calls = np.zeros((TOGETHER, ALIGNED), np.uint32)
+        self.steps: dict[tuple[int, int], Step] = {}
+        self.scalars: dict[int, int] = {}
+        self.waiting: list[tuple[Any, tuple[int, int, int], int]] = []
+        self.most, self.given, self.marked = FIRST_CALLS, 0, 0.0
         usage = gpu.usage.MAP_READ | gpu.usage.COPY_DST
         self.marker = gpu.device.create_buffer(size=4, usage=usage)
 
@@ -69,8 +97,8 @@ class Planned(Control):
         """As the resident way's; it never fails."""
         self.state = state
         self.picture.recent = self.picture.recent[:0]
-        self.scalars: dict[int, int] = {}
-        self.sent = 0.0
+        self.scalars.clear()
+        self._is_idle()
         marks = np.zeros(STATE_WORDS, np.uint32)
         self.gpu.device.queue.write_buffer(self.picture.changing, 0, marks)
         made = 0
@@ -95,7 +123,28 @@ class Planned(Control):
         return self._scalar(self.program.descriptors[watch.descriptor]) in watch.values
 
     def _compute(self, instruction: Instruction) -> None:
-        base, op = int(self.state[State.BASE]), instruction.op
+        key = instruction.index, int(self.state[State.BASE])
+        step = self.steps.get(key)
+        if step is None:
+            step = self.steps[key] = self._step(*key)
+        lengths = tuple([self._first(index) for index in step.lengths])
+        if step.last is None or step.last[0] != lengths:
+            operation, groups = self._groups(step)
+            step.last = lengths, operation, groups
+        _, operation, groups = step.last
+        self._dispatch(operation, step.named, groups)
+        copied = None if step.copied is None or not groups else self._first(step.copied)
+        for index in step.written:
+            self._is_written(index)
+        if copied is not None:
+            self.scalars[step.named[0]] = copied
+        if operation == "op_push":
+            self._dispatch("op_push_length", step.named, 1)
+
+    def _step(self, index: int, base: int) -> Step:
+        """What the host has to know of an instruction at a base."""
+        instruction = self.program.instructions[index]
+        op = instruction.op
         named = [
             self.program.index(operand, base)
             for mode, operand in zip(op.operands, instruction.operands, strict=True)
@@ -103,19 +152,34 @@ class Planned(Control):
         ]
         g, b, a = (*named, *[named[0]] * (3 - len(named)))
         tensors, parameters = self.program.operands(instruction, base)
-        groups = _groups(op.name, tensors, parameters, self._rows)
-        self._dispatch(shaders.OPERATIONS[op.code], (g, b, a), groups)
-        copied = self._known(tensors[1]) if op.name == "Copy" and groups else None
-        for mode, index in zip(op.operands, (g, b, a), strict=True):
-            if mode.names is Names.TENSOR and mode.writes:
-                self._is_written(index)
-        for parameter in op.parameters:
-            if parameter.mode.names is Names.TENSOR and parameter.mode.writes:
-                self._is_written(parameters[parameter.name].index)
-        if copied is not None and tensors[0].length is tensors[1].length is None:
-            self.scalars[g] = copied
-        if op.name == "Push":
-            self._dispatch("op_push_length", (g, b, a), 1)
+        written = [
+            index
+            for mode, index in zip(op.operands, (g, b, a), strict=True)
+            if mode.names is Names.TENSOR and mode.writes
+        ]
+        written += [
+            parameters[p.name].index
+            for p in op.parameters
+            if p.mode.names is Names.TENSOR and p.mode.writes
+        ]
+        lengths = {d.length for d in tensors if d.length is not None}
+        whole = op.name == "Copy" and tensors[0].length is tensors[1].length is None
+        copied = tensors[1].index if whole else None
+        return Step(
+            instruction, (g, b, a), tensors, parameters, tuple(lengths), tuple(written), copied
+        )
+
+    def _groups(self, step: Step) -> tuple[str, int]:
+        """The operation and its workgroups, by how many rows are in use."""
+        op, tensors = step.instruction.op, step.tensors
+        groups = groups_of(op.name, tensors, step.parameters, self._rows)
+        if groups and op.name == "Linear" and UNITS in self.gpu.features:
+            rows = self._rows(tensors[0])
+            if rows > shaders.FEW and tensors[2].dtype == DType.I8:
+                tall = shaders.UNIT_ROWS // _planes(tensors[1])
+                across = -(-tensors[0].cols // shaders.UNIT_COLS)
+                return shaders.BY_UNITS, -(-rows // tall) * across
+        return shaders.OPERATIONS[op.code], groups
 
     def _is_written(self, index: int) -> None:
         self.picture.ahead.add(index)
@@ -125,23 +189,25 @@ class Planned(Control):
         """Rows in use, as far as the host knows."""
         if d.length is None:
             return d.rows
-        length = self._known(self.program.descriptors[d.length])
+        length = self._first(d.length)
         return d.rows if length is None else min(max(length, 0), d.rows)
 
-    def _known(self, d: Descriptor) -> int | None:
+    def _first(self, index: int) -> int | None:
         """The first element of an I32 tensor where the device need not be asked for it."""
-        if d.index in self.picture.ahead:
-            return self.scalars.get(d.index)
-        y, x = divmod(d.start, self.program.width)
-        return int(self.image[y, x].view("<i4")[0])
+        value = self.scalars.get(index)
+        if value is None and index not in self.picture.ahead:
+            y, x = divmod(self.program.descriptors[index].start, self.program.width)
+            value = self.scalars[index] = int(self.image[y, x].view("<i4")[0])
+        return value
 
     def _scalar(self, d: Descriptor) -> int:
         """The first element of an I32 tensor at this point of the run."""
-        if (value := self._known(d)) is not None:
-            return value
-        self._submit()
-        self.scalars[d.index], self.sent = self.picture.scalar(d), 0.0
-        return self.scalars[d.index]
+        value = self._first(d.index)
+        if value is None:
+            self._submit()
+            value = self.scalars[d.index] = self.picture.scalar(d)
+            self._is_idle()
+        return value
 
     def _clear_scratch(self) -> None:
         for index in self.picture.cleared:
@@ -152,46 +218,51 @@ class Planned(Control):
     def _dispatch(self, operation: str, operands: tuple[int, int, int], groups: int) -> None:
         if groups < 1:
             return
-        if len(self.waiting) >= self.most:
+        if len(self.waiting) >= min(self.most, TOGETHER):
             self._submit()
-        self.calls[len(self.waiting), :3] = operands
-        self.waiting.append(
-            (
-                _pipeline(self.gpu, self.picture.windows, self.layout, operation),
-                min(groups, MOST_GROUPS),
-            )
-        )
+        pipeline = _pipeline(self.gpu, self.picture.windows, self.layout, operation)
+        self.waiting.append((pipeline, operands, min(groups, MOST_GROUPS)))
 
     def _submit(self) -> None:
-        """Give the device what waits."""
-        if not self.waiting:
+        """Give the device what waits, and a mark behind it when it has a moment's work."""
+        count = len(self.waiting)
+        if not count:
             return
         device = self.gpu.device
-        device.queue.write_buffer(self.uniform, 0, self.calls[: len(self.waiting)])
+        self.calls[:count, :3] = [operands for _, operands, _ in self.waiting]
+        device.queue.write_buffer(self.uniform, 0, self.calls[:count])
         encoder = device.create_command_encoder()
         compute = self.gpu.begin(encoder)
-        for number, (pipeline, groups) in enumerate(self.waiting):
+        for number, (pipeline, _, groups) in enumerate(self.waiting):
             compute.set_pipeline(pipeline)
             compute.set_bind_group(0, self.group, [4 * ALIGNED * number])
             compute.dispatch_workgroups(groups)
         compute.end()
-        encoder.copy_buffer_to_buffer(self.picture.changing, 0, self.marker, 0, 4)
-        self._wait()
-        device.queue.submit([encoder.finish()])
         self.waiting.clear()
-        self.sent = time.monotonic()
+        self.given += count
+        full = self.given >= self.most
+        if full:
+            self._wait()
+            encoder.copy_buffer_to_buffer(self.picture.changing, 0, self.marker, 0, 4)
+        device.queue.submit([encoder.finish()])
+        if full:
+            self.given, self.marked = 0, time.monotonic()
 
     def _wait(self) -> None:
-        """Wait for the submission before, if it is under way, and let the next one last MOMENT."""
-        if not self.sent:
+        """Wait for the last mark, if it is under way, and let the next moment be one."""
+        if not self.marked:
             return
         self.marker.map_sync("READ")
         self.marker.unmap()
-        took = time.monotonic() - self.sent
+        took = time.monotonic() - self.marked
         if took < MOMENT:
             self.most = min(2 * self.most, CALLS)
         else:
             self.most = max(int(self.most * MOMENT / took), 1)
+
+    def _is_idle(self) -> None:
+        """The device has done all that it got."""
+        self.given, self.marked = 0, 0.0
 
 
 def _entry(binding: int, buffer: Any) -> dict[str, Any]:
@@ -219,13 +290,38 @@ def _pipeline(gpu: Gpu, windows: int, layout: Any, operation: str) -> Any:
     if key not in gpu.pipelines:
         module = gpu.pipelines.get(("", windows))
         if module is None:
-            code = shaders.planned(gpu.window, windows)
+            units = WITH_UNITS if UNITS in gpu.features else None
+            code = shaders.planned(gpu.window, windows, _subgroups(gpu), units)
             module = gpu.pipelines["", windows] = gpu.device.create_shader_module(code=code)
         gpu.pipelines[key] = gpu.device.create_compute_pipeline(
             layout=gpu.device.create_pipeline_layout(bind_group_layouts=[layout]),
             compute={"module": module, "entry_point": f"run_{operation[3:]}"},
         )
     return gpu.pipelines[key]
+
+
+def _subgroups(gpu: Gpu) -> str | None:
+    """What a shader that uses subgroups says first; None where they are not as it wants them."""
+    said = subgroups_of(gpu.adapter)
+    if said is None:
+        return None
+    device, otherwise = gpu.device, gpu.buffer(1)
+    code = f"{said}const LANES: u32 = {LANES}u;\n" + shaders.text("trial")
+    module = device.create_shader_module(code=code)
+    pipeline = device.create_compute_pipeline(
+        layout="auto", compute={"module": module, "entry_point": "trial"}
+    )
+    group = device.create_bind_group(
+        layout=pipeline.get_bind_group_layout(0), entries=[_entry(0, otherwise)]
+    )
+    encoder = device.create_command_encoder()
+    compute = encoder.begin_compute_pass()
+    compute.set_pipeline(pipeline)
+    compute.set_bind_group(0, group)
+    compute.dispatch_workgroups(LANES)
+    compute.end()
+    device.queue.submit([encoder.finish()])
+    return None if any(device.queue.read_buffer(otherwise, 0, 4)) else said
 
 
 def _spread(elements: int) -> int:
@@ -239,7 +335,7 @@ BY_ROWS = (
 )  # fmt: skip
 
 
-def _groups(
+def groups_of(
     name: str,
     tensors: list[Descriptor],
     named: dict[str, Any],
@@ -259,7 +355,7 @@ def _groups(
         width: int = named["k"].cols
         return min(rows(first) * (first.cols // width), attention_groups(width))
     if name == "Linear":
-        return _linear_groups(rows(first), first.cols, tensors[1].dtype, tensors[2].dtype)
+        return _linear_groups(rows(first), first.cols, _planes(second), tensors[2].dtype)
     if name in ("Copy", "Transpose"):
         return _spread(second.rows * second.cols)
     if name == "Blit":
@@ -270,15 +366,18 @@ def _groups(
     return _spread(rows(first) * first.cols)
 
 
+def _planes(d: Descriptor) -> int:
+    return 2 if d.dtype == DType.ACT2 else 1
+
+
 def attention_groups(width: int) -> int:
     return max(min(SCRATCH // (width + width // 4), MOST_QUERIES), 1)
 
 
-def _linear_groups(rows: int, cols: int, dtype: DType, weight: DType) -> int:
+def _linear_groups(rows: int, cols: int, planes: int, weight: DType) -> int:
     """Workgroups of a product: of few rows a group takes columns, of many a tile."""
     if rows <= shaders.FEW:
         return min(-(-cols // FEW_COLUMNS), MOST_OF_FEW)
-    planes = 2 if dtype == DType.ACT2 else 1
     if weight == DType.I4:
         return -(-rows // (LANES // 4)) * -(-cols // shaders.WIDE)
     return -(-rows // (shaders.WIDE // planes)) * -(-cols // shaders.SPAN)

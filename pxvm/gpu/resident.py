@@ -19,7 +19,7 @@ from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.plan import touched
 from pxvm.core.tensor import READY, STATE_WORDS, DType, State
 from pxvm.gpu import shaders
-from pxvm.gpu.devices import SUBGROUPS, WINDOWS, Adapter, Gpu
+from pxvm.gpu.devices import WINDOWS, Adapter, Gpu, subgroups_of
 from pxvm.gpu.picture import Picture, Watch
 from pxvm.gpu.planned import scratch_words
 from pxvm.gpu.shaders import FRONT, LEFT, LOST, MADE, RESULT
@@ -42,12 +42,6 @@ def lanes_of(adapter: Adapter) -> int:
         and limits["max-compute-workgroup-storage-size"] >= MEMORY
     )
     return LANES if enough and not adapter.is_software else shaders.LANES
-
-
-def subgroups_of(adapter: Adapter) -> str | None:
-    """What a shader that uses subgroups says first; None where it may not."""
-    there = [said for name, said in SUBGROUPS.items() if name in adapter.features]
-    return None if adapter.is_software or not there else there[0]
 
 
 def codes_of(program: TensorProgram) -> tuple[int, ...]:

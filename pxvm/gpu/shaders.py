@@ -29,6 +29,7 @@ LANES = (
 )  # of a workgroup, unless many can run at a time: a token of attention's block each
 FEW = 4  # rows: of so few, workgroups share a product's columns, and repeat what is short
 WIDE, SPAN = 64, 32  # rows of planes and columns of a product's tile; with four bits, WIDE columns
+UNIT_ROWS, UNIT_COLS = 128, 64  # of a tile by matrix units
 ONE_BY_ONE = 16  # of the best of a row, looked for one by one
 TOGETHER = 16  # heads, or queries, that a workgroup takes at a time
 #: Words in front of the tensors that change: the state, the registers when a run ends, and how
@@ -48,6 +49,14 @@ OPERATIONS = {op.code: f"op_{op.name.lower()}" for op in isa.OPCODES
               if op.dialect == 1 and op.flow is Flow.NEXT}  # fmt: skip
 #: Dispatches that are no instruction's own.
 EXTRA = ("op_clear", "op_push_length")
+BY_UNITS = "op_linear_by_units"  # a product where the device has matrix units
+# What an entry point says of a lane where subgroups.wgsl reduces.
+TEAMS = """, @builtin(subgroup_id) its_team: u32,
+        @builtin(subgroup_invocation_id) its_place: u32, @builtin(subgroup_size) its_size: u32"""
+SEATED = """
+    team = its_team;
+    place = its_place;
+    size = its_size;"""
 KNOWN = 8  # lengths of tensors that the interpreter keeps at hand
 CASES = {"op_push": "push_all"}  # what the interpreter does in one piece
 PCG = 6364136223846793005, 1442695040888963407
@@ -65,6 +74,7 @@ def constants(window: int, windows: int, lanes: int) -> str:
     """
     unsigned = {
         "LANES": lanes, "BLOCK": ops.BLOCK, "FEW": FEW, "WIDE": WIDE, "SPAN": SPAN,
+        "UNIT_ROWS": UNIT_ROWS, "UNIT_COLS": UNIT_COLS,
         "STAGED": STAGED,
         "TOGETHER": TOGETHER, "ONE_BY_ONE": ONE_BY_ONE,
         "TABLE": TABLE, "RECORD": len(FIELDS), "WINDOW": window, "WINDOWS": windows,
@@ -84,12 +94,13 @@ def constants(window: int, windows: int, lanes: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def entry(operation: str) -> str:
+def entry(operation: str, subgroups: str | None = None) -> str:
     """The entry point ``run_x`` of the planned way for an operation ``op_x``."""
+    more, begin = ("", "") if subgroups is None else (TEAMS, SEATED)
     return f"""
 @compute @workgroup_size(LANES)
 fn run_{operation[3:]}(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) n: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {{
+        @builtin(local_invocation_index) lane: u32{more}) {{{begin}
     let c = named(lane);
     if (c.rows_g == 0u || c.rows_b == 0u || c.rows_a == 0u) {{ return; }}
     {operation}(call(c), id.x, n.x, lane);
@@ -110,10 +121,22 @@ def module(window: int, windows: int, lanes: int, grouped: bool, *more: str) -> 
 
 
 @cache
-def planned(window: int, windows: int) -> str:
-    """The module with an entry point for each opcode."""
-    entries = "".join(entry(name) for name in (*OPERATIONS.values(), *EXTRA))
-    return module(window, windows, LANES, True, "planned", "lanes") + entries
+def planned(
+    window: int, windows: int, subgroups: str | None = None, units: str | None = None
+) -> str:
+    """The module with an entry point for each opcode.
+
+    Args:
+        subgroups: what to say first where lanes may reduce by subgroups, None where not.
+        units: the same of products by matrix units.
+    """
+    operations = (*OPERATIONS.values(), *EXTRA, *([] if units is None else [BY_UNITS]))
+    files = ["planned", "lanes" if subgroups is None else "subgroups"]
+    if units is not None:
+        files.append("units")
+    entries = "".join(entry(name, subgroups) for name in operations)
+    body = module(window, windows, LANES, True, *files)
+    return (units or "") + (subgroups or "") + body + entries
 
 
 def interpreter(
@@ -142,7 +165,7 @@ fn execute(it: Todo, t: Turn, group: u32, groups: u32, lane: u32) {{
     }}
 }}
 """
-    more = ("lanes", "alone") if subgroups is None else ("subgroups",)
+    more = ("lanes", "alone") if subgroups is None else ("subgroups", "teams")
     body = module(window, windows, lanes, grouped, "interpreter", *more)
     return (subgroups or "") + body + _control() + switch
 

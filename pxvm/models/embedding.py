@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pxvm.core.executors import Session
 from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.notes import Unwatched, Watch
+from pxvm.core.tensor import Role
 from pxvm.models.families.bert import set_sentences
 from pxvm.models.graph.fields import Fields
 
@@ -38,6 +39,8 @@ class Embedder:
         self.batch = fields.descriptor("lengths").rows
         self.limit = min(self.rows, fields.descriptor("positions").rows)
         self.width = fields.descriptor("vectors").cols
+        state = (d.name for d in fields.network.descriptors if d.role == Role.STATE)
+        session.host(state)  # what a GPU works in stays there
 
     def embed(self, sentences: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Unit vectors [n, width] of sentences that are lists of 1 to ``limit`` tokens.
