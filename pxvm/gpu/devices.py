@@ -57,6 +57,7 @@ UNIT = {
     "component_type": "i8", "result_component_type": "i32", "m": 16, "n": 16, "k": 32,
     "min_subgroup_size": 32, "max_subgroup_size": 32,
 }  # fmt: skip
+LIMITS_OF_UNITS = ("max-compute-workgroup-storage-size", 32768)
 #: What a program may gain by -> what the libraries call it.
 FAMILIAR = {
     "subgroups": {*SUBGROUPS},
@@ -138,7 +139,7 @@ def _found(through: str) -> tuple[Adapter, ...]:
     first = sum(len(_found(other)) for other in there[: there.index(through)])
     with _quiet():
         if through == "dawn":
-            _allow_units()
+            allow_units()
         handles = library(through).gpu.enumerate_adapters_sync()
     usable = [handle for handle in handles if handle.info["backend_type"] in BACKENDS]
     usable.sort(key=lambda handle: _rank(handle.info["adapter_type"]))
@@ -146,7 +147,7 @@ def _found(through: str) -> tuple[Adapter, ...]:
 
 
 @cache
-def _allow_units() -> None:
+def allow_units() -> None:
     """Dawn shows matrix units only to who asks, first of all, for what is not settled yet."""
     extras = importlib.import_module(f"{library('dawn').__name__}.backends.dawn.extras")
     with suppress(RuntimeError):  # somebody else in this process has begun with Dawn
@@ -155,7 +156,7 @@ def _allow_units() -> None:
 
 def _has_units(handle: Any) -> bool:
     """True where a device multiplies matrices as the shaders want it."""
-    if UNITS not in handle.features:
+    if UNITS not in handle.features or handle.limits[LIMITS_OF_UNITS[0]] < LIMITS_OF_UNITS[1]:
         return False
     extras = importlib.import_module(f"{library('dawn').__name__}.backends.dawn.extras")
     return UNIT in extras.get_adapter_properties(handle)["subgroup_matrix_configs"]

@@ -2,14 +2,15 @@
 
 Two ways with one set of shaders: *planned*, where the host follows the program and dispatches one
 instruction after the other, works everywhere; *resident*, where the GPU interprets the instruction
-pixels itself, is several times faster and taken where the device is seen to allow it. The picture
-stays on the device from one run of a session to the next.
+pixels itself, is several times faster for few rows and taken where the device is seen to allow it.
+The picture stays on the device from one run of a session to the next, whichever way each goes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from pxvm.core.errors import DeviceError, ProgramError
 from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.mapping import watched
 from pxvm.core.parts import Image, Program
-from pxvm.core.tensor import READY, YIELDED, State, write_words
+from pxvm.core.tensor import READY, YIELDED, Role, State, write_words
 from pxvm.gpu import devices
 from pxvm.gpu.picture import Picture, Watch
 from pxvm.gpu.planned import Planned
@@ -27,6 +28,7 @@ from pxvm.gpu.resident import Resident
 from pxvm.gpu.rounds import check_rounds
 
 PLANNED, RESIDENT = "planned", "resident"
+MANY = 512  # rows from which on the planned way was seen to be done sooner; docs/GPU.md
 
 
 def available() -> str:
@@ -130,6 +132,24 @@ def choose(option: str) -> Chosen:
     return Chosen(number, through, way)
 
 
+def rows_by_scalar(program: TensorProgram) -> list[tuple[int, int]]:
+    """Scalars that say before a run how many rows of scratch are in use, and the most they may say.
+
+    A program that copies such a length from another scalar has it from there.
+    """
+    copied = {}
+    for number, base in program.visits:
+        instruction = program.instructions[number]
+        if instruction.op.name == "Copy":
+            to, source = (program.index(operand, base) for operand in instruction.operands[:2])
+            copied[to] = source
+    return [
+        (copied.get(d.length, d.length), d.rows)
+        for d in program.descriptors
+        if d.role == Role.SCRATCH and d.length is not None
+    ]
+
+
 class Session:
     """A verified program on a GPU; what the host does not name stays there between runs.
 
@@ -156,6 +176,7 @@ class Session:
         self.picture = Picture(gpu, image, program)
         self.hosted: frozenset[int] | None = None
         self.worker: Planned | Resident = self._worker()
+        self.rows = rows_by_scalar(program)
 
     def _worker(self) -> Planned | Resident:
         adapter = self.gpu.adapter
@@ -172,7 +193,23 @@ class Session:
             except DeviceError:
                 if self.way:
                     raise
+        return self.planned
+
+    @cached_property
+    def planned(self) -> Planned:
+        """The planned way of the same picture."""
         return Planned(self.gpu, self.image, self.program, self.picture)
+
+    def _way(self) -> Planned | Resident:
+        """Who runs what comes: of many rows the planned way is sooner done, if any may be taken."""
+        if self.way or isinstance(self.worker, Planned):
+            return self.worker
+        for index, most in self.rows:
+            if most >= MANY and index not in self.picture.ahead:
+                y, x = divmod(self.program.descriptors[index].start, self.program.width)
+                if int(self.image[y, x].view("<i4")[0]) >= MANY:
+                    return self.planned
+        return self.worker
 
     def run(self, max_steps: int | None = None) -> int:
         """As every session's; afterwards what the host names is in the pixels."""
@@ -193,12 +230,12 @@ class Session:
         picture.refresh(picture.loose if self.hosted is None else self.hosted)
         whole = True
         try:
-            made = self.worker.run(state, max_steps, rounds, watch)
+            made = self._way().run(state, max_steps, rounds, watch)
             if made < 0:
                 if self.way:
                     state[State.STATUS] = status
                     raise DeviceError(f"GPU {self.gpu.adapter.number}: workgroups waited in vain")
-                self.worker = Planned(self.gpu, self.image, self.program, picture)
+                self.worker = self.planned
                 made = self.worker.run(state, max_steps, rounds, watch)
         except (self.gpu.library.GPUError, MemoryError):
             whole = False  # the device failed: the image stays as it was

@@ -60,6 +60,7 @@ class Picture:
         windows: how many of them it takes.
         ahead: tensors that the device has and the image not yet.
         near: how far the small tensors that may change reach.
+        front: a copy up to there, for the host.
         recent: the words up to there, while the device does nothing.
     """
 
@@ -77,6 +78,8 @@ class Picture:
                     self.near = total
         self.known: NDArray[np.uint32] = np.zeros(total, np.uint32)
         self.changing = gpu.buffer(total)
+        usage = gpu.usage.MAP_READ | gpu.usage.COPY_DST
+        self.front = gpu.device.create_buffer(size=4 * self.near, usage=usage)
         self.cleared = [
             d.index
             for d in program.descriptors
@@ -180,10 +183,19 @@ class Picture:
             store_words(self.image, d, 0, words.reshape(d.rows, d.row_words))
         self.ahead.difference_update(found)
 
-    def catch_up(self) -> NDArray[np.uint32]:
-        """Fetch what a run has left in front, and all small tensors with it."""
-        self.recent = self.recent[:0]
-        self.recent = self.read(0, self.near)
+    def catch_up(self, encoder: Any = None) -> NDArray[np.uint32]:
+        """Fetch what a run has left in front, and all small tensors with it.
+
+        Args:
+            encoder: what the device has to do before, not yet submitted.
+        """
+        device = self.gpu.device
+        encoder = encoder or device.create_command_encoder()
+        encoder.copy_buffer_to_buffer(self.changing, 0, self.front, 0, self.front.size)
+        device.queue.submit([encoder.finish()])
+        self.front.map_sync("READ")
+        self.recent = np.frombuffer(self.front.read_mapped(), np.uint32)
+        self.front.unmap()
         return self.recent
 
     def read(self, first: int, count: int) -> NDArray[np.uint32]:

@@ -32,12 +32,13 @@ from pxvm.gpu.picture import Picture, Watch
 from pxvm.gpu.shaders import LANES
 
 MOST_GROUPS = 1 << 14  # workgroups of a dispatch; each takes more than one part where that is few
-MOMENT = 0.015  # seconds of the device's work that are waited for at once, about
-CALLS, FIRST_CALLS = 1024, 4  # dispatches of a moment at most, and of the first
-TOGETHER = 128  # dispatches of a submission at most: the device begins while the host goes on
+MOMENT = 0.03  # seconds that the host waits for the device at once, about
+CALLS, FIRST_CALLS = 1024, 4  # dispatches from a mark to the next at most, and to the first
+TOGETHER = 64  # dispatches of a submission at most: the device begins while the host goes on
 ALIGNED = 64  # words between two dispatches' uniforms
 SCRATCH = 1 << 22  # words that attention may take for all of its workgroups
 MOST_QUERIES = 2048  # workgroups of attention
+UNIT_TILES = 128  # of a product by matrix units at least: of fewer, many of them have nothing to do
 FEW_COLUMNS, MOST_OF_FEW = 8, 1024  # columns a workgroup of a product of few rows, and workgroups
 
 
@@ -69,10 +70,10 @@ class Planned(Control):
     Attributes:
         steps: by instruction and base.
         scalars: first elements of tensors, as far as the host knows them at this point of a run.
-        most: dispatches that take the device a moment, about. The host waits for one moment's
-            before it gives those of the next but one, so that a run that is stopped ends soon.
+        most: dispatches from a mark to the next. The host waits for a mark before it gives the next
+            but one, for a moment at most, so that a run that is stopped ends soon.
         given: how many the device has got since the last mark.
-        marked: when that was given, if nobody has waited for it since.
+        marked: a mark was given, and nobody has waited for it since.
     """
 
     def __init__(self, gpu: Gpu, image: Image, program: TensorProgram, picture: Picture) -> None:
@@ -89,7 +90,7 @@ class Planned(Control):
         self.steps: dict[tuple[int, int], Step] = {}
         self.scalars: dict[int, int] = {}
         self.waiting: list[tuple[Any, tuple[int, int, int], int]] = []
-        self.most, self.given, self.marked = FIRST_CALLS, 0, 0.0
+        self.most, self.given, self.marked = FIRST_CALLS, 0, False
         usage = gpu.usage.MAP_READ | gpu.usage.COPY_DST
         self.marker = gpu.device.create_buffer(size=4, usage=usage)
 
@@ -111,7 +112,7 @@ class Planned(Control):
         finally:
             with Uninterrupted():
                 self._submit()
-                marks = self.picture.read(0, STATE_WORDS)
+                marks = self.picture.catch_up()
                 for word in (State.SATURATED, State.CLAMPED):
                     if marks[word]:
                         state[word] = 1
@@ -174,11 +175,11 @@ class Planned(Control):
         op, tensors = step.instruction.op, step.tensors
         groups = groups_of(op.name, tensors, step.parameters, self._rows)
         if groups and op.name == "Linear" and UNITS in self.gpu.features:
-            rows = self._rows(tensors[0])
-            if rows > shaders.FEW and tensors[2].dtype == DType.I8:
-                tall = shaders.UNIT_ROWS // _planes(tensors[1])
-                across = -(-tensors[0].cols // shaders.UNIT_COLS)
-                return shaders.BY_UNITS, -(-rows // tall) * across
+            tall = shaders.UNIT_ROWS // _planes(tensors[1])
+            across = -(-tensors[0].cols // shaders.UNIT_COLS)
+            tiles = -(-self._rows(tensors[0]) // tall) * across
+            if tiles >= UNIT_TILES and tensors[2].dtype == DType.I8:
+                return shaders.BY_UNITS, tiles
         return shaders.OPERATIONS[op.code], groups
 
     def _is_written(self, index: int) -> None:
@@ -224,7 +225,7 @@ class Planned(Control):
         self.waiting.append((pipeline, operands, min(groups, MOST_GROUPS)))
 
     def _submit(self) -> None:
-        """Give the device what waits, and a mark behind it when it has a moment's work."""
+        """Give the device what waits, and a mark behind it when one is due."""
         count = len(self.waiting)
         if not count:
             return
@@ -246,23 +247,24 @@ class Planned(Control):
             encoder.copy_buffer_to_buffer(self.picture.changing, 0, self.marker, 0, 4)
         device.queue.submit([encoder.finish()])
         if full:
-            self.given, self.marked = 0, time.monotonic()
+            self.given, self.marked = 0, True
 
     def _wait(self) -> None:
-        """Wait for the last mark, if it is under way, and let the next moment be one."""
+        """Wait for the last mark, if it is under way, and see how far off the next may be."""
         if not self.marked:
             return
+        begin = time.monotonic()
         self.marker.map_sync("READ")
         self.marker.unmap()
-        took = time.monotonic() - self.marked
-        if took < MOMENT:
+        took = time.monotonic() - begin
+        if took < MOMENT / 2:
             self.most = min(2 * self.most, CALLS)
-        else:
+        elif took > MOMENT:
             self.most = max(int(self.most * MOMENT / took), 1)
 
     def _is_idle(self) -> None:
         """The device has done all that it got."""
-        self.given, self.marked = 0, 0.0
+        self.given, self.marked = 0, False
 
 
 def _entry(binding: int, buffer: Any) -> dict[str, Any]:

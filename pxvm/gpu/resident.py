@@ -131,7 +131,7 @@ class Resident:
             queue = self.gpu.device.queue
             queue.write_buffer(self.job, 0, job)
             queue.write_buffer(front, 0, np.zeros(FRONT, np.uint32))
-            self._submit(pipeline, bound, groups)
+            queue.submit([self._encoder(pipeline, bound, groups).finish()])
             return not np.frombuffer(queue.read_buffer(front, 4 * LOST, 4), np.uint32)[0]
 
         good, bad = 0, 8
@@ -142,7 +142,7 @@ class Resident:
             good, bad = (middle, bad) if passes(middle) else (good, middle)
         return good
 
-    def _submit(self, pipeline: Any, bound: Any, groups: int, *, keep: bool = False) -> None:
+    def _encoder(self, pipeline: Any, bound: Any, groups: int, *, keep: bool = False) -> Any:
         encoder = self.gpu.device.create_command_encoder()
         if keep:
             changing = self.picture.changing
@@ -152,7 +152,7 @@ class Resident:
         compute.set_bind_group(0, bound)
         compute.dispatch_workgroups(groups)
         compute.end()
-        self.gpu.device.queue.submit([encoder.finish()])
+        return encoder
 
     def run(self, state: Ints, max_steps: int | None, rounds: int, watch: Watch | None) -> int:
         """Run from ``state``, which it brings up to date; returns the instructions executed.
@@ -176,8 +176,8 @@ class Resident:
                 queue = self.gpu.device.queue
                 queue.write_buffer(self.job, 0, job)
                 queue.write_buffer(self.picture.changing, 0, front)
-                self._submit(self.pipeline, self.bound, self.groups, keep=not made)
-                front = self.picture.catch_up()
+                encoder = self._encoder(self.pipeline, self.bound, self.groups, keep=not made)
+                front = self.picture.catch_up(encoder)
                 if front[LOST]:
                     self._restore()
                     state[:] = before

@@ -339,14 +339,14 @@ def test_who_waits_in_vain_leaves_everything_to_the_planned_way(monkeypatch):
     session.run()
     run_program(plain, device="reference")
     before = ours.copy()
-    submit, changing = session.worker._submit, session.picture.changing
+    encoder, changing = session.worker._encoder, session.picture.changing
 
     def with_one_missing(*args, **options):
         minus_one = np.array([0xFFFFFFFF], np.uint32)
         session.gpu.device.queue.write_buffer(changing, 4 * shaders.ARRIVED, minus_one)
-        submit(*args, **options)
+        return encoder(*args, **options)
 
-    monkeypatch.setattr(session.worker, "_submit", with_one_missing)
+    monkeypatch.setattr(session.worker, "_encoder", with_one_missing)
     with pytest.raises(DeviceError, match="waited in vain"):
         session.run()
     assert np.array_equal(ours, before)

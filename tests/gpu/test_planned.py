@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from random import Random
+
 import numpy as np
 import pytest
 
 from pxvm.core.interpreter import run_program
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.parts import Image
-from pxvm.core.tensor import DType, Role
+from pxvm.core.tensor import DType, Role, encode_scales
 from pxvm.core.verifier import verify
-from pxvm.gpu import devices
+from pxvm.gpu import devices, planned, shaders
 from pxvm.gpu import executor as gpu
 from pxvm.gpu.picture import Picture
 from pxvm.gpu.planned import Planned
+from pxvm.gpu.resident import Resident
 from pxvm.models.graph.fields import Fields
+from tests.differential.generator import generate
+from tests.differential.harness import compare
 from tests.gpu.test_gpu import needs_gpu
 
 ROWS = 200
+SUBGROUP = "subgroup"
 
 
 def with_lengths() -> NetworkBuilder:
@@ -111,3 +118,92 @@ def test_scratch_that_is_cleared_is_known_no_longer():
     image = b.build()
     like_the_reference(image)
     assert Fields(image)["other"] == [4]
+
+
+@needs_gpu
+def test_lanes_may_reduce_by_subgroups_where_those_are_lanes_side_by_side(monkeypatch):
+    if SUBGROUP not in devices.adapter_of().features:
+        pytest.skip(f"no {SUBGROUP} here")
+    monkeypatch.setattr(planned, "subgroups_of", lambda adapter: devices.SUBGROUPS[SUBGROUP])
+    said: list[str | None] = []
+    make = shaders.planned
+    monkeypatch.setattr(shaders, "planned", lambda *a: said.append(a[2]) or make(*a))
+    for numbered, expected in (("lane", devices.SUBGROUPS[SUBGROUP]), ("lane + 1u", None)):
+        monkeypatch.setattr(shaders, "text", wrongly(numbered))
+        devices.forget()
+        for seed in range(30):
+            assert compare(generate(seed), ("reference", "gpu:planned"), Random(seed)) is None
+        assert {*said} == {expected}
+        said.clear()
+    devices.forget()
+
+
+def wrongly(numbered: str) -> Callable[[str], str]:
+    """WGSL in which the trial takes lanes to be numbered like this."""
+    text = shaders.text
+    return lambda name: text(name).replace("(lane !=", f"({numbered} !=")
+
+
+def with_many_rows() -> Image:
+    """A program whose rows in use the host sets; it takes them times three, and yields."""
+    b = NetworkBuilder(64)
+    b.scalar("count", 1)
+    b.scalar("n", 0)
+    values = np.arange(2048).reshape(1024, 2)
+    b.tensor("x", DType.I32, (1024, 2), Role.STATE, length="n", data=values)
+    b.tensor("t", DType.I32, (1024, 2), Role.SCRATCH, length="n")
+    b.label("start")
+    b.constant("runs", 9)
+    b.emit("Loop", "runs", 0)
+    b.emit("Copy", "n", "count")
+    b.emit("Add", "t", "x", "x")
+    b.emit("Add", "x", "x", "t")
+    b.emit("Yield")
+    b.emit("EndLoop")
+    b.emit("Halt")
+    return b.build()
+
+
+@needs_gpu
+def test_a_run_of_many_rows_goes_the_planned_way_and_the_next_one_on_from_there():
+    ours, plain = with_many_rows(), with_many_rows()
+    session = gpu.Session(devices.open_gpu(), ours, verify(ours), gpu.RESIDENT)
+    ways = []
+    for count in (3, 1024, 1000, 5, gpu.MANY - 1, gpu.MANY):
+        Fields(ours)["count"] = Fields(plain)["count"] = count
+        session.way = ""  # as where it was taken for the best
+        ways.append(type(session._way()))
+        session.run()
+        run_program(plain, device="reference")
+        assert np.array_equal(ours, plain), count
+    assert ways == [Resident, Planned, Planned, Resident, Resident, Planned]
+    session.way = gpu.RESIDENT
+    assert isinstance(session._way(), Resident)
+
+
+@needs_gpu
+def test_matrix_units_take_products_that_fill_a_device(monkeypatch):
+    b = NetworkBuilder(512)
+    b.tensor("n", DType.I32, (1,), Role.STATE, data=[1])
+    b.tensor("act", DType.ACT2, (512, 64), Role.STATE, length="n")
+    for cols in (512, 1024):
+        scales = np.full(cols, encode_scales(np.array([1 << 15]), np.array([-20]))[0])
+        b.tensor(f"scales{cols}", DType.SCALE, (cols,), Role.CONSTANT, data=scales)
+        zeros = np.zeros((cols, 64), np.int8)
+        scale = f"scales{cols}"
+        b.tensor(f"w{cols}", DType.I8, (cols, 64), Role.CONSTANT, scale=scale, data=zeros)
+        b.tensor(f"y{cols}", DType.I32, (512, cols), Role.STATE, length="n")
+        b.emit("Linear", f"y{cols}", "act", f"w{cols}")
+    b.emit("Halt")
+    b.fit()
+    image = b.build()
+    worker = gpu.Session(devices.open_gpu(), image, verify(image), gpu.PLANNED).worker
+    small, large = (worker._step(index, -1) for index in range(2))
+    monkeypatch.setattr(worker.gpu, "features", [devices.UNITS])
+    found = []
+    for rows in (1, 500, 512):
+        worker.scalars.clear()
+        Fields(image)["n"] = rows
+        found.append((worker._groups(small), worker._groups(large)))
+    tiles = ("op_linear", 16 * 16), ("op_linear_by_units", 8 * 16)
+    assert found[1] == found[2] == tiles and found[0] == (("op_linear", 64), ("op_linear", 128))

@@ -9,16 +9,11 @@ alias Totals = subgroup_matrix_result<i32, 16, 16>;
 const DEEP: u32 = 16u;  // words of a row that stand in workgroup memory
 const LINE: u32 = DEEP + 4u;  // from a row to the next, so that banks differ
 const FETCHING: u32 = LANES / DEEP;  // rows that are fetched side by side
+const PARTS: u32 = UNIT_ROWS / (4u * FETCHING);  // that a lane fetches, of four rows each
+const PARTS_TOO: u32 = UNIT_COLS / (4u * FETCHING);
 const CELLS: u32 = 512u;  // sums that a subgroup gives out at a time: of 16 rows
 
 var<workgroup> lines: array<i32, (UNIT_ROWS + UNIT_COLS) * LINE>;
-
-// Where four rows of planes begin, from one of the tile's on.
-fn rows_of_planes(c: Call, row0: u32, first: u32, tall: u32) -> vec4<u32> {
-    let p = first + FETCHING * vec4<u32>(0u, 1u, 2u, 3u);
-    let row = min(row0 + p % tall, vec4<u32>(c.rows_g - 1u));
-    return c.b.start + row * c.b.row_words + p / tall * quads(c.b);
-}
 
 fn rows_of_weights(c: Call, first: u32) -> vec4<u32> {
     let col = min(first + FETCHING * vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(c.a.rows - 1u));
@@ -33,12 +28,12 @@ fn put_lines(first: u32, word: u32, v: vec4<u32>) {
     lines[at + 3u * FETCHING * LINE] = i32(v.w);
 }
 
-fn left_at(row: u32, byte: u32) -> Left {
-    return subgroupMatrixLoad<Left, row_major>(&lines, 4u * row * LINE + byte, 4u * LINE);
+fn left_at(row: u32, word: u32) -> Left {
+    return subgroupMatrixLoad<Left, row_major>(&lines, row * LINE + word, LINE);
 }
 
-fn right_at(col: u32, byte: u32) -> Right {
-    return subgroupMatrixLoad<Right, col_major>(&lines, 4u * (UNIT_ROWS + col) * LINE + byte, 4u * LINE);
+fn right_at(col: u32, word: u32) -> Right {
+    return subgroupMatrixLoad<Right, col_major>(&lines, (UNIT_ROWS + col) * LINE + word, LINE);
 }
 
 fn give_out(unit: u32, left: Totals, right: Totals) {
@@ -55,38 +50,36 @@ fn op_linear_by_units(c: Call, group: u32, groups: u32, lane: u32) {
     let tiles = across * ((c.rows_g + tall - 1u) / tall);
     let unit = lane / 32u;
     let down = unit / 2u * (UNIT_ROWS / 2u); let right = unit % 2u * (UNIT_COLS / 2u);
-    let word = lane % DEEP; let line = lane / DEEP; let four_lines = 4u * FETCHING;
+    let word = lane % DEEP; let line = lane / DEEP;
+    let each = FETCHING * vec4<u32>(0u, 1u, 2u, 3u);
     for (var tile = group; tile < tiles; tile += groups) {
         let col0 = tile % across * UNIT_COLS; let row0 = tile / across * tall;
-        let a_at0 = rows_of_planes(c, row0, line, tall);
-        let a_at1 = rows_of_planes(c, row0, line + four_lines, tall);
-        let a_at2 = rows_of_planes(c, row0, line + 2u * four_lines, tall);
-        let a_at3 = rows_of_planes(c, row0, line + 3u * four_lines, tall);
-        let w_at0 = rows_of_weights(c, col0 + line);
-        let w_at1 = rows_of_weights(c, col0 + line + four_lines);
-        var a0 = of_rows(a_at0, word, words); var a1 = of_rows(a_at1, word, words);
-        var a2 = of_rows(a_at2, word, words); var a3 = of_rows(a_at3, word, words);
-        var w0 = of_weights(w_at0, word, words); var w1 = of_weights(w_at1, word, words);
+        hold_scales(c, row0, tall, col0, UNIT_COLS, lane);
+        var a_at: array<vec4<u32>, PARTS>; var a: array<vec4<u32>, PARTS>;
+        var w_at: array<vec4<u32>, PARTS_TOO>; var w: array<vec4<u32>, PARTS_TOO>;
+        for (var i = 0u; i < PARTS; i++) {
+            a_at[i] = row_of_plane(c, row0, 4u * FETCHING * i + line + each, tall);
+            a[i] = of_rows(a_at[i], word, words);
+        }
+        for (var i = 0u; i < PARTS_TOO; i++) {
+            w_at[i] = rows_of_weights(c, col0 + 4u * FETCHING * i + line);
+            w[i] = of_weights(w_at[i], word, words);
+        }
         var s00 = Totals(); var s01 = Totals(); var s10 = Totals(); var s11 = Totals();
         var s20 = Totals(); var s21 = Totals(); var s30 = Totals(); var s31 = Totals();
         for (var first = 0u; first < words; first += DEEP) {
             workgroupBarrier();
-            put_lines(line, word, a0);
-            put_lines(line + four_lines, word, a1);
-            put_lines(line + 2u * four_lines, word, a2);
-            put_lines(line + 3u * four_lines, word, a3);
-            put_lines(UNIT_ROWS + line, word, w0);
-            put_lines(UNIT_ROWS + line + four_lines, word, w1);
+            for (var i = 0u; i < PARTS; i++) { put_lines(4u * FETCHING * i + line, word, a[i]); }
+            for (var i = 0u; i < PARTS_TOO; i++) { put_lines(UNIT_ROWS + 4u * FETCHING * i + line, word, w[i]); }
             workgroupBarrier();
             // The next ones are under way meanwhile.
             let next = first + DEEP + word;
-            a0 = of_rows(a_at0, next, words); a1 = of_rows(a_at1, next, words);
-            a2 = of_rows(a_at2, next, words); a3 = of_rows(a_at3, next, words);
-            w0 = of_weights(w_at0, next, words); w1 = of_weights(w_at1, next, words);
-            for (var byte = 0u; byte < 4u * DEEP; byte += 32u) {
-                let r0 = right_at(right, byte); let r1 = right_at(right + 16u, byte);
-                let l0 = left_at(down, byte); let l1 = left_at(down + 16u, byte);
-                let l2 = left_at(down + 32u, byte); let l3 = left_at(down + 48u, byte);
+            for (var i = 0u; i < PARTS; i++) { a[i] = of_rows(a_at[i], next, words); }
+            for (var i = 0u; i < PARTS_TOO; i++) { w[i] = of_weights(w_at[i], next, words); }
+            for (var i = 0u; i < DEEP; i += 8u) {
+                let r0 = right_at(right, i); let r1 = right_at(right + 16u, i);
+                let l0 = left_at(down, i); let l1 = left_at(down + 16u, i);
+                let l2 = left_at(down + 32u, i); let l3 = left_at(down + 48u, i);
                 s00 = subgroupMatrixMultiplyAccumulate(l0, r0, s00);
                 s01 = subgroupMatrixMultiplyAccumulate(l0, r1, s01);
                 s10 = subgroupMatrixMultiplyAccumulate(l1, r0, s10);
@@ -112,10 +105,8 @@ fn op_linear_by_units(c: Call, group: u32, groups: u32, lane: u32) {
                 let low = lines[cell];
                 var high = 0;
                 if (two) { high = lines[cell + 2u * CELLS]; }
-                let row = row0 + y / 16u * (UNIT_ROWS / 2u) + 16u * j + y % 16u; let col = col0 + x;
-                if (row < c.rows_g && col < n) {
-                    put(row_at(c.g, row) + col, scaled(c, row, col, joined(low, high, shift, two), shift));
-                }
+                let row = y / 16u * (UNIT_ROWS / 2u) + 16u * j + y % 16u;
+                put_of_tile(c, row0, row, col0, x, joined(low, high, shift, two), shift);
             }
         }
     }
