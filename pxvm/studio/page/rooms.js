@@ -1,1 +1,1 @@
-import{n as e}from"./assets/film-VS_w8OeN.js";import{t}from"./assets/gpu-BkZR4Q3n.js";import{n}from"./assets/machine-BTh36QE8.js";import{t as r}from"./assets/memory-yb743WAB.js";export{e as film,t as gpu,n as machine,r as memory};
+import{n as e}from"./assets/film-VS_w8OeN.js";import{t}from"./assets/gpu-CuL7djdB.js";import{n}from"./assets/machine-BBX76La0.js";import{t as r}from"./assets/memory-yb743WAB.js";export{e as film,t as gpu,n as machine,r as memory};

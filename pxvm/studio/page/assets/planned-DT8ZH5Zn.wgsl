@@ -3,6 +3,8 @@ const BLOCK: u32 = 128u;
 const FEW: u32 = 4u;
 const WIDE: u32 = 64u;
 const SPAN: u32 = 32u;
+const UNIT_ROWS: u32 = 128u;
+const UNIT_COLS: u32 = 64u;
 const STAGED: u32 = 1024u;
 const TOGETHER: u32 = 16u;
 const ONE_BY_ONE: u32 = 16u;
@@ -1070,9 +1072,11 @@ fn joined(low: i32, high: i32, shift: u32, two: bool) -> i32 {
 return select(low, (high << (8u - shift)) + shift_down(low, shift), two);
 }
 const PARTIES: u32 = LANES / 64u;
-const WORDS: u32 = 4u * PARTIES;
+const WORDS: u32 = 8u * PARTIES;
 const APART: u32 = WIDE / 4u + 1u;
-var<workgroup> pool: array<vec4<u32>, max(SIDE * SIDES, HALVES * (WIDE + 2u * TALL))>;
+const APART_TOO: u32 = SPAN / 4u + 1u;
+const POOL: u32 = max(max(SIDE * SIDES, HALVES * (WIDE + 2u * TALL)), WORDS * (APART + APART_TOO));
+var<workgroup> pool: array<vec4<u32>, POOL>;
 fn outer(a: u32, w: vec4<u32>) -> vec4<i32> {
 return vec4<i32>(dot4I8Packed(a, w.x), dot4I8Packed(a, w.y), dot4I8Packed(a, w.z), dot4I8Packed(a, w.w));
 }
@@ -1087,6 +1091,28 @@ fn of_rows(at: vec4<u32>, word: u32, words: u32) -> vec4<u32> {
 if (word >= words) { return vec4<u32>(); }
 return vec4<u32>(ld(at.x + word), ld(at.y + word), ld(at.z + word), ld(at.w + word)) ^ vec4<u32>(0x80808080u);
 }
+var<workgroup> tile_rows: array<u32, UNIT_ROWS>;
+var<workgroup> tile_cols: array<vec2<u32>, UNIT_COLS>;
+fn hold_scales(c: Call, row0: u32, rows: u32, col0: u32, cols: u32, lane: u32) {
+workgroupBarrier();
+for (var i = lane; i < rows; i += LANES) {
+tile_rows[i] = scale_word(row_scale(c.b, min(row0 + i, c.rows_g - 1u)));
+}
+for (var i = lane; i < cols; i += LANES) {
+let col = min(col0 + i, c.a.rows - 1u);
+tile_cols[i] = vec2<u32>(scale_word(row_scale(c.a, col)), u32(bias(c.a, col)));
+}
+}
+fn put_of_tile(c: Call, row0: u32, y: u32, col0: u32, x: u32, total: i32, shift: u32) {
+if (row0 + y >= c.rows_g || col0 + x >= c.a.rows) { return; }
+let s = multiply_scales(scale_of(tile_rows[y]), scale_of(tile_cols[x].x));
+put(row_at(c.g, row0 + y) + col0 + x,
+add(rescale(total, s.m, s.e + i32(shift) + c.g.frac), i32(tile_cols[x].y)));
+}
+fn row_of_plane(c: Call, row0: u32, at: vec4<u32>, tall: u32) -> vec4<u32> {
+let row = min(row0 + (at & vec4<u32>(tall - 1u)), vec4<u32>(c.rows_g - 1u));
+return c.b.start + row * c.b.row_words + select(vec4<u32>(), vec4<u32>(quads(c.b)), at >= vec4<u32>(tall));
+}
 fn linear_of_many(c: Call, group: u32, groups: u32, lane: u32) {
 let n = c.a.rows; let words = quads(c.a);
 let plane_count = planes(c.b); let two = plane_count == 2u;
@@ -1096,33 +1122,36 @@ let across = (n + SPAN - 1u) / SPAN;
 let tiles = across * ((c.rows_g + tall - 1u) / tall);
 let x = lane % 8u; let y = lane / 8u % 8u; let party = lane / 64u;
 let word = lane % WORDS; let quad = lane / WORDS;
-let into = word * APART + quad;
+let into = word * APART + quad; let into_too = WORDS * APART + word * APART_TOO + quad;
 for (var tile = group; tile < tiles; tile += groups) {
 let col0 = tile % across * SPAN; let row0 = tile / across * tall;
 let col = vec4<u32>(col0 + 4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
-let row = vec4<u32>(row0 + 4u * quad % tall) + vec4<u32>(0u, 1u, 2u, 3u);
+let row = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
 let w_at = vec4<u32>(
 weight_at(c.a, min(col.x, n - 1u)), weight_at(c.a, min(col.y, n - 1u)),
 weight_at(c.a, min(col.z, n - 1u)), weight_at(c.a, min(col.w, n - 1u)),
 );
-let a_at = vec4<u32>(c.b.start + 4u * quad / tall * words)
-+ min(row, vec4<u32>(c.rows_g - 1u)) * vec4<u32>(c.b.row_words);
+hold_scales(c, row0, tall, col0, SPAN, lane);
+let a_at = row_of_plane(c, row0, row, tall);
+let b_at = row_of_plane(c, row0, row + WIDE / 2u, tall);
 var s0 = vec4<i32>(); var s1 = vec4<i32>(); var s2 = vec4<i32>(); var s3 = vec4<i32>();
 var s4 = vec4<i32>(); var s5 = vec4<i32>(); var s6 = vec4<i32>(); var s7 = vec4<i32>();
-let its_words = select(0u, words, quad < SPAN / 4u);
-var next_a = of_rows(a_at, word, words);
-var next_w = of_weights(w_at, word, its_words);
+var next_a = of_rows(a_at, word, words); var next_b = of_rows(b_at, word, words);
+var next_w = of_weights(w_at, word, words);
 for (var first = 0u; first < words; first += WORDS) {
 workgroupBarrier();
 pool[into] = next_a;
-pool[WORDS * APART + into] = next_w;
+pool[into + WIDE / 8u] = next_b;
+pool[into_too] = next_w;
 workgroupBarrier();
-next_a = of_rows(a_at, first + WORDS + word, words);
-next_w = of_weights(w_at, first + WORDS + word, its_words);
-let begin = 4u * party;
-for (var i = begin; i < min(begin + 4u, words - first); i++) {
+let next = first + WORDS + word;
+next_a = of_rows(a_at, next, words);
+next_b = of_rows(b_at, next, words);
+next_w = of_weights(w_at, next, words);
+let begin = 8u * party;
+for (var i = begin; i < min(begin + 8u, words - first); i++) {
 let a0 = pool[i * APART + y]; let a1 = pool[i * APART + y + 8u];
-let w = pool[(WORDS + i) * APART + x];
+let w = pool[WORDS * APART + i * APART_TOO + x];
 s0 += outer(a0.x, w); s1 += outer(a0.y, w); s2 += outer(a0.z, w); s3 += outer(a0.w, w);
 s4 += outer(a1.x, w); s5 += outer(a1.y, w); s6 += outer(a1.z, w); s7 += outer(a1.w, w);
 }
@@ -1140,11 +1169,9 @@ for (var from_party = 0u; from_party < PARTIES; from_party++) {
 low += i32(pool[from_party * 128u + cell][i % 4u]);
 if (two) { high += i32(pool[from_party * 128u + 64u + cell][i % 4u]); }
 }
-let row = row0 + cell / 64u * 32u + cell % 64u / 8u * 4u + j;
-let col = col0 + cell % 8u * 4u + i % 4u;
-if (row < c.rows_g && col < n) {
-put(row_at(c.g, row) + col, scaled(c, row, col, joined(low, high, shift, two), shift));
-}
+let row = cell / 64u * 32u + cell % 64u / 8u * 4u + j;
+let col = cell % 8u * 4u + i % 4u;
+put_of_tile(c, row0, row, col0, col, joined(low, high, shift, two), shift);
 }
 }
 workgroupBarrier();
