@@ -20,7 +20,7 @@ from pxvm.core.errors import DeviceError, ProgramError
 from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.mapping import watched
 from pxvm.core.parts import Image, Program
-from pxvm.core.tensor import READY, YIELDED, Role, State, write_words
+from pxvm.core.tensor import READY, YIELDED, DType, Role, State, write_words
 from pxvm.gpu import devices
 from pxvm.gpu.picture import Picture, Watch
 from pxvm.gpu.planned import Planned
@@ -132,10 +132,10 @@ def choose(option: str) -> Chosen:
     return Chosen(number, through, way)
 
 
-def rows_by_scalar(program: TensorProgram) -> list[tuple[int, int]]:
-    """Scalars that say before a run how many rows of scratch are in use, and the most they may say.
+def rows_by_scalar(program: TensorProgram) -> set[int | None]:
+    """Scalars that say before a run how many rows of a scratch matrix of ``MANY`` are in use.
 
-    A program that copies such a length from another scalar has it from there.
+    Where the program copies a tensor's length from another scalar, that one. None: all are in use.
     """
     copied = {}
     for number, base in program.visits:
@@ -143,11 +143,12 @@ def rows_by_scalar(program: TensorProgram) -> list[tuple[int, int]]:
         if instruction.op.name == "Copy":
             to, source = (program.index(operand, base) for operand in instruction.operands[:2])
             copied[to] = source
-    return [
-        (copied.get(d.length, d.length), d.rows)
+    return {
+        None if d.length is None else copied.get(d.length, d.length)
         for d in program.descriptors
-        if d.role == Role.SCRATCH and d.length is not None
-    ]
+        if d.role == Role.SCRATCH and d.dtype != DType.PARAMS and d.rows >= MANY
+        and len(d.extents) == 2  # a cache of heads, say, is filled and read as far as needed
+    }  # fmt: skip
 
 
 class Session:
@@ -176,7 +177,7 @@ class Session:
         self.picture = Picture(gpu, image, program)
         self.hosted: frozenset[int] | None = None
         self.worker: Planned | Resident = self._worker()
-        self.rows = rows_by_scalar(program)
+        self.scalars = rows_by_scalar(program)
 
     def _worker(self) -> Planned | Resident:
         adapter = self.gpu.adapter
@@ -204,12 +205,15 @@ class Session:
         """Who runs what comes: of many rows the planned way is sooner done, if any may be taken."""
         if self.way or isinstance(self.worker, Planned):
             return self.worker
-        for index, most in self.rows:
-            if most >= MANY and index not in self.picture.ahead:
-                y, x = divmod(self.program.descriptors[index].start, self.program.width)
-                if int(self.image[y, x].view("<i4")[0]) >= MANY:
-                    return self.planned
-        return self.worker
+        return self.planned if any(map(self._says_many, self.scalars)) else self.worker
+
+    def _says_many(self, index: int | None) -> bool:
+        if index is None:
+            return True
+        if index in self.picture.ahead:  # the device alone knows what it says
+            return False
+        y, x = divmod(self.program.descriptors[index].start, self.program.width)
+        return int(self.image[y, x].view("<i4")[0]) >= MANY
 
     def run(self, max_steps: int | None = None) -> int:
         """As every session's; afterwards what the host names is in the pixels."""

@@ -181,6 +181,19 @@ def test_a_run_of_many_rows_goes_the_planned_way_and_the_next_one_on_from_there(
     assert isinstance(session._way(), Resident)
 
 
+def test_rows_are_those_of_scratch_and_known_by_a_scalar_or_all():
+    assert gpu.rows_by_scalar(verify(with_many_rows())) == {0}
+    b = NetworkBuilder(64)
+    b.tensor("kept", DType.I32, (4096, 1), Role.STATE)
+    b.tensor("few", DType.I32, (gpu.MANY - 1, 1), Role.SCRATCH)
+    b.tensor("heads", DType.I32, (2, gpu.MANY, 1), Role.SCRATCH)
+    b.emit("Add", "few", "few", "few")
+    b.emit("Halt")
+    assert gpu.rows_by_scalar(verify(b.build())) == set()
+    b.tensor("many", DType.I32, (gpu.MANY, 1), Role.SCRATCH)
+    assert gpu.rows_by_scalar(verify(b.build())) == {None}
+
+
 @needs_gpu
 def test_matrix_units_take_products_that_fill_a_device(monkeypatch):
     b = NetworkBuilder(512)
