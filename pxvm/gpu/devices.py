@@ -11,17 +11,15 @@ import logging
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pxvm.core import installation
 from pxvm.core.errors import DeviceError, MissingPackageError
-from pxvm.core.executors import Bursts, Session
 from pxvm.core.resources import size_text
 
 #: Library -> (the package, the extra that brings it), the better first.
@@ -67,9 +65,7 @@ FAMILIAR = {
 }
 #: Features that are switched on where a device has them.
 WANTED = (CLOCK, UNITS, *SUBGROUPS)
-_LOG = logging.getLogger(__name__)
 
-PATIENCE = 1.0  # seconds of a start without a word
 PASSES = 512  # that the clock can hold
 
 
@@ -305,75 +301,16 @@ class Clock:
         return self.tick * sum(max(times[i + 1] - times[i], 0) for i in range(0, count, 2))
 
 
-class Guarded:
-    """A session on a GPU: what goes wrong there is a DeviceError, and leaves the image as it was.
-
-    A start that takes longer than ``PATIENCE`` is reported.
-
-    Attributes:
-        inner: the session itself.
-        behind: the device has results that the image has not.
-        burst: as ``core.executors.Bursts`` says.
-    """
-
-    def __init__(self, adapter: Adapter, make: Callable[[Gpu], Session]) -> None:
-        begin = time.monotonic()
-        self.gpu, self.partial, self.behind = _opened(adapter), False, False
-        with self.gpu.told():
-            self.inner = make(self.gpu)
-        self.burst: int = getattr(self.inner, "burst", 1)
-        if (took := time.monotonic() - begin) > PATIENCE:
-            slow = "; a processor plays it: --device cpu is faster" if adapter.is_software else ""
-            _LOG.warning("%s was ready after %.1f s%s", adapter, took, slow)
-
-    def run(self, *arguments: Any, **named: Any) -> int:
-        """As every session's."""
-        with self.gpu.told():
-            made = self.inner.run(*arguments, **named)
-        self.behind = self.partial
-        return made
-
-    def run_on(self, rounds: int, scalar: str, values: Iterable[int]) -> int:
-        """As ``core.executors.Bursts`` says."""
-        with self.gpu.told():
-            made = cast(Bursts, self.inner).run_on(rounds, scalar, values)
-        self.behind = self.partial
-        return made
-
-    def host(self, names: Iterable[str] | None) -> None:
-        """As every session's."""
-        with self.gpu.told():
-            self.inner.host(names)
-        self.partial, self.behind = names is not None, False
-
-    def sync(self) -> None:
-        """As every session's."""
-        with self.gpu.told():
-            self.inner.sync()
-        self.behind = False
-
-    def timed(self, max_steps: int | None) -> tuple[int, float | None]:
-        """Run, and the seconds by the device's clock; None where it has none."""
-        if CLOCK not in self.gpu.features:
-            return self.run(max_steps), None
-        with self.gpu.told():
-            self.gpu.clock = Clock(self.gpu)
-            try:
-                return self.run(max_steps), self.gpu.clock.seconds()
-            finally:
-                self.gpu.clock = None
-
-
 def open_gpu(number: int | None = None, through: str = "") -> Gpu:
     """Open GPU ``number``, or the best there is, or the best of a library.
 
     Raises DeviceError where there is none, MissingPackageError without a package for it.
     """
-    return _opened(adapter_of(number, through))
+    return opened(adapter_of(number, through))
 
 
 @cache
-def _opened(adapter: Adapter) -> Gpu:
+def opened(adapter: Adapter) -> Gpu:
     return Gpu(adapter)
 
 
@@ -418,5 +355,5 @@ def available() -> str:
 
 def forget() -> None:
     """Look for GPUs, and open them, anew."""
-    _opened.cache_clear()
+    opened.cache_clear()
     _found.cache_clear()

@@ -22,6 +22,7 @@ from pxvm.core.mapping import watched
 from pxvm.core.parts import Image, Program
 from pxvm.core.tensor import READY, YIELDED, DType, Role, State, write_words
 from pxvm.gpu import devices
+from pxvm.gpu.guarded import Guarded, starting
 from pxvm.gpu.picture import Picture, Watch
 from pxvm.gpu.planned import Planned
 from pxvm.gpu.resident import Resident
@@ -108,10 +109,10 @@ class Chosen:
                 " on a device played by a processor, which may end a run's loops early"
             )
         if isinstance(program, TensorProgram):
-            return devices.Guarded(adapter, lambda gpu: Session(gpu, image, program, self.way))
+            return Guarded(adapter, lambda gpu: Session(gpu, image, program, self.way))
         from pxvm.gpu.row import Row
 
-        return devices.Guarded(adapter, lambda gpu: Row(gpu, image, program))
+        return Guarded(adapter, lambda gpu: Row(gpu, image, program))
 
 
 def choose(option: str) -> Chosen:
@@ -205,7 +206,10 @@ class Session:
         """Who runs what comes: of many rows the planned way is sooner done, if any may be taken."""
         if self.way or isinstance(self.worker, Planned):
             return self.worker
-        return self.planned if any(map(self._says_many, self.scalars)) else self.worker
+        if not any(map(self._says_many, self.scalars)):
+            return self.worker
+        with starting(self.gpu.adapter):
+            return self.planned
 
     def _says_many(self, index: int | None) -> bool:
         if index is None:

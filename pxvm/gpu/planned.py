@@ -5,13 +5,11 @@ instruction becomes a dispatch of the shader that the opcode's name says, many i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pxvm.core import ops
 from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.integer import Ints
 from pxvm.core.interrupt import Uninterrupted
@@ -23,11 +21,11 @@ from pxvm.core.tensor import (
     STATE_WORDS,
     YIELDED,
     Descriptor,
-    DType,
     State,
 )
 from pxvm.gpu import shaders
 from pxvm.gpu.devices import UNITS, WINDOWS, WITH_UNITS, Gpu, subgroups_of
+from pxvm.gpu.groups import attention_groups, groups_of, scratch_words, spread
 from pxvm.gpu.picture import Picture, Watch
 from pxvm.gpu.shaders import LANES
 
@@ -36,10 +34,6 @@ MOMENT = 0.03  # seconds that the host waits for the device at once, about
 CALLS, FIRST_CALLS = 1024, 4  # dispatches from a mark to the next at most, and to the first
 TOGETHER = 64  # dispatches of a submission at most: the device begins while the host goes on
 ALIGNED = 64  # words between two dispatches' uniforms
-SCRATCH = 1 << 22  # words that attention may take for all of its workgroups
-MOST_QUERIES = 2048  # workgroups of attention
-UNIT_TILES = 128  # of a product by matrix units at least: of fewer, many of them have nothing to do
-FEW_COLUMNS, MOST_OF_FEW = 8, 1024  # columns a workgroup of a product of few rows, and workgroups
 
 
 @dataclass
@@ -68,6 +62,7 @@ class Planned(Control):
     """A program that the host follows on a device; ``picture`` has its tensors.
 
     Attributes:
+        units: products may go by matrix units.
         steps: by instruction and base.
         scalars: first elements of tensors, as far as the host knows them at this point of a run.
         most: dispatches from a mark to the next. The host waits for a mark before it gives the next
@@ -87,12 +82,15 @@ class Planned(Control):
         entries[0]["resource"]["size"] = 16
         self.group = gpu.device.create_bind_group(layout=self.layout, entries=entries)
         self.calls = np.zeros((TOGETHER, ALIGNED), np.uint32)
+        self.units = UNITS in gpu.features
         self.steps: dict[tuple[int, int], Step] = {}
         self.scalars: dict[int, int] = {}
         self.waiting: list[tuple[Any, tuple[int, int, int], int]] = []
         self.most, self.given, self.marked = FIRST_CALLS, 0, False
         usage = gpu.usage.MAP_READ | gpu.usage.COPY_DST
         self.marker = gpu.device.create_buffer(size=4, usage=usage)
+        for operation in operations_of(program, self.units):
+            _pipeline(gpu, picture.windows, self.layout, operation)
 
     def run(self, state: Ints, max_steps: int | None, rounds: int, watch: Watch | None) -> int:
         """As the resident way's; it never fails."""
@@ -130,8 +128,8 @@ class Planned(Control):
             step = self.steps[key] = self._step(*key)
         lengths = tuple([self._first(index) for index in step.lengths])
         if step.last is None or step.last[0] != lengths:
-            operation, groups = self._groups(step)
-            step.last = lengths, operation, groups
+            operands = step.instruction, step.tensors, step.parameters
+            step.last = lengths, *groups_of(*operands, self._rows, self.units)
         _, operation, groups = step.last
         self._dispatch(operation, step.named, groups)
         copied = None if step.copied is None or not groups else self._first(step.copied)
@@ -170,18 +168,6 @@ class Planned(Control):
             instruction, (g, b, a), tensors, parameters, tuple(lengths), tuple(written), copied
         )
 
-    def _groups(self, step: Step) -> tuple[str, int]:
-        """The operation and its workgroups, by how many rows are in use."""
-        op, tensors = step.instruction.op, step.tensors
-        groups = groups_of(op.name, tensors, step.parameters, self._rows)
-        if groups and op.name == "Linear" and UNITS in self.gpu.features:
-            tall = shaders.UNIT_ROWS // _planes(tensors[1])
-            across = -(-tensors[0].cols // shaders.UNIT_COLS)
-            tiles = -(-self._rows(tensors[0]) // tall) * across
-            if tiles >= UNIT_TILES and tensors[2].dtype == DType.I8:
-                return shaders.BY_UNITS, tiles
-        return shaders.OPERATIONS[op.code], groups
-
     def _is_written(self, index: int) -> None:
         self.picture.ahead.add(index)
         self.scalars.pop(index, None)
@@ -213,7 +199,7 @@ class Planned(Control):
     def _clear_scratch(self) -> None:
         for index in self.picture.cleared:
             d = self.program.descriptors[index]
-            self._dispatch("op_clear", (index,) * 3, _spread(self._rows(d) * d.row_words))
+            self._dispatch("op_clear", (index,) * 3, spread(self._rows(d) * d.row_words))
             self._is_written(index)
 
     def _dispatch(self, operation: str, operands: tuple[int, int, int], groups: int) -> None:
@@ -265,6 +251,17 @@ class Planned(Control):
     def _is_idle(self) -> None:
         """The device has done all that it got."""
         self.given, self.marked = 0, False
+
+
+def operations_of(program: TensorProgram, units: bool) -> set[str]:
+    """What a program is dispatched as; compiled before it begins."""
+    codes = {i.code for i in program.instructions} & shaders.OPERATIONS.keys()
+    found = {shaders.OPERATIONS[code] for code in codes}
+    if "op_push" in found:
+        found.add("op_push_length")
+    if units and "op_linear" in found:
+        found.add(shaders.BY_UNITS)
+    return found | {"op_clear"}
 
 
 def _entry(binding: int, buffer: Any) -> dict[str, Any]:
@@ -324,81 +321,3 @@ def _subgroups(gpu: Gpu) -> str | None:
     compute.end()
     device.queue.submit([encoder.finish()])
     return None if any(device.queue.read_buffer(otherwise, 0, 4)) else said
-
-
-def _spread(elements: int) -> int:
-    """Workgroups for so many elements, one a lane."""
-    return -(-elements // LANES)
-
-
-BY_ROWS = (
-    "RMSNorm", "LayerNorm", "L2Norm", "Softmax", "Quantise", "Sum", "Max", "Mean", "Argmax", "TopK",
-    "Dot",
-)  # fmt: skip
-
-
-def groups_of(
-    name: str,
-    tensors: list[Descriptor],
-    named: dict[str, Any],
-    rows: Callable[[Descriptor], int],
-) -> int:
-    """Workgroups that an instruction has work for; 0 where none of its rows is in use."""
-    if not all(rows(d) for d in tensors):
-        return 0
-    first, second = tensors[0], tensors[1]
-    if name in BY_ROWS:
-        return rows(first)
-    if name == "Sample":
-        return 1
-    if name == "Append":
-        return -(-rows(second) * first.extents[0] // shaders.TOGETHER)
-    if name.startswith("Attention"):
-        width: int = named["k"].cols
-        return min(rows(first) * (first.cols // width), attention_groups(width))
-    if name == "Linear":
-        return _linear_groups(rows(first), first.cols, _planes(second), tensors[2].dtype)
-    if name in ("Copy", "Transpose"):
-        return _spread(second.rows * second.cols)
-    if name == "Blit":
-        font = tensors[2].extents
-        return _spread(second.rows * second.cols * font[1] * font[2])
-    if name in ("Push", "Concat"):
-        return _spread(rows(second) * second.cols)
-    return _spread(rows(first) * first.cols)
-
-
-def _planes(d: Descriptor) -> int:
-    return 2 if d.dtype == DType.ACT2 else 1
-
-
-def attention_groups(width: int) -> int:
-    return max(min(SCRATCH // (width + width // 4), MOST_QUERIES), 1)
-
-
-def _linear_groups(rows: int, cols: int, planes: int, weight: DType) -> int:
-    """Workgroups of a product: of few rows a group takes columns, of many a tile."""
-    if rows <= shaders.FEW:
-        return min(-(-cols // FEW_COLUMNS), MOST_OF_FEW)
-    if weight == DType.I4:
-        return -(-rows // (LANES // 4)) * -(-cols // shaders.WIDE)
-    return -(-rows // (shaders.WIDE // planes)) * -(-cols // shaders.SPAN)
-
-
-def scratch_words(program: TensorProgram, groups: Callable[[int], int]) -> int:
-    """Words that instructions of a program work in.
-
-    Args:
-        groups: workgroups that attention has at most, for a head's width.
-    """
-    most = 64
-    for index, base in program.visits:
-        instruction = program.instructions[index]
-        tensors, named = program.operands(instruction, base)
-        name = instruction.op.name
-        if name == "Sample":
-            most = max(most, tensors[1].cols + 2 * ops.SAMPLE_CANDIDATES)
-        elif name.startswith("Attention"):
-            width = named["k"].cols
-            most = max(most, groups(width) * (width + width // 4))
-    return most

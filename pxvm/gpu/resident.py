@@ -20,8 +20,8 @@ from pxvm.core.plan import touched
 from pxvm.core.tensor import READY, STATE_WORDS, DType, State
 from pxvm.gpu import shaders
 from pxvm.gpu.devices import WINDOWS, Adapter, Gpu, subgroups_of
+from pxvm.gpu.groups import scratch_words
 from pxvm.gpu.picture import Picture, Watch
-from pxvm.gpu.planned import scratch_words
 from pxvm.gpu.shaders import FRONT, LEFT, LOST, MADE, RESULT
 
 JOB = 20  # words that say what to do

@@ -15,7 +15,8 @@ from pxvm.core.dialect1 import TensorProgram
 from pxvm.core.errors import DeviceError
 from pxvm.core.ops import BLOCK, SAMPLE_CANDIDATES
 from pxvm.core.tensor import Descriptor
-from pxvm.gpu.planned import MOST_GROUPS, attention_groups
+from pxvm.gpu.groups import attention_groups
+from pxvm.gpu.planned import MOST_GROUPS
 from pxvm.gpu.shaders import FEW, LANES, ONE_BY_ONE
 
 MOST = 60_000

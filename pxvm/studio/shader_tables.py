@@ -13,7 +13,7 @@ from typing import Any
 
 from pxvm.core import ops
 from pxvm.core.tensor import STATE_WORDS
-from pxvm.gpu import devices, picture, planned, rounds, row, shaders
+from pxvm.gpu import devices, groups, picture, planned, rounds, row, shaders
 
 FOLDER = Path(__file__).resolve().parents[2] / "studio/src/generated"
 #: What depends on the device stands in the module as names that the page puts numbers for.
@@ -30,13 +30,13 @@ def tables() -> dict[str, Any]:
             "CANDIDATES": ops.SAMPLE_CANDIDATES, "STATE_WORDS": STATE_WORDS,
             "WINDOWS": devices.WINDOWS, "NEAR": picture.NEAR, "GAP": picture.GAP,
             "MOST_GROUPS": planned.MOST_GROUPS, "CALLS": planned.CALLS,
-            "ALIGNED": planned.ALIGNED, "SCRATCH": planned.SCRATCH,
-            "MOST_QUERIES": planned.MOST_QUERIES, "FEW_COLUMNS": planned.FEW_COLUMNS,
-            "MOST_OF_FEW": planned.MOST_OF_FEW, "MOST_ROUNDS": rounds.MOST,
+            "ALIGNED": planned.ALIGNED, "SCRATCH": groups.SCRATCH,
+            "MOST_QUERIES": groups.MOST_QUERIES, "FEW_COLUMNS": groups.FEW_COLUMNS,
+            "MOST_OF_FEW": groups.MOST_OF_FEW, "MOST_ROUNDS": rounds.MOST,
             "REDUCTION": rounds.REDUCTION, "ROW_LANES": row.LANES, "ROW_GROUPS": row.GROUPS,
         },
         "fields": shaders.FIELDS,
-        "byRows": planned.BY_ROWS,
+        "byRows": groups.BY_ROWS,
         "operations": shaders.OPERATIONS,
         "limits": devices.LIMITS,
         "powers": shaders.powers().tolist(),

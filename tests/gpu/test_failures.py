@@ -22,7 +22,7 @@ from pxvm.core.layout import NetworkBuilder
 from pxvm.core.parts import Image
 from pxvm.core.tensor import DType, Role
 from pxvm.core.verifier import verify
-from pxvm.gpu import devices, measuring, shaders
+from pxvm.gpu import devices, guarded, measuring, shaders
 from pxvm.gpu import executor as gpu
 from pxvm.gpu.measuring import Measured
 from pxvm.gpu.planned import Planned
@@ -122,7 +122,7 @@ def test_a_library_that_is_not_there_says_what_installs_it(monkeypatch):
 def test_a_long_start_is_reported(opened, monkeypatch, caplog):
     gpu.session(sums(), verify(sums()))
     caplog.clear()
-    monkeypatch.setattr(devices, "PATIENCE", 0.0)
+    monkeypatch.setattr(guarded, "PATIENCE", 0.0)
     gpu.session(sums(), verify(sums()))
     (said,) = caplog.messages
     played = "; a processor plays it: --device cpu is faster" * opened.adapter.is_software

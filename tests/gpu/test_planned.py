@@ -15,6 +15,7 @@ from pxvm.core.tensor import DType, Role, encode_scales
 from pxvm.core.verifier import verify
 from pxvm.gpu import devices, planned, shaders
 from pxvm.gpu import executor as gpu
+from pxvm.gpu.groups import groups_of
 from pxvm.gpu.picture import Picture
 from pxvm.gpu.planned import Planned
 from pxvm.gpu.resident import Resident
@@ -194,10 +195,10 @@ def test_rows_are_those_of_scratch_and_known_by_a_scalar_or_all():
     assert gpu.rows_by_scalar(verify(b.build())) == {None}
 
 
-@needs_gpu
-def test_matrix_units_take_products_that_fill_a_device(monkeypatch):
+def test_matrix_units_take_products_that_fill_a_device():
     b = NetworkBuilder(512)
-    b.tensor("n", DType.I32, (1,), Role.STATE, data=[1])
+    b.scalar("one", 1)
+    b.scalar("n", 1)
     b.tensor("act", DType.ACT2, (512, 64), Role.STATE, length="n")
     for cols in (512, 1024):
         scales = np.full(cols, encode_scales(np.array([1 << 15]), np.array([-20]))[0])
@@ -209,14 +210,16 @@ def test_matrix_units_take_products_that_fill_a_device(monkeypatch):
         b.emit("Linear", f"y{cols}", "act", f"w{cols}")
     b.emit("Halt")
     b.fit()
-    image = b.build()
-    worker = gpu.Session(devices.open_gpu(), image, verify(image), gpu.PLANNED).worker
-    small, large = (worker._step(index, -1) for index in range(2))
-    monkeypatch.setattr(worker.gpu, "features", [devices.UNITS])
-    found = []
-    for rows in (1, 500, 512):
-        worker.scalars.clear()
-        Fields(image)["n"] = rows
-        found.append((worker._groups(small), worker._groups(large)))
-    tiles = ("op_linear", 16 * 16), ("op_linear_by_units", 8 * 16)
-    assert found[1] == found[2] == tiles and found[0] == (("op_linear", 64), ("op_linear", 128))
+    program = verify(b.build())
+
+    def groups(index: int, rows: int, units: bool) -> tuple[str, int]:
+        instruction = program.instructions[index]
+        operands = program.operands(instruction, -1)
+        return groups_of(instruction, *operands, lambda d: rows if d.length else d.rows, units)
+
+    for rows in (500, 512):
+        assert groups(0, rows, True) == groups(0, rows, False) == ("op_linear", 16 * 16)
+        assert groups(1, rows, True) == ("op_linear_by_units", 8 * 16)
+        assert groups(1, rows, False) == ("op_linear", 16 * 32)
+    assert [groups(index, 1, True) for index in range(2)] == [("op_linear", 64), ("op_linear", 128)]
+    assert groups(1, 0, True) == ("op_linear", 0)
