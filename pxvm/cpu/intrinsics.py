@@ -65,12 +65,12 @@ def prefetch(typingctx: Any, address: Any) -> Any:
     return types.none(types.int64), generate
 
 
-def prefetched(builder: Any, address: Any) -> None:
-    """Ask for the cache line at an address, which may be anywhere."""
+def prefetched(builder: Any, address: Any, near: int = 3) -> None:
+    """Ask for the cache line at an address, which may be anywhere; ``near`` 2: no first cache."""
     pointer = I8.as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    hints = [ir.Constant(I32, hint) for hint in (0, 3, 1)]  # read, keep, data
+    hints = [ir.Constant(I32, hint) for hint in (0, near, 1)]  # read, keep, data
     builder.call(function, [builder.inttoptr(address, pointer), *hints])
 
 

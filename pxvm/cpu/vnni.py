@@ -20,6 +20,7 @@ from pxvm.cpu.native import have_vnni
 
 BYTES, LANES = ir.VectorType(I8, 64), ir.VectorType(I32, 16)
 HAVE_VNNI = have_vnni()
+AHEAD = 8192  # bytes from a weight to the one that the second cache is asked for meanwhile
 
 
 def _dot_accumulate(builder: Any, total: Any, unsigned: Any, signed: Any) -> Any:
@@ -78,7 +79,9 @@ def _generate_rows(planes: int) -> Any:
                     builder.store(_dot_accumulate(builder, builder.load(total), loaded, x), total)
 
             with cgutils.for_range_slice(builder, start, whole, chunk, intp=I64) as (offset, _):
-                accumulate(load_from(builder, builder.add(weight, offset), LANES), offset)
+                place = builder.add(weight, offset)
+                prefetched(builder, builder.add(place, ir.Constant(I64, AHEAD)), 2)
+                accumulate(load_from(builder, place, LANES), offset)
             with builder.if_then(builder.icmp_signed(">", tail, start), likely=False):
                 loaded = _load_masked(builder, builder.add(weight, whole), tail)
                 accumulate(builder.bitcast(loaded, LANES), whole)
