@@ -37,7 +37,8 @@ def parse(image: Image) -> Program:
     code_region = Region(
         "code", "code", "instructions", (len(program),), ((0, 0, len(program)),), _codes
     )
-    return Program(0, program, (code_region, *_Regions(image).walk(program)))
+    regions = (code_region, *_Regions(image).walk(program))
+    return Program(0, program, lambda: regions)
 
 
 def _unknown(x: int, code: int) -> str:

@@ -150,6 +150,17 @@ def parse(image: Image) -> TensorProgram:
             f" {tensors} descriptors in {height} rows, so that parsing stays short"
         )
     instructions = tuple(_instruction(i, code, code_start, width) for i in range(count))
+    lay_out = partial(_regions, descriptors, width, code_start, count, state_start)
+    return TensorProgram(
+        1, instructions, lay_out, descriptors, code_start, state_start, width, height,
+        tuple(reserved), code,
+    )  # fmt: skip
+
+
+def _regions(
+    descriptors: tuple[Descriptor, ...], width: int, code_start: int, count: int, state_start: int
+) -> tuple[Region, ...]:
+    """The code, the state and every tensor that has pixels."""
     regions = [
         Region("code", "code", "instructions", (count,), _runs(code_start, count, width),
                partial(_code_values, code_start, count)),
@@ -159,14 +170,11 @@ def parse(image: Image) -> TensorProgram:
     for d, name in zip(descriptors, region_names(descriptors), strict=True):
         if d.dtype != DType.PARAMS:
             regions.append(tensor_region(d, width, name))
-    return TensorProgram(
-        1, instructions, tuple(regions), descriptors, code_start, state_start, width, height,
-        tuple(reserved), code,
-    )  # fmt: skip
+    return tuple(regions)
 
 
 def _instruction(index: int, code: NDArray[np.uint8], start: int, width: int) -> Instruction:
-    byte, g, b, a = (int(v) for v in code[index])
+    byte, g, b, a = code[index].tolist()
     y, x = divmod(start + index, width)
     op = TABLE.get(byte)
     if op is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,12 @@ class Program:
 
     dialect: int
     instructions: tuple[Instruction, ...]
-    regions: tuple[Region, ...]
+    lay_out: Callable[[], tuple[Region, ...]]
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """What the instructions name, laid out when it is first asked for: to run needs none."""
+        return self.lay_out()
 
     def region(self, name: str) -> Region:
         """The region called ``name``. Raises ProgramError naming the known ones."""

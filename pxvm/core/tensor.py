@@ -23,10 +23,10 @@ I32 scalar that holds how many rows are in use now.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +113,7 @@ class Descriptor:
         """Elements of a tensor row."""
         return self.extents[-1]
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Tensor rows (capacity)."""
         count = 1
@@ -121,7 +121,7 @@ class Descriptor:
             count *= extent
         return count
 
-    @property
+    @cached_property
     def row_words(self) -> int:
         """Words of one tensor row."""
         return row_words(self.dtype, self.cols)
@@ -184,7 +184,7 @@ def decode_descriptor(words: Words, index: int, count: int, area: int) -> Descri
 
     Raises ProgramError naming the descriptor, what was expected and what was found.
     """
-    first = int(words[0])
+    first, *numbers = words[:NAME_WORD].tolist()
     where = f"descriptor {index}"
     try:
         name = words[NAME_WORD:].tobytes().rstrip(b"\0").decode()
@@ -192,14 +192,14 @@ def decode_descriptor(words: Words, index: int, count: int, area: int) -> Descri
     except (ValueError, UnicodeDecodeError) as error:
         raise ProgramError(f"{where}: {error}") from None
     rank = first >> 8 & 255
-    frac = struct.unpack("b", bytes([first >> 24]))[0]
+    frac = (first >> 24) - (first >> 31 << 8)
     if dtype == DType.PARAMS:
-        parameters = tuple(int(w) for w in words[1:10])
-        return Descriptor(index, name, dtype, role, frac, (0,), 0, 1, None, None, None, parameters)
+        kept = tuple(numbers)
+        return Descriptor(index, name, dtype, role, frac, (0,), 0, 1, None, None, None, kept)
     where += f" ({name})"
     if not 1 <= rank <= 4:
         raise ProgramError(f"{where}: rank is 1..4; found {rank}")
-    extents = tuple(int(w) for w in words[1 : 1 + rank])
+    extents = tuple(numbers[:rank])
     total = 1
     for extent in extents:
         total *= max(extent, 1)
@@ -208,11 +208,11 @@ def decode_descriptor(words: Words, index: int, count: int, area: int) -> Descri
         raise ProgramError(f"{where}: extents {extents} are not inside an image of {area} pixels")
     check_columns(where, dtype, extents[-1])
     links: list[int | None] = []
-    for word in words[7:10].tolist():
+    for word in numbers[6:]:
         if word > count:
             raise ProgramError(f"{where}: link to descriptor {word - 1}; there are {count}")
         links.append(word - 1 if word else None)
-    start, per = int(words[5]), int(words[6])
+    start, per = numbers[4:6]
     scale, bias, length = links
     return Descriptor(index, name, dtype, role, frac, extents, start, per, scale, bias, length)
 

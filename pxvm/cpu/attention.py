@@ -116,9 +116,10 @@ def attention(c: Any, tid: int, out: int, q: int, a: int, kind: int, turn: int) 
 
 @jit
 def _query(
-    c: Any, q: int, p: Any, kind: int, t: int, head: int, x: Any, out: Any, facts: Any
-) -> None:
-    """One query as int8 into ``out``, and the facts that it begins with."""
+    c: Any, q: int, p: Any, kind: int, t: int, head: int, begin: int, stop: int, x: Any, out: Any,
+    facts: Any,
+) -> None:  # fmt: skip
+    """One query as int8 into ``out``, and the facts that it begins with; see ``reach``."""
     width, total = len(x), np.int64(0)
     m, e = split(p[4] if kind == FULL else p[3])
     load_part(c, q, t, head * width, width, x)
@@ -126,7 +127,6 @@ def _query(
     for i in range(width):
         out[i] = np.int8(x[i])
         total += x[i]
-    begin, stop = reach(c, p, kind, t, c.tensors[p[0], E1])
     qm, qe = multiply_scales(qm, qe, m, e)
     facts[MINUS], facts[MANTISSA], facts[EXPONENT] = total, qm, qe
     facts[BEGIN], facts[COUNT] = begin, stop - begin
@@ -243,7 +243,8 @@ def _few(c: Any, tid: int, out: int, q: int, p: Any, kind: int, rows: int) -> No
     first, last = part(rows * heads, tid, c.config[THREADS])
     for item in range(first, last):
         t, head = item // heads, item % heads
-        _query(c, q, p, kind, t, head, x, mine, facts)
+        begin, stop = reach(c, p, kind, t, context)
+        _query(c, q, p, kind, t, head, begin, stop, x, mine, facts)
         for i in range(width):
             halves[i] = mine[i]
         row, count = head // (heads // kv_heads) * context + facts[BEGIN], facts[COUNT]
@@ -440,11 +441,14 @@ def _tile(
     width = c.tensors[p[0], COLS]
     wide, padded, queries, facts = up(width, 64), up(width, LANES), c.queries[tid], c.facts[tid]
     longest, sums, x = np.int64(0), c.row1[tid], c.row2[tid, :width]
+    begin, stop = reach(c, p, kind, t, c.tensors[p[0], E1])
     for r in range(TILE):
         if first + r < last:
             row, h = t + (first + r) // shared, head + (first + r) % shared
             known = facts[FACTS * r : FACTS * (r + 1)]
-            _query(c, q, p, kind, row, h, x, queries[r * wide :], known)
+            if kind != FULL:  # there it is the same for the whole group
+                begin, stop = reach(c, p, kind, row, c.tensors[p[0], E1])
+            _query(c, q, p, kind, row, h, begin, stop, x, queries[r * wide :], known)
             longest = max(longest, known[COUNT])
         else:
             queries[r * wide : r * wide + width] = 0

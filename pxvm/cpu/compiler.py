@@ -7,7 +7,8 @@ the same cache line. Nothing is imported from here once all kernels of a program
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -15,8 +16,10 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.datamodel import models
 from numba.core.imputils import lower_getattr_generic
+from numba.core.registry import cpu_target
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, register_model
 from numba.np.arrayobj import make_array, populate_array
@@ -127,6 +130,18 @@ def _lower(context: Any, builder: Any, kind: Any, value: Any, name: str) -> Any:
     return array._getvalue()
 
 
+@contextmanager
+def _our_vectors() -> Iterator[None]:
+    """Inside, Numba optimises for our target machine, whose vectors may be wider than its own."""
+    generator = cpu_target.target_context.codegen()
+    with global_compiler_lock:
+        kept, generator._tm = generator._tm, native.target_machine()
+        try:
+            yield
+        finally:
+            generator._tm = kept
+
+
 def object_code(function: Callable[..., Any], result: Any, count: int) -> bytes:
     """Machine code for this processor of a function of ``count`` int64, as ``native`` loads it.
 
@@ -134,7 +149,8 @@ def object_code(function: Callable[..., Any], result: Any, count: int) -> bytes:
     """
     dispatcher = njit(**OPTIONS)(function)
     arguments = (types.int64,) * count
-    compiled = dispatcher.overloads[arguments] if dispatcher.compile(arguments) else None
+    with _our_vectors():
+        compiled = dispatcher.overloads[arguments] if dispatcher.compile(arguments) else None
     assert compiled is not None and compiled.signature.return_type == result
     module = llvm.parse_assembly(compiled.library.get_llvm_str())
     module.get_function(compiled.fndesc.llvm_func_name).name = native.SYMBOL

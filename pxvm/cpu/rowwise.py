@@ -43,6 +43,7 @@ from pxvm.cpu.memory import (
     part,
     pieces_of,
     quantise_row,
+    quantise_words,
     reciprocal,
     rescale,
     rescale_row,
@@ -54,6 +55,7 @@ from pxvm.cpu.memory import (
     store,
     store_activation,
     store_part,
+    store_small,
     sum_of,
     used_rows,
 )
@@ -224,9 +226,10 @@ def _interpolate(
     for i in range(n):  # two entries at once, and nothing else: looking up is no vector code
         pairs[i] = two_words(table, min(y[i] >> bits, steps - 1))
     for i in range(n):
-        rest = y[i] - (min(y[i] >> bits, steps - 1) << bits)
+        rest = np.int32(y[i] - (min(y[i] >> bits, steps - 1) << bits))
         low = np.int64(np.int32(pairs[i]))
-        y[i] = low + ((saturate((pairs[i] >> 32) - low) * rest + half) >> bits)
+        rise = np.int32(saturate((pairs[i] >> 32) - low))
+        y[i] = low + ((np.int64(rise) * np.int64(rest) + half) >> bits)
 
 
 @jit
@@ -276,9 +279,9 @@ def _normalised(v: Any, weight: Any, em: int, ee: int, frac: int) -> tuple[int, 
     shift = max(bit_length(largest) - 15, np.int64(0))
     half = (np.int64(1) << shift) >> 1
     for i in range(n):
-        small = (v[i] + half) >> shift
+        small = np.int64(np.int32((v[i] + half) >> shift))
         square += small * small
-        v[i] = small * weight[i]
+        v[i] = small * np.int64(np.int32(weight[i]))
     square += max(saturate(rescale(n, em, ee + 2 * (frac - shift))), np.int64(1))
     return inverse_root(n, square)
 
@@ -327,10 +330,18 @@ def quantise(c: Any, tid: int, out: int, x: int) -> None:
     """Quantise."""
     v, bits = c.row0[tid], 7 if c.tensors[out, DTYPE] == ACT1 else 14
     first, last = part(used_rows(c, x), tid, c.config[THREADS])
+    n, frac = c.tensors[x, COLS], c.tensors[x, FRAC]
+    plain = bits == 7 and c.tensors[x, PER] > 0 and c.tensors[out, PER] > 0
+    small = v.view(np.int32)[:n]
     for t in range(first, last):
-        load(c, x, t, v)
-        m, e = quantise_row(v, 0, c.tensors[x, COLS], bits, c.tensors[x, FRAC])
-        store_activation(c, out, t, v, 0, m, e)
+        if plain:
+            at = row_at(c, x, t)
+            m, e = quantise_words(c.words[at : at + n], small, frac)
+            store_small(c, out, t, small, m, e)
+        else:
+            load(c, x, t, v)
+            m, e = quantise_row(v, 0, n, bits, frac)
+            store_activation(c, out, t, v, 0, m, e)
 
 
 @jit
@@ -510,7 +521,7 @@ def mean_pool(c: Any, tid: int, out: int, x: int, a: int) -> None:
             load(c, x, t, v)
             for i in range(n):
                 total[i] += v[i]
-        size = max(stop - begin, np.int64(1))
-        for i in range(n):
+        size = stop - begin
+        for i in range(n if size > 1 else 0):
             total[i] = mean(total[i], size)
         store(c, out, group, total, tid)

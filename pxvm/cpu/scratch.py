@@ -95,7 +95,7 @@ def _linear(out: Descriptor, x: Descriptor, weight: Descriptor) -> Sizes:
         packed = min(PACK, up(weight.rows, LANES)) * weight.cols
         held = min(SHARED, x.rows) * PACK
         sizes |= {
-            "row0": max(TILED * PACK, held),
+            "row0": held,
             "bits": max(2 * QUAD * padded, packed + 64 * LANES, 2 * NEAR),
             "tile": max(TILED * PACK, held),
             "planes": (2 * x.rows + TILED) * padded,

@@ -15,7 +15,7 @@ from pxvm.cpu.avx2 import avx2_meet
 from pxvm.cpu.bounds import LANES, NEAR, PACK, QUAD, SHARED, STRETCH, TILE, TILED
 from pxvm.cpu.compiler import jit
 from pxvm.cpu.dots import join, planes_of
-from pxvm.cpu.finishing import finish_columns, narrow
+from pxvm.cpu.finishing import finish_columns, finish_tile, narrow
 from pxvm.cpu.intrinsics import prefetch
 from pxvm.cpu.memory import (
     AMX,
@@ -55,35 +55,34 @@ def block_of(
     """PACK result columns of tokens [start, stop) with VNNI."""
     k, planes = c.tensors[w, COLS], planes_of(c, x)
     lanes = min(np.int64(PACK), c.tensors[w, ROWS] - first)
-    packed, sums, groups, size = c.bits[tid], c.sums, (lanes + LANES - 1) // LANES, LANES * k
+    packed, groups, size = c.bits[tid], (lanes + LANES - 1) // LANES, LANES * k
     for group in range(groups):
         begin = group * LANES
         mine = packed[group * size : (group + 1) * size]
-        _pack(c, w, first + begin, min(np.int64(LANES), lanes - begin), k, mine)
-    down, wide, some = excess(k, planes + 1), groups * LANES, c.tile[tid, :lanes]
+        _pack(c, tid, w, first + begin, min(np.int64(LANES), lanes - begin), k, mine)
+    down, wide = excess(k, planes + 1), groups * LANES
     step = np.int64(TILED if c.config[AMX] else TILE) // planes
     if c.config[AMX]:
         amx_begin()
     for t in range(start, stop, step):
         _planes_tile(c, tid, packed, groups, t, k, padded, planes)
-        for r in range(min(step, stop - t)):
-            narrow(c.row0[tid, r * wide : r * wide + lanes], 128 * sums[3 * (t + r)], down, some)
-            m, e = split(sums[3 * (t + r) + 1])
-            finish_columns(c, tid, out, t + r, w, first, lanes, some, down, m, e)
+        finish_tile(c, tid, out, w, first, lanes, t, min(step, stop - t), planes, wide, down)
     if c.config[AMX]:
         amx_end()
 
 
 @jit
-def _pack(c: Any, w: int, first: int, lanes: int, k: int, packed: Any) -> None:
+def _pack(c: Any, tid: int, w: int, first: int, lanes: int, k: int, packed: Any) -> None:
     """16 weight rows as [k / 4][16][4] bytes; missing rows are zero."""
     words, source, n, done = packed.view(np.int32), c.words, k // 4, np.int64(0)
     if lanes < LANES:
         words[: n * LANES] = 0
-    elif first % c.tensors[w, PER] + LANES <= c.tensors[w, PER]:
-        at, step = c.bytes.ctypes.data + 4 * row_at(c, w, first), 4 * c.tensors[w, ROW_WORDS]
-        done = n // LANES * LANES
-        transpose(at, step, n // LANES, packed.ctypes.data)
+    else:
+        places, base, done = c.row0[tid], c.bytes.ctypes.data, n // LANES * LANES
+        for lane in range(LANES):
+            places[lane] = base + 4 * row_at(c, w, first + lane)
+        soon = base + 4 * row_at(c, w, min(first + LANES, c.tensors[w, ROWS] - 1)) - places[0]
+        transpose(places.ctypes.data, n // LANES, soon, packed.ctypes.data)
     for lane in range(lanes):
         start = row_at(c, w, first + lane)
         for q in range(done, n):
@@ -94,29 +93,19 @@ def _pack(c: Any, w: int, first: int, lanes: int, k: int, packed: Any) -> None:
 def _planes_tile(
     c: Any, tid: int, packed: Any, groups: int, t: int, k: int, padded: int, planes: int
 ) -> None:
-    """``row0``[r]: sums of packed weights with token t + r, of as many tokens as a tile has."""
-    tile, wide, size, many = c.tile[tid], groups * LANES, LANES * k, np.int64(TILE)
+    """Sums of packed weights with token t and those behind, as many as the tile has room for."""
+    tile, wide, size = c.tile[tid], groups * LANES, LANES * k
     x, out, weights = (
         c.planes.ctypes.data + t * planes * padded,
         tile.ctypes.data,
         packed.ctypes.data,
     )
     if c.config[AMX]:
-        many = np.int64(TILED)
         amx_tiles(weights, size, groups, x, padded, k, out, 4 * wide)
-    else:
-        for group in range(groups):
-            at = out + 4 * group * LANES
-            vnni_tile(weights + group * size, x, padded, k // 4, at, 4 * wide)
-    for r in range(many // planes):
-        low, totals = tile[r * planes * wide :], c.row0[tid, r * wide : (r + 1) * wide]
-        if planes == 2:
-            high = tile[(2 * r + 1) * wide :]
-            for i in range(wide):
-                totals[i] = np.int64(low[i]) + 256 * np.int64(high[i])
-        else:
-            for i in range(wide):
-                totals[i] = low[i]
+        return
+    for group in range(groups):
+        at = out + 4 * group * LANES
+        vnni_tile(weights + group * size, x, padded, k // 4, at, 4 * wide)
 
 
 @jit

@@ -15,11 +15,12 @@ from numba.extending import intrinsic
 
 from pxvm.cpu.bounds import TILE
 from pxvm.cpu.compiler import jit
-from pxvm.cpu.intrinsics import I8, I32, I64, exchanged, load_from
+from pxvm.cpu.intrinsics import I8, I32, I64, exchanged, load_from, prefetched
 from pxvm.cpu.native import have_vnni
 
 BYTES, LANES = ir.VectorType(I8, 64), ir.VectorType(I32, 16)
 HAVE_VNNI = have_vnni()
+AHEAD = 8192  # bytes from a weight to the one that the second cache is asked for meanwhile
 
 
 def _dot_accumulate(builder: Any, total: Any, unsigned: Any, signed: Any) -> Any:
@@ -78,7 +79,9 @@ def _generate_rows(planes: int) -> Any:
                     builder.store(_dot_accumulate(builder, builder.load(total), loaded, x), total)
 
             with cgutils.for_range_slice(builder, start, whole, chunk, intp=I64) as (offset, _):
-                accumulate(load_from(builder, builder.add(weight, offset), LANES), offset)
+                place = builder.add(weight, offset)
+                prefetched(builder, builder.add(place, ir.Constant(I64, AHEAD)), 2)
+                accumulate(load_from(builder, place, LANES), offset)
             with builder.if_then(builder.icmp_signed(">", tail, start), likely=False):
                 loaded = _load_masked(builder, builder.add(weight, whole), tail)
                 accumulate(builder.bitcast(loaded, LANES), whole)
@@ -187,15 +190,24 @@ def _vnni_tile(
 
 
 @intrinsic
-def _transpose(typingctx: Any, source: Any, step: Any, blocks: Any, out: Any) -> Any:
-    """16 rows of 16 * ``blocks`` words, ``step`` bytes apart, with rows and columns exchanged."""
+def _transpose(typingctx: Any, places: Any, blocks: Any, soon: Any, out: Any) -> Any:
+    """16 rows of 16 * ``blocks`` words with rows and columns exchanged.
+
+    ``places`` is where the rows' addresses stand, int64. Fetched meanwhile is as much of the rows
+    that begin ``soon`` bytes behind these.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        source, step, blocks, out = args
-        starts = [builder.add(source, builder.mul(step, ir.Constant(I64, r))) for r in range(16)]
+        places, blocks, soon, out = args
+        starts = [
+            load_from(builder, builder.add(places, ir.Constant(I64, 8 * r)), I64)
+            for r in range(16)
+        ]
         with cgutils.for_range(builder, blocks, intp=I64) as loop:
             offset = builder.shl(loop.index, ir.Constant(I64, 6))
             rows = [load_from(builder, builder.add(start, offset), LANES) for start in starts]
+            for start in starts:
+                prefetched(builder, builder.add(builder.add(start, offset), soon))
             place = builder.add(out, builder.shl(loop.index, ir.Constant(I64, 10)))
             for r, row in enumerate(exchanged(builder, rows)):
                 at = builder.inttoptr(
@@ -291,9 +303,9 @@ if HAVE_VNNI:
         _vnni_weigh(values, step, quads, low, high, size, out)
 
     @jit
-    def transpose(source: int, step: int, blocks: int, out: int) -> None:
+    def transpose(places: int, blocks: int, soon: int, out: int) -> None:
         """See ``_transpose``."""
-        _transpose(source, step, blocks, out)
+        _transpose(places, blocks, soon, out)
 
 else:
 
@@ -314,5 +326,5 @@ else:
         """Never called: the switch is off where the processor has no VNNI."""
 
     @jit
-    def transpose(source: int, step: int, blocks: int, out: int) -> None:
+    def transpose(places: int, blocks: int, soon: int, out: int) -> None:
         """Never called: the switch is off where the processor has no VNNI."""

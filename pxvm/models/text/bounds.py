@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from reprlib import repr as brief
 from typing import Any
 
@@ -103,10 +103,12 @@ class Bounds:
             unknown = model.get("unk_token")
             if unknown not in vocabulary and model.get("type") != "BPE":
                 raise self.error("model: unk_token", "a token of the vocabulary", unknown)
-        for piece in pieces:
-            self._text("model: vocab", piece, MAX_PIECE)
-        for number in numbers:
-            self._number("model: vocab", number)
+        if set(map(type, pieces)) - {str} or max(map(len, pieces), default=0) > MAX_PIECE:
+            for piece in pieces:
+                self._text("model: vocab", piece, MAX_PIECE)
+        if set(map(type, numbers)) - {int} or not _within(numbers, self.vocab):
+            for number in numbers:
+                self._number("model: vocab", number)
         if (model.get("max_input_chars_per_word") or 0) > MAX_WORD:
             raise self.error("model: max_input_chars_per_word", f"at most {MAX_WORD}", model)
         if model.get("dropout"):
@@ -217,6 +219,10 @@ class Bounds:
             tokens += len([self._number(what, number) for number in ids])
         if texts != 1 or tokens > MAX_AFFIX:
             raise self.error(what, f"the text once and at most {MAX_AFFIX} tokens", (texts, tokens))
+
+
+def _within(numbers: Collection[int], stop: int) -> bool:
+    return not numbers or (min(numbers) >= 0 and max(numbers) < stop)
 
 
 QUANTIFIER = re.compile(r"[*+?]|\{\d*,?\d*\}")

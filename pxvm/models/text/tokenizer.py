@@ -27,6 +27,7 @@ from pxvm.core.program import Image
 from pxvm.core.tensor import DType, Role, tensor_words
 from pxvm.models.graph.fields import Fields
 from pxvm.models.graph.fields import fields as named
+from pxvm.models.text import building
 from pxvm.models.text.bounds import Bounds
 from pxvm.models.text.guard import LateError, guarded, reason, timed
 from pxvm.models.text.template import render
@@ -144,18 +145,19 @@ class Tokenizer:
     ) -> None:
         self.text, self.settings, self.where = text, settings, where
         self._late = False
-        tokenizers = library("tokenizers")
-        with guarded(f"{where}: the tokenizer is damaged"):
+        with guarded(f"{where}: the tokenizer is damaged"), building.uncollected():
             if text.count("[") + text.count("{") > MAX_LISTS:
                 raise ValueError(f"more than {MAX_LISTS} lists")
             raw = json.loads(text)
             bounds = Bounds(raw, where, vocab)
             bounds.check()
             self._searching = bounds.searching
-            self.inner = tokenizers.Tokenizer.from_str(text)
+            self.inner = building.tokenizer(raw, text)
             self.inner.no_padding()
             self.inner.no_truncation()
-        self._check_added(raw.get("added_tokens") or ())
+            added = raw.get("added_tokens") or ()
+            del raw, bounds
+        self._check_added(added)
 
     def _check_added(self, wanted: Sequence[Mapping[str, Any]]) -> None:
         """The library counts added tokens by itself, whatever numbers they have."""
