@@ -20,8 +20,6 @@ from pxvm.cpu.intrinsics import prefetch
 from pxvm.cpu.memory import (
     AMX,
     COLS,
-    PER,
-    ROW_WORDS,
     ROWS,
     excess,
     last_word,
