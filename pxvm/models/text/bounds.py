@@ -91,8 +91,10 @@ class Bounds:
         model = self._object("model", self.raw.get("model"))
         vocabulary: Any = model.get("vocab")
         if model.get("type") == "Unigram":
-            pieces = [entry[0] if isinstance(entry, list) and entry else None
-                      for entry in vocabulary or ()]  # fmt: skip
+            pieces: list[Any] = [
+                entry[0] if isinstance(entry, list) and entry else None
+                for entry in vocabulary or ()
+            ]
             numbers: Any = range(len(pieces))
             unknown = model.get("unk_id")
             if unknown is not None and (type(unknown) is not int or not 0 <= unknown < len(pieces)):
