@@ -66,23 +66,26 @@ class Places:
 
     A system wakes a thread where it is woken from, beside the one that waits for it, and leaves
     it there for longer than a piece of work takes.
+
+    Attributes:
+        taken: their numbers.
     """
 
     def __init__(self) -> None:
-        self._taken = set[int]()
+        self.taken = set[int]()
 
     def begin(self) -> None:
         """Take the processor that this thread is on, or move to one that none has taken."""
         if (where := _processor()) is None:
             return
         here = where()
-        if here in self._taken:
+        if here in self.taken:
             allowed = os.sched_getaffinity(0)
-            if others := allowed - self._taken:
+            if others := allowed - self.taken:
                 os.sched_setaffinity(0, others)
-                os.sched_setaffinity(0, allowed)  # the system may move it again
                 here = where()
-        self._taken.add(here)
+                os.sched_setaffinity(0, allowed)  # the system may move it again
+        self.taken.add(here)
 
 
 @cache

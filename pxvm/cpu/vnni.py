@@ -200,8 +200,7 @@ def _transpose(typingctx: Any, places: Any, blocks: Any, soon: Any, out: Any) ->
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         places, blocks, soon, out = args
         starts = [
-            load_from(builder, builder.add(places, ir.Constant(I64, 8 * r)), I64)
-            for r in range(16)
+            load_from(builder, builder.add(places, ir.Constant(I64, 8 * r)), I64) for r in range(16)
         ]
         with cgutils.for_range(builder, blocks, intp=I64) as loop:
             offset = builder.shl(loop.index, ir.Constant(I64, 6))

@@ -312,3 +312,12 @@ def test_the_reference_takes_no_more_than_it_says(monkeypatch: pytest.MonkeyPatc
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < asked[-1] + (4 << 20), op
+
+
+def test_every_thread_s_buffers_begin_cache_lines_of_their_own():
+    sizes = dict.fromkeys(context.BUFFERS, 37)
+    for name, buffer in context.allocate(sizes, 3).items():
+        assert buffer.flags.c_contiguous and not buffer.any()
+        for row in buffer if buffer.ndim == 2 else [buffer]:
+            assert row.ctypes.data % context.LINE == 0, name
+            assert len(row) >= 37 + context.GAP

@@ -1,10 +1,12 @@
 """As many threads work as get a processor each, and what they compute is the same."""
 
+import os
+
 import numpy as np
 import pytest
 
 from pxvm.core.verifier import verify
-from pxvm.cpu.crew import ENOUGH, FIRST, LAST, Crew
+from pxvm.cpu.crew import ENOUGH, FIRST, LAST, Crew, Places
 from tests.differential.generator import generate
 from tests.models.tiny_models import compiled
 
@@ -69,6 +71,15 @@ def test_a_moment_without_a_processor_does_not_count():
     for _ in range(9):
         crew.worked([WHOLE] * 2, 0)
         assert crew.active == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no system that moves threads")
+def test_threads_begin_on_processors_of_their_own_and_may_be_moved_as_before():
+    allowed, places = os.sched_getaffinity(0), Places()
+    for _ in range(len(allowed) + 2):  # one thread after the other, all of them this one
+        places.begin()
+        assert os.sched_getaffinity(0) == allowed
+    assert places.taken == allowed
 
 
 @pytest.mark.parametrize("seed", range(40))
