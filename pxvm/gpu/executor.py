@@ -17,6 +17,7 @@ import numpy as np
 from pxvm.core import executors
 from pxvm.core.dialect1 import TensorProgram, read_state
 from pxvm.core.errors import DeviceError, ProgramError
+from pxvm.core.integer import Ints
 from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.mapping import watched
 from pxvm.core.parts import Image, Program
@@ -177,6 +178,7 @@ class Session:
         self.gpu, self.image, self.program, self.way = gpu, image, program, way
         self.picture = Picture(gpu, image, program)
         self.hosted: frozenset[int] | None = None
+        self.failure: Exception | None = None  # of a run; none follows it
         self.worker: Planned | Resident = self._worker()
         self.scalars = rows_by_scalar(program)
 
@@ -230,32 +232,44 @@ class Session:
 
     @watched
     def _run(self, max_steps: int | None, rounds: int, watch: Watch | None) -> int:
+        self._is_whole()
         state = read_state(self.image, self.program.state_start)
-        status = state[State.STATUS]
-        if status == YIELDED:
+        if state[State.STATUS] == YIELDED:
             state[State.STATUS] = READY
         picture = self.picture
         picture.refresh(picture.loose if self.hosted is None else self.hosted)
+        try:
+            return self._go(state, max_steps, rounds, watch)
+        except (self.gpu.library.GPUError, MemoryError) as error:
+            self.failure = error
+            raise
+
+    def _go(self, state: Ints, max_steps: int | None, rounds: int, watch: Watch | None) -> int:
+        """Run from ``state``; what the host names comes back unless the device failed."""
         whole = True
         try:
             made = self._way().run(state, max_steps, rounds, watch)
             if made < 0:
                 if self.way:
-                    state[State.STATUS] = status
                     raise DeviceError(f"GPU {self.gpu.adapter.number}: workgroups waited in vain")
                 self.worker = self.planned
                 made = self.worker.run(state, max_steps, rounds, watch)
-        except (self.gpu.library.GPUError, MemoryError):
-            whole = False  # the device failed: the image stays as it was
+        except (self.gpu.library.GPUError, MemoryError, DeviceError):
+            whole = False  # the image stays as it was
             raise
         finally:
             if whole:
                 with Uninterrupted():
-                    ahead = picture.ahead
-                    picture.collect(ahead if self.hosted is None else ahead & self.hosted)
+                    ahead = self.picture.ahead
+                    self.picture.collect(ahead if self.hosted is None else ahead & self.hosted)
                     words = (state & 0xFFFFFFFF).astype(np.uint32)
                     write_words(self.image, self.program.state_start, words)
         return made
+
+    def _is_whole(self) -> None:
+        """Raise what a run failed of: the device then has more of it than the image."""
+        if self.failure:
+            raise self.failure
 
     def host(self, names: Iterable[str] | None) -> None:
         """As every session's; the caches of an answer, say, then stay on the device."""
@@ -272,4 +286,5 @@ class Session:
 
     def sync(self) -> None:
         """Bring what the device has into the image."""
+        self._is_whole()
         self.picture.collect(self.picture.ahead)
