@@ -298,6 +298,18 @@ def run_steps(image) -> range:
 
 
 @needs_gpu
+def test_auto_does_without_a_library_that_cannot_be_loaded(tempting, monkeypatch, tmp_path, caplog):
+    tempting("DiscreteGPU")
+    (tmp_path / "wgpudawn.py").write_text("raise OSError('libdawn.so: no such file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "wgpudawn", raising=False)
+    monkeypatch.setattr(devices, "adapters", lambda: devices.library("dawn"))
+    assert gpu.gaining(verify(sums()), False) is None
+    reason = "the package wgpudawn cannot be loaded: libdawn.so: no such file"
+    assert caplog.messages == [f"{reason}: the processor goes on"]
+
+
+@needs_gpu
 def test_auto_says_that_results_are_gone_with_a_device_that_alone_had_them(tempting, opened):
     tempting("DiscreteGPU")
     image = sums()
