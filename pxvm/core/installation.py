@@ -36,7 +36,7 @@ def library(name: str, extra: str) -> Any:
     """
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: of a system's library that it needs
         top = name.partition(".")[0]
         if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == top:
             raise MissingPackageError(missing(top, extra)) from None

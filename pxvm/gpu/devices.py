@@ -146,7 +146,8 @@ def _found(through: str) -> tuple[Adapter, ...]:
 def allow_units() -> None:
     """Dawn shows matrix units only to who asks, first of all, for what is not settled yet."""
     extras = importlib.import_module(f"{library('dawn').__name__}.backends.dawn.extras")
-    with suppress(RuntimeError):  # somebody else in this process has begun with Dawn
+    # Somebody else in this process has begun with Dawn, or it is 0.32.0.0, which cannot be asked.
+    with suppress(RuntimeError, AttributeError):
         extras.set_instance_extras(enable_toggles=["allow_unsafe_apis"])
 
 

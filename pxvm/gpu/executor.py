@@ -8,6 +8,7 @@ The picture stays on the device from one run of a session to the next, whichever
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,8 @@ import numpy as np
 
 from pxvm.core import executors
 from pxvm.core.dialect1 import TensorProgram, read_state
-from pxvm.core.errors import DeviceError, ProgramError
+from pxvm.core.errors import DeviceError, MissingPackageError, ProgramError
+from pxvm.core.integer import Ints
 from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.mapping import watched
 from pxvm.core.parts import Image, Program
@@ -28,6 +30,7 @@ from pxvm.gpu.planned import Planned
 from pxvm.gpu.resident import Resident
 from pxvm.gpu.rounds import check_rounds
 
+_LOG = logging.getLogger(__name__)
 PLANNED, RESIDENT = "planned", "resident"
 MANY = 512  # rows from which on the planned way was seen to be done sooner; docs/GPU.md
 
@@ -58,7 +61,12 @@ def gaining(program: Program, once: bool) -> Chosen | None:
     from pxvm.gpu.measuring import gain
 
     upload = 4 * program.width * program.height if once else 0
-    for adapter in devices.adapters():
+    try:
+        adapters = devices.adapters()
+    except MissingPackageError as error:  # there is wgpu, say, and a Dawn that cannot be loaded
+        _LOG.warning("%s: the processor goes on", error)
+        return None
+    for adapter in adapters:
         if gain(program, adapter, upload):
             return Chosen(adapter.number)
     return None
@@ -177,6 +185,7 @@ class Session:
         self.gpu, self.image, self.program, self.way = gpu, image, program, way
         self.picture = Picture(gpu, image, program)
         self.hosted: frozenset[int] | None = None
+        self.failure: Exception | None = None  # of a run; none follows it
         self.worker: Planned | Resident = self._worker()
         self.scalars = rows_by_scalar(program)
 
@@ -230,32 +239,44 @@ class Session:
 
     @watched
     def _run(self, max_steps: int | None, rounds: int, watch: Watch | None) -> int:
+        self._is_whole()
         state = read_state(self.image, self.program.state_start)
-        status = state[State.STATUS]
-        if status == YIELDED:
+        if state[State.STATUS] == YIELDED:
             state[State.STATUS] = READY
         picture = self.picture
         picture.refresh(picture.loose if self.hosted is None else self.hosted)
+        try:
+            return self._go(state, max_steps, rounds, watch)
+        except (self.gpu.library.GPUError, MemoryError) as error:
+            self.failure = error
+            raise
+
+    def _go(self, state: Ints, max_steps: int | None, rounds: int, watch: Watch | None) -> int:
+        """Run from ``state``; what the host names comes back unless the device failed."""
         whole = True
         try:
             made = self._way().run(state, max_steps, rounds, watch)
             if made < 0:
                 if self.way:
-                    state[State.STATUS] = status
                     raise DeviceError(f"GPU {self.gpu.adapter.number}: workgroups waited in vain")
                 self.worker = self.planned
                 made = self.worker.run(state, max_steps, rounds, watch)
-        except (self.gpu.library.GPUError, MemoryError):
-            whole = False  # the device failed: the image stays as it was
+        except (self.gpu.library.GPUError, MemoryError, DeviceError):
+            whole = False  # the image stays as it was
             raise
         finally:
             if whole:
                 with Uninterrupted():
-                    ahead = picture.ahead
-                    picture.collect(ahead if self.hosted is None else ahead & self.hosted)
+                    ahead = self.picture.ahead
+                    self.picture.collect(ahead if self.hosted is None else ahead & self.hosted)
                     words = (state & 0xFFFFFFFF).astype(np.uint32)
                     write_words(self.image, self.program.state_start, words)
         return made
+
+    def _is_whole(self) -> None:
+        """Raise what a run failed of: the device then has more of it than the image."""
+        if self.failure:
+            raise self.failure
 
     def host(self, names: Iterable[str] | None) -> None:
         """As every session's; the caches of an answer, say, then stay on the device."""
@@ -272,4 +293,5 @@ class Session:
 
     def sync(self) -> None:
         """Bring what the device has into the image."""
+        self._is_whole()
         self.picture.collect(self.picture.ahead)

@@ -61,7 +61,7 @@ class Picture:
         ahead: tensors that the device has and the image not yet.
         near: how far the small tensors that may change reach.
         front: a copy up to there, for the host.
-        recent: the words up to there, while the device does nothing.
+        recent: the words up to there, until the device changes them or gets others.
     """
 
     def __init__(self, gpu: Gpu, image: Image, program: TensorProgram) -> None:
@@ -150,10 +150,11 @@ class Picture:
             changed = np.flatnonzero(now != self.known[first : first + count])
             if len(changed):
                 begin, end = int(changed[0]), int(changed[-1]) + 1
-                self.known[first + begin : first + end] = now[begin:end]
+                self.recent = self.recent[:0]
                 self.gpu.device.queue.write_buffer(
                     self.changing, 4 * (first + begin), np.ascontiguousarray(now[begin:end])
                 )
+                self.known[first + begin : first + end] = now[begin:end]
 
     def collect(self, wanted: Iterable[int]) -> None:
         """Download the tensors given into the image; neighbours at once.

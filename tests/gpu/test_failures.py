@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -72,6 +73,28 @@ def test_a_loss_in_the_middle_of_an_answer_leaves_what_the_host_had(opened):
 
 
 @needs_gpu
+@pytest.mark.parametrize("fails", [(gpu.Picture, "read"), (Planned, "_submit")])
+def test_nothing_follows_a_run_that_failed(opened, monkeypatch, fails):
+    """The device has more of it than the image: a run would go on from neither."""
+    image = sums()
+    session = gpu.session(image, verify(image))
+    session.run()
+    between = image.copy()
+
+    def full(*arguments, **named):
+        raise MemoryError
+
+    with monkeypatch.context() as m:
+        m.setattr(*fails, full)
+        with pytest.raises(DeviceError, match="has no room for the program"):
+            session.run()
+    for go_on in (session.run, session.sync):
+        with pytest.raises(DeviceError, match="has no room for the program"):
+            go_on()
+    assert np.array_equal(image, between)
+
+
+@needs_gpu
 def test_a_shader_that_does_not_compile_is_one_error(opened, monkeypatch):
     image = sums()
     monkeypatch.setattr(shaders, "planned", lambda *options: "fn broken( {")
@@ -116,6 +139,13 @@ def test_a_library_that_is_not_there_says_what_installs_it(monkeypatch):
         lambda name: None if name.startswith("wgpu") else there(name),
     )  # fmt: skip
     assert gpu.available() == "wgpu is not installed (extra gpu): pip install wgpu"
+
+
+def test_a_dawn_that_cannot_be_asked_for_matrix_units_has_none(monkeypatch):
+    """As wgpudawn 0.32.0.0, which may be there already."""
+    monkeypatch.setattr(devices, "library", lambda through: SimpleNamespace(__name__="old"))
+    monkeypatch.setitem(sys.modules, "old.backends.dawn.extras", SimpleNamespace())
+    devices.allow_units.__wrapped__()
 
 
 @needs_gpu
@@ -265,6 +295,18 @@ def test_auto_goes_on_on_the_processor_and_says_so(tempting, opened, caplog):
 def run_steps(image) -> range:
     """The instructions of one run on the reference."""
     return range(executors.load("reference").run(image, verify(image), None))
+
+
+@needs_gpu
+def test_auto_does_without_a_library_that_cannot_be_loaded(tempting, monkeypatch, tmp_path, caplog):
+    tempting("DiscreteGPU")
+    (tmp_path / "wgpudawn.py").write_text("raise OSError('libdawn.so: no such file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "wgpudawn", raising=False)
+    monkeypatch.setattr(devices, "adapters", lambda: devices.library("dawn"))
+    assert gpu.gaining(verify(sums()), False) is None
+    reason = "the package wgpudawn cannot be loaded: libdawn.so: no such file"
+    assert caplog.messages == [f"{reason}: the processor goes on"]
 
 
 @needs_gpu

@@ -8,6 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from pxvm.core.errors import DeviceError
 from pxvm.core.interpreter import run_program
 from pxvm.core.layout import NetworkBuilder
 from pxvm.core.parts import Image
@@ -22,7 +23,7 @@ from pxvm.gpu.resident import Resident
 from pxvm.models.graph.fields import Fields
 from tests.differential.generator import generate
 from tests.differential.harness import compare
-from tests.gpu.test_gpu import needs_gpu
+from tests.gpu.test_gpu import needs_gpu, sums
 
 ROWS = 200
 SUBGROUP = "subgroup"
@@ -180,6 +181,41 @@ def test_a_run_of_many_rows_goes_the_planned_way_and_the_next_one_on_from_there(
     assert ways == [Resident, Planned, Planned, Resident, Resident, Planned]
     session.way = gpu.RESIDENT
     assert isinstance(session._way(), Resident)
+
+
+@needs_gpu
+@pytest.mark.parametrize("way", [gpu.PLANNED, gpu.RESIDENT])
+def test_what_the_host_wrote_outlasts_a_run_of_no_steps(way):
+    ours, plain = sums(), sums()
+    session = gpu.Session(devices.open_gpu(), ours, verify(ours), way)
+    for steps in (2, 0, None):
+        session.run(steps)
+        run_program(plain, steps, device="reference")
+        assert np.array_equal(ours, plain)
+        Fields(ours)["z"] = Fields(plain)["z"] = [[5, 6, 7, 8]]
+
+
+@needs_gpu
+def test_no_room_for_the_planned_way_leaves_the_image_and_the_session(monkeypatch):
+    ours, plain = with_many_rows(), with_many_rows()
+    session = gpu.Session(devices.open_gpu(), ours, verify(ours), gpu.RESIDENT)
+    session.way = ""
+
+    def full(*arguments):
+        raise DeviceError("no room")
+
+    for count in (3, gpu.MANY, 4):
+        Fields(ours)["count"] = Fields(plain)["count"] = count
+        if count == gpu.MANY:
+            before = ours.copy()
+            with monkeypatch.context() as m:
+                m.setattr(Planned, "__init__", full)
+                with pytest.raises(DeviceError):
+                    session.run()
+            assert np.array_equal(ours, before)
+        session.run()
+        run_program(plain, device="reference")
+        assert np.array_equal(ours, plain)
 
 
 def test_rows_are_those_of_scratch_and_known_by_a_scalar_or_all():

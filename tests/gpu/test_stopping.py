@@ -21,7 +21,8 @@ from pxvm.core.tensor import DType, Role, State
 from pxvm.core.verifier import verify
 from pxvm.gpu import devices
 from pxvm.gpu import executor as gpu
-from tests.gpu.test_gpu import needs_gpu
+from pxvm.models.graph.fields import Fields
+from tests.gpu.test_gpu import needs_gpu, sums
 
 
 def endless(rows: int, cols: int) -> Image:
@@ -62,6 +63,25 @@ def test_ctrl_c_stops_between_two_instructions_(device, rows):
     for found in (image, straight):
         run_program(found, 7, device="reference")
     assert np.array_equal(image, straight)
+
+
+@needs_gpu
+def test_ctrl_c_while_the_host_s_words_go_up_is_as_if_none_had(monkeypatch):
+    ours, plain = sums(), sums()
+    session = gpu.Session(devices.open_gpu(), ours, verify(ours), gpu.PLANNED)
+    Fields(ours)["x"] = Fields(plain)["x"] = [[5, 6, 7, 8]]
+
+    def pressed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as m:
+        m.setattr(session.gpu.device.queue, "write_buffer", pressed)
+        with pytest.raises(KeyboardInterrupt):
+            session.run()
+    assert np.array_equal(ours, plain)
+    session.run()
+    run_program(plain, device="reference")
+    assert np.array_equal(ours, plain)
 
 
 @needs_gpu
