@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 
 import numpy as np
@@ -82,9 +83,10 @@ class Places:
         if here in self.taken:
             allowed = os.sched_getaffinity(0)
             if others := allowed - self.taken:
-                os.sched_setaffinity(0, others)
-                here = where()
-                os.sched_setaffinity(0, allowed)  # the system may move it again
+                with suppress(OSError):  # where a process may not say so, it stays
+                    os.sched_setaffinity(0, others)
+                    here = where()
+                    os.sched_setaffinity(0, allowed)  # the system may move it again
         self.taken.add(here)
 
 

@@ -82,6 +82,19 @@ def test_threads_begin_on_processors_of_their_own_and_may_be_moved_as_before():
     assert places.taken == allowed
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no system that moves threads")
+def test_a_process_that_may_not_move_its_threads_leaves_them(monkeypatch):
+    def refused(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", refused)
+    places = Places()
+    places.begin()
+    taken = set(places.taken)
+    places.begin()
+    assert len(taken) == 1 and places.taken >= taken
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_a_number_that_changes_changes_nothing_else(seed):
     compiled()
