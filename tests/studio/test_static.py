@@ -163,6 +163,9 @@ def test_a_newer_page_replaces_the_older_one_and_breaks_none_that_is_open(
             if name == "old":
                 page.goto(address)
                 controlled(page)
+        later = time.time() + 2  # dates of a server are whole seconds, and a browser asks by them
+        for file in (tmp_path / "site").rglob("*"):
+            os.utime(file, (later, later))
         page.evaluate("async () => (await navigator.serviceWorker.getRegistration()).update()")
         waiting = "async () => !!(await navigator.serviceWorker.getRegistration()).waiting"
         assert until(lambda: page.evaluate(waiting))
