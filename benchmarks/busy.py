@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         for peer in others:
             peer.call("threads", here)
         try:
-            Console().print(table(here, others))
+            Console(width=120).print(table(here, others))
         finally:
             for peer in others:
                 peer.close()
