@@ -65,6 +65,7 @@ FAMILIAR = {
 }
 #: Features that are switched on where a device has them.
 WANTED = (CLOCK, UNITS, *SUBGROUPS)
+_LOG = logging.getLogger(__name__)
 
 PASSES = 512  # that the clock can hold
 
@@ -124,15 +125,30 @@ class Adapter:
 def adapters() -> tuple[Adapter, ...]:
     """Every usable GPU: those of the first library, the best first, then those of the next.
 
-    Raises MissingPackageError where no library is installed.
+    A library that cannot be loaded is passed over, and that is said. Raises MissingPackageError
+    where none is installed.
     """
-    return tuple(adapter for through in installed() for adapter in _found(through))
+    return tuple(adapter for through in installed() for adapter in _reached(through))
+
+
+def _reached(through: str) -> tuple[Adapter, ...]:
+    try:
+        return _found(through)
+    except MissingPackageError as error:
+        _say(str(error))
+        return ()
+
+
+@cache
+def _say(text: str) -> None:
+    """A warning, once."""
+    _LOG.warning(text)
 
 
 @cache
 def _found(through: str) -> tuple[Adapter, ...]:
     there = installed()
-    first = sum(len(_found(other)) for other in there[: there.index(through)])
+    first = sum(len(_reached(other)) for other in there[: there.index(through)])
     with _quiet():
         if through == "dawn":
             allow_units()

@@ -8,7 +8,6 @@ The picture stays on the device from one run of a session to the next, whichever
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,7 @@ import numpy as np
 
 from pxvm.core import executors
 from pxvm.core.dialect1 import TensorProgram, read_state
-from pxvm.core.errors import DeviceError, MissingPackageError, ProgramError
+from pxvm.core.errors import DeviceError, ProgramError
 from pxvm.core.integer import Ints
 from pxvm.core.interrupt import Uninterrupted
 from pxvm.core.mapping import watched
@@ -30,7 +29,6 @@ from pxvm.gpu.planned import Planned
 from pxvm.gpu.resident import Resident
 from pxvm.gpu.rounds import check_rounds
 
-_LOG = logging.getLogger(__name__)
 PLANNED, RESIDENT = "planned", "resident"
 MANY = 512  # rows from which on the planned way was seen to be done sooner; docs/GPU.md
 
@@ -61,12 +59,7 @@ def gaining(program: Program, once: bool) -> Chosen | None:
     from pxvm.gpu.measuring import gain
 
     upload = 4 * program.width * program.height if once else 0
-    try:
-        adapters = devices.adapters()
-    except MissingPackageError as error:  # there is wgpu, say, and a Dawn that cannot be loaded
-        _LOG.warning("%s: the processor goes on", error)
-        return None
-    for adapter in adapters:
+    for adapter in devices.adapters():
         if gain(program, adapter, upload):
             return Chosen(adapter.number)
     return None

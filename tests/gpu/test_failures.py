@@ -298,15 +298,22 @@ def run_steps(image) -> range:
 
 
 @needs_gpu
-def test_auto_does_without_a_library_that_cannot_be_loaded(tempting, monkeypatch, tmp_path, caplog):
-    tempting("DiscreteGPU")
+def test_a_library_that_cannot_be_loaded_is_passed_over(monkeypatch, tmp_path, caplog):
     (tmp_path / "wgpudawn.py").write_text("raise OSError('libdawn.so: no such file')")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "wgpudawn", raising=False)
-    monkeypatch.setattr(devices, "adapters", lambda: devices.library("dawn"))
-    assert gpu.gaining(verify(sums()), False) is None
-    reason = "the package wgpudawn cannot be loaded: libdawn.so: no such file"
-    assert caplog.messages == [f"{reason}: the processor goes on"]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "wgpudawn"]:
+        monkeypatch.delitem(sys.modules, name)
+    for known in (devices._found, devices._say, devices.allow_units):
+        known.cache_clear()
+    try:
+        assert {adapter.through for adapter in devices.adapters()} == {"wgpu"}
+        assert devices.adapters()[0] == devices.adapter_of(0)
+        reason = "the package wgpudawn cannot be loaded: libdawn.so: no such file"
+        assert caplog.messages == [reason]
+        with pytest.raises(MissingPackageError, match=reason):
+            devices.adapter_of(through="dawn")
+    finally:
+        devices._found.cache_clear()
 
 
 @needs_gpu
