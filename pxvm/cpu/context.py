@@ -56,8 +56,7 @@ FIELDS: Fields = {
 }
 SLOTS = 4  # words a field takes in the block: address and up to three extents
 GAP = 64  # elements behind each buffer: no two threads write to one cache line
-LINE = 64  # bytes of one, at which every buffer begins, and every thread's: tiles load four times
-# as fast
+LINE = 64  # bytes of one: buffers begin with one, every thread's too; tiles load 4 times as fast
 
 
 def _extent(size: int) -> int:

@@ -347,8 +347,9 @@ def adapter_of(number: int | None = None, through: str = "") -> Adapter:
             )
         return there[number]
     for name in [through] if through else installed():
-        if found := _found(name):
+        if found := _reached(name):
             return found[0]
+    library(through or installed()[0])  # raises where there is none because it cannot be loaded
     raise DeviceError(f"no GPU here that {LIBRARIES[through][0]} takes" if through else NONE)
 
 

@@ -312,6 +312,12 @@ def test_a_library_that_cannot_be_loaded_is_passed_over(monkeypatch, tmp_path, c
         assert caplog.messages == [reason]
         with pytest.raises(MissingPackageError, match=reason):
             devices.adapter_of(through="dawn")
+        monkeypatch.setattr(devices, "installed", lambda: ["dawn", "wgpu"])
+        assert devices.adapter_of().through == "wgpu"
+        monkeypatch.setattr(devices, "installed", lambda: ["dawn"])
+        with pytest.raises(MissingPackageError, match=reason):
+            devices.adapter_of()
+        assert caplog.messages == [reason]
     finally:
         devices._found.cache_clear()
 
