@@ -6,6 +6,7 @@ them; both are found in ``BY_NUMBER`` and ``BY_NAME``. Layouts follow ggml's blo
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ Bytes = NDArray[Any]  # unsigned, of 8 bits
 Singles = NDArray[np.float32]
 
 
-class Format:
+class Format(ABC):
     """A way to store numbers; subclasses decode uint8 [n, size] to float32 [n, block]."""
 
     name: ClassVar[str]
@@ -31,18 +32,18 @@ class Format:
             BY_NUMBER[cls.number] = cls
 
     @staticmethod
+    @abstractmethod
     def decode(blocks: Bytes) -> Singles:
         """float32 [n, block] of uint8 [n, size]."""
-        raise NotImplementedError
 
 
 class FourBit(Format):
     """A format of groups of 32 codes 0..15, each with a step and a minimum."""
 
     @staticmethod
+    @abstractmethod
     def groups(blocks: Bytes) -> tuple[Bytes, Singles, Singles]:
         """Codes [n, block], steps and minima [n, block / 32]: ``step * code + minimum``."""
-        raise NotImplementedError
 
 
 # GGUF's formats that are not read, so that whoever has one hears its name.
